@@ -1,0 +1,247 @@
+"""The blocks that recipes are made of: closed, frozen pydantic models in the field's standard words.
+
+Each field has a default, a range and a sentence for `llamatune schema` and the generated reference. A field
+exists only if it reaches a branch, a tensor or a printed line; unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+Template = Literal["tokenizer", "llama2", "alpaca", "vicuna", "baize", "stable-beluga"]
+LossOn = Literal["assistant", "last_turn", "all"]
+RowFormat = Literal["messages", "alpaca", "sharegpt", "prompt_completion", "text"]
+
+
+def _no_bool(value: Any) -> Any:
+    """`true` is not the number 1: pydantic would accept it, a user never means it."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number, got a boolean")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_bool)]
+Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Flag = Annotated[bool, Field(strict=True)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Block(BaseModel):
+    """A closed, frozen mapping: an unknown key is an error, a loaded value never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Lora(Block):
+    """Low-rank adapters (Hu et al. 2021): train two small matrices beside each chosen linear layer."""
+
+    rank: Whole = Field(16, ge=1, le=1024)
+    """Inner dimension of the adapter matrices."""
+    alpha: Real = Field(32, gt=0)
+    """The update is scaled by alpha / rank (alpha / sqrt(rank) with rs_lora)."""
+    dropout: Real = Field(0.0, ge=0, lt=1)
+    """Dropout on the adapter's input."""
+    targets: Literal["all-linear"] | list[Text] = "all-linear"
+    """Which linear layers get an adapter: `all-linear`, or a list of names such as [q_proj, v_proj]."""
+    rs_lora: Flag = False
+    """Rank-stabilised scaling (Kalajdzievski 2023)."""
+    dora: Flag = False
+    """Weight-decomposed adapters (Liu et al. 2024)."""
+
+
+class Model(Block):
+    """The model to start from, and what of it is trained. Without `lora`, all weights are trained."""
+
+    base: Text = "pico"
+    """`pico` (ships with llamatune), a model folder, a finished run, or a hub id such as org/name."""
+    revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
+    """Commit of a hub model, 40 hexadecimal digits; the resolved one is recorded when left out."""
+    init: Literal["pretrained", "random"] = "pretrained"
+    """`random` keeps the base's architecture and tokenizer and draws new weights (pre-training from scratch)."""
+    adapter: Text | None = None
+    """A LoRA adapter (folder or finished run) on this base to go on training from."""
+    lora: Lora | None = None
+    """Train an adapter instead of the weights."""
+    quantization: Literal["none", "nf4"] = "none"
+    """`nf4` holds the frozen base in 4 bits (QLoRA, Dettmers et al. 2023); needs `lora` or `adapter`."""
+    double_quantization: Flag = True
+    """With nf4: quantise the quantisation constants too (saves 0.37 bits a weight)."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Weights' data type; `auto` is bfloat16 on a GPU that has it and float32 elsewhere."""
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3"] = "auto"
+    """Attention implementation; `auto` is the fastest correct one on the device."""
+
+    @model_validator(mode="after")
+    def _trainable(self) -> Model:
+        if self.quantization == "nf4" and self.lora is None and self.adapter is None:
+            raise ValueError("nf4 weights cannot be trained: add a `lora:` block, or set `quantization: none`")
+        if self.adapter is not None and self.lora is not None:
+            raise ValueError("`adapter` brings its own LoRA shape: remove the `lora:` block, or start a new adapter")
+        if self.init == "random" and (self.lora or self.adapter or self.quantization == "nf4"):
+            raise ValueError("`init: random` trains all weights: remove `lora`, `adapter` and `quantization`")
+        return self
+
+
+class Chat(Block):
+    """How a conversation becomes tokens, and which tokens are trained."""
+
+    template: Template = "tokenizer"
+    """`tokenizer` is the base's own chat template; a base without one needs a named template."""
+    system: str | None = None
+    """System message for conversations that have none."""
+    loss_on: LossOn = "assistant"
+    """Train on all assistant turns, the last one only, or every token. `train` on a message overrides it."""
+    control_tokens: Literal["escape", "reject"] = "escape"
+    """Control tokens written in a message: encode them as plain text (counted), or refuse the row."""
+
+
+class Columns(Block):
+    """Which columns of a file hold what, where the format's usual names do not fit."""
+
+    messages: Text | None = None
+    """List of {role, content} (messages) or {from, value} (sharegpt)."""
+    prompt: Text | None = None
+    """The request: `instruction` in alpaca, `prompt` in prompt_completion."""
+    input: Text | None = None
+    """Alpaca's optional second half of the request."""
+    completion: Text | None = None
+    """The answer: `output` in alpaca, `completion` in prompt_completion."""
+    system: Text | None = None
+    """A system message."""
+    text: Text | None = None
+    """Plain text, for pre-training."""
+
+
+class Source(Block):
+    """One data set: by `card`, by `path`, or by hub id. Exactly one of the three."""
+
+    card: Text | None = None
+    """Name of a data card (data_cards/NAME.md)."""
+    path: Text | None = None
+    """A file: .jsonl, .json, .parquet, .csv or .txt (each optionally .gz)."""
+    hub: Text | None = None
+    """A data set on the hub; `revision` pins it."""
+    revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
+    """Commit of the hub data set."""
+    split: Text = "train"
+    """Split of the card or the hub data set."""
+    format: RowFormat | None = None
+    """Row format; recognised and printed when left out."""
+    columns: Columns | None = None
+    """Column names, where they are not the format's usual ones."""
+    weight: Real = Field(1.0, gt=0, le=1000)
+    """How often each row is seen in an epoch: 0.5 takes half of the rows, 2.5 repeats them."""
+    max_rows: Whole | None = Field(None, ge=1)
+    """Take only the first rows."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Source:
+        if sum(origin is not None for origin in (self.card, self.path, self.hub)) != 1:
+            raise ValueError("give exactly one of `card`, `path` and `hub`")
+        if self.revision is not None and self.hub is None:
+            raise ValueError("`revision` belongs to `hub`")
+        if self.card is not None and (self.format or self.columns):
+            raise ValueError("a card already says `format` and `columns`: remove them here, or name the file by `path`")
+        return self
+
+
+class Data(Block):
+    """The rows: which, how long, how mixed."""
+
+    train: Annotated[list[Source], Field(min_length=1)]
+    """Training data sets, mixed by their weights."""
+    eval: list[Source] = []
+    """Held-out data sets; rows that also stand in the training data are refused."""
+    eval_fraction: Real = Field(0.0, ge=0, lt=0.5)
+    """Hold out this share of the training rows, chosen by their content."""
+    max_length: Whole = Field(1024, ge=8)
+    """Tokens in a row, special tokens included."""
+    too_long: Literal["error", "drop", "truncate"] = "error"
+    """A longer row stops the run, is left out, or is cut at a turn boundary (documents: split)."""
+    max_dropped: Real = Field(0.01, ge=0, le=1)
+    """With `drop` or `truncate`: the run refuses when a larger share of the rows would be dropped."""
+    deduplicate: Flag = True
+    """Keep the first of rows that are exactly equal (counted)."""
+
+    @model_validator(mode="after")
+    def _one_holdout(self) -> Data:
+        if self.eval and self.eval_fraction:
+            raise ValueError("give `eval` or `eval_fraction`, not both")
+        return self
+
+
+class PretrainData(Data):
+    """Plain text, one document a row."""
+
+    packing: Flag = True
+    """Fill each sequence with several documents; attention and positions stay inside each document."""
+
+
+class Optimization(Block):
+    """AdamW with warm-up. Defaults are the Llama 2 paper's (sections 2.2 and 3.1) where it states them."""
+
+    learning_rate: Real = Field(2e-5, gt=0, le=1)
+    """Peak learning rate; typical values are 1e-6 to 1e-3."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Shape after the warm-up; cosine and linear end at `final_fraction` of the peak."""
+    final_fraction: Real = Field(0.1, ge=0, le=1)
+    """Final learning rate as a share of the peak."""
+    warmup: Real = Field(0.03, ge=0)
+    """Warm-up: a share of all steps when below 1, a number of steps otherwise."""
+    epochs: Real = Field(2, gt=0, le=1000)
+    """Passes over the training data."""
+    max_steps: Whole | None = Field(None, ge=1)
+    """Stop after this many optimizer steps; replaces `epochs`."""
+    batch_size: Whole = Field(64, ge=1)
+    """Sequences in one optimizer step, over all devices and accumulation steps."""
+    weight_decay: Real = Field(0.1, ge=0, le=1)
+    """Decoupled weight decay on matrices."""
+    beta1: Real = Field(0.9, ge=0, lt=1)
+    """AdamW's decay of the mean gradient."""
+    beta2: Real = Field(0.95, ge=0, lt=1)
+    """AdamW's decay of the squared gradient."""
+    eps: Real = Field(1e-5, gt=0, le=1)
+    """AdamW's denominator offset."""
+    max_grad_norm: Real = Field(1.0, gt=0)
+    """Gradients are scaled down to this global norm."""
+    optimizer: Literal["adamw", "paged_adamw_32bit", "paged_adamw_8bit"] = "adamw"
+    """Paged variants (bitsandbytes) move optimizer state to host memory; they need a GPU."""
+
+
+class Generation(Block):
+    """Sample replies before, during and after training, so that a reader sees what changes."""
+
+    prompts: list[Text] = []
+    """Prompts to answer; a few training or held-out ones are taken when empty."""
+    every_steps: Whole | None = Field(None, ge=1)
+    """Also answer them every so many steps."""
+    max_new_tokens: Whole = Field(64, ge=1)
+    """Longest reply."""
+    temperature: Real = Field(0.0, ge=0, le=5)
+    """0 is greedy decoding."""
+    top_p: Real = Field(1.0, gt=0, le=1)
+    """Nucleus sampling."""
+
+
+class Hardware(Block):
+    """What may change speed and memory but never the mathematics."""
+
+    device: Literal["auto", "cpu"] = "auto"
+    """`auto` uses a GPU where there is one."""
+    micro_batch_size: Whole = Field(16, ge=1)
+    """Most sequences in one forward pass; `batch_size` is reached by accumulation."""
+    activation_checkpointing: Flag = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+
+
+class Logging(Block):
+    """How progress is reported; metrics.jsonl is always written."""
+
+    every_steps: Whole = Field(10, ge=1)
+    """Steps between two lines."""
+    eval_every_steps: Whole | None = Field(None, ge=1)
+    """Steps between two evaluations; at the end of each epoch when left out."""
+    report_to: list[Literal["tensorboard", "wandb", "trackio"]] = []
+    """Trackers that mirror metrics.jsonl; each needs its package."""

@@ -1,0 +1,56 @@
+"""One recipe class per stage, and their union on the key `stage`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from llamatune.recipe.blocks import (
+    Block,
+    Chat,
+    Data,
+    Generation,
+    Hardware,
+    Logging,
+    Model,
+    Optimization,
+    PretrainData,
+    Text,
+    Whole,
+)
+
+
+class StageRecipe(Block):
+    """What every stage's recipe has."""
+
+    output: Text
+    """Run directory: resolved recipe, metrics, the trained model or adapter."""
+    model: Model = Model()
+    optimization: Optimization = Optimization()
+    generation: Generation = Generation()
+    hardware: Hardware = Hardware()
+    logging: Logging = Logging()
+    seed: Whole = Field(0, ge=0, lt=2**31)
+    """Seeds weights, adapters, data order and sampling."""
+    upstream: dict[str, Any] = {}
+    """Arguments handed by name to the stage's trl config class, checked against the installed version."""
+
+
+class PretrainRecipe(StageRecipe):
+    """Next-token prediction on plain text (paper section 2)."""
+
+    stage: Literal["pretrain"]
+    data: PretrainData
+
+
+class SftRecipe(StageRecipe):
+    """Supervised fine-tuning on conversations, with the loss on the answers (paper section 3.1)."""
+
+    stage: Literal["sft"]
+    chat: Chat = Chat()
+    data: Data
+
+
+Recipe = Annotated[PretrainRecipe | SftRecipe, Field(discriminator="stage")]
+STAGES: dict[str, type[StageRecipe]] = {"pretrain": PretrainRecipe, "sft": SftRecipe}
