@@ -19,11 +19,16 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. `train` overrides the recipe's `loss_on` for this message; None leaves it to the recipe."""
+    """One turn. `train` overrides the recipe's `loss_on` for this message; None leaves it to the recipe.
+
+    `input` is the second half of an Alpaca request, which the alpaca template shows in a part of its own;
+    other templates join the two by a blank line.
+    """
 
     role: Role
     content: str
     train: bool | None = None
+    input: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,9 @@ Row = Conversation | Document
 class Encoded:
     """Tokens of one training sequence.
 
-    `input_ids` and `labels` have equal length; a label is the token's own id where it is trained and `IGNORED`
-    elsewhere (the model shifts them). `truncated`: turns were cut off. `escaped`: control tokens that stood in
-    the text and were encoded as plain text.
+    `input_ids` and `labels` have equal length; a label is the token's own id where it is trained and
+    `IGNORED` elsewhere (the model shifts them). `truncated`: turns were cut off. `escaped`: control tokens
+    that stood in the text and were encoded as plain text.
     """
 
     input_ids: list[int]
@@ -70,6 +75,7 @@ class Reason(str, Enum):
     DUPLICATE = "duplicate"
     TOO_LONG = "longer than max_length"
     NO_ROOM = "no trained token left after truncation"
+    NO_REPLY = "no reply to train on"
     HELD_OUT = "held out for evaluation"
 
 

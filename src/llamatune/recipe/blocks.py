@@ -9,21 +9,29 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-Template = Literal["tokenizer", "llama2", "alpaca", "vicuna", "baize", "stable-beluga"]
+from llamatune.recipe.scalars import read_scalar
+
+Template = Literal["tokenizer", "llama2", "alpaca", "vicuna", "baize", "stable-beluga", "guanaco"]
 LossOn = Literal["assistant", "last_turn", "all"]
 RowFormat = Literal["messages", "alpaca", "sharegpt", "prompt_completion", "text"]
 
 
-def _no_bool(value: Any) -> Any:
-    """`true` is not the number 1: pydantic would accept it, a user never means it."""
-    if isinstance(value, bool):
-        raise ValueError("expected a number, got a boolean")
+def _number(value: Any) -> Any:
+    """`true` is not the number 1, and a quoted "1e-4" is a number by the same rules as an unquoted one."""
+    if isinstance(value, str):
+        try:
+            value = read_scalar(value)
+        except ValueError as error:
+            raise PydanticCustomError("number_expected", "{why}", {"why": str(error)}) from None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise PydanticCustomError("number_expected", "expected a number")
     return value
 
 
-Whole = Annotated[int, BeforeValidator(_no_bool)]
-Real = Annotated[float, BeforeValidator(_no_bool), Field(allow_inf_nan=False)]
+Whole = Annotated[int, BeforeValidator(_number)]
+Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -59,7 +67,7 @@ class Model(Block):
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     """Commit of a hub model, 40 hexadecimal digits; the resolved one is recorded when left out."""
     init: Literal["pretrained", "random"] = "pretrained"
-    """`random` keeps the base's architecture and tokenizer and draws new weights (pre-training from scratch)."""
+    """`random` keeps the base's architecture and tokenizer and draws new weights, to train from scratch."""
     adapter: Text | None = None
     """A LoRA adapter (folder or finished run) on this base to go on training from."""
     lora: Lora | None = None
@@ -76,9 +84,9 @@ class Model(Block):
     @model_validator(mode="after")
     def _trainable(self) -> Model:
         if self.quantization == "nf4" and self.lora is None and self.adapter is None:
-            raise ValueError("nf4 weights cannot be trained: add a `lora:` block, or set `quantization: none`")
+            raise ValueError("nf4 weights cannot be trained: add a `lora:` block or set `quantization: none`")
         if self.adapter is not None and self.lora is not None:
-            raise ValueError("`adapter` brings its own LoRA shape: remove the `lora:` block, or start a new adapter")
+            raise ValueError("`adapter` brings its own LoRA shape: remove `lora`, or start a new adapter")
         if self.init == "random" and (self.lora or self.adapter or self.quantization == "nf4"):
             raise ValueError("`init: random` trains all weights: remove `lora`, `adapter` and `quantization`")
         return self
@@ -143,7 +151,7 @@ class Source(Block):
         if self.revision is not None and self.hub is None:
             raise ValueError("`revision` belongs to `hub`")
         if self.card is not None and (self.format or self.columns):
-            raise ValueError("a card already says `format` and `columns`: remove them here, or name the file by `path`")
+            raise ValueError("the card says `format` and `columns`: remove them, or name the file by `path`")
         return self
 
 

@@ -1,0 +1,43 @@
+# make setup   install everything into .venv
+# make demo    fine-tune pico and show what it learned (about five minutes)
+# make test    run the tests            make check   lint, format, types
+# make bench   time the light commands and data preparation
+# make pico    rebuild the built-in model from nothing (about twenty minutes)
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test check bench pico format
+
+setup: .venv/.installed
+
+.venv/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@
+
+demo: setup
+	$(BIN)/llamatune run recipes/pico/sft.yaml --overwrite
+	$(BIN)/llamatune exam pico runs/pico-sft
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python benchmarks/light_commands.py
+	$(BIN)/python benchmarks/prepare_rows.py
+
+pico: setup
+	$(BIN)/python scripts/make_pico_tokenizer.py
+	$(BIN)/llamatune run recipes/pico/pretrain.yaml --overwrite
+	$(BIN)/python scripts/install_pico.py runs/pico-pretrain

@@ -1,0 +1,274 @@
+"""The command line: each command a few lines, its imports inside, so that `--help` stays fast.
+
+stdout is data; messages go to stderr. Exit codes: 0 done, 1 failure, 2 usage, recipe or data, others as in
+`llamatune.errors`, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from llamatune.errors import LlamatuneError
+
+app = typer.Typer(
+    name="llamatune",
+    help="Fine-tune Llama-architecture models from YAML recipes.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+data = typer.Typer(name="data", help="Look at data and data cards.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data)
+
+RecipeArgument = Annotated[str, typer.Argument(help="Recipe file, or a shipped recipe such as pico/sft.")]
+OverridesArgument = Annotated[
+    list[str] | None, typer.Argument(help="Overrides such as optimization.epochs=3.", show_default=False)
+]
+AllowOutside = Annotated[
+    bool, typer.Option("--allow-outside", help="Let relative paths leave the working directory.")
+]
+
+ModelArgument = Annotated[str, typer.Argument(help="pico, a model folder, a finished run, an adapter, or a hub id.")]
+BaseOption = Annotated[
+    str | None, typer.Option(help="The adapter's base, where its noted name is not to be found.", show_default=False)
+]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from llamatune import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def validate(
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Print the recipe with every default written out.")
+    ] = False,
+    allow_outside: AllowOutside = False,
+) -> None:
+    """Check a recipe, the files and the data cards that it names. Trains nothing."""
+    from llamatune.recipe.load import dump, load
+
+    loaded = load(recipe, overrides or (), allow_outside=allow_outside)
+    if resolved:
+        typer.echo(dump(loaded), nl=False)
+    else:
+        typer.echo(f"{recipe}: valid, stage {loaded.stage}, output {loaded.output}", err=True)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of recipes, for editors."""
+    import json
+
+    from llamatune.recipe.schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def init(
+    output: Annotated[Path, typer.Option(help="Recipe file to write.")] = Path("recipe.yaml"),
+    stage: Annotated[str, typer.Option(help="sft or pretrain.")] = "sft",
+    base: Annotated[str, typer.Option(help="Base model: pico, a folder, or a hub id.")] = "pico",
+    data: Annotated[Path | None, typer.Option(help="Your data; its format is recognised.")] = None,
+    lora: Annotated[bool, typer.Option("--lora", help="Train a LoRA adapter (sft's default).")] = False,
+    qlora: Annotated[bool, typer.Option("--qlora", help="LoRA on a 4-bit base.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Train all weights (pretrain's default).")] = False,
+) -> None:
+    """Write a commented recipe to start from."""
+    from llamatune.scaffold import write_recipe
+
+    chosen = [name for name, on in (("lora", lora), ("qlora", qlora), ("full", full)) if on]
+    if len(chosen) > 1:
+        raise typer.BadParameter("give one of --lora, --qlora and --full")
+    for line in write_recipe(output, stage=stage, base=base, data=data, tuning=chosen[0] if chosen else None):
+        typer.echo(line, err=True)
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in `output`.")] = False,
+    allow_outside: AllowOutside = False,
+) -> None:
+    """Run a recipe's stage; prints the run directory."""
+    from llamatune.pipeline import run as run_recipe
+    from llamatune.recipe.load import load
+    from llamatune.recipe.shipped import find_recipe
+
+    loaded = load(recipe, overrides or (), allow_outside=allow_outside)
+    result = run_recipe(loaded, recipe_dir=find_recipe(recipe).parent, overwrite=overwrite)
+    typer.echo(f"{result.steps} steps in {result.seconds:.0f} s; chat with it: llamatune chat {loaded.output}", err=True)
+    typer.echo(f"{loaded.output}/{result.artefact}")
+
+
+@app.command()
+def chat(
+    model: ModelArgument,
+    system: Annotated[str | None, typer.Option(help="System message.", show_default=False)] = None,
+    base: BaseOption = None,
+    temperature: Annotated[float, typer.Option(help="0 is greedy decoding.", min=0, max=5)] = 0.7,
+    top_p: Annotated[float, typer.Option(help="Nucleus sampling.", min=0.01, max=1)] = 0.9,
+    max_new_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.", min=1)] = 512,
+) -> None:
+    """Chat with a model, a run or an adapter; /reset forgets the conversation, /quit ends."""
+    from llamatune.pipeline import quieten_upstream
+    from llamatune.recipe.blocks import Generation
+    from llamatune.terminal_chat import chat_with
+
+    quieten_upstream()
+    generation = Generation(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
+    write = lambda text: print(text, end="", flush=True)  # noqa: E731
+    chat_with(model, _user_lines(), generation, system=system, base=base, write=write)
+
+
+@app.command()
+def merge(
+    adapter: Annotated[str, typer.Argument(help="A finished run, or an adapter folder.")],
+    output: Annotated[Path, typer.Option(help="Folder to write the merged model to.")],
+    base: BaseOption = None,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+) -> None:
+    """Merge an adapter into its base, and check that the logits stay the same."""
+    from llamatune.models.merge import merge as merge_adapter
+    from llamatune.pipeline import quieten_upstream
+
+    quieten_upstream()
+    merged = merge_adapter(adapter, output, base=base, dtype=dtype, report=_say)
+    typer.echo(str(merged))
+
+
+@app.command()
+def exam(
+    models: Annotated[list[str], typer.Argument(help="Models, runs or adapters, shown side by side.")],
+    show: Annotated[int, typer.Option(help="Also show this many questions with each model's reply.", min=0)] = 3,
+) -> None:
+    """Examine chat models on the miniature world's held-out questions, marked by its oracle."""
+    from llamatune.exam import examine
+    from llamatune.pipeline import quieten_upstream
+
+    quieten_upstream()
+    typer.echo(examine(models, show=show))
+
+
+@data.command("card")
+def data_card(
+    name: Annotated[str, typer.Argument(help="Name of the card.")],
+    source: Annotated[Path | None, typer.Option("--from", help="Draft a card for this file.")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Measure the card's files again.")] = False,
+) -> None:
+    """Show a card's path, draft a card for a file, or bring a card's hashes and counts up to date."""
+    from llamatune.data.draft import draft_card, update_card
+    from llamatune.recipe.cards import find_card_file
+
+    if source is not None:
+        typer.echo(str(draft_card(source, Path("data_cards"), name=name)))
+    elif update:
+        typer.echo(str(update_card(name, Path())))
+    else:
+        typer.echo(str(find_card_file(name, Path())))
+
+
+@data.command("check")
+def data_check(name: Annotated[str, typer.Argument(help="Name of the card.")]) -> None:
+    """Verify a card, its files' hashes, and that every row can be used."""
+    from llamatune.data.draft import check_card
+
+    for line in check_card(name, Path()):
+        typer.echo(line)
+
+
+@data.command("preview")
+def data_preview(
+    recipe: Annotated[str, typer.Argument(help="A recipe, or a data file.")],
+    overrides: OverridesArgument = None,
+    rows: Annotated[int, typer.Option(help="How many rows.", min=1)] = 3,
+    template: Annotated[str, typer.Option(help="Chat template, for a data file.")] = "tokenizer",
+    base: Annotated[str, typer.Option(help="Base whose tokenizer is used, for a data file.")] = "pico",
+    allow_outside: AllowOutside = False,
+) -> None:
+    """Show rows as the model will see them, with the trained tokens marked."""
+    from llamatune.pipeline import preview_rows
+    from llamatune.recipe.load import load
+    from llamatune.recipe.shipped import find_recipe
+    from llamatune.scaffold import recipe_for_file
+
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    if recipe.endswith((".yaml", ".yml")) or not Path(recipe).is_file():
+        loaded = load(recipe, overrides or (), allow_outside=allow_outside)
+        folder = find_recipe(recipe).parent
+    else:
+        loaded, folder = recipe_for_file(Path(recipe), base=base, template=template), Path()
+    typer.echo(preview_rows(loaded, folder, rows, colour=colour))
+
+
+def _user_lines() -> Iterator[str]:
+    """Lines from the terminal with a prompt, or from a pipe without."""
+    interactive = sys.stdin.isatty()
+    while True:
+        if interactive:
+            print("> ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        yield line
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def main() -> None:
+    """The console script. Reports errors in a user's words and exits with the error's code."""
+    from llamatune.errors import LlamatuneError
+
+    try:
+        app()
+    except LlamatuneError as error:
+        if os.environ.get("LLAMATUNE_DEBUG") == "1":
+            traceback.print_exc()
+        _report(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:  # typer does the same inside a command, and is quiet on a closed pipe
+        sys.exit(130)
+    except Exception:
+        traceback.print_exc()
+        print("This is a bug in llamatune: please report it with the lines above.", file=sys.stderr)
+        sys.exit(1)
+
+
+def _report(error: LlamatuneError) -> None:
+    """Print an error to stderr, in colour on a terminal; what came from a file cannot control the terminal."""
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    for line in str(error).splitlines():
+        line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+        if colour and line.startswith("error["):
+            head, closing, rest = line.partition("]")
+            line = f"\x1b[1;31m{head}{closing}\x1b[0m{rest}"
+        print(line, file=sys.stderr)

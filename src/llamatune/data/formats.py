@@ -1,0 +1,235 @@
+"""Row formats: recognise which one a file has. (`conversations` turns its rows into canonical ones.)
+
+messages           messages: [{role, content, train?}, ...]            [system]
+sharegpt           conversations: [{from, value}, ...]                 [system]
+alpaca             instruction, output                                 [input] [system]
+prompt_completion  prompt, completion (or response, question/answer)   [system]
+text               text
+
+E120  no format fits the columns
+E121  several formats fit the columns
+E122  a column is missing
+E127  a format of another stage
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from llamatune.data.readers import read_rows
+from llamatune.errors import DataError
+from llamatune.recipe.blocks import Columns, RowFormat
+
+Kind = Literal["conversations", "documents"]
+Raw = dict[str, Any]
+
+ROWS_SEEN = 20
+"""Rows that recognition looks at."""
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A file's format, the columns that are used, and those that are not."""
+
+    format: RowFormat
+    columns: Columns
+    rows_seen: int
+    ignored: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        used = ", ".join(self.columns.model_dump(exclude_none=True).values())
+        ignored = f"; not used: {', '.join(self.ignored)}" if self.ignored else ""
+        return f"{self.format} (columns {used}{ignored})"
+
+
+# ---- recognition -------------------------------------------------------------------------------------------
+
+_TURN_COLUMNS = ("messages", "conversations", "conversation")
+_PAIRS = (
+    ("prompt", "completion"),
+    ("prompt", "response"),
+    ("question", "answer"),
+    ("question", "response"),
+    ("query", "response"),
+    ("query", "answer"),
+    ("instruction", "response"),
+    ("input", "output"),
+)
+_REQUIRED: dict[RowFormat, tuple[str, ...]] = {
+    "messages": ("messages",),
+    "sharegpt": ("messages",),
+    "alpaca": ("prompt", "completion"),
+    "prompt_completion": ("prompt", "completion"),
+    "text": ("text",),
+}
+_EXPECTED = (
+    "messages: `messages` = [{role, content}, ...]; sharegpt: `conversations` = [{from, value}, ...]; "
+    "alpaca: `instruction`, `output`, optional `input`; prompt_completion: `prompt` and `completion` or "
+    "`response`, `question` and `answer`; text: `text`"
+)
+
+
+def recognise(path: Path, *, kind: Kind | None = None) -> Recognised:
+    """The format of a data file, from its first rows.
+
+    Raises:
+        DataError: E100 to E110, E120, E121, E127.
+    """
+    rows = [row for _, row in islice(read_rows(path), ROWS_SEEN)]
+    return recognise_rows(rows, place=path.name, kind=kind)
+
+
+def recognise_rows(
+    rows: Sequence[Raw],
+    *,
+    format: RowFormat | None = None,
+    columns: Columns | None = None,
+    kind: Kind | None = None,
+    place: str = "rows",
+) -> Recognised:
+    """The format and columns of rows; what the recipe says (`format`, `columns`) is kept and checked.
+
+    Raises:
+        DataError: E120, E121, E122, E127.
+    """
+    found = tuple(dict.fromkeys(name for row in rows for name in row))
+    given = columns.model_dump(exclude_none=True) if columns else {}
+    _check_columns_exist(given, found, place)
+    if kind != "documents" and format is None and {"chosen", "rejected"} <= set(found):
+        raise DataError(
+            "E127",
+            f"these are preference rows (columns {', '.join(found)})",
+            place=place,
+            hint="they train a reward model; for sft give conversations or prompts with one answer each",
+        )
+    candidates = [] if not rows else _candidates(rows, given)
+    if format is not None:
+        chosen = [c for c in candidates if c.format == format] or [_as_told(format, given, found, place)]
+    elif kind == "documents":
+        chosen = [c for c in candidates if c.format == "text"]
+    else:
+        chosen = [c for c in candidates if c.format != "text"] or candidates
+    _check_choice(chosen, found, place)
+    only = chosen[0]
+    _check_kind(only.format, kind, place)
+    used = set(only.columns.model_dump(exclude_none=True).values())
+    return Recognised(only.format, only.columns, len(rows), tuple(name for name in found if name not in used))
+
+
+def _check_columns_exist(given: dict[str, str], found: Sequence[str], place: str) -> None:
+    for field, name in given.items():
+        if name not in found:
+            raise missing_column(name, found, place, f"`columns.{field}`")
+
+
+def missing_column(name: str, found: Sequence[str], place: str, wanted_by: str) -> DataError:
+    near = difflib.get_close_matches(name, found, n=1)
+    return DataError(
+        "E122",
+        f"column {name!r} of {wanted_by} is missing; found {', '.join(map(repr, found)) or 'none'}",
+        place=place,
+        hint=f"did you mean {near[0]!r}?" if near else "name the right one under `columns`",
+    )
+
+
+def _candidates(rows: Sequence[Raw], given: dict[str, str]) -> list[Recognised]:
+    """Every format that the rows' columns allow, with its columns."""
+    found = set().union(*rows)
+    optional = {"system": given.get("system") or ("system" if "system" in found else None)}
+    result: list[Recognised] = []
+
+    def add(format: RowFormat, **names: str | None) -> None:
+        result.append(Recognised(format, Columns(**names, **optional), len(rows)))
+
+    if given.keys() & {"messages", "prompt", "completion", "text", "input"}:
+        if "messages" in given and (style := _turn_style(rows, given["messages"])):
+            add(style, messages=given["messages"])
+        if {"prompt", "completion"} <= given.keys():
+            names = {key: given.get(key) for key in ("prompt", "input", "completion")}
+            add("alpaca" if "input" in given else "prompt_completion", **names)
+        if "text" in given:
+            add("text", text=given["text"])
+        return result
+    for name in _TURN_COLUMNS:
+        if name in found and (style := _turn_style(rows, name)):
+            add(style, messages=name)
+    if {"instruction", "output"} <= found:
+        add("alpaca", prompt="instruction", completion="output", input="input" if "input" in found else None)
+    else:
+        for prompt, completion in _PAIRS:
+            if {prompt, completion} <= found:
+                add("prompt_completion", prompt=prompt, completion=completion)
+    for name in ("text", "content", "document"):
+        if name in found:
+            add("text", text=name)
+            break
+    return result
+
+
+def _turn_style(rows: Sequence[Raw], column: str) -> RowFormat | None:
+    """`messages` or `sharegpt`, by the keys of the first turn in the column."""
+    for row in rows:
+        turns = row.get(column)
+        if isinstance(turns, list) and turns and isinstance(turns[0], dict):
+            if "role" in turns[0] or "content" in turns[0]:
+                return "messages"
+            if "from" in turns[0] or "value" in turns[0]:
+                return "sharegpt"
+    return None
+
+
+def _as_told(format: RowFormat, given: dict[str, str], found: Sequence[str], place: str) -> Recognised:
+    """The recipe's format with the columns that it names or that the format usually has."""
+    usual: dict[RowFormat, dict[str, str]] = {
+        "messages": {"messages": "messages"},
+        "sharegpt": {"messages": "conversations"},
+        "alpaca": {"prompt": "instruction", "completion": "output", "input": "input"},
+        "prompt_completion": {"prompt": "prompt", "completion": "completion"},
+        "text": {"text": "text"},
+    }
+    names = usual[format] | given
+    for field in _REQUIRED[format]:
+        if names[field] not in found:
+            raise missing_column(names[field], found, place, f"format `{format}`")
+    known = {field: name for field, name in names.items() if name in found}
+    if "system" in found:
+        known.setdefault("system", "system")
+    return Recognised(format, Columns(**known), 0)
+
+
+def _check_choice(chosen: list[Recognised], found: Sequence[str], place: str) -> None:
+    columns = ", ".join(map(repr, found)) or "none"
+    if not chosen:
+        raise DataError(
+            "E120",
+            f"no format fits the columns found: {columns}",
+            place=place,
+            why=f"Formats and the columns they expect: {_EXPECTED}",
+            hint="name the columns in the recipe, for example `columns: {prompt: ..., completion: ...}`",
+        )
+    if len(chosen) > 1:
+        options = " or ".join(str(option).partition(";")[0] for option in chosen)
+        raise DataError(
+            "E121",
+            f"several formats fit the columns found ({columns}): {options}",
+            place=place,
+            hint=f"say which is meant: `format: {chosen[0].format}`, with `columns:` where needed",
+        )
+
+
+def _check_kind(format: RowFormat, kind: Kind | None, place: str) -> None:
+    if kind == "conversations" and format == "text":
+        hint = "train on plain text with `stage: pretrain`, or name a prompt and an answer under `columns`"
+        raise DataError(
+            "E127", "plain text is for pre-training, this stage needs conversations", place=place, hint=hint
+        )
+    if kind == "documents" and format != "text":
+        hint = "name the column that holds plain text: `columns: {text: ...}`"
+        raise DataError(
+            "E127", f"format `{format}` is for sft, pre-training needs plain text", place=place, hint=hint
+        )

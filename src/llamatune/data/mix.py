@@ -1,0 +1,129 @@
+"""Which encoded sequences are trained on, evaluated on and how often: choices of numbers, never copies of
+rows."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llamatune.data.shards import Shard
+from llamatune.errors import DataError
+
+if TYPE_CHECKING:
+    import datasets
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Some sequences of a shard. `indices` are positions in the shard, ascending until weights repeat
+    them."""
+
+    shard: Shard
+    indices: np.ndarray
+
+    @classmethod
+    def of(cls, shard: Shard) -> Pool:
+        return cls(shard, np.arange(len(shard.sequences)))
+
+    @property
+    def rows(self) -> int:
+        """Distinct rows of the source; a long document has several sequences."""
+        return len(np.unique(self.column("row")))
+
+    def column(self, name: str) -> np.ndarray:
+        return np.asarray(self.shard.sequences[name][self.indices])
+
+    def where(self, mask: np.ndarray) -> Pool:
+        return Pool(self.shard, self.indices[mask])
+
+    def dataset(self) -> datasets.Dataset:
+        """The sequences, as a view of the memory-mapped shard."""
+        return self.shard.dataset.select(self.indices)
+
+
+def without_shared(pools: Sequence[Pool]) -> tuple[list[Pool], list[int]]:
+    """Pools without the rows that an earlier pool has too, and how many rows each of them lost."""
+    kept: list[Pool] = []
+    lost: list[int] = []
+    for pool in pools:
+        mask = np.ones(len(pool.indices), dtype=bool)
+        for earlier in kept:
+            mask &= ~np.isin(pool.column("digest"), earlier.column("digest"))
+        kept.append(pool.where(mask))
+        lost.append(pool.rows - kept[-1].rows)
+    return kept, lost
+
+
+def hold_out(pools: Sequence[Pool], fraction: float) -> tuple[list[Pool], list[Pool]]:
+    """(training, held-out) pools. A row's side depends on its prompt's content alone, so it does not move
+    when rows are added, and equal prompts never stand on both sides.
+
+    Raises:
+        DataError: E134, no row falls on one of the sides.
+    """
+    limit = np.uint64(int(fraction * 2**64))
+    masks = [_first_half(pool.column("prompt")) < limit for pool in pools]
+    train = [pool.where(~mask) for pool, mask in zip(pools, masks, strict=True)]
+    held_out = [pool.where(mask) for pool, mask in zip(pools, masks, strict=True)]
+    for side, chosen in (("held out", held_out), ("left to train on", train)):
+        if not any(len(pool.indices) for pool in chosen):
+            raise DataError(
+                "E134",
+                f"no row is {side}: `eval_fraction: {fraction}` of {sum(pool.rows for pool in pools)} rows",
+                place="data.eval_fraction",
+                hint="choose another share, or name a held-out file under `data.eval`",
+            )
+    return train, held_out
+
+
+def _first_half(digests: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(digests).view(">u8").reshape(-1, 2)[:, 0].astype(np.uint64)
+
+
+def refuse_overlap(train: Sequence[Pool], evaluation: Sequence[Pool]) -> None:
+    """Raise DataError (E133) when a prompt (of a document: its text) stands in both."""
+    seen = [pool.column("prompt") for pool in evaluation]
+    if not seen:
+        return
+    places: list[str] = []
+    count = 0
+    for pool in train:
+        shared = pool.where(np.isin(pool.column("prompt"), np.concatenate(seen)))
+        count += shared.rows
+        places += [pool.shard.dataset[int(index)]["place"] for index in shared.indices[:3]]
+    if count:
+        raise DataError(
+            "E133",
+            f"{count:,} training rows have a prompt that also stands in the evaluation data: "
+            f"{', '.join(places[:3])}",
+            place="data.eval",
+            why="The evaluation would measure memory",
+            hint="remove them from one of the two, or hold rows out with `eval_fraction`",
+        )
+
+
+def weighted(pool: Pool, weight: float, seed: int) -> Pool:
+    """Each sequence floor(weight) times, and a seeded choice of them once more for the rest of the weight.
+
+    The choice is the same in every epoch; at least one sequence is left of a pool that is not empty.
+    """
+    whole = int(weight)
+    extra = round((weight - whole) * len(pool.indices))
+    if whole == 0:
+        extra = min(max(extra, 1), len(pool.indices))
+    order = np.random.default_rng([seed, zlib.crc32(pool.shard.name.encode())]).permutation(
+        len(pool.indices)
+    )[:extra]
+    return Pool(pool.shard, np.concatenate([pool.indices] * whole + [pool.indices[np.sort(order)]]))
+
+
+def concatenated(pools: Sequence[Pool]) -> datasets.Dataset:
+    """One data set over all pools."""
+    import datasets
+
+    parts: list[Any] = [pool.dataset() for pool in pools if len(pool.indices)]
+    return datasets.concatenate_datasets(parts)

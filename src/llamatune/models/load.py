@@ -1,0 +1,183 @@
+"""Load a base model and its tokenizer, and make the chosen part of it trainable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llamatune.errors import ModelError
+from llamatune.models.adapters import add_adapter, find_adapter, load_adapter
+from llamatune.models.base import Base, find_base
+from llamatune.models.placement import Placement, place
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from llamatune.recipe.blocks import Hardware, Model
+
+_PAD_NAMES = ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>", "<|reserved_special_token_0|>", "<unk>")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to train, with what describes it."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    base: Base
+    placement: Placement
+
+
+def load_for_training(
+    settings: Model, hardware: Hardware, *, seed: int, report: Callable[[str], None]
+) -> Loaded:
+    """Load the base of a recipe's `model` block; add or load the adapter; say what will be trained.
+
+    Raises:
+        ModelError: the base, the adapter or the placement is not usable (see `find_base`, `load_adapter`).
+    """
+    from transformers import set_seed
+
+    placement = place(settings, hardware)
+    base = find_base(settings.base, settings.revision, weights=settings.init == "pretrained")
+    tokenizer = load_tokenizer(base)
+    set_seed(seed)
+    if settings.init == "random":
+        model = random_model(base, placement)
+    else:
+        model = load_base_model(base, placement, nf4=settings.quantization == "nf4", double=settings.double_quantization)
+    if settings.adapter is not None:
+        model = load_adapter(model, find_adapter(settings.adapter), base, trainable=True)
+    elif settings.lora is not None:
+        model = add_adapter(model, settings.lora)
+    report(f"model    {base.name}: {placement.describe()}{', nf4 base' if settings.quantization == 'nf4' else ''}")
+    report(f"trained  {trainable_share(model)}")
+    return Loaded(model, tokenizer, base, placement)
+
+
+def load_base_model(base: Base, placement: Placement, *, nf4: bool = False, double: bool = True) -> PreTrainedModel:
+    """The base's weights from safetensors, on the placement's device; `nf4` holds them frozen in 4 bits."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    arguments: dict[str, Any] = {"device_map": {"": placement.device}}
+    if nf4:
+        arguments["quantization_config"] = nf4_config(placement, double=double)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            base.folder,
+            dtype=getattr(torch, placement.weights),
+            attn_implementation=placement.attention,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            **arguments,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            "E207", f"the weights cannot be loaded: {error}", place=str(base.folder), hint="check the download"
+        ) from error
+    if nf4:
+        from peft import prepare_model_for_kbit_training
+
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        _keep_gradients_on_cpu(model)
+    return model
+
+
+def _keep_gradients_on_cpu(model: torch.nn.Module) -> None:
+    """Keep 4-bit layers differentiable after they were sampled from.
+
+    On CPUs with AVX512-BF16, bitsandbytes 0.50 repacks a 4-bit weight at its first forward pass in evaluation
+    mode for a kernel that has no backward pass; from then on training goes on without the gradients of those
+    layers, with a warning at most. This switch of the layer keeps the weights as they are.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def nf4_config(placement: Placement, *, double: bool) -> Any:
+    """4-bit NormalFloat, optionally with quantised constants (QLoRA, section 3)."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=double,
+        bnb_4bit_compute_dtype=getattr(torch, placement.autocast or placement.weights),
+    )
+
+
+def random_model(base: Base, placement: Placement) -> PreTrainedModel:
+    """The base's architecture with new weights, drawn from torch's current random state."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(base.folder, trust_remote_code=False, local_files_only=True)
+    model = AutoModelForCausalLM.from_config(
+        config, dtype=getattr(torch, placement.weights), attn_implementation=placement.attention
+    )
+    return model.to(placement.device)
+
+
+def load_tokenizer(base: Base) -> PreTrainedTokenizerBase:
+    """The base's fast tokenizer, with an end token and a padding token that is not the end token.
+
+    Raises:
+        ModelError: no fast tokenizer, no end token, or no token that could pad.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            base.folder, use_fast=True, trust_remote_code=False, local_files_only=True
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            "E208", f"the tokenizer cannot be loaded: {error}", place=str(base.folder), hint="check the download"
+        ) from error
+    if not tokenizer.is_fast:
+        raise ModelError("E208", "there is no fast tokenizer (tokenizer.json)", place=str(base.folder))
+    if tokenizer.eos_token_id is None:
+        raise ModelError(
+            "E208", "the tokenizer has no end token", place=str(base.folder), why="the model could never stop"
+        )
+    if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
+        tokenizer.pad_token = _padding_token(tokenizer, base)
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def _padding_token(tokenizer: PreTrainedTokenizerBase, base: Base) -> str:
+    """A control token that is free to pad with. Padding is never attended to and never trained, but if it were
+    the end token, any later tool that masks padding by its id would unlearn how to stop."""
+    vocabulary = tokenizer.get_vocab()
+    reserved = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    taken = {tokenizer.eos_token, tokenizer.bos_token}
+    for name in (*_PAD_NAMES, *reserved):
+        if name in vocabulary and name not in taken:
+            return name
+    raise ModelError(
+        "E209",
+        "the tokenizer has no token to pad with besides its end token",
+        place=str(base.folder),
+        why="with pad = end token the model does not learn to stop",
+        hint="add a special token such as <pad> to the tokenizer and save the base with it",
+    )
+
+
+def trainable_share(model: torch.nn.Module) -> str:
+    """`1,234,567 of 98,765,432 weights (1.25%)`; 4-bit weights count as the weights they stand for."""
+    counts = [(_weights_in(parameter), parameter.requires_grad) for parameter in model.parameters()]
+    total = sum(count for count, _ in counts)
+    trained = sum(count for count, requires_grad in counts if requires_grad)
+    return f"{trained:,} of {total:,} weights ({trained / total:.2%})"
+
+
+def _weights_in(parameter: torch.nn.Parameter) -> int:
+    state = getattr(parameter, "quant_state", None)
+    return int(state.shape.numel()) if state is not None else parameter.numel()

@@ -1,0 +1,81 @@
+"""Open a trained model for use: to chat with it, examine it or merge it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llamatune.errors import ModelError
+from llamatune.models.adapters import load_adapter, read_card
+from llamatune.models.base import Base, check_weights, find_base
+from llamatune.models.load import load_base_model, load_tokenizer
+from llamatune.models.placement import place
+from llamatune.recipe.blocks import Chat, Hardware, Lora, Model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A model to use: `chat` is the block it was trained with, `adapter` its adapter's folder, if any."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    base: Base
+    adapter: Path | None
+    chat: Chat
+
+
+def open_model(name: str, *, base: str | None = None, dtype: str = "auto") -> OpenModel:
+    """Open `pico`, a model folder, an adapter folder, a finished run or a hub model.
+
+    Args:
+        base: the base of an adapter, where it is not to be found under the name that the adapter notes.
+        dtype: as in a recipe's `model.dtype`.
+
+    Raises:
+        ModelError: not found, unsafe, or an adapter of another base.
+    """
+    adapter = _adapter_in(Path(name))
+    if adapter is None:
+        found = find_base(name)
+    else:
+        check_weights(adapter, "adapter_model.safetensors")
+        found = _base_of(adapter, base)
+    # The weights are only read, so they may be held like the frozen base of an adapter.
+    placement = place(Model(base=found.name, dtype=dtype, lora=Lora()), Hardware())  # type: ignore[arg-type]
+    model = load_base_model(found, placement)
+    source = found
+    if adapter is not None:
+        model = load_adapter(model, adapter, found, trainable=False)
+        if (adapter / "tokenizer.json").is_file():
+            source = Base(name, adapter)
+    note = read_card(adapter or found.folder).get("chat")
+    chat = Chat(system=note["system"]) if note else Chat()  # the template itself is saved with the tokenizer
+    return OpenModel(model.eval(), load_tokenizer(source), found, adapter, chat)
+
+
+def _adapter_in(folder: Path) -> Path | None:
+    for candidate in (folder, folder / "adapter"):
+        if (candidate / "adapter_config.json").is_file():
+            return candidate
+    return None
+
+
+def _base_of(adapter: Path, base: str | None) -> Base:
+    trained_on = read_card(adapter).get("base", {})
+    name = base or trained_on.get("name") or _peft_base(adapter)
+    if not name:
+        raise ModelError(
+            "E232", "the adapter does not say which base it belongs to", place=str(adapter), hint="give `--base`"
+        )
+    return find_base(str(name), trained_on.get("revision") if base is None else None)
+
+
+def _peft_base(adapter: Path) -> str | None:
+    import json
+
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    return config.get("base_model_name_or_path") or None

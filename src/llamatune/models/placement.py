@@ -1,0 +1,87 @@
+"""Where a model runs and in which precision: decided once, printed, never silently changed."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llamatune.errors import ModelError
+
+if TYPE_CHECKING:
+    from llamatune.recipe.blocks import Hardware, Model
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Device, data types, attention implementation and number of processes of this run.
+
+    `weights`: data type the base is loaded in. `autocast`: data type of matrix products, None for that of the
+    weights. Trained weights are float32 unless the recipe names a `dtype`: in bfloat16 an update smaller than
+    0.4% of a weight is rounded away.
+    """
+
+    device: str
+    weights: str
+    autocast: str | None
+    attention: str
+    processes: int
+
+    def describe(self) -> str:
+        precision = self.weights if self.autocast in (None, self.weights) else f"{self.weights} ({self.autocast} maths)"
+        return f"{self.device}, {precision}, {self.attention} attention"
+
+
+def place(model: Model, hardware: Hardware) -> Placement:
+    """Decide where and how to run.
+
+    Raises:
+        ModelError: a data type, attention or optimizer that this device does not have.
+    """
+    import torch
+
+    cuda = hardware.device == "auto" and torch.cuda.is_available()
+    has_bf16 = cuda and torch.cuda.is_bf16_supported()
+    trains_weights = model.lora is None and model.adapter is None
+    if model.dtype == "float16" and (not cuda or trains_weights):
+        raise ModelError(
+            "E220",
+            "float16 works on a GPU, as the data type of a frozen base",
+            place="model.dtype",
+            why="float16 overflows in full training, and CPUs do not compute in it",
+            hint="use `dtype: auto`; nearest valid: float32 on a CPU, bfloat16 on a GPU, float16 with `lora` on a GPU",
+        )
+    if model.dtype == "auto":
+        half = "bfloat16" if has_bf16 else "float16"
+        weights = "float32" if not cuda or trains_weights else half
+        autocast = half if cuda and (has_bf16 or not trains_weights) else None
+    else:
+        weights = model.dtype
+        autocast = model.dtype if cuda and model.dtype != "float32" else None
+    return Placement(
+        device="cuda" if cuda else "cpu",
+        weights=weights,
+        autocast=autocast,
+        attention=_attention(model.attention, cuda=cuda, half=autocast is not None),
+        processes=int(os.environ.get("WORLD_SIZE", "1")),
+    )
+
+
+def _attention(asked: str, *, cuda: bool, half: bool) -> str:
+    from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
+
+    available = {
+        "flash_attention_2": cuda and half and is_flash_attn_2_available(),
+        "flash_attention_3": cuda and half and is_flash_attn_3_available(),
+    }
+    if asked == "auto":
+        return "flash_attention_2" if available["flash_attention_2"] else "sdpa"
+    if not available.get(asked, True):
+        raise ModelError(
+            "E220",
+            f"{asked} is not available here",
+            place="model.attention",
+            why="it needs a CUDA GPU, a 16-bit data type and its own package",
+            hint="use `attention: auto`, or install the package",
+        )
+    return asked

@@ -1,0 +1,91 @@
+"""Sample replies during training: the same few prompts, answered again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llamatune.data.rows import IGNORED, Message
+from llamatune.models.sampling import continue_prompts
+from llamatune.runs.display import Display
+from llamatune.runs.run import Run
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from llamatune.data.chat import ChatFormat
+    from llamatune.recipe.blocks import Generation
+
+_FROM_DATA = 3
+"""How many prompts are taken from the data when the recipe names none."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is shown to a reader, and the token ids that the model continues."""
+
+    text: str
+    ids: list[int]
+
+
+def chat_prompts(generation: Generation, chat: ChatFormat, dataset: Dataset) -> list[Prompt]:
+    """The recipe's prompts; without any, the untrained beginnings of a few rows (none under `loss_on: all`)."""
+    if generation.prompts:
+        return [Prompt(text, chat.prompt_ids([Message("user", text)])) for text in generation.prompts]
+    prompts = []
+    for row in dataset.select(range(min(_FROM_DATA, len(dataset)))):
+        start = next((i for i, label in enumerate(row["labels"]) if label != IGNORED), 0)
+        if start:
+            ids = row["input_ids"][:start]
+            prompts.append(Prompt(str(chat.tokenizer.decode(ids, skip_special_tokens=True)).strip(), ids))
+    return prompts
+
+
+def text_prompts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> list[Prompt]:
+    """The recipe's prompts as beginnings of documents."""
+    bos = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
+    return [Prompt(text, bos + tokenizer.encode(text, add_special_tokens=False)) for text in generation.prompts]
+
+
+class SampleReplies:
+    """Answers the prompts with the model as it is now; shows the replies and writes them to replies.jsonl."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Sequence[Prompt],
+        generation: Generation,
+        *,
+        stop_ids: Collection[int],
+        run: Run,
+        display: Display,
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.prompts = prompts
+        self.generation = generation
+        self.stop_ids = stop_ids
+        self.run = run
+        self.display = display
+
+    def show(self, step: int) -> None:
+        """Sample one reply for each prompt at this step."""
+        if not self.prompts:
+            return
+        replies = continue_prompts(
+            self.model,
+            self.tokenizer,
+            [prompt.ids for prompt in self.prompts],
+            self.generation,
+            stop_ids=self.stop_ids,
+        )
+        self.display.say(f"replies at step {step}")
+        for prompt, tokens in zip(self.prompts, replies, strict=True):
+            reply = str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+            stopped = bool(tokens) and tokens[-1] in self.stop_ids
+            self.run.log_reply({"step": step, "prompt": prompt.text, "reply": reply, "stopped": stopped})
+            self.display.say(f"  > {prompt.text}")
+            self.display.say(f"  {reply}{'' if stopped else ' [...]'}")

@@ -1,0 +1,146 @@
+"""Save what was trained, and prove that the files hold it.
+
+An adapter or model is checked before it is written (finite, really trained), written as safetensors with its
+tokenizer, chat template and stop tokens, and read back: what is on disk must be what was in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llamatune.errors import DivergedError, ModelError
+from llamatune.models.adapters import CARD
+from llamatune.models.base import Base
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from llamatune.data.chat import ChatFormat
+
+
+def save_trained(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    base: Base,
+    run: Path,
+    *,
+    stage: str,
+    chat: ChatFormat | None = None,
+) -> Path:
+    """Write `run/adapter` or `run/model` and return it.
+
+    Raises:
+        DivergedError: a trained weight is not finite.
+        ModelError: an adapter matrix was never trained, or the files differ from the weights in memory.
+    """
+    from peft import PeftModel
+
+    _check_finite(model)
+    _set_stop_tokens(model, tokenizer, chat)
+    if isinstance(model, PeftModel):
+        folder = run / "adapter"
+        _check_adapter_trained(model)
+        _save_adapter(model, base, folder)
+    else:
+        folder = run / "model"
+        model.save_pretrained(folder, safe_serialization=True)
+        _compare_weights(folder, model)
+    tokenizer.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    write_card(folder, base, stage=stage, chat=chat)
+    return folder
+
+
+def write_card(folder: Path, base: Base, *, stage: str, chat: ChatFormat | None) -> None:
+    """Note beside an artefact what it was made from."""
+    from llamatune import __version__
+
+    card: dict[str, Any] = {
+        "llamatune": __version__,
+        "stage": stage,
+        "base": {"name": base.name, "revision": base.revision, "fingerprint": base.fingerprint},
+        "chat": chat.chat.model_dump() if chat is not None else None,
+    }
+    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def _check_finite(model: torch.nn.Module) -> None:
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and not weight.isfinite().all():
+            raise DivergedError(
+                "E601",
+                f"the trained weight `{name}` is not finite",
+                why="the training diverged; saving it would hide that",
+                hint="lower `optimization.learning_rate`, or train in float32",
+            )
+
+
+def _check_adapter_trained(model: torch.nn.Module) -> None:
+    """Each `lora_B` starts at zero, so one that is still zero was never trained."""
+    untrained = [
+        name
+        for name, weight in model.named_parameters()
+        if weight.requires_grad and "lora_B" in name and not weight.any()
+    ]
+    if untrained:
+        raise ModelError(
+            "E235",
+            f"{len(untrained)} adapter matrices are still zero, {untrained[0]} first",
+            why="they never received a gradient, so part of the adapter does nothing",
+            hint="this is a bug or a frozen layer: check `model.lora.targets`",
+        )
+
+
+def _save_adapter(model: PeftModel, base: Base, folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    model.peft_config["default"].base_model_name_or_path = base.name  # never an absolute path of this machine
+    model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # upstream's empty model card
+    saved = load_file(folder / "adapter_model.safetensors")
+    live = {
+        name.replace(".default", ""): weight.detach().cpu()
+        for name, weight in model.named_parameters()
+        if weight.requires_grad
+    }
+    _compare(live, saved, folder)
+
+
+def _compare_weights(folder: Path, model: PreTrainedModel) -> None:
+    from safetensors.torch import load_file
+
+    saved: dict[str, torch.Tensor] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        saved.update(load_file(file))
+    live = {name: weight.detach().cpu() for name, weight in model.named_parameters()}  # tied weights once
+    _compare(live, saved, folder)
+
+
+def _compare(live: dict[str, torch.Tensor], saved: dict[str, torch.Tensor], folder: Path) -> None:
+    import torch
+
+    for name, weight in live.items():
+        if name not in saved or not torch.equal(saved[name], weight):
+            raise ModelError(
+                "E236",
+                f"`{name}` on disk is not the weight in memory",
+                place=str(folder),
+                why="a model loaded from these files would not be the one that was trained",
+                hint="check the disk and run again",
+            )
+
+
+def _set_stop_tokens(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, chat: ChatFormat | None
+) -> None:
+    """Whoever loads the model stops at the tokens that training taught it to end with."""
+    stops = sorted(chat.stop_ids) if chat is not None else [tokenizer.eos_token_id]
+    generation = model.generation_config
+    assert generation is not None
+    generation.eos_token_id = stops if len(stops) > 1 else stops[0]
+    generation.pad_token_id = tokenizer.pad_token_id
+    generation.bos_token_id = tokenizer.bos_token_id

@@ -1,0 +1,157 @@
+"""The one module that knows upstream argument names.
+
+Recipes use the field's words; here they become the arguments of trl's config classes. A test asserts that each
+name exists on the installed class, so an upstream rename fails a test instead of being ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llamatune.errors import RecipeError
+from llamatune.models.placement import Placement
+from llamatune.recipe.recipes import StageRecipe
+
+if TYPE_CHECKING:
+    from trl import SFTConfig
+
+_OPTIMIZERS = {
+    "adamw": "adamw_torch",
+    "paged_adamw_32bit": "paged_adamw_32bit",
+    "paged_adamw_8bit": "paged_adamw_8bit",
+}
+
+
+def sft_config(recipe: StageRecipe, placement: Placement, output: Path, *, has_eval: bool) -> SFTConfig:
+    """The trl config for a pretrain or sft recipe.
+
+    Raises:
+        RecipeError: an `upstream` name that trl does not have, or that a recipe field already sets.
+    """
+    from trl import SFTConfig
+
+    arguments = sft_arguments(recipe, placement, output, has_eval=has_eval)
+    _check_upstream(recipe.upstream, {field.name for field in fields(SFTConfig)}, set(arguments))
+    try:
+        return SFTConfig(**arguments, **recipe.upstream)
+    except (TypeError, ValueError) as error:
+        if not recipe.upstream:
+            raise
+        raise RecipeError("E026", f"trl refuses these settings: {error}", place="upstream") from None
+
+
+def sft_arguments(recipe: StageRecipe, placement: Placement, output: Path, *, has_eval: bool) -> dict[str, Any]:
+    """Every argument that llamatune decides; nothing that matters is left to an upstream default."""
+    hardware = recipe.hardware
+    per_device, accumulation = micro_batches(
+        recipe.optimization.batch_size, hardware.micro_batch_size, placement.processes
+    )
+    return {
+        "output_dir": str(output),
+        "per_device_train_batch_size": per_device,
+        "per_device_eval_batch_size": per_device,
+        "gradient_accumulation_steps": accumulation,
+        "average_tokens_across_devices": True,
+        **_optimization(recipe),
+        **_reporting(recipe, has_eval=has_eval),
+        # Rows come tokenised, labelled and cut to length, with a collator of our own.
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "max_length": None,
+        "packing": False,
+        "remove_unused_columns": False,
+        "dataloader_drop_last": False,
+        "dataloader_pin_memory": placement.device == "cuda",
+        "activation_checkpointing": hardware.activation_checkpointing,
+        "gradient_checkpointing": hardware.activation_checkpointing,
+        "bf16": placement.autocast == "bfloat16",
+        "fp16": placement.autocast == "float16",
+        "use_cpu": placement.device == "cpu",
+        "seed": recipe.seed,
+        "data_seed": recipe.seed,
+        "save_strategy": "no",
+        "push_to_hub": False,
+    }
+
+
+def _optimization(recipe: StageRecipe) -> dict[str, Any]:
+    settings = recipe.optimization
+    schedules: dict[str, tuple[str, dict[str, float]]] = {
+        "cosine": ("cosine_with_min_lr", {"min_lr_rate": settings.final_fraction}),
+        "linear": ("polynomial", {"lr_end": settings.final_fraction * settings.learning_rate, "power": 1.0}),
+        "constant": ("constant_with_warmup", {}),
+    }
+    schedule, schedule_arguments = schedules[settings.schedule]
+    return {
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": schedule,
+        "lr_scheduler_kwargs": schedule_arguments,
+        "warmup_steps": settings.warmup,
+        "num_train_epochs": settings.epochs,
+        "max_steps": settings.max_steps if settings.max_steps is not None else -1,
+        "optim": _OPTIMIZERS[settings.optimizer],
+        "weight_decay": settings.weight_decay,
+        "adam_beta1": settings.beta1,
+        "adam_beta2": settings.beta2,
+        "adam_epsilon": settings.eps,
+        "max_grad_norm": settings.max_grad_norm,
+    }
+
+
+def _reporting(recipe: StageRecipe, *, has_eval: bool) -> dict[str, Any]:
+    logging = recipe.logging
+    every = logging.eval_every_steps
+    return {
+        "logging_strategy": "steps",
+        "logging_steps": logging.every_steps,
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,  # upstream's default shows a NaN loss as 0.0
+        "eval_strategy": "no" if not has_eval else "steps" if every else "epoch",
+        "eval_steps": every,
+        "prediction_loss_only": True,  # evaluation never keeps logits
+        "report_to": list(logging.report_to) or "none",
+        "disable_tqdm": True,
+        "log_level": "error",
+    }
+
+
+def micro_batches(batch_size: int, largest: int, processes: int) -> tuple[int, int]:
+    """Rows in one forward pass and number of passes, so that rows x passes x processes = batch_size.
+
+    Raises:
+        RecipeError: the global batch cannot be shared equally by the processes.
+    """
+    if batch_size % processes:
+        lower, upper = batch_size // processes * processes, -(-batch_size // processes) * processes
+        raise RecipeError(
+            "E025",
+            f"batch_size {batch_size} cannot be shared equally by {processes} processes",
+            place="optimization.batch_size",
+            why="batch_size is the global batch: rows x accumulation x processes",
+            hint=f"use {' or '.join(str(size) for size in (lower, upper) if size)}",
+        )
+    share = batch_size // processes
+    rows = max(divisor for divisor in range(1, min(share, largest) + 1) if share % divisor == 0)
+    return rows, share // rows
+
+
+def _check_upstream(asked: dict[str, Any], known: set[str], ours: set[str]) -> None:
+    for name in asked:
+        if name in ours:
+            raise RecipeError(
+                "E026",
+                f"`{name}` is set by llamatune",
+                place=f"upstream.{name}",
+                why="the recipe's own fields decide it",
+                hint="use the recipe field (see `llamatune schema`), and remove it from `upstream`",
+            )
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise RecipeError(
+                "E026",
+                f"the installed trl config has no argument `{name}`",
+                place=f"upstream.{name}",
+                hint=f"did you mean `{near[0]}`?" if near else "see the documentation of trl's SFTConfig",
+            )

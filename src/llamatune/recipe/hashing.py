@@ -1,0 +1,73 @@
+"""SHA-256 of data files, remembered between runs.
+
+The cache `hashes.json` keeps, for each file, its size, modification time and hash; a file that has neither a
+new size nor a new time is not read again. A file changed in the last two seconds is never remembered, because
+a clock that coarse could hide a second change. `fresh=True` always reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from llamatune.errors import DataError
+
+_RACY_NS = 2 * 10**9
+
+
+def cache_folder() -> Path:
+    """Where llamatune keeps what it can make again: `$XDG_CACHE_HOME/llamatune`, or `~/.cache/llamatune`."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "llamatune"
+
+
+def file_sha256(path: Path, *, fresh: bool = False) -> str:
+    """The file's SHA-256 in hexadecimal. Raises DataError (E157) when it cannot be read."""
+    try:
+        before = path.stat()
+        key, stamp = str(path.resolve()), [before.st_size, before.st_mtime_ns]
+        known = {} if fresh else _remembered()
+        if key in known and known[key][:2] == stamp:
+            return str(known[key][2])
+        with path.open("rb") as file:
+            digest = _digest(file)
+        after = path.stat()
+    except OSError as error:
+        raise DataError("E157", f"cannot be read ({error.strerror or error})", place=str(path)) from None
+    if stamp == [after.st_size, after.st_mtime_ns] and time.time_ns() - after.st_mtime_ns > _RACY_NS:
+        _remember(key, [*stamp, digest])
+    return digest
+
+
+def _digest(file) -> str:  # type: ignore[no-untyped-def]
+    digest = hashlib.sha256()
+    while block := file.read(2**20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _remembered() -> dict[str, list]:
+    """The cache, or nothing when it is absent or damaged: it is only a cache."""
+    try:
+        known = json.loads((cache_folder() / "hashes.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(known, dict):
+        return {}
+    return {path: entry for path, entry in known.items() if isinstance(entry, list) and len(entry) == 3}
+
+
+def _remember(key: str, entry: list) -> None:
+    """Add one entry; a cache that cannot be written only costs time."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
+            json.dump(_remembered() | {key: entry}, file)
+        os.replace(file.name, folder / "hashes.json")
+    except OSError:
+        return

@@ -1,0 +1,132 @@
+"""`load`: from a YAML file and overrides to a frozen recipe, or to all that is wrong with it at once.
+
+    text -> no credentials -> strict YAML -> overrides -> the stage's schema -> paths and cards exist
+
+Nothing here imports torch, transformers or datasets.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from llamatune.errors import DataError, Problem, RecipeError
+from llamatune.recipe import overrides as override
+from llamatune.recipe.blocks import Source
+from llamatune.recipe.cards import find_card
+from llamatune.recipe.paths import check_output, missing_problem, output_problem, outside_problem
+from llamatune.recipe.problems import Place, did_you_mean, problems_of
+from llamatune.recipe.recipes import STAGES, Recipe, StageRecipe
+from llamatune.recipe.secrets import refuse_secrets
+from llamatune.recipe.shipped import find_recipe
+from llamatune.recipe.yaml import MAX_PROBLEMS, KeyPath, parse, read_text, to_yaml
+
+__all__ = ["check_output", "dump", "load", "loads", "sources"]
+
+
+def load(path: str | Path, overrides: Sequence[str] = (), *, allow_outside: bool = False) -> Recipe:
+    """The recipe in a file, or the shipped one of that name, with overrides such as `optimization.epochs=3`.
+
+    Relative paths in it start at the working directory and stay in it unless `allow_outside`. The files and
+    data cards that it names must exist, and its output must not be a folder of other files.
+
+    Raises RecipeError with all problems found, at most 20.
+    """
+    file = find_recipe(path)
+    recipe, place = _read(read_text(file), str(file), overrides)
+    problems = list(_path_problems(recipe, place, allow_outside))
+    problems += _card_problems(recipe, place, file)
+    if problems:
+        raise RecipeError.of(problems[:MAX_PROBLEMS])
+    return recipe
+
+
+def loads(text: str, overrides: Sequence[str] = (), name: str = "recipe") -> Recipe:
+    """The recipe in a text, checked by its schema only: paths and cards are not looked at.
+
+    Raises RecipeError with all problems found, at most 20.
+    """
+    return _read(text, name, overrides)[0]
+
+
+def dump(recipe: StageRecipe) -> str:
+    """A recipe as YAML, every field written out; `loads` gives an equal recipe back."""
+    fields = recipe.model_dump()
+    ordered = {"stage": fields.pop("stage"), **fields}
+    return to_yaml(ordered)
+
+
+def _read(text: str, name: str, overrides: Sequence[str]) -> tuple[Recipe, Place]:
+    refuse_secrets(text, name, overrides)
+    source = override.apply(parse(text, name), overrides)
+    data = source.document.data
+    schema = STAGES[_stage(data, source.place)]
+    others = {stage: other for stage, other in STAGES.items() if other is not schema}
+    try:
+        return cast(Recipe, schema.model_validate(data)), source.place
+    except ValidationError as error:
+        raise RecipeError.of(problems_of(error, schema, data, source.place, others)) from None
+
+
+def _stage(data: Mapping[str, Any], place: Place) -> str:
+    known = f"one of {', '.join(STAGES)}"
+    if "stage" not in data:
+        raise RecipeError(
+            "E020",
+            f"`stage` is missing: a recipe is one mapping with `stage:`, {known}",
+            place=place((), False),
+            hint=did_you_mean("stage", [key for key in data if isinstance(key, str)]),
+        )
+    stage = data["stage"]
+    if isinstance(stage, str) and stage in STAGES:
+        return stage
+    shown = f"`{stage[:40]}`" if isinstance(stage, str) else "this value"
+    hint = did_you_mean(stage, STAGES) if isinstance(stage, str) else None
+    raise RecipeError("E020", f"{shown} is not a stage: {known}", place=place(("stage",), False), hint=hint)
+
+
+def sources(recipe: Recipe) -> Iterator[tuple[KeyPath, Source]]:
+    """Every data source of a recipe with its key path."""
+    for name in ("train", "eval"):
+        for index, source in enumerate(getattr(recipe.data, name)):
+            yield ("data", name, index), source
+
+
+def _path_problems(recipe: Recipe, place: Place, allow_outside: bool) -> Iterator[Problem]:
+    if problem := output_problem(recipe.output, place(("output",), False)):
+        yield problem
+    named = [((*at, "path"), source.path) for at, source in sources(recipe) if source.path is not None]
+    models = [(("model", key), getattr(recipe.model, key)) for key in ("base", "adapter")]
+    for at, path in [*named, *((at, path) for at, path in models if path is not None and _is_path(path))]:
+        problem = None if allow_outside else outside_problem(path, place(at, False))
+        if problem is None and at[-1] == "path":
+            problem = missing_problem(path, place(at, False))
+        if problem:
+            yield problem
+
+
+def _is_path(name: str) -> bool:
+    """A base or adapter that is certainly a folder; anything else may be a hub id."""
+    return name.startswith((".", "/", "~")) or ".." in Path(name).parts or Path(name).exists()
+
+
+def _card_problems(recipe: Recipe, place: Place, file: Path) -> Iterator[Problem]:
+    for at, source in sources(recipe):
+        if source.card is None:
+            continue
+        try:
+            card = find_card(source.card, file)
+        except DataError as error:
+            where = place((*at, "card"), False)
+            yield from (replace(problem, place=problem.place or where) for problem in error.problems)
+            continue
+        if source.split not in card.splits:
+            near = difflib.get_close_matches(source.split, card.splits, n=1) or list(card.splits)
+            what = f"card `{card.name}` has no split `{source.split}`"
+            hint = f"its splits: {', '.join(card.splits)}" if len(near) > 1 else f"did you mean `{near[0]}`?"
+            yield Problem("E155", what, place((*at, "split"), False), hint=hint)

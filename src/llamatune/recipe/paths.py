@@ -1,0 +1,101 @@
+"""Which folders a run may write to, and which files a recipe may name.
+
+A relative path stays inside the working directory, also through `..` and symbolic links; an absolute path is
+explicit. A run never writes into a folder that holds somebody else's files.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from llamatune.errors import Problem, RecipeError
+
+MARKER = "resolved.yaml"
+"""A folder that holds this file is a llamatune run."""
+
+
+def output_problem(output: str, place: str | None = None) -> Problem | None:
+    """What is wrong with `output`: a dangerous place (E030), or one that holds other files (E031)."""
+    if output.startswith("~"):
+        return _output(f"output `{output}`: `~` is not expanded", place, "write the path out")
+    try:
+        target = Path(output).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
+        return _output(f"output {output!r} is not a path ({error})", place)
+    working, home = Path.cwd().resolve(), Path.home().resolve()
+    for folder, name in ((working, "the working directory"), (home, "the home directory")):
+        if target == folder or target in folder.parents:
+            what = f"is {name}" if target == folder else f"holds {name}"
+            return _output(f"output `{output}` {what}", place, "name a folder of its own, such as runs/first")
+    if not Path(output).is_absolute() and working not in target.parents:
+        hint = "name a folder below the working directory, or give the absolute path"
+        return _output(f"output `{output}` leaves the working directory (it is {target})", place, hint)
+    return _foreign_problem(Path(output), place)
+
+
+def _foreign_problem(path: Path, place: str | None) -> Problem | None:
+    if path.exists() and not path.is_dir():
+        return Problem("E031", f"output `{path}` is a file", place, hint="name a folder")
+    if not path.exists() or not any(path.iterdir()) or (path / MARKER).is_file():
+        return None
+    what = f"output `{path}` is not empty and is not a llamatune run (it has no {MARKER})"
+    why = "A run never writes among other files, also not with --overwrite"
+    return Problem("E031", what, place, why, "name another folder")
+
+
+def check_output(output: str | Path, overwrite: bool = False) -> Path:
+    """The folder to write a new run to: absent, empty or, with `overwrite`, an earlier run.
+
+    Nothing is created or removed. Raises RecipeError for a dangerous place (E030), for a folder or file that
+    is not a llamatune run, whatever `overwrite` says, and for a run when `overwrite` is False (E031).
+    """
+    if problem := output_problem(str(output)):
+        raise RecipeError.of([problem])
+    path = Path(output)
+    if (path / MARKER).is_file() and not overwrite:
+        hint = "add --overwrite to replace it, or name another folder"
+        raise RecipeError("E031", f"output `{path}` already holds a run", hint=hint)
+    return path
+
+
+def outside_problem(path: str, place: str | None = None) -> Problem | None:
+    """A relative path that leads out of the working directory, by `..` or by a symbolic link."""
+    if path.startswith("~"):
+        return Problem("E032", f"`{path}`: `~` is not expanded", place, hint="write the path out")
+    if Path(path).is_absolute():
+        return None
+    try:
+        working, target = Path.cwd().resolve(), Path(path).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        return Problem("E032", f"{path!r} is not a path ({error})", place)
+    if target == working or working in target.parents:
+        return None
+    hint = "add --allow-outside, or give the absolute path"
+    return Problem("E032", f"`{path}` leaves the working directory: it is {target}", place, hint=hint)
+
+
+def missing_problem(path: str, place: str | None = None) -> Problem | None:
+    """A file that is not there, with near names from its folder."""
+    try:
+        target = Path(path)
+        if target.is_file():
+            return None
+        if target.is_dir():
+            return Problem("E033", f"`{path}` is a folder: name a file in it", place)
+        return Problem("E033", f"file `{path}` does not exist", place, hint=_near_files(target))
+    except (OSError, ValueError) as error:  # a name too long, a NUL
+        return Problem("E033", f"{path[:60]!r} is not a path ({error})", place)
+
+
+def _near_files(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"the folder `{path.parent}` does not exist either; paths start at {Path.cwd()}"
+    near = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=3)
+    if near:
+        return "did you mean " + " or ".join(f"`{path.parent / name}`" for name in near) + "?"
+    return f"nothing in `{path.parent.resolve()}` has a similar name"
+
+
+def _output(what: str, place: str | None, hint: str | None = None) -> Problem:
+    return Problem("E030", what, place, hint=hint)

@@ -1,0 +1,89 @@
+"""Progress on the terminal: one rich display, or plain lines where there is no terminal.
+
+Everything goes to standard error; standard output is for data.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_FIGURES = (
+    ("loss", "loss {:.4f}"),
+    ("learning_rate", "lr {:.2e}"),
+    ("grad_norm", "grad {:.2f}"),
+    ("trained_tokens_per_second", "{:,.0f} tok/s"),
+    ("memory_gib", "{:.2f} GiB"),
+)
+
+
+class Display:
+    """Shows a stage's progress; use as a context manager.
+
+    Lines from `say` and from `update` go above the bar on a terminal, and are all there is elsewhere.
+    """
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._live: Progress | None = None
+        self._task: TaskID | None = None
+        self._started = time.monotonic()
+        self._total = 0
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def say(self, line: str) -> None:
+        """Print a line, with the control characters of hostile data taken out."""
+        self._console.print(_CONTROL.sub("", line), markup=False)
+
+    def start(self, total_steps: int) -> None:
+        """Begin counting steps."""
+        self._total = total_steps
+        self._started = time.monotonic()
+        if self._console.is_terminal:
+            self._live = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[figures]}"),
+                TimeRemainingColumn(compact=True),
+                console=self._console,
+            )
+            self._task = self._live.add_task(self.stage, total=total_steps, figures="")
+            self._live.start()
+
+    def advance(self, step: int) -> None:
+        if self._live is not None and self._task is not None:
+            self._live.update(self._task, completed=step)
+
+    def update(self, step: int, figures: dict[str, float]) -> None:
+        """Show the figures of a logged step: in the bar, or as a line."""
+        text = "  ".join(form.format(figures[name]) for name, form in _FIGURES if name in figures)
+        if self._live is not None and self._task is not None:
+            self._live.update(self._task, completed=step, figures=text)
+            return
+        elapsed = time.monotonic() - self._started
+        left = elapsed / step * (self._total - step) if step else 0.0
+        self.say(f"{self.stage} {step}/{self._total}  {text}  {_clock(left)} left")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+

@@ -1,0 +1,78 @@
+"""Pre-training, from scratch or continued (paper section 2): predict the next token of plain text.
+
+Each document is one BOS, its text and one EOS; several documents fill a sequence, with attention and positions
+kept inside each document. AdamW (0.9, 0.95, 1e-5), weight decay 0.1, clip 1.0, cosine schedule to 10%.
+
+    llamatune run recipes/pico/pretrain.yaml
+"""
+
+from __future__ import annotations
+
+import time
+
+from llamatune.data.encode_text import TextEncoder
+from llamatune.data.packing import pack
+from llamatune.data.prepare import prepare
+from llamatune.models.collate import Collator
+from llamatune.models.load import load_for_training
+from llamatune.models.progress import ProgressCallback, final_figures
+from llamatune.models.replies import SampleReplies, text_prompts
+from llamatune.models.saving import save_trained
+from llamatune.models.upstream import sft_config
+from llamatune.recipe.recipes import PretrainRecipe
+from llamatune.runs.display import Display
+from llamatune.runs.run import Result, Run
+
+
+def run(recipe: PretrainRecipe, run: Run) -> Result:
+    """Train on documents; leaves `model/` (or `adapter/`) in the run directory."""
+    from transformers import PrinterCallback
+    from trl import SFTTrainer
+
+    started = time.monotonic()
+    with Display("pretrain") as display:
+        loaded = load_for_training(recipe.model, recipe.hardware, seed=recipe.seed, report=display.say)
+        encoder = TextEncoder(loaded.tokenizer, max_length=recipe.data.max_length, too_long=recipe.data.too_long)
+        data = prepare(
+            recipe.data, encoder, kind="documents", seed=recipe.seed, recipe_dir=run.recipe_dir, report=display.say
+        )
+        run.write_json("data.json", data.to_json())
+        train = pack(data.train, recipe.data.max_length, recipe.seed, display.say) if recipe.data.packing else data.train
+
+        collator = Collator(loaded.tokenizer.pad_token_id)
+        replies = SampleReplies(
+            loaded.model,
+            loaded.tokenizer,
+            text_prompts(recipe.generation, loaded.tokenizer),
+            recipe.generation,
+            stop_ids=[loaded.tokenizer.eos_token_id],
+            run=run,
+            display=display,
+        )
+        trainer = SFTTrainer(
+            model=loaded.model,
+            args=sft_config(recipe, loaded.placement, run.directory, has_eval=data.eval is not None),
+            train_dataset=train,
+            eval_dataset=data.eval,
+            processing_class=loaded.tokenizer,
+            data_collator=collator,
+            callbacks=[
+                ProgressCallback(run, display, collator, sample=replies.show, sample_every=recipe.generation.every_steps)
+            ],
+        )
+        trainer.remove_callback(PrinterCallback)  # it would print every log line as a dictionary
+        replies.show(0)
+        trainer.train()
+        replies.show(trainer.state.global_step)
+        folder = save_trained(loaded.model, loaded.tokenizer, loaded.base, run.directory, stage="pretrain")
+
+    return run.finish(
+        Result(
+            stage="pretrain",
+            artefact=folder.name,
+            base=loaded.base.name,
+            steps=trainer.state.global_step,
+            seconds=round(time.monotonic() - started, 1),
+            figures=final_figures(trainer.state.log_history),
+        )
+    )

@@ -1,0 +1,391 @@
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llamatune.data.cache import cache_key, stored
+from llamatune.data.prepare import Prepared, prepare
+from llamatune.data.rows import IGNORED, Encoded, Reason, RowRejected
+from llamatune.errors import DataError, DiskError
+from llamatune.recipe.blocks import Data, Source
+from llamatune.recipe.hashing import cache_folder
+
+
+def write(folder: Path, name: str, rows: list[dict]) -> str:
+    path = folder / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def pair(number: int, answer: str = "answer") -> dict:
+    return {"prompt": f"question {number}", "completion": f"{answer} {number}"}
+
+
+def run(
+    encoder: Any,
+    *train: Source,
+    kind: str = "conversations",
+    seed: int = 0,
+    lines: list | None = None,
+    **data: Any,
+) -> Prepared:
+    settings = {"max_length": 1000} | data
+    report = lines.append if lines is not None else lambda line: None
+    return prepare(
+        Data(train=list(train), **settings),
+        encoder,
+        kind=kind,
+        seed=seed,
+        recipe_dir=Path("."),
+        report=report,
+    )
+
+
+def texts(dataset: Any) -> list[str]:
+    return ["".join(map(chr, row["input_ids"])) for row in dataset]
+
+
+def fails(encoder: Any, *train: Source, **data: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        run(encoder, *train, **data)
+    return str(caught.value)
+
+
+# ---- what comes out ---------------------------------------------------------------------------------------
+
+
+def test_rows_and_counts(tmp_path: Path, encoder) -> None:
+    path = write(tmp_path, "a.jsonl", [pair(1), pair(22), pair(1)])
+    lines: list[str] = []
+    prepared = run(encoder, Source(path=path), lines=lines)
+    assert prepared.train.column_names == ["input_ids", "labels", "source", "row", "place"]
+    first = prepared.train[1]
+    assert "".join(map(chr, first["input_ids"])) == "question 22answer 22"
+    assert first["labels"] == [IGNORED] * 11 + [ord(character) for character in "answer 22"]
+    assert (first["source"], first["row"], first["place"]) == (path, 1, f"{path}:2")
+    assert prepared.train.features["input_ids"].feature.dtype == "int32"
+    assert asdict(prepared.counts) == {
+        "read": 3, "kept": 2, "held_out": 0, "dropped": {"duplicate": 1}, "adjusted": {}, "truncated": 0,
+        "escaped": 0, "sequences": 2, "tokens": 38, "trained_tokens": 17, "longest": 20,
+    }  # fmt: skip
+    assert lines[0] == f"{path}: format prompt_completion (columns prompt, completion)"
+    assert "3 rows, 2 in use, 1 duplicate" in lines[1]
+    assert json.loads(json.dumps(prepared.to_json()))["sources"][0]["counts"]["read"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "rows"),
+    [
+        ("alpaca_en_demo.json", "conversations", 999),
+        ("sharegpt_dummy_conversation.json", "conversations", 500),
+        ("gsm8k_train_1500.jsonl", "conversations", 1500),
+        ("wiki_demo.txt", "documents", 30),
+        ("c4_demo.jsonl", "documents", 300),
+    ],
+)
+def test_real_files(real_data: Path, encoder, name: str, kind: str, rows: int) -> None:
+    source = Source(path=str(real_data / name))
+    prepared = run(encoder, source, kind=kind, max_length=200_000, eval_fraction=0.2)
+    counts = prepared.counts
+    assert counts.read == rows == counts.kept + counts.held_out + sum(counts.dropped.values())
+    assert prepared.eval is not None and 0.05 * rows < len(prepared.eval) < 0.4 * rows
+    assert counts.trained_tokens == sum(sum(i != IGNORED for i in row) for row in prepared.train["labels"])
+
+
+@pytest.mark.parametrize(("weight", "expected"), [(0.5, {0: 5, 1: 5}), (1, {1: 10}), (2.5, {2: 5, 3: 5})])
+def test_weights(tmp_path: Path, encoder, weight: float, expected: dict) -> None:
+    path = write(tmp_path, "a.jsonl", [pair(n) for n in range(10)])
+    once = texts(run(encoder, Source(path=path, weight=weight)).train)
+    seen = Counter(once)
+    assert Counter(seen.get(f"question {n}answer {n}", 0) for n in range(10)) == expected
+    assert texts(run(encoder, Source(path=path, weight=weight)).train) == once
+    others = {
+        tuple(texts(run(encoder, Source(path=path, weight=weight), seed=seed).train)) for seed in range(5)
+    }
+    assert len(others) == (1 if weight == 1 else 5)
+
+
+def test_mixing_keeps_the_sources_apart(tmp_path: Path, encoder) -> None:
+    a = write(tmp_path, "a.jsonl", [pair(n) for n in range(4)])
+    b = write(tmp_path, "b.jsonl", [{"question": f"q{n}", "answer": "x"} for n in range(4)])
+    prepared = run(encoder, Source(path=a, weight=2), Source(path=b, weight=0.25, max_rows=2))
+    assert Counter(prepared.train["source"]) == {a: 8, b: 1}
+    assert [source.counts.sequences for source in prepared.sources] == [8, 1]
+    assert prepared.counts.kept == 6 and prepared.counts.sequences == 9
+
+
+def test_duplicates_across_sources_and_not_when_switched_off(tmp_path: Path, encoder) -> None:
+    a = write(tmp_path, "a.jsonl", [pair(1), pair(1), pair(2)])
+    b = write(tmp_path, "b.jsonl", [pair(2), pair(3), pair(1, "other")])
+    prepared = run(encoder, Source(path=a), Source(path=b))
+    assert [source.counts.dropped for source in prepared.sources] == [{"duplicate": 1}, {"duplicate": 1}]
+    assert prepared.counts.kept == 4
+    assert len(run(encoder, Source(path=a), Source(path=b), deduplicate=False).train) == 6
+
+
+def test_row_20_many_duplicates_are_warned_of(tmp_path: Path, encoder) -> None:
+    lines: list[str] = []
+    run(encoder, Source(path=write(tmp_path, "a.jsonl", [pair(1)] * 5)), lines=lines)
+    assert "warning: more than half of the rows" in lines[-1]
+
+
+def test_row_20_overlap_of_train_and_eval_is_refused(tmp_path: Path, encoder) -> None:
+    train = write(tmp_path, "train.jsonl", [pair(n) for n in range(10)])
+    evaluation = write(tmp_path, "eval.jsonl", [pair(n, "reworded") for n in (3, 5, 7, 9, 77)])
+    message = fails(encoder, Source(path=train), eval=[Source(path=evaluation)])
+    assert "error[E133]" in message and "4 training rows" in message
+    assert f"{train}:4, {train}:6, {train}:8" in message and f"{train}:10" not in message
+    clean = write(tmp_path, "clean.jsonl", [pair(77), pair(78)])
+    prepared = run(encoder, Source(path=train), eval=[Source(path=clean)])
+    assert prepared.eval is not None and len(prepared.eval) == 2
+
+
+def test_eval_fraction_splits_by_the_content_of_the_prompt(tmp_path: Path, encoder) -> None:
+    rows = [pair(n, answer) for n in range(200) for answer in ("one", "two")]
+    first = run(encoder, Source(path=write(tmp_path, "a.jsonl", rows)), eval_fraction=0.2)
+    assert first.eval is not None and 40 < len(first.eval) < 120
+    assert first.counts.held_out == len(first.eval) == 400 - len(first.train)
+    prompts = [
+        {text.split("one ")[0].split("two ")[0] for text in texts(side)} for side in (first.train, first.eval)
+    ]
+    assert not prompts[0] & prompts[1]
+    more = [pair(n) for n in range(1000, 1100)] + rows[::-1]
+    second = run(encoder, Source(path=write(tmp_path, "b.jsonl", more)), eval_fraction=0.2, seed=9)
+    assert set(texts(first.eval)) <= set(texts(second.eval))
+    assert not set(texts(first.eval)) & set(texts(second.train))
+
+
+def test_eval_fraction_of_too_few_rows(tmp_path: Path, encoder) -> None:
+    assert "E134" in fails(encoder, Source(path=write(tmp_path, "a.jsonl", [pair(1)])), eval_fraction=0.01)
+
+
+# ---- policies ---------------------------------------------------------------------------------------------
+
+
+def test_too_long_rows_are_counted_before_the_run_is_refused(tmp_path: Path, encoder) -> None:
+    path = write(tmp_path, "a.jsonl", [pair(n, "x" * n) for n in range(1, 31)])
+    message = fails(encoder, Source(path=path), max_length=20)
+    assert "error[E130]" in message and "22 of 30 rows are longer than max_length 20" in message
+    assert f"(the longest has 44 tokens): {path}:9, {path}:10, {path}:11" in message
+
+
+class Dropping:
+    """As an encoder does under `too_long: drop`."""
+
+    fingerprint = "dropping"
+
+    def __init__(self, encoder: Any) -> None:
+        self.encoder = encoder
+
+    def encode(self, row: Any):
+        for encoded in self.encoder.encode(row):
+            if len(encoded.input_ids) > 40:
+                raise RowRejected(Reason.TOO_LONG, len(encoded.input_ids))
+            yield encoded
+
+
+def test_dropped_rows_are_counted_and_limited(tmp_path: Path, encoder) -> None:
+    path = write(tmp_path, "a.jsonl", [pair(n, "x" * n) for n in range(1, 31)])
+    source, encoder = Source(path=path), Dropping(encoder)
+    message = fails(encoder, source, max_length=40, too_long="drop")
+    assert "error[E131]" in message
+    assert "4 of 30 rows would be dropped (longer than max_length: 4), `max_dropped` allows 0.01" in message
+    prepared = run(encoder, source, max_length=40, too_long="drop", max_dropped=0.2)
+    assert prepared.counts.dropped == {"longer than max_length": 4} and prepared.counts.kept == 26
+
+
+def test_row_21_nothing_left_or_nothing_trained(tmp_path: Path, encoder) -> None:
+    class Untrained:
+        fingerprint = "untrained"
+
+        def encode(self, row: Any):
+            yield Encoded([1, 2], [IGNORED, IGNORED])
+
+    source = Source(path=write(tmp_path, "a.jsonl", [pair(1), pair(2)]))
+    assert "error[E132] data.train: 0 trainable tokens in 2 rows" in fails(Untrained(), source)
+    source = Source(path=write(tmp_path, "b.jsonl", [pair(n, "x" * 50) for n in range(3)]))
+    message = fails(Dropping(encoder), source, too_long="drop", max_dropped=1.0)
+    assert "0 trainable tokens in 3 rows (longer than max_length: 3)" in message
+
+
+def test_row_21_bad_rows_are_named_together(tmp_path: Path, encoder) -> None:
+    rows = [pair(n) for n in range(9000)]
+    for number in (10, 5000, 8999):
+        rows[number] = {"prompt": 1, "completion": "x"}
+    path = write(tmp_path, "a.jsonl", rows)
+    with pytest.raises(DataError) as caught:
+        run(encoder, Source(path=path))
+    assert [problem.place for problem in caught.value.problems] == [f"{path}:{n}" for n in (11, 5001, 9000)]
+
+
+def test_half_a_surrogate_pair_is_refused(tmp_path: Path, encoder) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"prompt": "\\ud83d", "completion": "x"}\n')
+    assert "error[E103]" in fails(encoder, Source(path=str(path)))
+
+
+def test_every_source_is_opened_before_one_is_encoded(tmp_path: Path, encoder) -> None:
+    good = Source(path=write(tmp_path, "a.jsonl", [pair(1)]))
+    fails(encoder, good, Source(path=str(tmp_path / "absent.jsonl")))
+    assert encoder.calls == 0
+
+
+# ---- the cache --------------------------------------------------------------------------------------------
+
+
+def shard_folder() -> Path:
+    [folder] = (cache_folder() / "tokens").iterdir()
+    return folder
+
+
+def test_row_24_the_cache_follows_every_byte(tmp_path: Path, encoder) -> None:
+    path = write(tmp_path, "a.jsonl", [pair(1), pair(2)])
+    first = run(encoder, Source(path=path))
+    assert encoder.calls == 2
+    again = run(encoder, Source(path=path, weight=3))  # weights are no reason to encode again
+    assert encoder.calls == 2
+    assert again.counts.tokens == 3 * first.counts.tokens
+    assert first.sources[0].sha256 == again.sources[0].sha256
+    content = Path(path).read_text()
+    Path(path).write_text(content.replace("question 2", "question 3"))
+    changed = run(encoder, Source(path=path))
+    assert encoder.calls == 4
+    assert changed.sources[0].sha256 != first.sources[0].sha256
+    assert texts(changed.train)[1].startswith("question 3")
+
+
+def test_the_cache_follows_the_encoder_and_the_policies(tmp_path: Path, encoder) -> None:
+    path = write(tmp_path, "a.jsonl", [pair(1), pair(2), pair(2)])
+    for number, change in enumerate(
+        ({}, {"max_length": 900}, {"deduplicate": False}, {"fingerprint": "2"}), 1
+    ):
+        encoder.fingerprint = change.pop("fingerprint", encoder.fingerprint)
+        run(encoder, Source(path=path), **change)
+        assert len(list((cache_folder() / "tokens").iterdir())) == number
+    run(encoder, Source(path=path, max_rows=2))
+    assert len(list((cache_folder() / "tokens").iterdir())) == 5
+
+
+@pytest.mark.parametrize("damage", ["no info", "half info", "short rows", "no rows", "empty"])
+def test_a_partial_cache_entry_is_never_used(tmp_path: Path, encoder, damage: str) -> None:
+    path = write(tmp_path, "a.jsonl", [pair(n) for n in range(5)])
+    whole = texts(run(encoder, Source(path=path)).train)
+    folder = shard_folder()
+    if damage == "no info":
+        (folder / "info.json").unlink()
+    elif damage == "half info":
+        (folder / "info.json").write_text((folder / "info.json").read_text()[:40])
+    elif damage == "short rows":
+        data = (folder / "rows.arrow").read_bytes()
+        (folder / "rows.arrow").write_bytes(data[: len(data) // 2])
+    elif damage == "no rows":
+        (folder / "rows.arrow").unlink()
+    else:
+        for file in folder.iterdir():
+            file.unlink()
+    assert texts(run(encoder, Source(path=path)).train) == whole
+    assert encoder.calls == 10
+    assert shard_folder() == folder
+
+
+def test_a_failed_build_leaves_nothing(tmp_path: Path, encoder) -> None:
+    path = write(tmp_path, "a.jsonl", [pair(1), {"prompt": None, "completion": "x"}])
+    fails(encoder, Source(path=path))
+    assert list((cache_folder() / "tokens").iterdir()) == []
+
+
+def _build_slowly(barrier: Any, number: int) -> None:
+    def build(folder: Path) -> dict[str, Any]:
+        barrier.wait()  # both are building when either publishes
+        (folder / "rows").write_text("same content")
+        return {"by": number}
+
+    folder, _ = stored("tokens", cache_key("race"), build)
+    assert (folder / "rows").read_text() == "same content"
+
+
+def test_two_processes_may_build_the_same_entry() -> None:
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(2)
+    processes = [context.Process(target=_build_slowly, args=(barrier, number)) for number in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(20)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert [entry.name for entry in (cache_folder() / "tokens").iterdir()] == [cache_key("race")]
+
+
+def test_a_full_disk_is_a_disk_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    def full(folder: Path) -> dict[str, Any]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DiskError, match="E140") as caught:
+        stored("tokens", "key", full)
+    assert caught.value.exit_code == 8
+
+
+# ---- memory -----------------------------------------------------------------------------------------------
+
+_MEMORY = """
+import json, sys
+from pathlib import Path
+import datasets, pyarrow
+from llamatune.data import mix, shards
+from llamatune.data.packing import pack
+from llamatune.data.prepare import prepare
+from llamatune.data.rows import Encoded, IGNORED
+from llamatune.recipe.blocks import Data, Source
+
+class Constant:
+    fingerprint = "constant"
+    def encode(self, row):
+        yield Encoded([1] * 150, [IGNORED] * 50 + [1] * 100)
+
+def peak():
+    # anonymous memory: pages of memory-mapped files are the operating system's cache, not ours
+    [line] = [line for line in open("/proc/self/status") if line.startswith("RssAnon")]
+    return int(line.split()[1]) // 1024
+
+import threading
+before, highest, done = peak(), [0], threading.Event()
+def watch():
+    while not done.wait(0.02):
+        highest[0] = max(highest[0], peak())
+watcher = threading.Thread(target=watch)
+watcher.start()
+data = Data(train=[Source(path=sys.argv[1], weight=1.5)], eval_fraction=0.01, max_length=1024)
+quiet = lambda line: None
+prepared = prepare(data, Constant(), kind="conversations", seed=0, recipe_dir=Path("."), report=quiet)
+packed = pack(prepared.train, 1024, 0, report=quiet)
+done.set(); watcher.join()
+print(json.dumps({"growth": highest[0] - before, "rows": prepared.counts.read, "packed": len(packed)}))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured through /proc")
+def test_preparing_200_000_rows_keeps_memory_flat(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    with path.open("w") as file:
+        for number in range(200_000):
+            file.write(f'{{"prompt": "question {number} {"x" * 200}", "completion": "answer {number}"}}\n')
+    done = subprocess.run(
+        [sys.executable, "-c", _MEMORY, str(path)],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["rows"] == 200_000 and found["packed"] > 40_000
+    assert found["growth"] < 150, found  # the tokens and labels alone are 240 MB

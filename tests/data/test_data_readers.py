@@ -1,0 +1,227 @@
+import gzip
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llamatune.data import json_array, readers
+from llamatune.data.readers import read_rows
+from llamatune.errors import DataError
+
+
+def write(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def fails(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        list(read_rows(path, path.name))
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+# ---- what is read -----------------------------------------------------------------------------------------
+
+ROWS = [{"a": "x"}, {"a": "y\nz"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "places"),
+    [
+        ("a.jsonl", '{"a": "x"}\n\n{"a": "y\\nz"}', ["a.jsonl:1", "a.jsonl:3"]),
+        ("a.jsonl", '\ufeff{"a": "x"}\r\n{"a": "y\\nz"}\r\n', ["a.jsonl:1", "a.jsonl:2"]),
+        ("a.jsonl", '[{"a": "x"}, {"a": "y\\nz"}]', ["a.jsonl:1", "a.jsonl:1"]),
+        ("a.json", '[\n  {"a": "x"},\n\n  {\n "a": "y\\nz"}\n]\n', ["a.json:2", "a.json:4"]),
+        ("a.json", '{"a": "x"}\n{"a": "y\\nz"}\n', ["a.json:1", "a.json:2"]),
+        ("a.csv", 'a\nx\n\n"y\nz"\n', ["a.csv:2", "a.csv:4"]),
+    ],
+)
+def test_rows_and_places(tmp_path: Path, name: str, content: str, places: list[str]) -> None:
+    plain = write(tmp_path, name, content)
+    assert list(read_rows(plain, name)) == list(zip(places, ROWS, strict=True))
+    packed = write(tmp_path, name + ".gz", gzip.compress(content.encode()))
+    assert list(read_rows(packed, name)) == list(zip(places, ROWS, strict=True))
+
+
+def test_text_has_one_document_a_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.txt", "first \n\n   \r\nsecond")
+    assert list(read_rows(path, "a.txt")) == [
+        ("a.txt:1", {"text": "first "}),
+        ("a.txt:4", {"text": "second"}),
+    ]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_parquet(tmp_path: Path, packed: bool) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS), path)
+    if packed:
+        path = write(tmp_path, "a.parquet.gz", gzip.compress(path.read_bytes()))
+    assert list(read_rows(path, "a")) == [("a#1", ROWS[0]), ("a#2", ROWS[1])]
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    rows=st.lists(st.dictionaries(st.text(), JSON_VALUES, max_size=4), min_size=1, max_size=8),
+    indent=st.sampled_from([None, 1]),
+    ascii_only=st.booleans(),
+    chunk=st.integers(1, 40),
+)
+def test_the_incremental_array_reader_equals_json_load(
+    rows: list, indent: int | None, ascii_only: bool, chunk: int
+) -> None:
+    text = json.dumps(rows, indent=indent, ensure_ascii=ascii_only)
+    data = text.encode("utf-8", "surrogatepass")
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return
+    before = json_array._CHUNK
+    json_array._CHUNK = chunk
+    try:
+        found = list(
+            json_array.array_elements(io.BytesIO(data), "f", 1 << 20, readers._not_utf8, readers._nul)
+        )
+    finally:
+        json_array._CHUNK = before
+    assert [row for _, row in found] == json.loads(text)
+    if indent:  # each element begins on a line of its own
+        lines = [int(place.split(":")[1]) for place, _ in found]
+        starts = [n for n, line in enumerate(text.split("\n"), 1) if line in (" {", " {},", " {}")]
+        assert lines == starts
+
+
+def test_a_large_array_is_read_with_flat_memory(tmp_path: Path) -> None:
+    import tracemalloc
+
+    path = tmp_path / "big.json"
+    with path.open("w") as file:
+        file.write("[" + ",\n".join(json.dumps({"text": "word " * 200}) for _ in range(40_000)) + "]")
+    assert path.stat().st_size > 40e6
+    tracemalloc.start()
+    assert sum(1 for _ in read_rows(path)) == 40_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8e6
+
+
+# ---- bad files (row 17 of the table of bad inputs) --------------------------------------------------------
+
+
+def test_row_17_not_utf8_names_the_byte(tmp_path: Path) -> None:
+    bad = b'{"a": "x"}\n{"a": "caf' + b'\xe9"}\n'
+    message = fails(write(tmp_path, "a.jsonl", bad))
+    assert message.startswith("error[E103] a.jsonl:2: not UTF-8 at byte 21: ")
+    array = b'[{"a": "x"},\n{"a": "caf\xe9"}]'
+    assert f"not UTF-8 at byte {array.index(0xE9)}" in fails(write(tmp_path, "a.json", array))
+    assert "UTF-16" in fails(write(tmp_path, "b.jsonl", "[]".encode("utf-16")))
+
+
+def test_row_17_nul(tmp_path: Path) -> None:
+    assert fails(write(tmp_path, "a.jsonl", b'{"a": "x"}\n{"a"\0}')).startswith(
+        "error[E104] a.jsonl:2: NUL at byte 15:"
+    )
+    assert "E104" in fails(write(tmp_path, "a.json", b'[{"a"\0}]'))
+    assert "E104" in fails(write(tmp_path, "a.txt", b"a\0b"))
+
+
+def test_row_17_over_long_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "MAX_LINE", 1 << 20)
+    line = '{"a": "' + "x" * (1 << 21)
+    assert fails(write(tmp_path, "a.jsonl", '{"a": ""}\n' + line)).startswith(
+        "error[E105] a.jsonl:2: the line is longer than 1 MiB."
+    )
+    assert "error[E105] a.json:1: the array element" in fails(write(tmp_path, "a.json", "[" + line))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.txt"])
+@pytest.mark.parametrize("content", ["", "\n\n"])
+def test_row_17_empty_file(tmp_path: Path, name: str, content: str) -> None:
+    assert "error[E102] " + name in fails(write(tmp_path, name, content))
+
+
+def test_row_17_empty_array_and_header_only(tmp_path: Path) -> None:
+    assert "E102" in fails(write(tmp_path, "a.json", "[]"))
+    assert "E102" in fails(write(tmp_path, "a.csv", "a,b\n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "place", "words"),
+    [
+        ("a.jsonl", '{"a": 1}\n{"a": 1,}\n', "a.jsonl:2:9", "remove the trailing comma"),
+        ("a.jsonl", '{"a": 1},\n{"a": 1}\n', "a.jsonl:1:9", "remove the trailing comma"),
+        ("a.jsonl", '{"a": 1}\n{"a": "x\n', "a.jsonl:2:7", "Unterminated string"),
+        ("a.jsonl", '{\n "a": 1\n}\n', "a.jsonl:1:2", "one whole object on each line"),
+        ("a.json", '[{"a": 1},\n {"a": 2},\n]', "a.json:3:1", "remove the trailing comma"),
+        ("a.json", '[{"a": 1},\n {"a" 2}]', "a.json:2:7", "Expecting ':' delimiter"),
+        ("a.json", '[{"a": 1}\n {"a": 2}]', "a.json:2:2", "expected ',' or ']'"),
+        ("a.json", '[{"a": 1},\n {"a": 2}', "a.json:2:10", "the array is not closed"),
+        ("a.json", '[{"a": 1}] x', "a.json:1:12", "text after the end"),
+        ("a.json", '[\n{"a":\n1,\n}]', "a.json:4:1", "remove the trailing comma"),
+    ],
+)
+def test_row_17_broken_json(tmp_path: Path, name: str, content: str, place: str, words: str) -> None:
+    message = fails(write(tmp_path, name, content))
+    assert message.startswith(f"error[E106] {place}"), message
+    assert words in message
+
+
+def test_row_17_the_sample_is_short_and_escaped(tmp_path: Path) -> None:
+    message = fails(write(tmp_path, "a.jsonl", '{"a" \x1b[31mé' + "x" * 500 + "}"))
+    assert "\x1b" not in message and "é" not in message
+    assert len(message) < 250
+
+
+def test_row_17_deep_nesting_and_huge_numbers(tmp_path: Path) -> None:
+    assert "E106" in fails(write(tmp_path, "a.jsonl", '{"a": ' + "[" * 100_000))
+    assert "E106" in fails(write(tmp_path, "a.json", '[{"a": ' + "[" * 100_000))
+    assert "E106" in fails(write(tmp_path, "b.jsonl", '{"a": ' + "1" * 10_000 + "}"))
+
+
+def test_row_17_rows_that_are_no_objects(tmp_path: Path) -> None:
+    assert fails(write(tmp_path, "a.jsonl", '{"a": 1}\n"text"\n')).startswith("error[E107] a.jsonl:2:")
+    assert fails(write(tmp_path, "a.json", '[{"a": 1},\n["text"]]')).startswith("error[E107] a.json:2:")
+    assert fails(write(tmp_path, "b.jsonl", "[1]\n[2]\n")).startswith("error[E107] b.jsonl:1:")
+
+
+def test_row_17_broken_csv(tmp_path: Path) -> None:
+    assert fails(write(tmp_path, "a.csv", "a,b\n1,2\n1,2,3\n")).startswith("error[E108] a.csv:3: 3 cells")
+    assert fails(write(tmp_path, "a.csv", 'a,b\n1,"2\n3\n')).startswith("error[E108] a.csv:2: broken CSV")
+    assert fails(write(tmp_path, "a.csv", "a,a\n1,2\n")).startswith("error[E108] a.csv:1: the header")
+
+
+def test_row_17_broken_parquet(tmp_path: Path) -> None:
+    assert "error[E109] a.parquet" in fails(write(tmp_path, "a.parquet", b"PAR1 no PAR1"))
+
+
+def test_row_17_broken_gzip_and_gz_bomb(tmp_path: Path) -> None:
+    packed = gzip.compress(os.urandom(1000))
+    assert "E110" in fails(write(tmp_path, "a.jsonl.gz", packed[:500]))
+    assert "E110" in fails(write(tmp_path, "a.txt.gz", b"plain text"))
+    bomb = write(tmp_path, "b.txt.gz", gzip.compress((b" " * 1023 + b"\n") * (1 << 17)))
+    assert "decompression bomb" in fails(bomb)
+
+
+def test_unknown_extension_and_missing_file(tmp_path: Path) -> None:
+    assert "error[E101]" in fails(write(tmp_path, "a.xlsx", "x"))
+    assert "the file name has no extension" in fails(write(tmp_path, "data", "x"))
+    write(tmp_path, "train.jsonl", "{}")
+    assert "did you mean train.jsonl?" in fails(tmp_path / "trian.jsonl")
+    (tmp_path / "d.jsonl").mkdir()
+    assert "this is a folder" in fails(tmp_path / "d.jsonl")

@@ -1,0 +1,128 @@
+"""The house holds: imports point downwards, errors are listed, the public surface is what it says."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src/llamatune"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# Low to high; a module imports from its own level and from lower ones.
+LEVELS = [
+    {"errors"},
+    {"world"},
+    {"recipe", "runs"},
+    {"data", "models"},
+    {"rl"},
+    {"stages"},
+    {"exam", "pipeline", "launch", "hub", "scaffold"},
+    {"cli"},
+    {"__main__"},
+]
+LEVEL = {name: height for height, names in enumerate(LEVELS) for name in names}
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(file): file for file in FILES}
+
+
+def imports(file: Path) -> Iterator[tuple[str, str, int]]:
+    """(module, name or "", line) of each import, also those inside functions; not those for type checkers."""
+    tree = ast.parse(file.read_text("utf-8"))
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "", node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = list(file.relative_to(PACKAGE.parent).parts[: -node.level]) if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from ((base, alias.name, node.lineno) for alias in node.names)
+
+
+def own_imports(file: Path) -> Iterator[tuple[str, int]]:
+    """Modules of this package that a file imports."""
+    for module, name, line in imports(file):
+        if module.split(".")[0] == "llamatune":
+            yield (f"{module}.{name}" if f"{module}.{name}" in MODULES else module), line
+
+
+def part(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_every_part_has_a_level() -> None:
+    assert {part(module) for module in MODULES} - {""} <= set(LEVEL)
+
+
+@pytest.mark.parametrize("module", sorted(module for module in MODULES if part(module)))
+def test_imports_point_downwards(module: str) -> None:
+    for imported, line in own_imports(MODULES[module]):
+        if part(imported):
+            assert LEVEL[part(imported)] <= LEVEL[part(module)], (
+                f"{MODULES[module]}:{line} imports {imported}"
+            )
+        if part(module) == part(imported) == "stages":
+            assert imported in (module, "llamatune.stages"), f"{MODULES[module]}:{line}: stages stay apart"
+
+
+def test_no_cycles() -> None:
+    graph = {module: {name for name, _ in own_imports(file)} - {module} for module, file in MODULES.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the cycle
+
+
+def test_one_module_knows_trl_arguments() -> None:
+    """trl's config classes, whose argument names change between versions, are known in one place."""
+    users = {
+        module_name(file)
+        for file in FILES
+        for module, name, _ in imports(file)
+        if module.split(".")[0] == "trl" and name.endswith("Config")
+    }
+    assert users <= {"llamatune.models.upstream"}
+
+
+def test_recipe_runs_and_world_never_import_torch() -> None:
+    heavy = {"torch", "transformers", "datasets", "trl", "peft", "accelerate", "bitsandbytes"}
+    for module, file in MODULES.items():
+        if part(module) in ("errors", "recipe", "runs", "world", "cli", "scaffold"):
+            assert not heavy & {name.split(".")[0] for name, _, _ in imports(file)}, module
+
+
+def test_public_surface() -> None:
+    import llamatune
+
+    assert llamatune.__all__ == ["LlamatuneError", "__version__", "load", "run"]
+    assert callable(llamatune.load) and issubclass(llamatune.LlamatuneError, Exception)
+    with pytest.raises(AttributeError):
+        _ = llamatune.absent
+
+
+def test_importing_the_package_is_free() -> None:
+    code = "import sys, llamatune; print(bool({'pydantic', 'yaml', 'torch', 'typer'} & set(sys.modules)))"
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, env=environment) == "False\n"
+
+
+def test_the_table_of_errors_is_complete() -> None:
+    used = {code for file in FILES for code in re.findall(r'"(E\d{3})"', file.read_text("utf-8"))}
+    listed = re.findall(r"^\| (E\d{3}) \|", (ROOT / "docs/errors.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(used), f"docs/errors.md differs in {sorted(set(listed) ^ used)}"

@@ -1,0 +1,197 @@
+"""The light commands, as a user runs them: exit codes, streams, no traceback, no heavy imports."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src"
+GOOD = "stage: sft\noutput: runs/first\ndata: {train: [{path: rows.jsonl}]}\n"
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text('{"instruction": "a", "output": "b"}\n' * 3)
+    Path("r.yaml").write_text(GOOD)
+    return tmp_path
+
+
+def llamatune(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "llamatune", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(SOURCE), **environment},
+    )
+
+
+def test_validate() -> None:
+    done = llamatune("validate", "r.yaml", "optimization.epochs=3")
+    assert (done.returncode, done.stdout) == (0, "") and "r.yaml: valid, stage sft" in done.stderr
+
+
+def test_resolved_goes_to_stdout_and_validates() -> None:
+    done = llamatune("validate", "r.yaml", "optimization.epochs=3", "--resolved")
+    assert done.returncode == 0 and "epochs: 3.0\n" in done.stdout
+    Path("resolved.yaml").write_text(done.stdout)
+    assert llamatune("validate", "resolved.yaml", "--resolved").stdout == done.stdout
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("a: !!python/object/apply:os.system [x]", "error[E012] bad.yaml:1:4: tags"),
+        ("seed: 1\nseed: 2", "error[E013] bad.yaml:2:1: key `seed` given twice (lines 1 and 2)."),
+        (GOOD + "learing_rate: 1", "did you mean `optimization.learning_rate`?"),
+        (GOOD + "optimization: {learning_rate: 2}", "out of range (0, 1]"),
+        ("a: " + "[" * 10_000, "nested more than 32 levels deep"),
+        ("", "error[E014] bad.yaml: the file is empty"),
+        (GOOD.replace("sft", "sfft"), "did you mean `sft`?"),
+        (GOOD.replace("runs/first", "/"), "error[E030] bad.yaml:2:9"),
+        (GOOD.replace("rows.jsonl", "../x.jsonl"), "--allow-outside"),
+        (GOOD.replace("path: rows.jsonl", "card: absent"), "error[E150] bad.yaml:3:23"),
+        (GOOD + f"upstream: {{token: hf_{'a' * 30}}}", "secrets do not belong in recipes"),
+    ],
+)
+def test_bad_recipes_end_with_2_and_without_a_traceback(recipe: str, message: str) -> None:
+    Path("bad.yaml").write_text(recipe)
+    done = llamatune("validate", "bad.yaml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr and "\x1b" not in done.stderr and "aaaaaa" not in done.stderr
+
+
+def test_debug_shows_the_traceback() -> None:
+    done = llamatune("validate", "absent.yaml", LLAMATUNE_DEBUG="1")
+    assert done.returncode == 2 and "Traceback" in done.stderr
+
+
+def test_messages_cannot_control_the_terminal_and_are_not_markup() -> None:
+    Path("bad.yaml").write_text(GOOD + '"\\e[31m[bold]x": 1\n')
+    done = llamatune("validate", "bad.yaml")
+    assert "\\x1b[31m[bold]x" in done.stderr and "\x1b" not in done.stderr
+
+
+def test_colour_is_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from llamatune import cli
+    from llamatune.errors import RecipeError
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    cli._report(RecipeError("E001", "wrong"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    cli._report(RecipeError("E001", "wrong"))
+    assert capsys.readouterr().err == "\x1b[1;31merror[E001]\x1b[0m: wrong.\nerror[E001]: wrong.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("validat", "r.yaml"), "Did you mean 'validate'?"),
+        (("validate", "r.yaml", "--resolvd"), "--resolved"),
+        (("validate",), "Missing argument"),
+        (("init", "--lora", "--full"), "give one of --lora, --qlora and --full"),
+    ],
+)
+def test_usage_errors(arguments: tuple[str, ...], message: str) -> None:
+    done = llamatune(*arguments)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_bug_is_reported_as_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from llamatune import cli
+
+    monkeypatch.setattr(cli, "app", lambda: 1 / 0)
+    with pytest.raises(SystemExit) as exit:
+        cli.main()
+    written = capsys.readouterr().err
+    assert exit.value.code == 1 and "ZeroDivisionError" in written and "please report" in written
+
+
+def test_interrupt_ends_with_130_and_without_a_traceback() -> None:
+    """A recipe that is a pipe nobody writes to keeps `validate` waiting."""
+    os.mkfifo("pipe.yaml")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llamatune", "validate", "pipe.yaml"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+    # A writer's open succeeds once the reader has the pipe open: then the command is inside `load`.
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            writer = os.open("pipe.yaml", os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, written = process.communicate(timeout=30)
+    os.close(writer)
+    assert process.returncode == 130 and "Traceback" not in written
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    command = f"{sys.executable} -m llamatune schema | head -c 1"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(SOURCE)}
+    )
+    assert (done.stdout, done.stderr) == ("{", "")
+
+
+def test_version() -> None:
+    from llamatune import __version__
+
+    assert llamatune("--version").stdout.strip() == __version__
+
+
+def test_schema_is_json() -> None:
+    assert json.loads(llamatune("schema").stdout)["title"] == "llamatune recipe"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["validate", "r.yaml"], ["schema"], ["init", "--data", "rows.jsonl"], ["validate", "x"]],
+)
+def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    code = f"""
+import sys
+from llamatune.cli import main
+sys.argv = ["llamatune", *{arguments!r}]
+try:
+    main()
+except SystemExit:
+    pass
+heavy = {{"torch", "transformers", "datasets", "trl", "peft", "accelerate"}}
+print(sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "seconds"), [(["--help"], 0.5), (["validate", "r.yaml"], 1.0)])
+def test_light_commands_are_fast(arguments: list[str], seconds: float) -> None:
+    """CPU time of the best of three runs, so that a busy machine does not fail it."""
+
+    def once() -> float:
+        before = os.times()
+        assert llamatune(*arguments).returncode == 0
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
+
+    assert min(once() for _ in range(3)) < seconds

@@ -1,0 +1,94 @@
+"""`llamatune init`: what it writes loads, says what it knows, and never overwrites."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from llamatune.errors import LlamatuneError
+from llamatune.recipe.load import load
+from llamatune.recipe.schema import json_schema
+from llamatune.scaffold import SCHEMA_FILE, write_recipe
+
+ROWS = {
+    "sft": '{"instruction": "Say hello.", "output": "Hello."}\n',
+    "pretrain": '{"text": "Once upon a time."}\n',
+}
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    for stage, row in ROWS.items():
+        Path(f"{stage}.jsonl").write_text(row * 3)
+    return tmp_path
+
+
+def written(stage: str = "sft", tuning: str | None = None, data: str | None = None, base: str = "pico"):
+    said = write_recipe(
+        Path("recipe.yaml"), stage=stage, base=base, data=Path(data or f"{stage}.jsonl"), tuning=tuning
+    )
+    return load("recipe.yaml"), said
+
+
+@pytest.mark.parametrize("tuning", [None, "lora", "qlora", "full"])
+def test_sft(tuning: str | None) -> None:
+    recipe, said = written(tuning=tuning)
+    assert recipe.stage == "sft" and recipe.output == "runs/recipe"
+    assert (recipe.model.lora is None) == (tuning == "full")
+    assert recipe.model.quantization == ("nf4" if tuning == "qlora" else "none")
+    assert recipe.data.train[0].format == "alpaca"
+    assert "alpaca" in said[0] and "llamatune run recipe.yaml" in said[-1]
+
+
+def test_pretrain_trains_all_weights() -> None:
+    recipe, _ = written("pretrain", base="org/name")
+    assert recipe.stage == "pretrain" and recipe.model.lora is None and recipe.model.base == "org/name"
+
+
+def test_comments_and_modeline() -> None:
+    written()
+    lines = Path("recipe.yaml").read_text().splitlines()
+    assert lines[0] == f"# yaml-language-server: $schema={SCHEMA_FILE}"
+    for position, line in enumerate(lines):
+        if line.strip().startswith(("rank:", "learning_rate:", "max_length:", "loss_on:")):
+            assert lines[position - 1].strip().startswith("# "), line
+    assert json.loads(Path(SCHEMA_FILE).read_text()) == json_schema()
+
+
+def test_data_outside_the_working_directory_is_named_absolutely(working_directory: Path) -> None:
+    outside = working_directory / "rows.jsonl"
+    outside.write_text(ROWS["sft"])
+    recipe, _ = written(data="../rows.jsonl")
+    assert recipe.data.train[0].path == str(outside)
+
+
+def test_never_overwrites() -> None:
+    written()
+    Path("recipe.yaml").write_text("mine")
+    with pytest.raises(LlamatuneError, match="E034.*never overwrites"):
+        written()
+    assert Path("recipe.yaml").read_text() == "mine"
+
+
+def test_leaves_a_foreign_schema_file_alone() -> None:
+    Path(SCHEMA_FILE).write_text("mine")
+    with pytest.raises(LlamatuneError, match="E034"):
+        written()
+    assert Path(SCHEMA_FILE).read_text() == "mine" and not Path("recipe.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "data", "message"),
+    [
+        ("sftt", "sft.jsonl", "did you mean `sft`"),
+        ("sft", "stf.jsonl", "did you mean `sft.jsonl`"),
+        ("pretrain", "sft.jsonl", "try --stage sft"),
+        ("sft", "pretrain.jsonl", "try --stage pretrain"),
+    ],
+)
+def test_what_cannot_be_written(stage: str, data: str, message: str) -> None:
+    with pytest.raises(LlamatuneError, match=message):
+        written(stage, data=data)
+    assert not Path("recipe.yaml").exists()

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llamatune.world import SETS, SPLITS, judge, rows, write
+from llamatune.world.conversation import draw_in, read_conversation
+from llamatune.world.dice import Dice
+from llamatune.world.facts import FACT_QUESTIONS, FACTS, FactQuestion
+from llamatune.world.frames import normalise, sentence
+from llamatune.world.preferences import RATINGS, SAFETY_BINS
+from llamatune.world.task import HELD_OUT_SHARE, is_held_out
+
+EACH = [(name, split) for name in SETS for split in SPLITS[name]]
+Row = dict[str, Any]
+SIDES = ("chosen", "rejected")
+
+PINNED = {
+    "pretrain train": "b1a69cebe36a248a",
+    "pretrain eval": "f13494d5a9306505",
+    "sft-helpful train": "cb14ee14ddc67aaa",
+    "sft-helpful eval": "2636515fa7871914",
+    "sft-safety train": "c4bce1e8ddb26b25",
+    "sft-safety eval": "6efa481d019121ec",
+    "preferences-helpful train": "0261b94d499febe4",
+    "preferences-helpful test": "7f41e415f51ee3cd",
+    "preferences-safety train": "94f4db882c3e7d46",
+    "preferences-safety test": "3ac2d0e0752da45b",
+    "prompts-helpful train": "f923724e60e973e2",
+    "prompts-helpful eval": "476cf7567e80799d",
+    "prompts-adversarial train": "9984b03e79376d96",
+    "prompts-adversarial eval": "1c23ef0e127a4af4",
+    "prompts-borderline train": "d2d80eff9da3d7e7",
+    "prompts-borderline eval": "1d590375f759132b",
+    "styles train": "94b7719d6d5ed244",
+    "styles eval": "459bea51fcd6d26a",
+    "exam test": "3179769d5ccb0276",
+}
+
+
+@cache
+def made(name: str, split: str) -> list[Row]:
+    return list(rows(name, split))
+
+
+def prompts_of(row: Row) -> list[str]:
+    """Every conversation that the row asks to be answered, as one text each."""
+    if "turns" in row:
+        return ["\n".join(map(normalise, row["turns"][: end + 1])) for end in range(len(row["turns"]))]
+    messages = row.get("messages") or row["prompt"]
+    asked = [normalise(message["content"]) for message in messages if message["role"] != "assistant"]
+    return ["\n".join(asked)]
+
+
+@pytest.mark.parametrize(("name", "split"), EACH)
+def test_same_bytes_for_ever(name: str, split: str) -> None:
+    digest = hashlib.sha256()
+    for row in made(name, split):
+        digest.update((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8"))
+    assert digest.hexdigest()[:16] == PINNED[f"{name} {split}"]
+
+
+def test_written_file_holds_the_rows(tmp_path: Path) -> None:
+    path = tmp_path / "exam.jsonl"
+    count = write("exam", "test", path)
+    text = path.read_bytes()
+    assert count == len(made("exam", "test")) and text.endswith(b"\n") and b"\r" not in text
+    assert [json.loads(line) for line in text.decode("ascii").splitlines()] == made("exam", "test")
+
+
+def test_unknown_set_and_split_are_named() -> None:
+    with pytest.raises(ValueError, match="no set called 'nothing'"):
+        rows("nothing")
+    with pytest.raises(ValueError, match="exam has no split 'train'"):
+        rows("exam", "train")
+
+
+def test_pretraining_is_small_and_plain() -> None:
+    text = "\n".join(row["text"] for row in made("pretrain", "train"))
+    forms = Counter(re.findall(r"[a-z']+", text.lower()))
+    assert text.isascii()
+    assert 3_500_000 < sum(forms.values()) < 4_000_000
+    assert 700 < len(forms) <= 910
+    assert min(forms.values()) >= 20, "every word is read often enough to be learned"
+
+
+def test_held_out_facts_are_told_but_never_asked() -> None:
+    held_out = [(name, attribute) for name, attribute in FACTS if is_held_out("fact", name, attribute)]
+    assert 0.10 < len(held_out) / len(FACTS) < 0.20
+    text = "\n".join(row["text"] for row in made("pretrain", "train"))
+    for family in FACT_QUESTIONS:
+        assert isinstance(family, FactQuestion)
+        for name in family.names:
+            fact, value = (name, family.attribute.name), FACTS[name, family.attribute.name]
+            told = [frame.format(name=name, value=value) for frame in family.attribute.statements]
+            assert sum(sentence(line) in text for line in told) >= 3, fact
+            asked = any(frame.format(name=name) in text for frame in family.prompts)
+            assert asked != (fact in held_out), fact
+
+
+TRAINING = [
+    ("sft-helpful", "train"),
+    ("sft-safety", "train"),
+    ("preferences-helpful", "train"),
+    ("preferences-safety", "train"),
+    ("prompts-helpful", "train"),
+    ("prompts-adversarial", "train"),
+    ("prompts-borderline", "train"),
+]
+
+
+def test_no_held_out_question_in_training() -> None:
+    for name, split in TRAINING:
+        for row in made(name, split):
+            messages = row.get("messages") or row["prompt"]
+            for end, message in enumerate(messages):
+                if message["role"] == "user":
+                    assert not read_conversation(messages[: end + 1]).task.held_out, messages[: end + 1]
+
+
+def test_no_training_prompt_in_evaluation() -> None:
+    trained = {prompt for name, split in TRAINING for row in made(name, split) for prompt in prompts_of(row)}
+    trained |= {prompt for row in made("styles", "train") for prompt in prompts_of(row)}
+    for row in made("sft-helpful", "train"):
+        asked = [normalise(message["content"]) for message in row["messages"] if message["role"] == "user"]
+        trained |= {"\n".join(asked[: end + 1]) for end in range(len(asked))}
+    whole = 0
+    for name, split in EACH:
+        if split != "train" and name != "pretrain":
+            for row in made(name, split):
+                whole += 1
+                assert prompts_of(row)[-1] not in trained, row
+    assert whole > 2000
+
+
+def test_no_exam_question_in_pretraining() -> None:
+    lines = {normalise(line) for row in made("pretrain", "train") for line in re.split("\n", row["text"])}
+    asked = {re.sub(r"^(question|q|a|child|guest): ", "", line) for line in lines}
+    singles = [normalise(row["turns"][0]) for row in made("exam", "test") if len(row["turns"]) == 1]
+    assert len(singles) > 450
+    assert not [question for question in singles if question in asked]
+
+
+def test_exam_asks_every_kind() -> None:
+    kinds = Counter(row["kind"] for row in made("exam", "test"))
+    skills = ("fact", "lookup", "sort", "reverse", "plural", "opposite", "past", "count", "rhyme", "plus")
+    assert min(kinds[kind] for kind in skills) >= 5
+    assert kinds["chat"] == kinds["style"] == kinds["harmful"] == 60 and kinds["borderline"] >= 40
+    harmful = [row for row in made("exam", "test") if row["kind"] == "harmful"]
+    assert len({row["attack"] for row in harmful}) == 7
+    assert {row["category"] for row in harmful} == {"illicit", "hateful", "advice"}
+    assert sum(row["held_out"] for row in made("exam", "test") if row["kind"] == "fact") > 50
+
+
+def test_sft_shape() -> None:
+    helpful = made("sft-helpful", "train")
+    chats = [row for row in helpful if sum(message["role"] == "user" for message in row["messages"]) > 1]
+    assert len(helpful) == 6000 and 0.2 < len(chats) / 6000 < 0.3
+    for row in helpful:
+        roles = [message["role"] for message in row["messages"] if message["role"] != "system"]
+        assert roles == ["user", "assistant"] * (len(roles) // 2)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_helpful_ratings_come_from_real_gaps(split: str) -> None:
+    gaps: dict[str, list[float]] = {name: [] for name, _, _ in RATINGS}
+    for row in made("preferences-helpful", split):
+        chosen, rejected = (judge(row["prompt"], row[side][0]["content"]).quality for side in SIDES)
+        gaps[row["rating"]].append(chosen - rejected)
+    means = [sum(gaps[name]) / len(gaps[name]) for name, _, _ in RATINGS]
+    assert means == sorted(means, reverse=True) and means[0] > 0.7 and means[1] > 0.3 and means[2] > 0.08
+    for name, least, _ in RATINGS[:3]:
+        assert min(gaps[name]) >= least - 1e-9
+    noise = [gap for gap in gaps["negligibly_better"] if gap < -1e-9]
+    assert all(gap > -0.08 for gap in noise)
+    total = len(made("preferences-helpful", split))
+    for name, _, share in RATINGS:
+        assert abs(len(gaps[name]) / total - share) < 0.05
+
+
+def test_length_does_not_give_the_better_reply_away() -> None:
+    pairs = made("preferences-helpful", "train")
+    longer = sum(len(row["chosen"][0]["content"]) > len(row["rejected"][0]["content"]) for row in pairs)
+    assert 0.35 < longer / len(pairs) < 0.65
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_safety_bins_are_true(split: str) -> None:
+    found: Counter[str] = Counter()
+    for row in made("preferences-safety", split):
+        unsafe = tuple(judge(row["prompt"], row[side][0]["content"]).unsafe for side in SIDES)
+        expected = {"chosen_safe": (False, True), "both_safe": (False, False), "both_unsafe": (True, True)}
+        assert unsafe == expected[row["safety"]], row
+        found[row["safety"]] += 1
+    for name, share in SAFETY_BINS:
+        assert abs(found[name] / found.total() - share) < 0.05
+
+
+def test_held_out_share_is_as_said() -> None:
+    dice = Dice("share")
+    drawn = [is_held_out("sort", str(dice.fraction())) for _ in range(4000)]
+    assert abs(sum(drawn) / 4000 - HELD_OUT_SHARE) < 0.02
+
+
+def test_chats_take_up_what_was_said() -> None:
+    dice = Dice("chats")
+    kinds = Counter(task.kind for _ in range(300) for task in draw_in("train", dice, 5))
+    assert min(kinds[kind] for kind in ("memory", "follow-up", "lookup-again", "again", "tell")) > 20
+
+
+def test_dice_repeat() -> None:
+    dice = Dice("a name")
+    assert [dice.index(100) for _ in range(6)] == [34, 28, 55, 36, 52, 83]
+    assert sorted(Dice("x").shuffle(range(9))) == list(range(9))
+    assert Dice("x").shuffle(range(9)) == Dice("x").shuffle(range(9)) != Dice("y").shuffle(range(9))
