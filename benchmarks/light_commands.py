@@ -1,6 +1,6 @@
 """Time the commands that should feel instant, warm, as whole processes.
 
-    python benchmarks/light_commands.py
+python benchmarks/light_commands.py
 """
 
 from __future__ import annotations

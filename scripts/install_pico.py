@@ -1,6 +1,6 @@
 """Install a finished pre-training run as the built-in model, in bfloat16 and with its checksum printed.
 
-    python scripts/install_pico.py runs/pico-pretrain
+python scripts/install_pico.py runs/pico-pretrain
 """
 
 from __future__ import annotations

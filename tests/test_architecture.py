@@ -23,7 +23,7 @@ LEVELS = [
     {"data", "models"},
     {"rl"},
     {"stages"},
-    {"exam", "pipeline", "launch", "hub", "scaffold"},
+    {"exam", "pipeline", "launch", "hub", "scaffold", "terminal_chat"},
     {"cli"},
     {"__main__"},
 ]

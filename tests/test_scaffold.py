@@ -92,3 +92,9 @@ def test_what_cannot_be_written(stage: str, data: str, message: str) -> None:
     with pytest.raises(LlamatuneError, match=message):
         written(stage, data=data)
     assert not Path("recipe.yaml").exists()
+
+
+@pytest.mark.parametrize("stage", ["sft", "pretrain"])
+def test_without_data_a_shipped_set_is_named(stage: str) -> None:
+    write_recipe(Path("recipe.yaml"), stage=stage, base="pico", data=None, tuning=None)
+    assert load("recipe.yaml").data.train[0].card.startswith("pico-")

@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -28,7 +28,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-data = typer.Typer(name="data", help="Look at data and data cards.", no_args_is_help=True, rich_markup_mode=None)
+data = typer.Typer(
+    name="data", help="Look at data and data cards.", no_args_is_help=True, rich_markup_mode=None
+)
 app.add_typer(data)
 
 RecipeArgument = Annotated[str, typer.Argument(help="Recipe file, or a shipped recipe such as pico/sft.")]
@@ -39,9 +41,12 @@ AllowOutside = Annotated[
     bool, typer.Option("--allow-outside", help="Let relative paths leave the working directory.")
 ]
 
-ModelArgument = Annotated[str, typer.Argument(help="pico, a model folder, a finished run, an adapter, or a hub id.")]
+ModelArgument = Annotated[
+    str, typer.Argument(help="pico, a model folder, a finished run, an adapter, or a hub id.")
+]
 BaseOption = Annotated[
-    str | None, typer.Option(help="The adapter's base, where its noted name is not to be found.", show_default=False)
+    str | None,
+    typer.Option(help="The adapter's base, where its noted name is not to be found.", show_default=False),
 ]
 
 
@@ -114,7 +119,9 @@ def init(
 def run(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in `output`.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier run in `output`.")
+    ] = False,
     allow_outside: AllowOutside = False,
 ) -> None:
     """Run a recipe's stage; prints the run directory."""
@@ -124,7 +131,10 @@ def run(
 
     loaded = load(recipe, overrides or (), allow_outside=allow_outside)
     result = run_recipe(loaded, recipe_dir=find_recipe(recipe).parent, overwrite=overwrite)
-    typer.echo(f"{result.steps} steps in {result.seconds:.0f} s; chat with it: llamatune chat {loaded.output}", err=True)
+    typer.echo(
+        f"{result.steps} steps in {result.seconds:.0f} s; chat with it: llamatune chat {loaded.output}",
+        err=True,
+    )
     typer.echo(f"{loaded.output}/{result.artefact}")
 
 
@@ -153,7 +163,10 @@ def merge(
     adapter: Annotated[str, typer.Argument(help="A finished run, or an adapter folder.")],
     output: Annotated[Path, typer.Option(help="Folder to write the merged model to.")],
     base: BaseOption = None,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option(help="Data type of the merged weights."),
+    ] = "auto",
 ) -> None:
     """Merge an adapter into its base, and check that the logits stay the same."""
     from llamatune.models.merge import merge as merge_adapter
@@ -167,7 +180,9 @@ def merge(
 @app.command()
 def exam(
     models: Annotated[list[str], typer.Argument(help="Models, runs or adapters, shown side by side.")],
-    show: Annotated[int, typer.Option(help="Also show this many questions with each model's reply.", min=0)] = 3,
+    show: Annotated[
+        int, typer.Option(help="Also show this many questions with each model's reply.", min=0)
+    ] = 3,
 ) -> None:
     """Examine chat models on the miniature world's held-out questions, marked by its oracle."""
     from llamatune.exam import examine
@@ -214,10 +229,9 @@ def data_preview(
     allow_outside: AllowOutside = False,
 ) -> None:
     """Show rows as the model will see them, with the trained tokens marked."""
-    from llamatune.pipeline import preview_rows
+    from llamatune.pipeline import preview_rows, recipe_for_file
     from llamatune.recipe.load import load
     from llamatune.recipe.shipped import find_recipe
-    from llamatune.scaffold import recipe_for_file
 
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     if recipe.endswith((".yaml", ".yml")) or not Path(recipe).is_file():
@@ -255,7 +269,7 @@ def main() -> None:
             traceback.print_exc()
         _report(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:  # typer does the same inside a command, and is quiet on a closed pipe
+    except KeyboardInterrupt:  # inside a command, typer does the same
         sys.exit(130)
     except Exception:
         traceback.print_exc()

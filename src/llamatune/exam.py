@@ -59,7 +59,9 @@ def sit_exam(
     model: PreTrainedModel, chat: ChatFormat, scripts: Sequence[dict[str, Any]] | None = None
 ) -> list[Answer]:
     """Ask every script of the exam (or those given) and judge the replies, turn by turn in batches."""
-    open_scripts = [(script, [Message("user", script["turns"][0])]) for script in scripts or list(rows("exam", "test"))]
+    open_scripts = [
+        (script, [Message("user", script["turns"][0])]) for script in scripts or list(rows("exam", "test"))
+    ]
     answers: list[Answer] = []
     turn = 0
     while open_scripts:

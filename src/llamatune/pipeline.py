@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from llamatune.data.formats import Kind
-from llamatune.data.rows import Encoder
+from llamatune.data.rows import Encoder, Row
 from llamatune.recipe.recipes import PretrainRecipe, SftRecipe, StageRecipe
 from llamatune.runs.run import Result, Run
 
@@ -54,26 +56,62 @@ def quieten_upstream() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
 
 
-def preview_rows(recipe: StageRecipe, recipe_dir: Path, rows: int, *, colour: bool) -> str:
-    """The first rows of a recipe's training data, decoded, with the trained tokens marked."""
-    from itertools import chain, islice
+def recipe_for_file(path: Path, *, base: str, template: str) -> PretrainRecipe | SftRecipe:
+    """A recipe with nothing but a data file: plain text for pre-training, anything else for sft.
 
+    Raises:
+        DataError: the file's format is not recognised.
+        RecipeError: no such template.
+    """
+    import json
+
+    from llamatune.data.formats import recognise
+    from llamatune.recipe.load import loads
+
+    recipe = {
+        "stage": "sft",
+        "output": "unused",
+        "model": {"base": base},
+        "chat": {"template": template},
+        "data": {"train": [{"path": str(path)}], "max_length": 1 << 20},
+    }
+    if recognise(path).format == "text":
+        recipe["stage"] = "pretrain"
+        del recipe["chat"]
+    return loads(json.dumps(recipe), name=str(path))
+
+
+def preview_rows(recipe: PretrainRecipe | SftRecipe, recipe_dir: Path, rows: int, *, colour: bool) -> str:
+    """The first rows of a recipe's training data, decoded, with the trained tokens marked."""
     from llamatune.data.chat import ChatFormat
     from llamatune.data.encode_text import TextEncoder
     from llamatune.data.preview import preview
-    from llamatune.data.sources import open_source
     from llamatune.models.base import find_base
     from llamatune.models.load import load_tokenizer
 
     quieten_upstream()
-    assert isinstance(recipe, PretrainRecipe | SftRecipe)
     tokenizer = load_tokenizer(find_base(recipe.model.base, recipe.model.revision, weights=False))
-    kind: Kind = "documents" if isinstance(recipe, PretrainRecipe) else "conversations"
-    encoder: Encoder = (
-        TextEncoder(tokenizer, max_length=recipe.data.max_length, too_long=recipe.data.too_long)
-        if isinstance(recipe, PretrainRecipe)
-        else ChatFormat(tokenizer, recipe.chat, max_length=recipe.data.max_length, too_long=recipe.data.too_long)
-    )
-    opened = chain.from_iterable(open_source(source, recipe_dir, kind=kind) for source in recipe.data.train)
-    encoded = chain.from_iterable(encoder.encode(row) for opened_source in opened for row in opened_source)
+    length, too_long = recipe.data.max_length, recipe.data.too_long
+    encoder: Encoder
+    if isinstance(recipe, PretrainRecipe):
+        encoder = TextEncoder(tokenizer, max_length=length, too_long=too_long)
+    else:
+        encoder = ChatFormat(tokenizer, recipe.chat, max_length=length, too_long=too_long)
+    encoded = (one for row in _training_rows(recipe, recipe_dir) for one in encoder.encode(row))
     return preview(islice(encoded, rows), tokenizer.decode, colour=colour)
+
+
+def _training_rows(recipe: PretrainRecipe | SftRecipe, recipe_dir: Path) -> Iterator[Row]:
+    """The training rows in canonical form, source by source."""
+    from llamatune.data.conversations import conversation, document
+    from llamatune.data.sources import open_source
+
+    kind: Kind = "documents" if isinstance(recipe, PretrainRecipe) else "conversations"
+    for source in recipe.data.train:
+        opened = open_source(source, recipe_dir, kind=kind)
+        known = opened.recognised
+        for place, raw in opened.rows():
+            if kind == "documents":
+                yield document(raw, known.columns, place)
+            else:
+                yield conversation(raw, known.format, known.columns, place)

@@ -1,5 +1,6 @@
 """`load`: the table of bad inputs, by its row numbers; overrides; dump and load."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from llamatune.recipe import load as loading
 from llamatune.recipe.blocks import Block
 from llamatune.recipe.load import check_output, dump, load, loads
 from llamatune.recipe.recipes import STAGES, StageRecipe
+from llamatune.recipe.secrets import refuse_secrets
 
 GOOD = """\
 stage: sft
@@ -383,3 +385,11 @@ def test_a_dumped_recipe_loads_equal(data: dict) -> None:
 
 def test_public_face() -> None:
     assert loading.__all__ == ["check_output", "dump", "load", "loads", "sources"]
+
+
+@pytest.mark.parametrize("text", ["wandb" * 200_000, "token" + " " * 10**6, "a" * 10**6])
+def test_row_32_the_search_is_linear(text: str) -> None:
+    """A text of 1 MiB takes well under a second; a pattern that backtracks would take hours."""
+    begin = time.process_time()
+    refuse_secrets(text, "r.yaml")
+    assert time.process_time() - begin < 5

@@ -20,7 +20,7 @@ from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from llamatune.data.control_tokens import control_tokens, encode_plain
+from llamatune.data.control_tokens import continuation, control_tokens, encode_plain, tokenizer_fingerprint
 from llamatune.data.rows import IGNORED, Conversation, Encoded, Message, Reason, Row, RowRejected
 from llamatune.errors import DataError, ModelError
 
@@ -92,7 +92,7 @@ class ChatFormat:
     def fingerprint(self) -> str:
         """Changes whenever the same conversation would give other tokens or labels."""
         state = [
-            self.tokenizer.backend_tokenizer.to_str(),
+            tokenizer_fingerprint(self.tokenizer),
             self.template,
             self.chat.model_dump(),
             self.max_length,
@@ -175,7 +175,9 @@ class ChatFormat:
         """Tokens that a model is given to answer the last user message: the very tokens training showed it."""
         assert messages and messages[-1].role == "user", "a prompt ends with a user message"
         return [
-            token for turn in self._turns(messages, "prompt") for token in self._tokenise(turn.text, turn.message)[0]
+            token
+            for turn in self._turns(messages, "prompt")
+            for token in self._tokenise(turn.text, turn.message)[0]
         ]
 
     def reply_text(self, token_ids: Sequence[int]) -> str:
@@ -259,16 +261,10 @@ class ChatFormat:
         return list(self.tokenizer.encode(text, add_special_tokens=False))
 
     def _continue(self, text: str, encode: Callable[[str], list[int]]) -> list[int]:
-        """Token ids of `text` as the continuation of a sequence.
-
-        SentencePiece-style tokenizers put a space before whatever they encode. Inside a sequence that space
-        would be one that nobody wrote, so the text is encoded behind a newline, which is then taken off.
-        """
+        """Token ids of `text` inside a sequence; a control token at its beginning separates it anyway."""
         if not self._adds_prefix_space or text.startswith(self._special):
             return encode(text)
-        anchor, ids = encode("\n"), encode("\n" + text)
-        assert ids[: len(anchor)] == anchor, f"the tokenizer merges a newline with {text[:20]!r}"
-        return ids[len(anchor) :]
+        return continuation(encode, text)
 
     def _refuse_control_tokens(self, row: Conversation) -> None:
         for number, message in enumerate(row.messages, 1):
@@ -330,7 +326,12 @@ class ChatFormat:
 
 def template_text(name: str) -> str:
     """The Jinja source of a named template."""
-    return resources.files("llamatune.data").joinpath(f"templates/{name}.jinja").read_text(encoding="utf-8").strip()
+    return (
+        resources.files("llamatune.data")
+        .joinpath(f"templates/{name}.jinja")
+        .read_text(encoding="utf-8")
+        .strip()
+    )
 
 
 def _single_template(tokenizer: PreTrainedTokenizerBase) -> str:

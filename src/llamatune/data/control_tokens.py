@@ -16,7 +16,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,18 @@ def encode_plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     pieces = [text[start:end] for start, end in pairwise([0, *breaks, len(text)])]
     ids = encode_plain(tokenizer, pieces[0])
     for piece in pieces[1:]:
-        ids += _continuation(tokenizer, piece)
+        ids += continuation(partial(encode_plain, tokenizer), piece)
     return ids
+
+
+def continuation(encode: Callable[[str], list[int]], text: str) -> list[int]:
+    """Token ids of `text` inside a sequence.
+
+    SentencePiece-style tokenizers put a space before whatever they encode. Inside a sequence that space would
+    be one that nobody wrote, so the text is encoded behind a newline, which is then taken off.
+    """
+    anchor, ids = encode("\n"), encode("\n" + text)
+    return ids[len(anchor) :] if ids[: len(anchor)] == anchor else encode(text)
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -70,11 +81,3 @@ def _split_special(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 def _any_of(tokens: Sequence[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, tokens)))
-
-
-def _continuation(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Ids of `text` inside a sequence. SentencePiece-style tokenizers put a space before what they encode,
-    so it is encoded behind a newline, which is then taken off.
-    """
-    anchor, ids = encode_plain(tokenizer, "\n"), encode_plain(tokenizer, "\n" + text)
-    return ids[len(anchor) :] if ids[: len(anchor)] == anchor else encode_plain(tokenizer, text)

@@ -96,6 +96,7 @@ class Encoder(Protocol):
     `RowRejected` for one that it says to leave out.
     """
 
-    fingerprint: str
+    @property
+    def fingerprint(self) -> str: ...
 
     def encode(self, row: Row) -> Iterator[Encoded]: ...

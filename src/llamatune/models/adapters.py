@@ -111,7 +111,9 @@ def load_adapter(model: PreTrainedModel, folder: Path, base: Base, *, trainable:
 
     check_adapter(folder, base, linear_layers(model))
     loaded = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
-    broken = [name for name, weight in loaded.named_parameters() if "lora_" in name and not weight.isfinite().all()]
+    broken = [
+        name for name, weight in loaded.named_parameters() if "lora_" in name and not weight.isfinite().all()
+    ]
     if broken:
         raise ModelError("E234", f"the adapter has non-finite weights ({broken[0]})", place=str(folder))
     return loaded

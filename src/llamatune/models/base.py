@@ -103,7 +103,12 @@ def _model_folder(folder: Path) -> Path:
 
 def _from_hub(name: str, revision: str | None) -> Base:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES))
@@ -128,7 +133,8 @@ def _from_hub(name: str, revision: str | None) -> Base:
             f"the hub model `{name}` is not in the local cache, and the hub cannot be reached",
             place="model.base",
             why=f"{type(error).__name__} while looking it up",
-            hint=_near_cached(name) or "download it where there is a network, and name the folder in `model.base`",
+            hint=_near_cached(name)
+            or "download it where there is a network, and name the folder in `model.base`",
         ) from None
     return Base(name, folder, revision=folder.name)
 
@@ -195,7 +201,9 @@ def check_weights(folder: Path, pattern: str = "*.safetensors") -> None:
     """
     if any(folder.glob(pattern)):
         return
-    pickles = sorted(file.name for suffix in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in folder.glob(suffix))
+    pickles = sorted(
+        file.name for suffix in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in folder.glob(suffix)
+    )
     if pickles:
         raise ModelError(
             "E204",
@@ -206,7 +214,10 @@ def check_weights(folder: Path, pattern: str = "*.safetensors") -> None:
             ".save_pretrained(NEW_FOLDER) writes safetensors",
         )
     raise ModelError(
-        "E204", "there are no weights (*.safetensors) in this folder", place=str(folder), hint="check the download"
+        "E204",
+        "there are no weights (*.safetensors) in this folder",
+        place=str(folder),
+        hint="check the download",
     )
 
 
@@ -214,7 +225,9 @@ def _read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelError("E202", f"cannot be read as JSON: {error}", place=str(file), hint="check the download") from None
+        raise ModelError(
+            "E202", f"cannot be read as JSON: {error}", place=str(file), hint="check the download"
+        ) from None
     if not isinstance(content, dict):
         raise ModelError("E202", "is not a JSON object", place=str(file), hint="check the download")
     return content
@@ -224,7 +237,9 @@ def _near_folders(name: str) -> str:
     parent = Path(name).expanduser().parent
     names = [entry.name for entry in parent.iterdir() if entry.is_dir()] if parent.is_dir() else []
     near = difflib.get_close_matches(Path(name).name, [*names, "pico"], n=1)
-    return f"did you mean `{parent / near[0] if near[0] != 'pico' else 'pico'}`?" if near else "check the path"
+    return (
+        f"did you mean `{parent / near[0] if near[0] != 'pico' else 'pico'}`?" if near else "check the path"
+    )
 
 
 def _near_cached(name: str) -> str | None:

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
     from llamatune.recipe.blocks import Hardware, Model
 
-_PAD_NAMES = ("<pad>", "[PAD]", "<|pad|>", "<|finetune_right_pad_id|>", "<|reserved_special_token_0|>", "<unk>")
+_PAD_NAMES = (
+    "<pad>",
+    "[PAD]",
+    "<|pad|>",
+    "<|finetune_right_pad_id|>",
+    "<|reserved_special_token_0|>",
+    "<unk>",
+)
 
 
 @dataclass(frozen=True)
@@ -47,17 +54,23 @@ def load_for_training(
     if settings.init == "random":
         model = random_model(base, placement)
     else:
-        model = load_base_model(base, placement, nf4=settings.quantization == "nf4", double=settings.double_quantization)
+        model = load_base_model(
+            base, placement, nf4=settings.quantization == "nf4", double=settings.double_quantization
+        )
     if settings.adapter is not None:
         model = load_adapter(model, find_adapter(settings.adapter), base, trainable=True)
     elif settings.lora is not None:
         model = add_adapter(model, settings.lora)
-    report(f"model    {base.name}: {placement.describe()}{', nf4 base' if settings.quantization == 'nf4' else ''}")
+    report(
+        f"model    {base.name}: {placement.describe()}{', nf4 base' if settings.quantization == 'nf4' else ''}"
+    )
     report(f"trained  {trainable_share(model)}")
     return Loaded(model, tokenizer, base, placement)
 
 
-def load_base_model(base: Base, placement: Placement, *, nf4: bool = False, double: bool = True) -> PreTrainedModel:
+def load_base_model(
+    base: Base, placement: Placement, *, nf4: bool = False, double: bool = True
+) -> PreTrainedModel:
     """The base's weights from safetensors, on the placement's device; `nf4` holds them frozen in 4 bits."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -77,7 +90,10 @@ def load_base_model(base: Base, placement: Placement, *, nf4: bool = False, doub
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(
-            "E207", f"the weights cannot be loaded: {error}", place=str(base.folder), hint="check the download"
+            "E207",
+            f"the weights cannot be loaded: {error}",
+            place=str(base.folder),
+            hint="check the download",
         ) from error
     if nf4:
         from peft import prepare_model_for_kbit_training
@@ -96,7 +112,7 @@ def _keep_gradients_on_cpu(model: torch.nn.Module) -> None:
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 def nf4_config(placement: Placement, *, double: bool) -> Any:
@@ -138,7 +154,10 @@ def load_tokenizer(base: Base) -> PreTrainedTokenizerBase:
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelError(
-            "E208", f"the tokenizer cannot be loaded: {error}", place=str(base.folder), hint="check the download"
+            "E208",
+            f"the tokenizer cannot be loaded: {error}",
+            place=str(base.folder),
+            hint="check the download",
         ) from error
     if not tokenizer.is_fast:
         raise ModelError("E208", "there is no fast tokenizer (tokenizer.json)", place=str(base.folder))

@@ -75,7 +75,8 @@ def probe_logits(model: PreTrainedModel) -> torch.Tensor:
     vocabulary = model.config.vocab_size
     tokens = (torch.arange(32) * 7919 % vocabulary).reshape(2, 16).to(model.device)
     with sampling_mode(model):
-        return model(input_ids=tokens, use_cache=False).logits.float().cpu()
+        logits: torch.Tensor = model(input_ids=tokens, use_cache=False).logits
+    return logits.float().cpu()
 
 
 def _relative_difference(before: torch.Tensor, after: torch.Tensor) -> float:

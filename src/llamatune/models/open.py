@@ -69,7 +69,10 @@ def _base_of(adapter: Path, base: str | None) -> Base:
     name = base or trained_on.get("name") or _peft_base(adapter)
     if not name:
         raise ModelError(
-            "E232", "the adapter does not say which base it belongs to", place=str(adapter), hint="give `--base`"
+            "E232",
+            "the adapter does not say which base it belongs to",
+            place=str(adapter),
+            hint="give `--base`",
         )
     return find_base(str(name), trained_on.get("revision") if base is None else None)
 

@@ -28,7 +28,11 @@ class Placement:
     processes: int
 
     def describe(self) -> str:
-        precision = self.weights if self.autocast in (None, self.weights) else f"{self.weights} ({self.autocast} maths)"
+        precision = (
+            self.weights
+            if self.autocast in (None, self.weights)
+            else f"{self.weights} ({self.autocast} maths)"
+        )
         return f"{self.device}, {precision}, {self.attention} attention"
 
 

@@ -14,7 +14,7 @@ from llamatune.runs.display import Display
 from llamatune.runs.run import Run
 
 
-class ProgressCallback(TrainerCallback):
+class ProgressCallback(TrainerCallback):  # type: ignore[misc]
     """Mirrors the trainer's log to metrics.jsonl and the display.
 
     `sample` is called with the step whenever sample replies are due (`every_steps`).
@@ -42,13 +42,17 @@ class ProgressCallback(TrainerCallback):
         self.display.start(state.max_steps)
         self._restart_clock()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         self.display.advance(state.global_step)
         if self.sample and self.sample_every and state.global_step % self.sample_every == 0:
             self.sample(state.global_step)
             self._restart_clock()
 
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         self._restart_clock()
 
     def on_log(
@@ -59,7 +63,11 @@ class ProgressCallback(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        record = {name: value for name, value in (logs or {}).items() if name not in ("num_tokens", "eval_num_tokens")}
+        record = {
+            name: value
+            for name, value in (logs or {}).items()
+            if name not in ("num_tokens", "eval_num_tokens")
+        }
         if "loss" in record:
             record |= {"trained_tokens_per_second": self._throughput(), "memory_gib": peak_memory_gib()}
             self.display.update(state.global_step, record)

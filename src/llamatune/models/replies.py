@@ -46,7 +46,9 @@ def chat_prompts(generation: Generation, chat: ChatFormat, dataset: Dataset) -> 
 def text_prompts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> list[Prompt]:
     """The recipe's prompts as beginnings of documents."""
     bos = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-    return [Prompt(text, bos + tokenizer.encode(text, add_special_tokens=False)) for text in generation.prompts]
+    return [
+        Prompt(text, bos + tokenizer.encode(text, add_special_tokens=False)) for text in generation.prompts
+    ]
 
 
 class SampleReplies:

@@ -111,7 +111,12 @@ def _generate(
     attention_mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     settings: dict[str, Any] = {"do_sample": False}
     if generation.temperature > 0:
-        settings = {"do_sample": True, "temperature": generation.temperature, "top_p": generation.top_p, "top_k": 0}
+        settings = {
+            "do_sample": True,
+            "temperature": generation.temperature,
+            "top_p": generation.top_p,
+            "top_k": 0,
+        }
     output = model.generate(
         input_ids=input_ids.to(model.device),
         attention_mask=attention_mask.to(model.device),

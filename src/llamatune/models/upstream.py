@@ -43,7 +43,9 @@ def sft_config(recipe: StageRecipe, placement: Placement, output: Path, *, has_e
         raise RecipeError("E026", f"trl refuses these settings: {error}", place="upstream") from None
 
 
-def sft_arguments(recipe: StageRecipe, placement: Placement, output: Path, *, has_eval: bool) -> dict[str, Any]:
+def sft_arguments(
+    recipe: StageRecipe, placement: Placement, output: Path, *, has_eval: bool
+) -> dict[str, Any]:
     """Every argument that llamatune decides; nothing that matters is left to an upstream default."""
     hardware = recipe.hardware
     per_device, accumulation = micro_batches(

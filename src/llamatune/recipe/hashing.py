@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from llamatune.errors import DataError
 
@@ -43,14 +44,14 @@ def file_sha256(path: Path, *, fresh: bool = False) -> str:
     return digest
 
 
-def _digest(file) -> str:  # type: ignore[no-untyped-def]
+def _digest(file: BinaryIO) -> str:
     digest = hashlib.sha256()
     while block := file.read(2**20):
         digest.update(block)
     return digest.hexdigest()
 
 
-def _remembered() -> dict[str, list]:
+def _remembered() -> dict[str, list[Any]]:
     """The cache, or nothing when it is absent or damaged: it is only a cache."""
     try:
         known = json.loads((cache_folder() / "hashes.json").read_text("utf-8"))
@@ -61,7 +62,7 @@ def _remembered() -> dict[str, list]:
     return {path: entry for path, entry in known.items() if isinstance(entry, list) and len(entry) == 3}
 
 
-def _remember(key: str, entry: list) -> None:
+def _remember(key: str, entry: list[Any]) -> None:
     """Add one entry; a cache that cannot be written only costs time."""
     folder = cache_folder()
     try:

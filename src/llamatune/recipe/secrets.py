@@ -19,7 +19,7 @@ _KNOWN = (
 )
 # Keys without a prefix of their own (W&B's are 40 hexadecimal digits, as a commit is) are known by name.
 _NAMED = (
-    r"(?i:api[_-]?key|token|secret|password|wandb\w*)[\"']?\s*[:=]\s*"
+    r"(?i:api[_-]?key|token|secret|password|wandb\w{0,40})[\"']?\s{0,9}[:=]\s{0,9}"
     r"[\"']?(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}"
 )
 _SECRET = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(_KNOWN)})|{_NAMED}")

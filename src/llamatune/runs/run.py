@@ -1,12 +1,12 @@
 """The run directory: resolved recipe, metrics, environment, result.
 
-    resolved.yaml      the recipe with every default written out; loads back to the same recipe
-    environment.json   library versions, machine, seed: what a later reader needs to compare runs
-    metrics.jsonl      one JSON object a line: everything that was logged
-    data.json          rows kept and left out, by source and reason
-    replies.jsonl      sample replies before, during and after training
-    adapter/ or model/ the artefact
-    result.json        written last: its presence says that the run finished
+resolved.yaml      the recipe with every default written out; loads back to the same recipe
+environment.json   library versions, machine, seed: what a later reader needs to compare runs
+metrics.jsonl      one JSON object a line: everything that was logged
+data.json          rows kept and left out, by source and reason
+replies.jsonl      sample replies before, during and after training
+adapter/ or model/ the artefact
+result.json        written last: its presence says that the run finished
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ class Run:
             (directory / "resolved.yaml").write_text(dump(recipe), encoding="utf-8")
         except OSError as error:
             raise DiskError(
-                "E801", f"cannot be written: {error.strerror}", place=str(directory), hint="choose another `output`"
+                "E801",
+                f"cannot be written: {error.strerror}",
+                place=str(directory),
+                hint="choose another `output`",
             ) from None
         run.write_json("environment.json", _environment(recipe))
         return run
@@ -98,4 +101,9 @@ def _environment(recipe: StageRecipe) -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
-    return {"python": platform.python_version(), "machine": platform.platform(), "versions": versions, "seed": recipe.seed}
+    return {
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+        "versions": versions,
+        "seed": recipe.seed,
+    }

@@ -32,12 +32,23 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
     started = time.monotonic()
     with Display("pretrain") as display:
         loaded = load_for_training(recipe.model, recipe.hardware, seed=recipe.seed, report=display.say)
-        encoder = TextEncoder(loaded.tokenizer, max_length=recipe.data.max_length, too_long=recipe.data.too_long)
+        encoder = TextEncoder(
+            loaded.tokenizer, max_length=recipe.data.max_length, too_long=recipe.data.too_long
+        )
         data = prepare(
-            recipe.data, encoder, kind="documents", seed=recipe.seed, recipe_dir=run.recipe_dir, report=display.say
+            recipe.data,
+            encoder,
+            kind="documents",
+            seed=recipe.seed,
+            recipe_dir=run.recipe_dir,
+            report=display.say,
         )
         run.write_json("data.json", data.to_json())
-        train = pack(data.train, recipe.data.max_length, recipe.seed, display.say) if recipe.data.packing else data.train
+        train = (
+            pack(data.train, recipe.data.max_length, recipe.seed, display.say)
+            if recipe.data.packing
+            else data.train
+        )
 
         collator = Collator(loaded.tokenizer.pad_token_id)
         replies = SampleReplies(
@@ -57,7 +68,9 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
             processing_class=loaded.tokenizer,
             data_collator=collator,
             callbacks=[
-                ProgressCallback(run, display, collator, sample=replies.show, sample_every=recipe.generation.every_steps)
+                ProgressCallback(
+                    run, display, collator, sample=replies.show, sample_every=recipe.generation.every_steps
+                )
             ],
         )
         trainer.remove_callback(PrinterCallback)  # it would print every log line as a dictionary

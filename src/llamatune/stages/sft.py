@@ -36,7 +36,12 @@ def run(recipe: SftRecipe, run: Run) -> Result:
             loaded.tokenizer, recipe.chat, max_length=recipe.data.max_length, too_long=recipe.data.too_long
         )
         data = prepare(
-            recipe.data, chat, kind="conversations", seed=recipe.seed, recipe_dir=run.recipe_dir, report=display.say
+            recipe.data,
+            chat,
+            kind="conversations",
+            seed=recipe.seed,
+            recipe_dir=run.recipe_dir,
+            report=display.say,
         )
         run.write_json("data.json", data.to_json())
 
@@ -58,14 +63,18 @@ def run(recipe: SftRecipe, run: Run) -> Result:
             processing_class=loaded.tokenizer,
             data_collator=collator,
             callbacks=[
-                ProgressCallback(run, display, collator, sample=replies.show, sample_every=recipe.generation.every_steps)
+                ProgressCallback(
+                    run, display, collator, sample=replies.show, sample_every=recipe.generation.every_steps
+                )
             ],
         )
         trainer.remove_callback(PrinterCallback)  # it would print every log line as a dictionary
         replies.show(0)
         trainer.train()
         replies.show(trainer.state.global_step)
-        folder = save_trained(loaded.model, loaded.tokenizer, loaded.base, run.directory, stage="sft", chat=chat)
+        folder = save_trained(
+            loaded.model, loaded.tokenizer, loaded.base, run.directory, stage="sft", chat=chat
+        )
 
     return run.finish(
         Result(
