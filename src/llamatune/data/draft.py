@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
+from collections.abc import Collection, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, get_args
 
 from llamatune.data.conversations import Adjustment, conversation, document
 from llamatune.data.formats import recognise, recognise_rows
+from llamatune.data.prepare import SourceInfo
 from llamatune.data.readers import read_rows
 from llamatune.data.rows import RowRejected
 from llamatune.data.sources import card_files
@@ -48,6 +51,17 @@ Where the rows come from, how they were chosen and cleaned, and what is known to
 _FRONT = re.compile(r"---[ ]*\r?\n(.*?)^---[ ]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 
 
+def draft_cards(sources: Sequence[SourceInfo], out_dir: Path) -> list[Path]:
+    """Draft a card for each data file that a recipe named without one; one card for each file."""
+    cards: dict[str, Path] = {}
+    for source in sources:
+        for file in source.files:
+            if source.card is None and source.revision is None and file not in cards:
+                name = _card_name(Path(file), taken={card.stem for card in cards.values()})
+                cards[file] = draft_card(Path(file), out_dir, name=name)
+    return list(cards.values())
+
+
 def draft_card(path: Path, out_dir: Path, *, name: str | None = None, rows: int | None = None) -> Path:
     """Write `out_dir/NAME.md`, a card of the data file with an empty licence. `rows` are counted when left
     out.
@@ -55,7 +69,7 @@ def draft_card(path: Path, out_dir: Path, *, name: str | None = None, rows: int 
     Raises:
         DataError: E114, and those of reading the file and recognising its format.
     """
-    name = name or re.sub(r"[^a-z0-9._-]+", "-", path.name.lower().split(".")[0]).strip("-._") or "data"
+    name = name or _card_name(path)
     target = out_dir / f"{name}.md"
     if target.exists():
         hint = f"`llamatune data card {name} --update` measures its files again"
@@ -72,6 +86,13 @@ def draft_card(path: Path, out_dir: Path, *, name: str | None = None, rows: int 
     text = _DRAFT.format(name=name, description=to_yaml(description), measured=to_yaml(measured))
     target.write_text(text, encoding="utf-8")
     return target
+
+
+def _card_name(path: Path, taken: Collection[str] = ()) -> str:
+    """The file's name as a card may be called, with a number where another file took it."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", path.name.lower().split(".")[0]).strip("-._") or "data"
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(one for one in chain([name], numbered) if one not in taken)
 
 
 def update_card(name: str, start: Path) -> Path:

@@ -60,6 +60,17 @@ def add_adapter(model: PreTrainedModel, lora: Lora) -> PreTrainedModel:
     return get_peft_model(model, config)
 
 
+def keep_float32(model: torch.nn.Module) -> None:
+    """Hold adapter weights in float32.
+
+    trl's trainers turn the adapter of a 4-bit base to bfloat16, where an update below 0.4% of a weight is lost.
+    Call it between building the trainer and training.
+    """
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and "lora_" in name:
+            weight.data = weight.data.float()
+
+
 def linear_layers(model: torch.nn.Module) -> dict[str, tuple[int, int]]:
     """Name -> (in, out) of each linear layer, 4-bit layers included."""
     return {

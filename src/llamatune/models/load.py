@@ -28,44 +28,60 @@ _PAD_NAMES = (
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A model ready to train, with what describes it."""
+class Start:
+    """What a run starts from, before any weight is loaded: checked files, tokenizer, device and precision."""
 
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
     base: Base
+    tokenizer: PreTrainedTokenizerBase
     placement: Placement
 
 
-def load_for_training(
-    settings: Model, hardware: Hardware, *, seed: int, report: Callable[[str], None]
-) -> Loaded:
-    """Load the base of a recipe's `model` block; add or load the adapter; say what will be trained.
+def find_start(settings: Model, hardware: Hardware, *, max_length: int) -> Start:
+    """Resolve and check a recipe's `model` block, so that bad input costs seconds, not the loading of weights.
 
     Raises:
-        ModelError: the base, the adapter or the placement is not usable (see `find_base`, `load_adapter`).
+        ModelError: the base, its tokenizer, the adapter or the placement is not usable, or rows of `max_length`
+            tokens are longer than the base's context.
+    """
+    base = find_base(settings.base, settings.revision, weights=settings.init == "pretrained")
+    if settings.adapter is not None:
+        find_adapter(settings.adapter)
+    context = base.config.get("max_position_embeddings")
+    if isinstance(context, int) and max_length > context:
+        raise ModelError(
+            "E221",
+            f"rows of {max_length:,} tokens are longer than the base's context of {context:,}",
+            place="data.max_length",
+            why="the model has never seen positions beyond its context",
+            hint=f"set `data.max_length` to at most {context}",
+        )
+    return Start(base, load_tokenizer(base), place(settings, hardware))
+
+
+def load_for_training(
+    start: Start, settings: Model, *, seed: int, report: Callable[[str], None]
+) -> PreTrainedModel:
+    """Load the weights; add or load the adapter; say what will be trained.
+
+    Raises:
+        ModelError: weights that cannot be read, an adapter of another base, LoRA targets that do not exist.
     """
     from transformers import set_seed
 
-    placement = place(settings, hardware)
-    base = find_base(settings.base, settings.revision, weights=settings.init == "pretrained")
-    tokenizer = load_tokenizer(base)
+    base, placement = start.base, start.placement
+    nf4 = settings.quantization == "nf4"
     set_seed(seed)
     if settings.init == "random":
         model = random_model(base, placement)
     else:
-        model = load_base_model(
-            base, placement, nf4=settings.quantization == "nf4", double=settings.double_quantization
-        )
+        model = load_base_model(base, placement, nf4=nf4, double=settings.double_quantization)
     if settings.adapter is not None:
         model = load_adapter(model, find_adapter(settings.adapter), base, trainable=True)
     elif settings.lora is not None:
         model = add_adapter(model, settings.lora)
-    report(
-        f"model    {base.name}: {placement.describe()}{', nf4 base' if settings.quantization == 'nf4' else ''}"
-    )
+    report(f"model    {base.name}: {placement.describe()}{', nf4 base' if nf4 else ''}")
     report(f"trained  {trainable_share(model)}")
-    return Loaded(model, tokenizer, base, placement)
+    return model
 
 
 def load_base_model(

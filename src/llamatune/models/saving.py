@@ -103,7 +103,9 @@ def _save_adapter(model: PeftModel, base: Base, folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # upstream's empty model card
     saved = load_file(folder / "adapter_model.safetensors")
     live = {
-        name.replace(".default", ""): weight.detach().cpu()
+        name.replace(".default", "").replace(
+            "magnitude_vector.weight", "magnitude_vector"
+        ): weight.detach().cpu()
         for name, weight in model.named_parameters()
         if weight.requires_grad
     }

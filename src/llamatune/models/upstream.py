@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamatune.errors import RecipeError
+from llamatune.errors import ModelError, RecipeError
 from llamatune.models.placement import Placement
 from llamatune.recipe.recipes import StageRecipe
 
@@ -30,8 +30,18 @@ def sft_config(recipe: StageRecipe, placement: Placement, output: Path, *, has_e
 
     Raises:
         RecipeError: an `upstream` name that trl does not have, or that a recipe field already sets.
+        ModelError: a paged optimizer without a GPU.
     """
     from trl import SFTConfig
+
+    if recipe.optimization.optimizer != "adamw" and placement.device == "cpu":
+        raise ModelError(
+            "E220",
+            f"{recipe.optimization.optimizer} needs a GPU",
+            place="optimization.optimizer",
+            why="bitsandbytes would quietly take another optimizer on a CPU",
+            hint="use `optimizer: adamw`: the same updates, with the state in ordinary memory",
+        )
 
     arguments = sft_arguments(recipe, placement, output, has_eval=has_eval)
     _check_upstream(recipe.upstream, {field.name for field in fields(SFTConfig)}, set(arguments))

@@ -12,6 +12,7 @@ from pathlib import Path
 from llamatune.errors import Problem, RecipeError
 
 MARKER = "resolved.yaml"
+FINISHED = "result.json"
 """A folder that holds this file is a llamatune run."""
 
 
@@ -45,17 +46,17 @@ def _foreign_problem(path: Path, place: str | None) -> Problem | None:
 
 
 def check_output(output: str | Path, overwrite: bool = False) -> Path:
-    """The folder to write a new run to: absent, empty or, with `overwrite`, an earlier run.
+    """The folder to write a new run to: absent, empty, a run that did not finish or, with `overwrite`, any run.
 
     Nothing is created or removed. Raises RecipeError for a dangerous place (E030), for a folder or file that
-    is not a llamatune run, whatever `overwrite` says, and for a run when `overwrite` is False (E031).
+    is not a llamatune run, whatever `overwrite` says, and for a finished run when `overwrite` is False (E031).
     """
     if problem := output_problem(str(output)):
         raise RecipeError.of([problem])
     path = Path(output)
-    if (path / MARKER).is_file() and not overwrite:
+    if (path / MARKER).is_file() and (path / FINISHED).is_file() and not overwrite:
         hint = "add --overwrite to replace it, or name another folder"
-        raise RecipeError("E031", f"output `{path}` already holds a run", hint=hint)
+        raise RecipeError("E031", f"output `{path}` already holds a finished run", hint=hint)
     return path
 
 

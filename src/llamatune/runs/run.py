@@ -4,6 +4,7 @@ resolved.yaml      the recipe with every default written out; loads back to the 
 environment.json   library versions, machine, seed: what a later reader needs to compare runs
 metrics.jsonl      one JSON object a line: everything that was logged
 data.json          rows kept and left out, by source and reason
+data_cards/        draft cards of data files that were named without one
 replies.jsonl      sample replies before, during and after training
 adapter/ or model/ the artefact
 result.json        written last: its presence says that the run finished
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -60,9 +62,7 @@ class Run:
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             run = cls(directory, recipe_dir)
-            run._metrics.write_text("", encoding="utf-8")
-            (directory / "result.json").unlink(missing_ok=True)
-            (directory / "replies.jsonl").unlink(missing_ok=True)
+            _clear(directory)
             (directory / "resolved.yaml").write_text(dump(recipe), encoding="utf-8")
         except OSError as error:
             raise DiskError(
@@ -92,6 +92,14 @@ class Run:
     def _append(file: Path, record: dict[str, Any]) -> None:
         with file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _clear(directory: Path) -> None:
+    """Take away what an earlier run in this directory wrote, and nothing else."""
+    for name in ("result.json", "metrics.jsonl", "replies.jsonl", "data.json"):
+        (directory / name).unlink(missing_ok=True)
+    for name in ("adapter", "model", "data_cards"):
+        shutil.rmtree(directory / name, ignore_errors=True)
 
 
 def _environment(recipe: StageRecipe) -> dict[str, Any]:

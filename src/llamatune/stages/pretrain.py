@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import time
 
+from llamatune.data.draft import draft_cards
 from llamatune.data.encode_text import TextEncoder
 from llamatune.data.packing import pack
 from llamatune.data.prepare import prepare
+from llamatune.models.adapters import keep_float32
 from llamatune.models.collate import Collator
-from llamatune.models.load import load_for_training
+from llamatune.models.load import find_start, load_for_training
 from llamatune.models.progress import ProgressCallback, final_figures
 from llamatune.models.replies import SampleReplies, text_prompts
 from llamatune.models.saving import save_trained
@@ -31,9 +33,9 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
 
     started = time.monotonic()
     with Display("pretrain") as display:
-        loaded = load_for_training(recipe.model, recipe.hardware, seed=recipe.seed, report=display.say)
+        start = find_start(recipe.model, recipe.hardware, max_length=recipe.data.max_length)
         encoder = TextEncoder(
-            loaded.tokenizer, max_length=recipe.data.max_length, too_long=recipe.data.too_long
+            start.tokenizer, max_length=recipe.data.max_length, too_long=recipe.data.too_long
         )
         data = prepare(
             recipe.data,
@@ -44,28 +46,32 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
             report=display.say,
         )
         run.write_json("data.json", data.to_json())
+        for card in draft_cards(data.sources, run.directory / "data_cards"):
+            display.say(f"draft    {card}: a card for this file; its licence is yours to fill in")
         train = (
             pack(data.train, recipe.data.max_length, recipe.seed, display.say)
             if recipe.data.packing
             else data.train
         )
 
-        collator = Collator(loaded.tokenizer.pad_token_id)
+        arguments = sft_config(recipe, start.placement, run.directory, has_eval=data.eval is not None)
+        model = load_for_training(start, recipe.model, seed=recipe.seed, report=display.say)
+        collator = Collator(start.tokenizer.pad_token_id)
         replies = SampleReplies(
-            loaded.model,
-            loaded.tokenizer,
-            text_prompts(recipe.generation, loaded.tokenizer),
+            model,
+            start.tokenizer,
+            text_prompts(recipe.generation, start.tokenizer),
             recipe.generation,
-            stop_ids=[loaded.tokenizer.eos_token_id],
+            stop_ids=[start.tokenizer.eos_token_id],
             run=run,
             display=display,
         )
         trainer = SFTTrainer(
-            model=loaded.model,
-            args=sft_config(recipe, loaded.placement, run.directory, has_eval=data.eval is not None),
+            model=model,
+            args=arguments,
             train_dataset=train,
             eval_dataset=data.eval,
-            processing_class=loaded.tokenizer,
+            processing_class=start.tokenizer,
             data_collator=collator,
             callbacks=[
                 ProgressCallback(
@@ -73,17 +79,18 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
                 )
             ],
         )
+        keep_float32(model)
         trainer.remove_callback(PrinterCallback)  # it would print every log line as a dictionary
         replies.show(0)
         trainer.train()
         replies.show(trainer.state.global_step)
-        folder = save_trained(loaded.model, loaded.tokenizer, loaded.base, run.directory, stage="pretrain")
+        folder = save_trained(model, start.tokenizer, start.base, run.directory, stage="pretrain")
 
     return run.finish(
         Result(
             stage="pretrain",
             artefact=folder.name,
-            base=loaded.base.name,
+            base=start.base.name,
             steps=trainer.state.global_step,
             seconds=round(time.monotonic() - started, 1),
             figures=final_figures(trainer.state.log_history),

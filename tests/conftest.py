@@ -1,0 +1,94 @@
+"""Shared by all tests: no network, a cache of their own, and a few trained runs that many tests look at."""
+
+import os
+import tempfile
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="llamatune-tests-")
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+METHODS = {
+    "full": {"optimization.learning_rate": 1e-3},
+    "lora": {"optimization.learning_rate": 4e-3, "model.lora": {"rank": 16}},
+    "qlora": {"optimization.learning_rate": 4e-3, "model.lora": {"rank": 16}, "model.quantization": "nf4"},
+}
+
+
+def sft_recipe(output: Path, changes: dict[str, object] | None = None):
+    """pico on a few hundred rows of its world; `changes` maps key paths to values."""
+    from llamatune.recipe.load import loads
+
+    recipe = {
+        "stage": "sft",
+        "output": str(output),
+        "data": {"train": [{"card": "pico-sft-helpful", "max_rows": 480}], "max_length": 512},
+        "optimization": {"max_steps": 30, "batch_size": 16, "warmup": 3},
+        "generation": {"prompts": ["What is two plus three?", "Who are you?"], "max_new_tokens": 40},
+        "hardware": {"micro_batch_size": 16},
+        "logging": {"every_steps": 10},
+    }
+    for path, value in (changes or {}).items():
+        block = recipe
+        *parents, last = path.split(".")
+        for key in parents:
+            block = block.setdefault(key, {})
+        block[last] = value
+    return loads(json.dumps(recipe))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory):
+    """`trained("lora")` is the directory of a finished run with that method; each is trained once."""
+    from llamatune.pipeline import run
+
+    directories: dict[str, Path] = {}
+
+    def of(method: str) -> Path:
+        if method not in directories:
+            directory = tmp_path_factory.mktemp("runs") / method
+            run(sft_recipe(directory, METHODS[method]), recipe_dir=ROOT)
+            directories[method] = directory
+        return directories[method]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory):
+    """`tiny_base()` is the folder of a two-layer Llama with random weights; keywords change its config."""
+
+    def make(seed: int = 0, **changes: object) -> Path:
+        import shutil
+
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        folder = tmp_path_factory.mktemp("base")
+        config = {
+            "vocab_size": 2048,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "max_position_embeddings": 256,
+            "tie_word_embeddings": True,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "pad_token_id": 0,
+        }
+        torch.manual_seed(seed)
+        LlamaForCausalLM(LlamaConfig(**(config | changes))).save_pretrained(folder)
+        for file in (ROOT / "src/llamatune/builtin/pico").glob("*"):
+            if file.name.startswith(("tokenizer", "chat_template")):
+                shutil.copy(file, folder)
+        return folder
+
+    return make

@@ -1,0 +1,239 @@
+"""Adapters: targets, other bases, broken files; merging and reloading give equal logits."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from llamatune.errors import DivergedError, LlamatuneError, ModelError
+from llamatune.models.adapters import add_adapter, find_adapter
+from llamatune.models.base import find_base
+from llamatune.models.load import load_base_model, trainable_share
+from llamatune.models.merge import merge, probe_logits
+from llamatune.models.open import open_model
+from llamatune.models.placement import place
+from llamatune.models.saving import save_trained
+from llamatune.recipe.blocks import Hardware, Lora, Model
+
+
+def load(folder: Path, **settings):
+    base = find_base(str(folder))
+    return base, load_base_model(base, place(Model(base=str(folder), lora=Lora()), Hardware()), **settings)
+
+
+def saved_adapter(folder: Path, run: Path, lora: Lora | None = None) -> Path:
+    """A run directory with an adapter on this base, its `lora_B` filled as training would."""
+    from llamatune.models.load import load_tokenizer
+
+    base, model = load(folder)
+    model = add_adapter(model, lora or Lora(rank=4))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+    save_trained(model, load_tokenizer(base), base, run, stage="sft")
+    return run
+
+
+def test_all_linear_takes_every_linear_layer_but_the_head(tiny_base) -> None:
+    _, model = load(tiny_base())
+    model = add_adapter(model, Lora(rank=4))
+    adapted = {
+        name.split(".lora_A")[0].rsplit(".", 1)[-1]
+        for name, _ in model.named_parameters()
+        if "lora_A" in name
+    }
+    assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+@pytest.mark.parametrize("options", [{"dora": True}, {"rs_lora": True}])
+def test_variants_reach_peft(tiny_base, options: dict) -> None:
+    _, model = load(tiny_base())
+    model = add_adapter(model, Lora(rank=4, alpha=8, **options))
+    config = model.peft_config["default"]
+    assert config.use_dora is options.get("dora", False) and config.use_rslora is options.get(
+        "rs_lora", False
+    )
+    magnitudes = any("lora_magnitude_vector" in name for name, _ in model.named_parameters())
+    assert magnitudes is options.get("dora", False)
+
+
+def test_bad_input_16_targets_that_match_nothing_list_what_there_is(tiny_base) -> None:
+    _, model = load(tiny_base())
+    with pytest.raises(ModelError, match=r"E230.*`query`") as caught:
+        add_adapter(model, Lora(targets=["q_proj", "query"]))
+    assert "v_proj" in str(caught.value)
+
+
+def test_bad_input_16_rank_larger_than_the_layer(tiny_base) -> None:
+    _, model = load(tiny_base())
+    with pytest.raises(ModelError, match=r"E231.*rank 512"):
+        add_adapter(model, Lora(rank=512))
+
+
+def test_trainable_share_counts_4_bit_weights_as_weights(tiny_base) -> None:
+    folder = tiny_base()
+    base = find_base(str(folder))
+    placement = place(Model(base=str(folder), lora=Lora(), quantization="nf4"), Hardware())
+    shares = [
+        trainable_share(add_adapter(load_base_model(base, placement, nf4=nf4), Lora(rank=4)))
+        for nf4 in (False, True)
+    ]
+    assert shares[0] == shares[1]
+
+
+# ---- bad input 15: an adapter for another base ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hidden_size": 64}, "inputs"),
+        ({"num_hidden_layers": 3}, "has no adapter weights"),
+        ({"num_hidden_layers": 1}, "does not exist"),
+        ({"seed": 5}, "other weights"),
+    ],
+)
+def test_bad_input_15_an_adapter_for_another_base_is_refused(
+    tiny_base, tmp_path: Path, changes: dict, said: str
+) -> None:
+    run = saved_adapter(tiny_base(), tmp_path / "run")
+    other = tiny_base(**changes)
+    with pytest.raises(ModelError, match="E233") as caught:
+        open_model(str(run), base=str(other))
+    assert said in str(caught.value) and str(other) in str(caught.value)
+
+
+def test_an_adapter_that_is_not_there_or_pickled_is_refused(tiny_base, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="E232"):
+        find_adapter(str(tmp_path))
+    run = saved_adapter(tiny_base(), tmp_path / "run")
+    (run / "adapter/adapter_model.safetensors").unlink()
+    (run / "adapter/adapter_model.bin").write_bytes(pickle.dumps({}))
+    with pytest.raises(ModelError, match=r"E204.*pickled"):
+        open_model(str(run))
+
+
+def test_a_truncated_adapter_is_refused(tiny_base, tmp_path: Path) -> None:
+    run = saved_adapter(tiny_base(), tmp_path / "run")
+    weights = run / "adapter/adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="E234"):
+        open_model(str(run))
+
+
+def test_an_adapter_with_a_nan_is_refused(tiny_base, tmp_path: Path) -> None:
+    run = saved_adapter(tiny_base(), tmp_path / "run")
+    file = run / "adapter/adapter_model.safetensors"
+    tensors = load_file(file)
+    next(iter(tensors.values()))[0, 0] = float("nan")
+    save_file(tensors, file)
+    with pytest.raises(ModelError, match="E234"):
+        open_model(str(run))
+
+
+# ---- saving --------------------------------------------------------------------------------------------------
+
+
+def test_an_untrained_adapter_is_not_saved(tiny_base, tmp_path: Path) -> None:
+    base, model = load(tiny_base())
+    with pytest.raises(ModelError, match="E235"):
+        save_trained(
+            add_adapter(model, Lora(rank=4)), open_model(base.name).tokenizer, base, tmp_path, stage="sft"
+        )
+
+
+def test_a_diverged_model_is_not_saved(tiny_base, tmp_path: Path) -> None:
+    base, model = load(tiny_base())
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight[0, 0] = float("inf")
+    with pytest.raises(DivergedError, match="E601"):
+        save_trained(model, open_model(base.name).tokenizer, base, tmp_path, stage="sft")
+    assert not (tmp_path / "model").exists()
+
+
+def test_saved_files_name_no_path_of_this_machine(
+    tiny_base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_base()
+    monkeypatch.chdir(folder.parent)
+    run = saved_adapter(Path(folder.name), tmp_path / "run")
+    for file in (run / "adapter").glob("*.json"):
+        assert str(folder.parent) not in file.read_text()
+    assert not (run / "adapter/README.md").exists()
+
+
+# ---- equal logits: reload, plain peft, merge -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lora", [Lora(rank=4), Lora(rank=4, dora=True), Lora(rank=4, rs_lora=True, targets=["q_proj"])]
+)
+def test_reload_plain_peft_and_merge_give_equal_logits(tiny_base, tmp_path: Path, lora: Lora) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    folder = tiny_base()
+    run = saved_adapter(folder, tmp_path / "run", lora)
+    ours = probe_logits(open_model(str(run)).model)
+    plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder), str(run / "adapter"))
+    assert torch.allclose(probe_logits(plain), ours, atol=1e-5)
+    merged = merge(str(run), tmp_path / "merged", report=lambda line: None)
+    assert torch.allclose(probe_logits(AutoModelForCausalLM.from_pretrained(merged)), ours, atol=1e-5)
+    assert torch.allclose(probe_logits(open_model(str(merged)).model), ours, atol=1e-5)
+    base = probe_logits(AutoModelForCausalLM.from_pretrained(folder))
+    assert not torch.allclose(base, ours, atol=1e-3), "the adapter of this test changes nothing"
+
+
+def test_merge_refuses_an_existing_folder_and_a_whole_model(tiny_base, tmp_path: Path) -> None:
+    folder = tiny_base()
+    with pytest.raises(LlamatuneError, match="E030"):
+        merge("pico", tmp_path, report=lambda line: None)
+    with pytest.raises(ModelError, match="nothing to merge"):
+        merge(str(folder), tmp_path / "merged", report=lambda line: None)
+
+
+def test_an_adapter_of_another_tool_opens_with_base_given(tiny_base, tmp_path: Path) -> None:
+    folder = tiny_base()
+    run = saved_adapter(folder, tmp_path / "run")
+    foreign = tmp_path / "foreign"
+    shutil.copytree(run / "adapter", foreign)
+    (foreign / "llamatune.json").unlink()
+    config = foreign / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"base_model_name_or_path": None}))
+    with pytest.raises(ModelError, match=r"E232.*which base"):
+        open_model(str(foreign))
+    assert torch.equal(
+        probe_logits(open_model(str(foreign), base=str(folder)).model),
+        probe_logits(open_model(str(run)).model),
+    )
+
+
+# ---- QLoRA on CPU --------------------------------------------------------------------------------------------
+
+
+def test_4_bit_layers_keep_their_gradients_after_sampling(tiny_base) -> None:
+    """bitsandbytes repacks 4-bit weights for a kernel without backward pass at the first evaluation."""
+    folder = tiny_base()
+    base = find_base(str(folder))
+    placement = place(Model(base=str(folder), lora=Lora(), quantization="nf4"), Hardware())
+    torch.manual_seed(0)
+    model = add_adapter(load_base_model(base, placement, nf4=True), Lora(rank=4))
+    tokens = torch.arange(3, 35)[None]
+
+    def gradients() -> list[torch.Tensor]:
+        model.zero_grad()
+        model.train()
+        model(input_ids=tokens, labels=tokens).loss.backward()
+        return [weight.grad.clone() for weight in model.parameters() if weight.grad is not None]
+
+    before = gradients()
+    probe_logits(model)  # evaluation mode, no gradients
+    after = gradients()
+    assert len(before) == len(after) > 0
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))

@@ -1,0 +1,122 @@
+"""Bases that are refused before anything is loaded: the rows of the bad-input table about models."""
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+from llamatune.errors import ModelError
+from llamatune.models.base import find_base
+
+
+class Evil:
+    """A pickle that would leave a file behind if it were ever loaded."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def change(folder: Path, file: str, **settings: object) -> None:
+    path = folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+
+def test_pico_is_found_and_safe() -> None:
+    assert find_base("pico").config["model_type"] == "llama"
+
+
+def test_bad_input_12_a_folder_that_does_not_exist_names_near_ones(tmp_path: Path) -> None:
+    (tmp_path / "llama-7b").mkdir()
+    with pytest.raises(ModelError, match=r"E201.*no model") as caught:
+        find_base(str(tmp_path / "lama-7b"))
+    assert "did you mean" in str(caught.value) and "llama-7b" in str(caught.value)
+
+
+def test_bad_input_12_a_hub_model_that_is_not_cached_offline() -> None:
+    with pytest.raises(ModelError, match=r"E203.*not in the local cache"):
+        find_base("some-org/some-model")
+
+
+def test_bad_input_12_an_empty_folder_and_a_broken_config(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"E202.*no config.json"):
+        find_base(str(tmp_path))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ModelError, match=r"E202.*JSON"):
+        find_base(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.ckpt"])
+def test_bad_input_13_pickled_weights_are_refused_and_never_loaded(
+    tiny_base, tmp_path: Path, name: str
+) -> None:
+    folder = tiny_base()
+    (folder / "model.safetensors").unlink()
+    (folder / name).write_bytes(pickle.dumps(Evil(tmp_path / "was-here")))
+    with pytest.raises(ModelError, match=r"E204.*pickled") as caught:
+        find_base(str(folder))
+    assert "save_pretrained" in str(caught.value) and "weights_only=False" not in str(caught.value)
+    assert not (tmp_path / "was-here").exists()
+
+
+def test_bad_input_13_a_pickle_beside_safetensors_is_never_loaded(tiny_base, tmp_path: Path) -> None:
+    from llamatune.models.open import open_model
+
+    folder = tiny_base()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Evil(tmp_path / "was-here")))
+    open_model(str(folder))
+    assert not (tmp_path / "was-here").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "settings"),
+    [
+        ("config.json", {"auto_map": {"AutoModelForCausalLM": "evil.Model"}}),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["evil.Tokenizer", None]}}),
+        ("config.json", {"_attn_implementation_internal": "evil/kernel"}),
+        ("config.json", {"attn_implementation": "evil/kernel"}),
+        ("generation_config.json", {"auto_map": {"x": "evil.generate"}}),
+    ],
+)
+def test_bad_input_14_code_that_comes_with_a_model_is_refused(
+    tiny_base, tmp_path: Path, file: str, settings: dict
+) -> None:
+    folder = tiny_base()
+    change(folder, file, **settings)
+    (folder / "evil.py").write_text(f"import os; os.mkdir({str(tmp_path / 'was-here')!r})")
+    with pytest.raises(ModelError, match="E205") as caught:
+        find_base(str(folder))
+    assert next(iter(settings)) in str(caught.value)
+    assert not (tmp_path / "was-here").exists()
+
+
+def test_bad_input_14_a_template_name_with_a_path_is_refused(tiny_base) -> None:
+    folder = tiny_base()
+    change(folder, "tokenizer_config.json", chat_template=[{"name": "../../x", "template": "{{ messages }}"}])
+    with pytest.raises(ModelError, match=r"E205.*\.\./\.\./x"):
+        find_base(str(folder))
+
+
+def test_other_architectures_are_refused(tiny_base) -> None:
+    folder = tiny_base()
+    change(folder, "config.json", model_type="gpt2")
+    with pytest.raises(ModelError, match=r"E206.*gpt2"):
+        find_base(str(folder))
+
+
+def test_bad_input_23_padding_is_never_the_end_token(tiny_base) -> None:
+    from llamatune.models.load import load_tokenizer
+
+    folder = tiny_base()
+    change(folder, "tokenizer_config.json", pad_token="</s>")
+    tokenizer = load_tokenizer(find_base(str(folder)))
+    assert tokenizer.pad_token == "<pad>" and tokenizer.pad_token_id != tokenizer.eos_token_id
+
+
+def test_fingerprint_tells_bases_of_equal_shape_apart(tiny_base) -> None:
+    first, again, other = (find_base(str(tiny_base(seed))) for seed in (0, 0, 1))
+    assert first.fingerprint == again.fingerprint != other.fingerprint

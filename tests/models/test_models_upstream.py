@@ -1,0 +1,105 @@
+"""Recipe words become upstream arguments; nothing upstream decides alone."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from llamatune.errors import ModelError, RecipeError
+from llamatune.models.placement import Placement, place
+from llamatune.models.upstream import micro_batches, sft_arguments, sft_config
+from llamatune.recipe.blocks import Hardware, Lora, Model
+from llamatune.recipe.load import loads
+
+CPU = Placement("cpu", "float32", None, "sdpa", 1)
+
+
+def recipe(**blocks: object):
+    content = {"stage": "sft", "output": "runs/x", "data": {"train": [{"path": "x.jsonl"}]}, **blocks}
+    return loads(json.dumps(content))
+
+
+def test_every_argument_exists_on_the_installed_class() -> None:
+    from trl import SFTConfig
+
+    known = {field.name for field in fields(SFTConfig)}
+    assert set(sft_arguments(recipe(), CPU, Path("x"), has_eval=True)) <= known
+
+
+def test_the_papers_values_reach_the_optimizer_settings() -> None:
+    config = sft_config(recipe(), CPU, Path("x"), has_eval=False)
+    assert (config.learning_rate, config.weight_decay, config.num_train_epochs) == (2e-5, 0.1, 2)
+    assert (config.adam_beta1, config.adam_beta2, config.adam_epsilon, config.max_grad_norm) == (
+        0.9,
+        0.95,
+        1e-5,
+        1.0,
+    )
+    assert config.lr_scheduler_kwargs == {"min_lr_rate": 0.1}
+    assert config.per_device_train_batch_size * config.gradient_accumulation_steps == 64
+    assert config.report_to == [] and not config.push_to_hub and config.gradient_checkpointing is False
+
+
+@pytest.mark.parametrize(("schedule", "final"), [("cosine", 0.2), ("linear", 0.2), ("constant", 1.0)])
+def test_schedules_end_where_the_recipe_says(schedule: str, final: float) -> None:
+    import torch
+    from transformers import get_scheduler
+
+    settings = {"schedule": schedule, "final_fraction": 0.2, "warmup": 10, "learning_rate": 1e-3}
+    config = sft_config(recipe(optimization=settings), CPU, Path("x"), has_eval=False)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-3)
+    scheduler = get_scheduler(
+        config.lr_scheduler_type, optimizer, config.get_warmup_steps(100), 100, config.lr_scheduler_kwargs
+    )
+    rates = []
+    for _ in range(101):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    assert rates[5] == pytest.approx(0.5e-3) and rates[10] == pytest.approx(1e-3)
+    assert rates[100] == pytest.approx(final * 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("batch", "largest", "processes", "expected"),
+    [(64, 16, 1, (16, 4)), (60, 16, 2, (15, 2)), (7, 4, 1, (1, 7)), (8, 64, 2, (4, 1))],
+)
+def test_global_batch_is_kept_however_it_is_cut(
+    batch: int, largest: int, processes: int, expected: tuple
+) -> None:
+    assert micro_batches(batch, largest, processes) == expected
+
+
+def test_bad_input_31_a_batch_that_processes_cannot_share() -> None:
+    with pytest.raises(RecipeError, match=r"E025.*64.*3 processes") as caught:
+        micro_batches(64, 16, 3)
+    assert "63 or 66" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("neftune_noise", "did you mean `neftune_noise_alpha`"), ("learning_rate", "recipe field")],
+)
+def test_upstream_names_are_checked_against_the_installed_class(name: str, said: str) -> None:
+    with pytest.raises(RecipeError, match="E026") as caught:
+        sft_config(recipe(upstream={name: 5.0}), CPU, Path("x"), has_eval=False)
+    assert said in str(caught.value)
+
+
+def test_upstream_arguments_arrive() -> None:
+    assert (
+        sft_config(
+            recipe(upstream={"neftune_noise_alpha": 5.0}), CPU, Path("x"), has_eval=False
+        ).neftune_noise_alpha
+        == 5
+    )
+
+
+def test_bad_input_29_what_this_machine_cannot_do() -> None:
+    with pytest.raises(ModelError, match=r"E220.*float16"):
+        place(Model(dtype="float16", lora=Lora()), Hardware(device="cpu"))
+    with pytest.raises(ModelError, match=r"E220.*flash_attention_2"):
+        place(Model(attention="flash_attention_2"), Hardware(device="cpu"))
+    with pytest.raises(ModelError, match=r"E220.*paged_adamw_32bit needs a GPU"):
+        sft_config(recipe(optimization={"optimizer": "paged_adamw_32bit"}), CPU, Path("x"), has_eval=False)

@@ -1,0 +1,230 @@
+"""Supervised fine-tuning through the real pipeline, on pico: full, LoRA and QLoRA."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from conftest import METHODS, ROOT, sft_recipe
+from llamatune.data.chat import ChatFormat
+from llamatune.data.prepare import prepare
+from llamatune.data.rows import IGNORED, Message
+from llamatune.models.base import find_base
+from llamatune.models.collate import Collator
+from llamatune.models.load import load_tokenizer
+from llamatune.models.merge import merge, probe_logits
+from llamatune.models.open import open_model
+from llamatune.models.sampling import sample_replies
+from llamatune.pipeline import run
+from llamatune.recipe.blocks import Chat
+from llamatune.recipe.load import load, loads
+
+BY_METHOD = pytest.mark.parametrize("method", METHODS)
+
+
+def lines(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@BY_METHOD
+def test_a_run_leaves_everything_behind(trained, method: str) -> None:
+    directory = trained(method)
+    result = json.loads((directory / "result.json").read_text())
+    assert result["steps"] == 30 and result["artefact"] == ("model" if method == "full" else "adapter")
+    artefact = directory / result["artefact"]
+    for name in ("tokenizer.json", "chat_template.jinja", "generation_config.json", "llamatune.json"):
+        assert (artefact / name).is_file(), name
+    assert not list(artefact.glob("*.bin")) and not list(directory.rglob("training_args*"))
+    assert load(directory / "resolved.yaml") == sft_recipe(directory, METHODS[method])
+    environment = json.loads((directory / "environment.json").read_text())
+    assert environment["versions"]["torch"] == torch.__version__
+    assert json.loads((directory / "data.json").read_text())["counts"]["kept"] > 400
+
+
+@BY_METHOD
+def test_the_loss_falls_and_every_line_is_finite(trained, method: str) -> None:
+    metrics = lines(trained(method) / "metrics.jsonl")
+    losses = [line["loss"] for line in metrics if "loss" in line]
+    assert losses[-1] < 0.7 * losses[0]
+    for line in metrics:
+        assert all(
+            value == value and abs(value) < 1e12 for value in line.values() if isinstance(value, float)
+        )
+        assert "num_tokens" not in line
+    assert all(line["trained_tokens_per_second"] > 0 for line in metrics if "loss" in line)
+
+
+@BY_METHOD
+def test_a_trained_pico_stops_by_itself(trained, method: str) -> None:
+    replies = lines(trained(method) / "replies.jsonl")
+    assert {line["step"] for line in replies} == {0, 30}
+    assert all(line["stopped"] for line in replies if line["step"] == 30)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_the_saved_model_gives_the_replies_of_the_trained_one(trained, method: str) -> None:
+    """Greedy replies logged at the end of training, and those of the model read back from disk."""
+    directory = trained(method)
+    opened = open_model(str(directory))
+    recipe = sft_recipe(directory, METHODS[method])
+    chats = [[Message("user", text)] for text in recipe.generation.prompts]
+    again = sample_replies(opened.model, ChatFormat(opened.tokenizer, opened.chat), chats, recipe.generation)
+    assert again == [line["reply"] for line in lines(directory / "replies.jsonl") if line["step"] == 30]
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_merge_reload_and_plain_peft_give_equal_logits(trained, tmp_path: Path, method: str) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    directory = trained(method)
+    ours = probe_logits(open_model(str(directory)).model)
+    base = AutoModelForCausalLM.from_pretrained(find_base("pico").folder, dtype=torch.float32)
+    plain = probe_logits(PeftModel.from_pretrained(base, str(directory / "adapter")))
+    merged = merge(str(directory), tmp_path / "merged", report=lambda line: None)
+    reloaded = probe_logits(AutoModelForCausalLM.from_pretrained(merged))
+    for other in (plain, reloaded, probe_logits(open_model(str(merged)).model)):
+        torch.testing.assert_close(other, ours, atol=1e-5 * float(ours.abs().max()), rtol=0)
+
+
+def test_full_reload_with_plain_transformers_gives_equal_logits(trained) -> None:
+    from transformers import AutoModelForCausalLM
+
+    directory = trained("full")
+    plain = probe_logits(AutoModelForCausalLM.from_pretrained(directory / "model"))
+    assert torch.equal(plain, probe_logits(open_model(str(directory)).model))
+
+
+def test_an_adapter_can_be_trained_further(trained, tmp_path: Path) -> None:
+    changes = {
+        "model.adapter": str(trained("lora")),
+        "optimization.max_steps": 2,
+        "optimization.learning_rate": 1e-3,
+    }
+    result = run(sft_recipe(tmp_path / "further", changes), recipe_dir=ROOT)
+    assert result.artefact == "adapter"
+    first = lines(tmp_path / "further" / "metrics.jsonl")[0]["loss"]
+    untrained = lines(trained("lora") / "metrics.jsonl")[0]["loss"]
+    assert first < 0.7 * untrained
+
+
+def test_a_finished_run_is_a_base_and_is_not_overwritten(trained, tmp_path: Path) -> None:
+    from llamatune.errors import ModelError, RecipeError
+
+    assert find_base(str(trained("full"))).folder == trained("full") / "model"
+    with pytest.raises(ModelError, match="holds an adapter"):
+        find_base(str(trained("lora")))
+    with pytest.raises(RecipeError, match="E031"):
+        run(sft_recipe(trained("lora")), recipe_dir=ROOT)
+
+
+# ---- the mathematics -----------------------------------------------------------------------------------------
+
+
+def prepared_batch(rows: int, **chat: object):
+    """A padded batch of pico rows, and its tokenizer."""
+    recipe = sft_recipe(Path("unused"))
+    tokenizer = load_tokenizer(find_base("pico"))
+    data = prepare(
+        recipe.data,
+        ChatFormat(tokenizer, Chat(**chat)),
+        kind="conversations",
+        seed=0,
+        recipe_dir=ROOT,
+        report=lambda line: None,
+    )
+    return Collator(tokenizer.pad_token_id)([data.train[index] for index in range(rows)])
+
+
+def test_masked_tokens_contribute_exactly_zero_gradient(tmp_path: Path) -> None:
+    """trl's own loss, and the gradient that reaches each position's last hidden state."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    batch = prepared_batch(8)
+    model = open_model("pico").model.train()
+    trainer = SFTTrainer(
+        model=model,
+        args=SFTConfig(
+            output_dir=str(tmp_path), bf16=False, use_cpu=True, report_to="none", gradient_checkpointing=False
+        ),
+        train_dataset=Dataset.from_list([{"input_ids": [1, 2], "labels": [1, 2]}]),
+        processing_class=load_tokenizer(find_base("pico")),
+    )
+    hidden = []
+    hook = model.model.norm.register_forward_hook(
+        lambda module, inputs, output: (output.retain_grad(), hidden.append(output))
+    )
+    trainer.compute_loss(model, dict(batch)).backward()
+    hook.remove()
+    predicts_trained = torch.zeros_like(batch["labels"], dtype=torch.bool)
+    predicts_trained[:, :-1] = batch["labels"][:, 1:] != IGNORED
+    gradient = hidden[0].grad.abs().sum(-1)
+    assert (gradient[~predicts_trained] == 0).all()
+    assert (gradient[predicts_trained] > 0).all()
+
+
+def test_padding_changes_no_logit() -> None:
+    model = open_model("pico").model
+    batch = prepared_batch(6)
+    with torch.no_grad():
+        padded = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        for row, length in enumerate(batch["attention_mask"].sum(1).tolist()):
+            alone = model(input_ids=batch["input_ids"][row : row + 1, :length]).logits[0]
+            torch.testing.assert_close(padded[row, :length], alone, atol=1e-4, rtol=1e-4)
+
+
+def test_how_a_batch_is_cut_changes_no_loss(tmp_path: Path) -> None:
+    curves = []
+    for rows in (16, 4, 1):
+        changes = {
+            "hardware.micro_batch_size": rows,
+            "optimization.max_steps": 2,
+            "logging.every_steps": 1,
+            "optimization.learning_rate": 1e-3,
+        }
+        run(sft_recipe(tmp_path / str(rows), changes), recipe_dir=ROOT)
+        metrics = lines(tmp_path / str(rows) / "metrics.jsonl")
+        curves.append([(line["loss"], line["grad_norm"]) for line in metrics if "loss" in line])
+    for curve in curves[1:]:
+        assert torch.allclose(torch.tensor(curve), torch.tensor(curves[0]), rtol=1e-4)
+
+
+def test_same_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
+    weights = []
+    for name in ("one", "two"):
+        changes = METHODS["lora"] | {"optimization.max_steps": 3}
+        run(sft_recipe(tmp_path / name, changes), recipe_dir=ROOT)
+        weights.append((tmp_path / name / "adapter/adapter_model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+# ---- bad input through the pipeline --------------------------------------------------------------------------
+
+
+def test_rows_longer_than_the_context_of_the_base_are_refused(tmp_path: Path) -> None:
+    from llamatune.errors import ModelError
+
+    with pytest.raises(ModelError, match=r"E221.*4,096.*1,024"):
+        run(sft_recipe(tmp_path / "run", {"data.max_length": 4096}), recipe_dir=ROOT)
+
+
+def test_bad_data_costs_no_weights_and_the_run_can_be_repeated(tmp_path: Path) -> None:
+    from llamatune.errors import DataError
+
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": 7, "completion": "b"}\n')
+    recipe = {
+        "stage": "sft",
+        "output": str(tmp_path / "run"),
+        "data": {"train": [{"path": str(rows)}], "max_length": 64},
+        "optimization": {"max_steps": 1, "batch_size": 1},
+        "model": {"lora": {"rank": 2}},
+    }
+    with pytest.raises(DataError, match=r"rows.jsonl:2"):
+        run(loads(json.dumps(recipe)))
+    rows.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "c", "completion": "d"}\n')
+    assert run(loads(json.dumps(recipe))).steps == 1
+    card = (tmp_path / "run/data_cards/rows.md").read_text()
+    assert "sha256" in card and "rows: 2" in card
