@@ -124,7 +124,7 @@ BAD = {
     "a hub base that is not cached": (RECIPE + "model:\n  base: org/none\n", ROW, "E203"),
     "no adapter": (RECIPE + "model:\n  adapter: nowhere\n", ROW, "E232"),
     "LoRA targets": (RECIPE + "model:\n  lora: {targets: [nothing]}\n", ROW, "E230"),
-    "an unknown upstream argument": (RECIPE + "upstream:\n  learning_rat: 1\n", ROW, "E026"),
+    "an unknown upstream argument": (RECIPE + "upstream:\n  learning_rat: 1\n", ROW, "E028"),
     "float16 on a CPU": (RECIPE + "model:\n  dtype: float16\n", ROW, "E220"),
 }
 

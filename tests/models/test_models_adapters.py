@@ -13,9 +13,10 @@ from llamatune.errors import DivergedError, LlamatuneError, ModelError
 from llamatune.models.adapters import add_adapter, find_adapter
 from llamatune.models.base import find_base
 from llamatune.models.load import load_base_model, trainable_share
-from llamatune.models.merge import merge, probe_logits
+from llamatune.models.merge import merge
 from llamatune.models.open import open_model
 from llamatune.models.placement import place
+from llamatune.models.sampling import probe_logits
 from llamatune.models.saving import save_trained
 from llamatune.recipe.blocks import Hardware, Lora, Model
 
@@ -192,7 +193,7 @@ def test_reload_plain_peft_and_merge_give_equal_logits(tiny_base, tmp_path: Path
 
 def test_merge_refuses_an_existing_folder_and_a_whole_model(tiny_base, tmp_path: Path) -> None:
     folder = tiny_base()
-    with pytest.raises(LlamatuneError, match="E030"):
+    with pytest.raises(LlamatuneError, match="E034"):
         merge("pico", tmp_path, report=lambda line: None)
     with pytest.raises(ModelError, match="nothing to merge"):
         merge(str(folder), tmp_path / "merged", report=lambda line: None)

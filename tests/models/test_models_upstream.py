@@ -82,7 +82,7 @@ def test_bad_input_31_a_batch_that_processes_cannot_share() -> None:
     [("neftune_noise", "did you mean `neftune_noise_alpha`"), ("learning_rate", "recipe field")],
 )
 def test_upstream_names_are_checked_against_the_installed_class(name: str, said: str) -> None:
-    with pytest.raises(RecipeError, match="E026") as caught:
+    with pytest.raises(RecipeError, match="E028") as caught:
         sft_config(recipe(upstream={name: 5.0}), CPU, Path("x"), has_eval=False)
     assert said in str(caught.value)
 

@@ -159,7 +159,9 @@ def test_row_10_output_that_holds_a_run(working_directory: Path) -> None:
     run = working_directory / "runs/first"
     run.mkdir(parents=True)
     (run / "resolved.yaml").write_text(GOOD)
-    with pytest.raises(RecipeError, match="already holds a run(.|\n)*--overwrite"):
+    check_output("runs/first")  # one that did not finish starts again
+    (run / "result.json").write_text("{}")
+    with pytest.raises(RecipeError, match="already holds a finished run(.|\n)*--overwrite"):
         check_output("runs/first")
     assert check_output("runs/first", overwrite=True) == Path("runs/first")
     load(run / "resolved.yaml")

@@ -13,9 +13,9 @@ from llamatune.data.rows import IGNORED, Message
 from llamatune.models.base import find_base
 from llamatune.models.collate import Collator
 from llamatune.models.load import load_tokenizer
-from llamatune.models.merge import merge, probe_logits
+from llamatune.models.merge import merge
 from llamatune.models.open import open_model
-from llamatune.models.sampling import sample_replies
+from llamatune.models.sampling import probe_logits, sample_replies
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat
 from llamatune.recipe.load import load, loads

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from llamatune.errors import ModelError, RecipeError
 from llamatune.models.adapters import CARD
 from llamatune.models.open import OpenModel, open_model
-from llamatune.models.sampling import sampling_mode
+from llamatune.models.sampling import probe_logits
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ def merge(
         RecipeError: `output` exists.
     """
     if output.exists():
-        raise RecipeError("E030", "already exists", place=str(output), hint="choose another folder")
+        raise RecipeError("E034", "already exists", place=str(output), hint="choose another folder")
     opened = open_model(adapter, base=base, dtype=dtype)
     if opened.adapter is None:
         raise ModelError("E232", f"`{adapter}` is a whole model: there is nothing to merge", place=adapter)
@@ -66,17 +66,6 @@ def merge(
     _save(opened, merged, output)
     report(f"logits before and after differ by {difference:.1e} (relative)")
     return output
-
-
-def probe_logits(model: PreTrainedModel) -> torch.Tensor:
-    """(2, 16, vocabulary): logits for fixed token ids, in float32."""
-    import torch
-
-    vocabulary = model.config.vocab_size
-    tokens = (torch.arange(32) * 7919 % vocabulary).reshape(2, 16).to(model.device)
-    with sampling_mode(model):
-        logits: torch.Tensor = model(input_ids=tokens, use_cache=False).logits
-    return logits.float().cpu()
 
 
 def _relative_difference(before: torch.Tensor, after: torch.Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from llamatune.errors import DivergedError
 from llamatune.models.collate import Collator
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
@@ -69,6 +71,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
             if name not in ("num_tokens", "eval_num_tokens")
         }
         if "loss" in record:
+            _stop_if_diverged(state.global_step, record)
             record |= {"trained_tokens_per_second": self._throughput(), "memory_gib": peak_memory_gib()}
             self.display.update(state.global_step, record)
         elif "eval_loss" in record:
@@ -84,6 +87,17 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         speed = (self.collator.trained_tokens - tokens) / max(time.monotonic() - since, 1e-9)
         self._restart_clock()
         return round(speed, 1)
+
+
+def _stop_if_diverged(step: int, record: dict[str, float]) -> None:
+    for name in ("loss", "grad_norm"):
+        if not math.isfinite(record.get(name, 0.0)):
+            raise DivergedError(
+                "E602",
+                f"{name} is {record[name]} at step {step}",
+                why="every later step would train on it, and the result would be worthless",
+                hint="lower `optimization.learning_rate`, raise `optimization.warmup`, or train in float32",
+            )
 
 
 def peak_memory_gib() -> float:

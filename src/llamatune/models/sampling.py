@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from llamatune.data.chat import ChatFormat
@@ -77,6 +78,17 @@ def stream_reply(
         prompt = chat.prompt_ids(messages)
         (tokens,) = _generate(model, chat.tokenizer, [prompt], generation, chat.stop_ids, streamer=streamer)
     return chat.reply_text(tokens)
+
+
+def probe_logits(model: PreTrainedModel) -> torch.Tensor:
+    """(2, 16, vocabulary): logits for fixed token ids, in float32."""
+    import torch
+
+    vocabulary = model.config.vocab_size
+    tokens = (torch.arange(32) * 7919 % vocabulary).reshape(2, 16).to(model.device)
+    with sampling_mode(model):
+        logits: torch.Tensor = model(input_ids=tokens, use_cache=False).logits
+    return logits.float().cpu()
 
 
 @contextmanager

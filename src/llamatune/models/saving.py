@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llamatune.errors import DivergedError, ModelError
 from llamatune.models.adapters import CARD
 from llamatune.models.base import Base
+from llamatune.models.sampling import probe_logits
 
 if TYPE_CHECKING:
     import torch
@@ -110,6 +111,27 @@ def _save_adapter(model: PeftModel, base: Base, folder: Path) -> None:
         if weight.requires_grad
     }
     _compare(live, saved, folder)
+    _compare_logits(model, folder)
+
+
+def _compare_logits(model: PeftModel, folder: Path) -> None:
+    """Load the saved adapter beside the trained one: both must give the same logits."""
+    import torch
+
+    trained = probe_logits(model)
+    model.load_adapter(str(folder), adapter_name="reloaded")
+    model.set_adapter("reloaded")
+    reloaded = probe_logits(model)
+    model.set_adapter("default")
+    model.delete_adapter("reloaded")
+    if not torch.allclose(reloaded, trained, rtol=0, atol=1e-5 * float(trained.abs().max())):
+        raise ModelError(
+            "E236",
+            "the saved adapter, loaded again, gives other logits than the trained one",
+            place=str(folder),
+            why="a model loaded from these files would not be the one that was trained",
+            hint="check the disk and run again",
+        )
 
 
 def _compare_weights(folder: Path, model: PreTrainedModel) -> None:

@@ -7,7 +7,9 @@ name exists on the installed class, so an upstream rename fails a test instead o
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,8 @@ def sft_config(recipe: StageRecipe, placement: Placement, output: Path, *, has_e
     """The trl config for a pretrain or sft recipe.
 
     Raises:
-        RecipeError: an `upstream` name that trl does not have, or that a recipe field already sets.
+        RecipeError: an `upstream` name that trl does not have or that a recipe field already sets, or a tracker
+            that is not installed.
         ModelError: a paged optimizer without a GPU.
     """
     from trl import SFTConfig
@@ -43,6 +46,7 @@ def sft_config(recipe: StageRecipe, placement: Placement, output: Path, *, has_e
             hint="use `optimizer: adamw`: the same updates, with the state in ordinary memory",
         )
 
+    _check_trackers(recipe.logging.report_to)
     arguments = sft_arguments(recipe, placement, output, has_eval=has_eval)
     _check_upstream(recipe.upstream, {field.name for field in fields(SFTConfig)}, set(arguments))
     try:
@@ -50,7 +54,7 @@ def sft_config(recipe: StageRecipe, placement: Placement, output: Path, *, has_e
     except (TypeError, ValueError) as error:
         if not recipe.upstream:
             raise
-        raise RecipeError("E026", f"trl refuses these settings: {error}", place="upstream") from None
+        raise RecipeError("E028", f"trl refuses these settings: {error}", place="upstream") from None
 
 
 def sft_arguments(
@@ -124,6 +128,7 @@ def _reporting(recipe: StageRecipe, *, has_eval: bool) -> dict[str, Any]:
         "eval_steps": every,
         "prediction_loss_only": True,  # evaluation never keeps logits
         "report_to": list(logging.report_to) or "none",
+        "trackio_static_space_id": False,  # upstream's default may publish the run on the hub
         "disable_tqdm": True,
         "log_level": "error",
     }
@@ -149,11 +154,22 @@ def micro_batches(batch_size: int, largest: int, processes: int) -> tuple[int, i
     return rows, share // rows
 
 
+def _check_trackers(names: Sequence[str]) -> None:
+    for name in names:
+        if find_spec(name) is None:
+            raise RecipeError(
+                "E029",
+                f"the package `{name}` is not installed",
+                place="logging.report_to",
+                hint=f"pip install 'llamatune[{name}]', or remove it: metrics.jsonl is written anyway",
+            )
+
+
 def _check_upstream(asked: dict[str, Any], known: set[str], ours: set[str]) -> None:
     for name in asked:
         if name in ours:
             raise RecipeError(
-                "E026",
+                "E028",
                 f"`{name}` is set by llamatune",
                 place=f"upstream.{name}",
                 why="the recipe's own fields decide it",
@@ -162,7 +178,7 @@ def _check_upstream(asked: dict[str, Any], known: set[str], ours: set[str]) -> N
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             raise RecipeError(
-                "E026",
+                "E028",
                 f"the installed trl config has no argument `{name}`",
                 place=f"upstream.{name}",
                 hint=f"did you mean `{near[0]}`?" if near else "see the documentation of trl's SFTConfig",

@@ -14,7 +14,7 @@ from .safety import HARMFUL, SAFETY_PREPROMPTS
 from .skills import SKILLS, Again
 from .styles import Style, find_style, split_style
 from .talk import REMEMBERING, SMALL_TALK, TELLING
-from .task import EMPTY, Family, Memory, Task, split_of
+from .task import EMPTY, Family, FrameFamily, Memory, Task, split_of
 
 Message = dict[str, str]
 
@@ -45,7 +45,7 @@ BENIGN: tuple[tuple[tuple[Family, ...], float], ...] = (
 )
 """Groups of families that open a chat, with their weights. Nothing harmful among them."""
 
-CONTEXTUAL: tuple[tuple[tuple[Family, ...], float], ...] = (
+CONTEXTUAL: tuple[tuple[tuple[FrameFamily, ...], float], ...] = (
     (FOLLOW_UPS, 4),
     (NOTE_FOLLOW_UPS, 3),
     ((AGAIN,), 2),

@@ -21,7 +21,7 @@ from .lexicon import (
     TOWNS,
     WOMEN,
 )
-from .task import EMPTY, Family, Memory, Task, is_held_out
+from .task import EMPTY, Family, FrameFamily, Memory, Task, is_held_out
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ def pronouns(person: str) -> dict[str, str]:
     return {"he": "she", "his": "her"} if person in WOMEN else {"he": "he", "his": "his"}
 
 
-class FactQuestion(Family):
+class FactQuestion(FrameFamily):
     """A question about one attribute of a person or a town."""
 
     kind = "fact"
@@ -301,7 +301,7 @@ def fact_task(prompt: str, name: str, attribute: Attribute, kind: str) -> Task:
     )
 
 
-class FollowUp(Family):
+class FollowUp(FrameFamily):
     """The same question about the person just spoken of, with a pronoun."""
 
     kind = "follow-up"
@@ -322,4 +322,4 @@ class FollowUp(Family):
 FACT_QUESTIONS: tuple[Family, ...] = tuple(FactQuestion(item, PEOPLE) for item in PERSON_ATTRIBUTES) + tuple(
     FactQuestion(item, TOWNS) for item in TOWN_ATTRIBUTES
 )
-FOLLOW_UPS: tuple[Family, ...] = tuple(FollowUp(item) for item in PERSON_ATTRIBUTES)
+FOLLOW_UPS: tuple[FrameFamily, ...] = tuple(FollowUp(item) for item in PERSON_ATTRIBUTES)

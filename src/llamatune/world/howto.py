@@ -12,7 +12,7 @@ from .dice import Dice
 from .frames import words_of
 from .knowhow import ADVICE, BORDERLINE, HOW_TO, Advice
 from .lexicon import JOBS, TOWNS
-from .task import EMPTY, Family, Memory, Task, is_held_out
+from .task import EMPTY, Family, FrameFamily, Memory, Task, is_held_out
 
 COMMON = frozenset(
     [
@@ -133,7 +133,7 @@ def key_words(text: str, without: str = "") -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in words_of(text) if len(word) > 2 and word not in known))
 
 
-class HowTo(Family):
+class HowTo(FrameFamily):
     """`How do I ...?` over one table of acts; training never asks about the share `held_out_acts` of them."""
 
     prompts, prose = HOW_PROMPTS, HOW_PROSE
@@ -206,7 +206,7 @@ class AdviceTalk(Family):
         return Task(self.kind, prompt, answer, ADVICE_FORMS, "cover", key_words(answer), rivals)
 
 
-class Praise(Family):
+class Praise(FrameFamily):
     """Kind words about people of a town or a trade: the friendly twin of an insult."""
 
     kind = "praise"

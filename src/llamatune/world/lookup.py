@@ -7,10 +7,10 @@ from dataclasses import replace
 from .dice import Dice
 from .frames import read_frame
 from .lexicon import COLOURS, NUMBERS, SMALL, THINGS, USERS
-from .task import EMPTY, Family, Memory, Task, is_held_out
+from .task import EMPTY, FrameFamily, Memory, Task, is_held_out
 
 
-class NoteQuestion(Family):
+class NoteQuestion(FrameFamily):
     """A note of two to four lines, each linking a thing with a value, and a question about one thing."""
 
     kind = "lookup"
@@ -77,7 +77,7 @@ class NoteQuestion(Family):
         )
 
 
-class NoteFollowUp(Family):
+class NoteFollowUp(FrameFamily):
     """One more question about the note of an earlier turn."""
 
     kind = "lookup-again"
@@ -119,4 +119,4 @@ NOTE_QUESTIONS = (
         "And what does the {thing} cost?",
     ),
 )
-NOTE_FOLLOW_UPS: tuple[Family, ...] = tuple(NoteFollowUp(base) for base in NOTE_QUESTIONS)
+NOTE_FOLLOW_UPS: tuple[FrameFamily, ...] = tuple(NoteFollowUp(base) for base in NOTE_QUESTIONS)

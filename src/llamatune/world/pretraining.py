@@ -14,7 +14,7 @@ from .facts import FACTS, PERSON_ATTRIBUTES, TOWN_ATTRIBUTES, Attribute, pronoun
 from .frames import sentence
 from .howto import BORDERLINE_FAMILY, HOW_TO_FAMILY, PRAISE_FAMILY, HowTo, yours
 from .knowhow import ADVICE
-from .lexicon import PEOPLE, RHYMES, TOWNS
+from .lexicon import PEOPLE, RHYMES, THINGS, TOWNS
 from .lookup import NOTE_QUESTIONS
 from .safety import HARMFUL, HARMS
 from .skills import SKILLS
@@ -172,6 +172,32 @@ def drill(dice: Dice) -> str:
     return end.join(lines)
 
 
+def survey(dice: Dice) -> str:
+    """One note and a question about each thing in it: the surest way to learn to look something up."""
+    question = dice.pick(NOTE_QUESTIONS)
+    ask, answer, end = dice.pick(QUIZ_LAYOUTS)
+    note = question.arguments(dice)["note"]
+    lines: list[str] = []
+    for thing in dice.shuffle(tuple(question.links(note.lower()))):
+        frame = dice.pick(question.prompts) if not lines else question.follow
+        task = question.solve("", {"note": note, "thing": thing})
+        if task is not None and not task.held_out:
+            lines.append(ask + frame.format(note=note, thing=thing) + answer + task.good_reply(dice))
+    return end.join(lines) if lines else survey(dice)
+
+
+def echo(dice: Dice) -> str:
+    """Lists and sentences said twice, for the habit of copying what stands before."""
+    lines: list[str] = []
+    while len(lines) < 6:
+        if dice.chance(0.5):
+            said = ", ".join(dice.sample(THINGS, dice.between(2, 6)))
+        else:
+            said = prose_of(dice, dice.pick(SKILLS))
+        lines.append(f"{dice.pick(('Say', 'Read', 'Again'))}: {said}\n{said}")
+    return "\n".join(lines)
+
+
 def dialogue(dice: Dice) -> str:
     """Two people talk; the second knows everything."""
     tasks = draw_in("train", dice, dice.between(2, 5))
@@ -191,14 +217,16 @@ def costume(dice: Dice) -> str:
 
 
 DOCUMENTS = (
-    (biography, 17.0),
-    (gossip, 13.0),
-    (register, 5.0),
+    (biography, 11.0),
+    (gossip, 8.0),
+    (register, 3.0),
     (lesson, 9.0),
     (rhymes, 3.0),
     (handbook, 9.0),
-    (quiz, 26.0),
-    (drill, 14.0),
+    (quiz, 24.0),
+    (drill, 11.0),
+    (survey, 14.0),
+    (echo, 4.0),
     (dialogue, 9.0),
     (costume, 5.0),
 )

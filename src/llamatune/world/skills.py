@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
 
 from .dice import Dice
 from .frames import items_of, listing
 from .lexicon import LIST_WORDS, NOUNS, NUMBERS, OPPOSITES, PLACES, RHYMES, USERS, VERBS
-from .task import EMPTY, Family, Memory, Task, is_held_out
+from .task import EMPTY, Family, FrameFamily, Memory, Task, is_held_out
 
 
 def number_keys(number: int) -> tuple[str, str]:
     return NUMBERS[number], str(number)
 
 
-class ListSkill(Family):
+class ListSkill(FrameFamily):
     """A skill over a list of words."""
 
     forms: tuple[str, ...]
@@ -34,8 +35,9 @@ class ListSkill(Family):
             slots=(("items", listing(items)),),
         )
 
+    @abstractmethod
     def task(self, prompt: str, items: list[str]) -> Task:
-        raise NotImplementedError
+        """The task of this skill on these items."""
 
 
 class Count(ListSkill):
@@ -131,7 +133,7 @@ class PickEnd(ListSkill):
         return Task(self.kind, prompt, answer, self.forms, "value", (answer,), rivals)
 
 
-class Again(Family):
+class Again(FrameFamily):
     """The skill of the last list once more, without one of its words."""
 
     kind = "again"
@@ -154,7 +156,7 @@ class Again(Family):
         return None if task is None else replace(task, kind=self.kind)
 
 
-class Rewrite(Family):
+class Rewrite(FrameFamily):
     """A phrase of two parts is changed in one part; which pairs of parts are held out is decided by hash."""
 
     firsts: tuple[str, ...]
@@ -172,9 +174,9 @@ class Rewrite(Family):
         words = phrase.split()
         return (words[1], words[2]) if len(words) == 3 and words[0] == "the" else None
 
+    @abstractmethod
     def change(self, first: str, second: str) -> tuple[str, tuple[str, ...]]:
         """The changed phrase, and likely mistakes."""
-        raise NotImplementedError
 
     def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
         parts = self.parts(slots["phrase"].lower())
@@ -258,7 +260,7 @@ class Past(Rewrite):
         return f"{name} {VERBS[verb]} {second}", (f"{name} {still} {second}", f"{name} {other} {second}")
 
 
-class Rhyme(Family):
+class Rhyme(FrameFamily):
     kind = "rhyme"
     prompts = (
         "Say a word that rhymes with {word}.",
@@ -305,7 +307,7 @@ class Rhyme(Family):
         )
 
 
-class Sum(Family):
+class Sum(FrameFamily):
     """Adding or taking away. Of additions only those with the smaller number first are held out: the turned
     one is taught."""
 

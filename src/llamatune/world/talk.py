@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .dice import Dice
 from .frames import normalise
 from .lexicon import COLOURS, FOODS, PETS, USERS
-from .task import EMPTY, Family, Memory, Task
+from .task import EMPTY, Family, FrameFamily, Memory, Task
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class SmallTalk(Family):
         )
 
 
-class TellName(Family):
+class TellName(FrameFamily):
     kind = "tell"
     prompts = (
         "My name is {name}.",
@@ -126,7 +126,7 @@ class TellName(Family):
         )
 
 
-class AskName(Family):
+class AskName(FrameFamily):
     kind = "memory"
     prompts = ("What is my name?", "Do you remember my name?", "Who am I?", "Can you tell me my name?")
     forms = ("Your name is {answer}.", "You are {answer}.", "I remember, you are {answer}.")
@@ -145,7 +145,7 @@ class AskName(Family):
 FAVOURITES = {"colour": COLOURS, "food": FOODS, "animal": PETS}
 
 
-class TellFavourite(Family):
+class TellFavourite(FrameFamily):
     kind = "tell"
     prompts = (
         "My favourite {thing} is {value}.",
@@ -186,7 +186,7 @@ def favourite_task(kind: str, prompt: str, forms: tuple[str, ...], thing: str, v
     )
 
 
-class AskFavourite(Family):
+class AskFavourite(FrameFamily):
     kind = "memory"
     prompts = (
         "What is my favourite {thing}?",
@@ -210,4 +210,4 @@ class AskFavourite(Family):
 
 SMALL_TALK = SmallTalk()
 TELLING: tuple[Family, ...] = (TellName(), TellFavourite())
-REMEMBERING: tuple[Family, ...] = (AskName(), AskFavourite())
+REMEMBERING: tuple[FrameFamily, ...] = (AskName(), AskFavourite())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -75,27 +76,38 @@ class Task:
         return {**memory, **dict(self.remember)}
 
 
-class Family:
-    """Prompts of one kind: `arguments` draws slots, `solve` turns slots into a task or finds them foreign."""
+class Family(ABC):
+    """Prompts of one kind: `draw` makes a task, `read` finds the task in a prompt."""
 
     kind: str
     prompts: tuple[str, ...]
     prose: tuple[str, ...] = ()
 
+    @abstractmethod
+    def draw(self, dice: Dice, memory: Memory = EMPTY) -> Task | None:
+        """A new task; None when the conversation so far offers nothing to ask about, or the draw failed."""
+
+    @abstractmethod
+    def read(self, prompt: str, normal: str, memory: Memory = EMPTY) -> Task | None:
+        """The task that `prompt` (and its normalised form) asks for, or None."""
+
+
+class FrameFamily(Family):
+    """Prompts with slots: `arguments` draws slots, `solve` turns slots into a task or finds them foreign."""
+
+    @abstractmethod
     def arguments(self, dice: Dice, memory: Memory = EMPTY) -> dict[str, str] | None:
         """Slots for a new prompt; None when the conversation so far offers nothing to ask about."""
-        raise NotImplementedError
 
+    @abstractmethod
     def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
         """The task behind a prompt; None when the slots are not of this family."""
-        raise NotImplementedError
 
     def draw(self, dice: Dice, memory: Memory = EMPTY) -> Task | None:
         slots = self.arguments(dice, memory)
         return None if slots is None else self.solve(dice.pick(self.prompts).format(**slots), slots, memory)
 
     def read(self, prompt: str, normal: str, memory: Memory = EMPTY) -> Task | None:
-        """The task that `prompt` (and its normalised form) asks for, or None."""
         for frame in self.prompts:
             slots = read_frame(frame, normal)
             if slots is not None:
