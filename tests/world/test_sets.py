@@ -23,8 +23,8 @@ Row = dict[str, Any]
 SIDES = ("chosen", "rejected")
 
 PINNED = {
-    "pretrain train": "b1a69cebe36a248a",
-    "pretrain eval": "f13494d5a9306505",
+    "pretrain train": "73e0aafd8cceb1e0",
+    "pretrain eval": "f5d6f60f409118a4",
     "sft-helpful train": "cb14ee14ddc67aaa",
     "sft-helpful eval": "2636515fa7871914",
     "sft-safety train": "c4bce1e8ddb26b25",
