@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import ROOT, sft_recipe
 from llamatune.models.placement import place
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Hardware, Lora, Model
+from support import ROOT, sft_recipe
 
 pytestmark = [
     pytest.mark.gpu,

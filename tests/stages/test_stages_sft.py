@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import METHODS, ROOT, sft_recipe
 from llamatune.data.chat import ChatFormat
 from llamatune.data.prepare import prepare
 from llamatune.data.rows import IGNORED, Message
@@ -17,8 +16,9 @@ from llamatune.models.merge import merge
 from llamatune.models.open import open_model
 from llamatune.models.sampling import probe_logits, sample_replies
 from llamatune.pipeline import run
-from llamatune.recipe.blocks import Chat
+from llamatune.recipe.blocks import Chat, Generation
 from llamatune.recipe.load import load, loads
+from support import METHODS, ROOT, sft_recipe
 
 BY_METHOD = pytest.mark.parametrize("method", METHODS)
 
@@ -119,6 +119,20 @@ def test_a_finished_run_is_a_base_and_is_not_overwritten(trained, tmp_path: Path
         run(sft_recipe(trained("lora")), recipe_dir=ROOT)
 
 
+def test_chat_keeps_forgets_and_ends_the_conversation(trained) -> None:
+    from llamatune.terminal_chat import chat_with
+
+    written: list[str] = []
+    lines = ["Who are you?", "", "/reset", "What is two plus three?", "Hello.", "/quit", "never asked"]
+    generation = Generation(temperature=0, max_new_tokens=40)
+    conversation = chat_with(str(trained("lora")), lines, generation, write=written.append)
+    assert [message.role for message in conversation] == ["user", "assistant"] * 2
+    assert conversation[0].content == "What is two plus three?"
+    streamed = "".join(written).splitlines()
+    assert [line.strip() for line in streamed[1:]] == [message.content for message in conversation[1::2]]
+    assert len(streamed) == 3 and "</s>" not in "".join(written)
+
+
 # ---- the mathematics -----------------------------------------------------------------------------------------
 
 
@@ -153,9 +167,12 @@ def test_masked_tokens_contribute_exactly_zero_gradient(tmp_path: Path) -> None:
         processing_class=load_tokenizer(find_base("pico")),
     )
     hidden = []
-    hook = model.model.norm.register_forward_hook(
-        lambda module, inputs, output: (output.retain_grad(), hidden.append(output))
-    )
+
+    def keep(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
+        output.retain_grad()
+        hidden.append(output)
+
+    hook = model.model.norm.register_forward_hook(keep)
     trainer.compute_loss(model, dict(batch)).backward()
     hook.remove()
     predicts_trained = torch.zeros_like(batch["labels"], dtype=torch.bool)
@@ -219,7 +236,7 @@ def test_bad_data_costs_no_weights_and_the_run_can_be_repeated(tmp_path: Path) -
         "stage": "sft",
         "output": str(tmp_path / "run"),
         "data": {"train": [{"path": str(rows)}], "max_length": 64},
-        "optimization": {"max_steps": 1, "batch_size": 1},
+        "optimization": {"max_steps": 1, "batch_size": 1, "warmup": 0},
         "model": {"lora": {"rank": 2}},
     }
     with pytest.raises(DataError, match=r"rows.jsonl:2"):

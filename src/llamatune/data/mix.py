@@ -60,13 +60,15 @@ def without_shared(pools: Sequence[Pool]) -> tuple[list[Pool], list[int]]:
 
 def hold_out(pools: Sequence[Pool], fraction: float) -> tuple[list[Pool], list[Pool]]:
     """(training, held-out) pools. A row's side depends on its prompt's content alone, so it does not move
-    when rows are added, and equal prompts never stand on both sides.
+    when rows are added, and equal prompts never stand on both sides. Of few rows, at least one is held out.
 
     Raises:
         DataError: E134, no row falls on one of the sides.
     """
-    limit = np.uint64(int(fraction * 2**64))
-    masks = [_first_half(pool.column("prompt")) < limit for pool in pools]
+    halves = [_first_half(pool.column("prompt")) for pool in pools]
+    smallest = min((half.min() for half in halves if len(half)), default=np.uint64(0))
+    limit = max(np.uint64(int(fraction * 2**64)), smallest)
+    masks = [half <= limit for half in halves]
     train = [pool.where(~mask) for pool, mask in zip(pools, masks, strict=True)]
     held_out = [pool.where(mask) for pool, mask in zip(pools, masks, strict=True)]
     for side, chosen in (("held out", held_out), ("left to train on", train)):

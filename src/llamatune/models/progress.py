@@ -48,6 +48,8 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self.display.advance(state.global_step)
+        if state.global_step == state.max_steps:
+            control.should_log = True  # the last step's figures, whatever `logging.every_steps` says
         if self.sample and self.sample_every and state.global_step % self.sample_every == 0:
             self.sample(state.global_step)
             self._restart_clock()

@@ -92,7 +92,7 @@ def _check_adapter_trained(model: torch.nn.Module) -> None:
             "E235",
             f"{len(untrained)} adapter matrices are still zero, {untrained[0]} first",
             why="they never received a gradient, so part of the adapter does nothing",
-            hint="this is a bug or a frozen layer: check `model.lora.targets`",
+            hint="a run of very few steps may end before its warm-up: check `optimization.warmup`",
         )
 
 

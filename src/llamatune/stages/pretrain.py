@@ -15,7 +15,7 @@ from llamatune.data.encode_text import TextEncoder
 from llamatune.data.packing import pack
 from llamatune.data.prepare import prepare
 from llamatune.models.adapters import keep_float32
-from llamatune.models.collate import Collator
+from llamatune.models.collate import Collator, require_isolation
 from llamatune.models.load import find_start, load_for_training
 from llamatune.models.progress import ProgressCallback, final_figures
 from llamatune.models.replies import SampleReplies, text_prompts
@@ -56,6 +56,8 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
 
         arguments = sft_config(recipe, start.placement, run.directory, has_eval=data.eval is not None)
         model = load_for_training(start, recipe.model, seed=recipe.seed, report=display.say)
+        if recipe.data.packing:
+            require_isolation(model)
         collator = Collator(start.tokenizer.pad_token_id)
         replies = SampleReplies(
             model,
