@@ -245,3 +245,32 @@ def test_bad_data_costs_no_weights_and_the_run_can_be_repeated(tmp_path: Path) -
     assert run(loads(json.dumps(recipe))).steps == 1
     card = (tmp_path / "run/data_cards/rows.md").read_text()
     assert "sha256" in card and "rows: 2" in card
+
+
+def test_metrics_are_mirrored_to_a_tracker(tmp_path: Path) -> None:
+    changes = {"logging.report_to": ["tensorboard"], "optimization.max_steps": 2, "model.lora": {"rank": 4}}
+    run(sft_recipe(tmp_path / "run", changes), recipe_dir=ROOT)
+    assert list((tmp_path / "run").rglob("events.out.tfevents.*"))
+    assert lines(tmp_path / "run/metrics.jsonl")
+
+
+def test_a_tracker_that_is_not_installed_is_an_error_before_training(tmp_path: Path) -> None:
+    from llamatune.errors import RecipeError
+
+    with pytest.raises(RecipeError, match=r"E029.*trackio"):
+        run(sft_recipe(tmp_path / "run", {"logging.report_to": ["trackio"]}), recipe_dir=ROOT)
+
+
+def test_a_diverging_run_stops_and_saves_nothing(tiny_base, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from llamatune.errors import DivergedError
+
+    base = tiny_base()
+    weights = load_file(base / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    changes = {"model.base": str(base), "model.lora": {"rank": 4}, "data.max_length": 256}
+    with pytest.raises(DivergedError, match=r"E602.*loss is nan at step 1"):
+        run(sft_recipe(tmp_path / "run", changes), recipe_dir=ROOT)
+    assert not (tmp_path / "run/adapter").exists() and not (tmp_path / "run/result.json").exists()

@@ -89,5 +89,9 @@ class SampleReplies:
             reply = str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
             stopped = bool(tokens) and tokens[-1] in self.stop_ids
             self.run.log_reply({"step": step, "prompt": prompt.text, "reply": reply, "stopped": stopped})
-            self.display.say(f"  > {prompt.text}")
-            self.display.say(f"  {reply}{'' if stopped else ' [...]'}")
+            self.display.say(_indented(f"> {prompt.text}"))
+            self.display.say(_indented(f"{reply}{'' if stopped else ' [...]'}"))
+
+
+def _indented(text: str) -> str:
+    return "  " + text.replace("\n", "\n    ")
