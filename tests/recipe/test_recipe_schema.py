@@ -10,14 +10,16 @@ from llamatune.recipe.schema import json_schema
 from llamatune.recipe.yaml import parse
 
 ROOT = Path(__file__).parents[2]
-GOLDEN = Path(__file__).with_name("schema.golden.json")
+GOLDEN = ROOT / "recipes/recipe.schema.json"
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 
 
 def test_golden() -> None:
     """A new, renamed or removed field shows up in this file's diff."""
     golden = json.loads(GOLDEN.read_text())
-    assert json_schema() == golden, f"if meant: PYTHONPATH=src python -m llamatune schema > {GOLDEN}"
+    assert json_schema() == golden, (
+        "if meant: PYTHONPATH=src python -m llamatune schema > recipes/recipe.schema.json"
+    )
 
 
 def test_draft_7() -> None:

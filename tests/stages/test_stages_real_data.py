@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from support import ROOT
 
 from llamatune.data.draft import draft_card
 from llamatune.pipeline import run
 from llamatune.recipe.load import load, loads
 from llamatune.scaffold import write_recipe
+from support import ROOT
 
 REAL_DATA = ROOT.parent / "shared" / "data"
 pytestmark = pytest.mark.skipif(
