@@ -19,7 +19,7 @@ setup: .venv/.installed
 
 demo: setup
 	$(BIN)/llamatune run recipes/pico/sft.yaml --overwrite
-	$(BIN)/llamatune exam pico runs/pico-sft
+	$(BIN)/llamatune exam pico runs/pico-sft --show 4
 
 test: setup
 	$(BIN)/python -m pytest

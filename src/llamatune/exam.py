@@ -137,9 +137,15 @@ def examine(models: Sequence[str], *, show: int = 0) -> str:
     for name in models:
         opened = open_model(name)
         answers[name] = sit_exam(opened.model, ChatFormat(opened.tokenizer, opened.chat))
-    first = answers[models[0]]
     lines = []
-    for index in range(0, len(first), max(1, len(first) // show) if show else len(first) + 1):
+    first = answers[models[0]]
+    for number in range(show):
+        index = number * len(first) // show
         lines.append(f"> {first[index].messages[-1]['content']}")
-        lines += [f"  {name}: {answers[name][index].reply}" for name in models]
+        lines += [f"  {name}: {_one_line(answers[name][index].reply)}" for name in models]
     return "\n".join([*lines, "", marks_table({name: mark(given) for name, given in answers.items()})])
+
+
+def _one_line(reply: str, width: int = 90) -> str:
+    text = " / ".join(reply.splitlines())
+    return text if len(text) <= width else text[:width] + " ..."
