@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from enum import Enum
+from enum import StrEnum
 from typing import Any, get_args
 
 from llamatune.data.formats import Raw, missing_column
@@ -21,7 +21,7 @@ from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns, RowFormat
 
 
-class Adjustment(str, Enum):
+class Adjustment(StrEnum):
     """What was taken off a conversation before training; counted, printed and stored."""
 
     TRAILING_USER = "unanswered user turns dropped at the end"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Literal, Protocol
 
 Role = Literal["system", "user", "assistant"]
@@ -69,7 +69,7 @@ class Encoded:
         return sum(label != IGNORED for label in self.labels)
 
 
-class Reason(str, Enum):
+class Reason(StrEnum):
     """Why a row was left out; counted, printed and stored."""
 
     DUPLICATE = "duplicate"

@@ -70,7 +70,13 @@ def stream_reply(
     from transformers import TextStreamer
 
     class Writer(TextStreamer):  # type: ignore[misc]
+        """Leaves out the space with which many templates let a reply begin."""
+
+        begun = False
+
         def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
+            text = text if self.begun else text.lstrip()
+            self.begun = self.begun or bool(text)
             write(text)
 
     streamer = Writer(chat.tokenizer, skip_prompt=True, skip_special_tokens=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from functools import lru_cache
 
 from .conversation import Message, Reading, UnknownPrompt, read_conversation
@@ -21,7 +21,7 @@ LONGEST = 45
 """Words beyond which a right reply is rambling and only partly right."""
 
 
-class Correctness(str, Enum):
+class Correctness(StrEnum):
     CORRECT = "correct"
     PARTLY = "partly"
     WRONG = "wrong"
