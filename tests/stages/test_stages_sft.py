@@ -274,3 +274,18 @@ def test_a_diverging_run_stops_and_saves_nothing(tiny_base, tmp_path: Path) -> N
     with pytest.raises(DivergedError, match=r"E602.*loss is nan at step 1"):
         run(sft_recipe(tmp_path / "run", changes), recipe_dir=ROOT)
     assert not (tmp_path / "run/adapter").exists() and not (tmp_path / "run/result.json").exists()
+
+
+def test_sample_prompts_from_the_data_are_different_ones() -> None:
+    from datasets import Dataset
+
+    from llamatune.models.replies import chat_prompts
+
+    chat = ChatFormat(load_tokenizer(find_base("pico")), Chat())
+    rows = [
+        {"input_ids": [1, token, 9], "labels": [IGNORED, IGNORED, 9]} for token in (300, 300, 301, 302, 303)
+    ]
+    prompts = chat_prompts(Generation(), chat, Dataset.from_list(rows))
+    assert [prompt.ids for prompt in prompts] == [[1, 300], [1, 301], [1, 302]]
+    whole = [{"input_ids": [1, 300], "labels": [1, 300]}]
+    assert chat_prompts(Generation(), chat, Dataset.from_list(whole)) == []

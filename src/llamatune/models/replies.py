@@ -34,13 +34,16 @@ def chat_prompts(generation: Generation, chat: ChatFormat, dataset: Dataset) -> 
     """The recipe's prompts; without any, the untrained beginnings of a few rows (none under `loss_on: all`)."""
     if generation.prompts:
         return [Prompt(text, chat.prompt_ids([Message("user", text)])) for text in generation.prompts]
-    prompts = []
-    for row in dataset.select(range(min(_FROM_DATA, len(dataset)))):
+    prompts: dict[str, Prompt] = {}
+    for row in dataset.select(range(min(100, len(dataset)))):  # enough to find different ones
         start = next((i for i, label in enumerate(row["labels"]) if label != IGNORED), 0)
         if start:
             ids = row["input_ids"][:start]
-            prompts.append(Prompt(str(chat.tokenizer.decode(ids, skip_special_tokens=True)).strip(), ids))
-    return prompts
+            text = str(chat.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+            prompts[text] = Prompt(text, ids)
+        if not start or len(prompts) == _FROM_DATA:
+            break
+    return list(prompts.values())
 
 
 def text_prompts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> list[Prompt]:
