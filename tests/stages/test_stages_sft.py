@@ -289,3 +289,12 @@ def test_sample_prompts_from_the_data_are_different_ones() -> None:
     assert [prompt.ids for prompt in prompts] == [[1, 300], [1, 301], [1, 302]]
     whole = [{"input_ids": [1, 300], "labels": [1, 300]}]
     assert chat_prompts(Generation(), chat, Dataset.from_list(whole)) == []
+
+
+def test_qlora_adapters_are_trained_and_saved_in_float32(trained) -> None:
+    """trl turns the adapter of a 4-bit base to bfloat16; `keep_float32` undoes that before training."""
+    from safetensors.torch import load_file
+
+    weights = load_file(trained("qlora") / "adapter/adapter_model.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    assert any(not torch.equal(weight, weight.bfloat16().float()) for weight in weights.values())
