@@ -21,9 +21,8 @@ LEVELS = [
     {"world"},
     {"recipe", "runs"},
     {"data", "models"},
-    {"rl"},
     {"stages"},
-    {"exam", "pipeline", "launch", "hub", "scaffold", "terminal_chat"},
+    {"exam", "pipeline", "scaffold", "terminal_chat"},
     {"cli"},
     {"__main__"},
 ]

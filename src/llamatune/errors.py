@@ -5,7 +5,6 @@
     ├── DataError             2   a data file, a data card or a row
     ├── ModelError            2   a base model, a tokenizer, a template or an adapter
     ├── DivergedError         6   non-finite loss or gradient
-    ├── OutOfMemoryError      7   not even one sequence fits
     └── DiskError             8   the disk is full or not writable
 
 An error holds one or more `Problem`s: the place, what is wrong, why it matters, what to do. The command
@@ -82,10 +81,6 @@ class ModelError(LlamatuneError):
 
 class DivergedError(LlamatuneError):
     exit_code = 6
-
-
-class OutOfMemoryError(LlamatuneError):
-    exit_code = 7
 
 
 class DiskError(LlamatuneError):

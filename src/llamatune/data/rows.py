@@ -76,7 +76,6 @@ class Reason(StrEnum):
     TOO_LONG = "longer than max_length"
     NO_ROOM = "no trained token left after truncation"
     NO_REPLY = "no reply to train on"
-    HELD_OUT = "held out for evaluation"
 
 
 class RowRejected(Exception):
