@@ -22,7 +22,6 @@ def sft_recipe(output: Path, changes: dict[str, object] | None = None):
         "data": {"train": [{"card": "pico-sft-helpful", "max_rows": 480}], "max_length": 512},
         "optimization": {"max_steps": 30, "batch_size": 16, "warmup": 3},
         "generation": {"prompts": ["What is two plus three?", "Who are you?"], "max_new_tokens": 40},
-        "hardware": {"micro_batch_size": 16},
         "logging": {"every_steps": 10},
     }
     for path, value in (changes or {}).items():

@@ -7,6 +7,7 @@ stdout is data; messages go to stderr. Exit codes: 0 done, 1 failure, 2 usage, r
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -120,22 +121,46 @@ def run(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier run in `output`.")
+        bool, typer.Option("--overwrite", help="Replace a finished run in `output`.")
     ] = False,
+    resume: Annotated[
+        Literal["auto", "none"],
+        typer.Option(help="Go on with an unfinished run where it was saved, or start it again."),
+    ] = "auto",
+    force_resume: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY", help="Go on although KEY has changed; repeatable.", show_default=False),
+    ] = None,
     allow_outside: AllowOutside = False,
 ) -> None:
-    """Run a recipe's stage; prints the run directory."""
+    """Run a recipe's stage, or go on with it; prints the run directory."""
     from llamatune.pipeline import run as run_recipe
     from llamatune.recipe.load import load
     from llamatune.recipe.shipped import find_recipe
 
     loaded = load(recipe, overrides or (), allow_outside=allow_outside)
-    result = run_recipe(loaded, recipe_dir=find_recipe(recipe).parent, overwrite=overwrite)
+    result = run_recipe(
+        loaded,
+        recipe_dir=find_recipe(recipe).parent,
+        overwrite=overwrite,
+        resume=resume,
+        force=force_resume or (),
+    )
     typer.echo(
         f"{result.steps} steps in {result.seconds:.0f} s; chat with it: llamatune chat {loaded.output}",
         err=True,
     )
     typer.echo(f"{loaded.output}/{result.artefact}")
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="A run directory, finished or not.")],
+) -> None:
+    """Make a run's report.html again, from the files in its directory."""
+    from llamatune.runs.report import write_report
+
+    typer.echo(str(write_report(directory)))
 
 
 @app.command()
@@ -260,10 +285,16 @@ def _say(line: str) -> None:
 
 def main() -> None:
     """The console script. Reports errors in a user's words and exits with the error's code."""
-    from llamatune.errors import LlamatuneError
+    from llamatune.errors import LlamatuneError, StoppedError
 
     try:
         app()
+    except StoppedError as error:
+        what = error.problems[0].what
+        print(f"{what}; continue with:\n  {shlex.join(['llamatune', *sys.argv[1:]])}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of standard output has gone (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except LlamatuneError as error:
         if os.environ.get("LLAMATUNE_DEBUG") == "1":
             traceback.print_exc()

@@ -4,8 +4,11 @@
     ├── RecipeError           2   the recipe, its overrides or the command line
     ├── DataError             2   a data file, a data card or a row
     ├── ModelError            2   a base model, a tokenizer, a template or an adapter
-    ├── DivergedError         6   non-finite loss or gradient
-    └── DiskError             8   the disk is full or not writable
+    ├── CheckpointError       4   a checkpoint that cannot be trusted
+    ├── DivergedError         6   non-finite loss or gradient, or a loss that went up and stayed up
+    ├── OutOfMemoryError      7   the memory does not hold a single row
+    ├── DiskError             8   the disk is full or not writable
+    └── StoppedError         75   stopped by a signal, with everything saved (130 after Ctrl-C)
 
 An error holds one or more `Problem`s: the place, what is wrong, why it matters, what to do. The command
 line prints them and exits with the class's code; a traceback is printed only for bugs of llamatune itself.
@@ -79,12 +82,26 @@ class ModelError(LlamatuneError):
     exit_code = 2
 
 
+class CheckpointError(LlamatuneError):
+    exit_code = 4
+
+
 class DivergedError(LlamatuneError):
     exit_code = 6
 
 
+class OutOfMemoryError(LlamatuneError):
+    exit_code = 7
+
+
 class DiskError(LlamatuneError):
     exit_code = 8
+
+
+class StoppedError(LlamatuneError):
+    """Not a failure: the run was asked to stop, and the same command continues it."""
+
+    exit_code = 75
 
 
 def _sentence(text: str) -> str:

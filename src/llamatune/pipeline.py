@@ -5,40 +5,52 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 
 from llamatune.data.formats import Kind
 from llamatune.data.rows import Encoder, Row
 from llamatune.recipe.recipes import PretrainRecipe, SftRecipe, StageRecipe
-from llamatune.runs.run import Result, Run
+from llamatune.runs.run import Result, Resume, Run
 
 
-def run(recipe: StageRecipe, *, recipe_dir: Path = Path(), overwrite: bool = False) -> Result:
-    """Run a recipe's stage.
+def run(
+    recipe: StageRecipe,
+    *,
+    recipe_dir: Path = Path(),
+    overwrite: bool = False,
+    resume: Resume = "auto",
+    force: Collection[str] = (),
+) -> Result:
+    """Run a recipe's stage; go on with it where an earlier process stopped.
 
     Args:
         recipe: from `llamatune.load(path)`.
         recipe_dir: where data cards beside the recipe are looked for.
-        overwrite: replace an earlier run in the recipe's `output`.
+        overwrite: replace a finished run in the recipe's `output`.
+        resume: `auto` goes on from the newest valid checkpoint, `none` starts again.
+        force: facts that may differ from those the run was started with, such as `optimization.epochs`.
 
     Returns:
-        What `result.json` holds.
+        What `result.json` holds; of a run that had finished before, at once.
 
     Raises:
-        LlamatuneError: bad input, with place, reason and hint; nothing has been trained then.
+        LlamatuneError: bad input, with place, reason and hint, before anything is spent; or what ended the run.
+        StoppedError: a signal asked the run to stop; call again to go on.
     """
-    target = Run.open(recipe, recipe_dir=recipe_dir, overwrite=overwrite)
-    quieten_upstream()
-    if isinstance(recipe, PretrainRecipe):
-        from llamatune.stages import pretrain
+    with Run.open(recipe, recipe_dir=recipe_dir, overwrite=overwrite, resume=resume, force=force) as target:
+        if target.done is not None:
+            return target.done
+        quieten_upstream()
+        if isinstance(recipe, PretrainRecipe):
+            from llamatune.stages import pretrain
 
-        return pretrain.run(recipe, target)
-    assert isinstance(recipe, SftRecipe)
-    from llamatune.stages import sft
+            return pretrain.run(recipe, target)
+        assert isinstance(recipe, SftRecipe)
+        from llamatune.stages import sft
 
-    return sft.run(recipe, target)
+        return sft.run(recipe, target)
 
 
 def quieten_upstream() -> None:

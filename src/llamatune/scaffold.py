@@ -98,7 +98,6 @@ def _chosen(stage: str, base: str, tuning: str, source: dict[str, Any], name: st
         recipe["chat"] = {"template": "tokenizer", "loss_on": "assistant"}
     recipe["data"] = {"train": [source], "eval_fraction": 0.02, "max_length": 1024, "too_long": "error"}
     recipe["optimization"] = {"learning_rate": _LEARNING_RATE[tuning], "epochs": 2, "batch_size": 64}
-    recipe["hardware"] = {"micro_batch_size": 16}
     recipe["logging"] = {"every_steps": 10}
     recipe["seed"] = 0
     return recipe

@@ -11,7 +11,8 @@ def documents(lengths: list[int]):
     import datasets
 
     rows = [list(range(1000 * number + 1, 1000 * number + 1 + n)) for number, n in enumerate(lengths)]
-    return datasets.Dataset.from_dict({"input_ids": rows, "labels": rows}).cast_column(
+    places = [f"rows.jsonl:{number + 1}" for number in range(len(rows))]
+    return datasets.Dataset.from_dict({"input_ids": rows, "labels": rows, "place": places}).cast_column(
         "input_ids", datasets.List(datasets.Value("int32"))
     ).cast_column("labels", datasets.List(datasets.Value("int32")))  # fmt: skip
 
@@ -34,15 +35,16 @@ def test_packed_documents_are_whole_and_isolated(monkeypatch: pytest.MonkeyPatch
     dataset = documents(lengths)
     lines: list[str] = []
     packed = pack(dataset, 64, seed=3, report=lines.append)
-    assert packed.column_names == ["input_ids", "labels", "seq_lengths"]
+    assert packed.column_names == ["input_ids", "labels", "seq_lengths", "places"]
     seen = []
     for row in packed:
         assert sum(row["seq_lengths"]) == len(row["input_ids"]) == len(row["labels"]) <= 64
         start = 0
-        for length in row["seq_lengths"]:
+        for length, place in zip(row["seq_lengths"], row["places"], strict=True):
             ids, labels = (row[name][start : start + length] for name in ("input_ids", "labels"))
             assert labels == [IGNORED, *ids[1:]]  # nothing is predicted across a boundary
             assert ids == list(range(ids[0], ids[0] + length))
+            assert place == f"rows.jsonl:{ids[0] // 1000 + 1}"
             seen.append((ids[0] // 1000, length))
             start += length
     assert sorted(seen) == list(enumerate(lengths))
@@ -62,5 +64,6 @@ def test_prompts_stay_untrained() -> None:
 
     rows = {"input_ids": [[1, 2, 3]], "labels": [[IGNORED, IGNORED, 3]]}
     features = datasets.Features({name: datasets.List(datasets.Value("int32")) for name in rows})
-    packed = pack(datasets.Dataset.from_dict(rows, features=features), 8, 0, report=lambda line: None)
-    assert packed[0] == {"input_ids": [1, 2, 3], "labels": [IGNORED, IGNORED, 3], "seq_lengths": [3]}
+    dataset = datasets.Dataset.from_dict(rows, features=features).add_column("place", ["rows.jsonl:1"])
+    packed = pack(dataset, 8, 0, report=lambda line: None)
+    assert packed[0]["labels"] == [IGNORED, IGNORED, 3] and packed[0]["seq_lengths"] == [3]

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from llamatune.errors import ModelError
-from llamatune.models.collate import Collator, require_isolation
 from llamatune.models.open import open_model
 from llamatune.models.sampling import probe_logits
 from llamatune.pipeline import run
 from llamatune.recipe.load import loads
+from llamatune.training.attention import require_isolation
+from llamatune.training.collate import Padded
 from support import ROOT
 
 SHAPES = {
@@ -77,7 +78,7 @@ def test_packed_documents_stay_apart_or_packing_is_refused(base: Path) -> None:
         for first in (100, 900)
     ]
     with torch.no_grad():
-        batches = (Collator(pad_id=0)([row]) for row in rows)
+        batches = (Padded(pad_id=0)([row]) for row in rows)
         first, second = (
             model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits
             for batch in batches

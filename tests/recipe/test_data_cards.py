@@ -172,8 +172,8 @@ def test_files_of_a_split() -> None:
 
 def test_hashes_of_unchanged_files_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     file, reads = Path("rows.jsonl"), []
-    digest = hashing._digest
-    monkeypatch.setattr(hashing, "_digest", lambda stream: reads.append(1) or digest(stream))
+    digest = hashing.sha256
+    monkeypatch.setattr(hashing, "sha256", lambda path: reads.append(1) or digest(path))
     file_sha256(file)
     file_sha256(file)
     assert len(reads) == 2, "a file changed just now is not remembered"

@@ -149,21 +149,19 @@ def test_row_10_output_that_holds_other_files(working_directory: Path) -> None:
     assert check_output("runs/first") == Path("runs/first")  # empty
     (foreign / "thesis.tex").write_text("")
     assert only(GOOD).code == "E031"
-    for overwrite in (False, True):
-        with pytest.raises(RecipeError, match="is not empty and is not a llamatune run"):
-            check_output("runs/first", overwrite=overwrite)
+    with pytest.raises(RecipeError, match="is not empty and is not a llamatune run"):
+        check_output("runs/first")
     assert list(foreign.iterdir()) == [foreign / "thesis.tex"]
 
 
 def test_row_10_output_that_holds_a_run(working_directory: Path) -> None:
     run = working_directory / "runs/first"
     run.mkdir(parents=True)
+    (run / "run.lock").write_text("")
+    check_output("runs/first")  # one that died as it began
     (run / "resolved.yaml").write_text(GOOD)
-    check_output("runs/first")  # one that did not finish starts again
     (run / "result.json").write_text("{}")
-    with pytest.raises(RecipeError, match="already holds a finished run(.|\n)*--overwrite"):
-        check_output("runs/first")
-    assert check_output("runs/first", overwrite=True) == Path("runs/first")
+    assert check_output("runs/first") == Path("runs/first")
     load(run / "resolved.yaml")
 
 
@@ -220,7 +218,7 @@ def test_row_24_absent_card() -> None:
 
 
 def test_row_31_a_batch_size_never_conflicts_with_micro_batches() -> None:
-    recipe = loads(GOOD + "optimization: {batch_size: 7}\nhardware: {micro_batch_size: 16}")
+    recipe = loads(GOOD + "optimization: {batch_size: 7}\nhardware: {micro_batch_tokens: 16}")
     assert recipe.optimization.batch_size == 7
 
 

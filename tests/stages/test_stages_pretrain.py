@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 
 from llamatune.data.rows import IGNORED
-from llamatune.models.collate import Collator
 from llamatune.models.open import open_model
 from llamatune.pipeline import run
 from llamatune.recipe.load import loads
+from llamatune.training.collate import Padded
 from support import ROOT
 
 DOCUMENTS = [[1, 100, 101, 102, 2], [1, 200, 201, 2], [1, 300, 301, 302, 303, 2]]
@@ -28,7 +28,7 @@ def test_packed_documents_do_not_influence_each_other() -> None:
     """Exactly: other tokens in one document leave the logits of the others as they are, bit by bit."""
     model = open_model("pico").model
     changed = [[1, 900, 901, 902, 2], *DOCUMENTS[1:]]
-    collate = Collator(pad_id=0)
+    collate = Padded(pad_id=0)
     short = packed([[1, 5, 2]])  # a shorter second row, so that the batch is padded too
     with torch.no_grad():
         outputs = []
@@ -51,7 +51,7 @@ def test_packed_documents_do_not_influence_each_other() -> None:
 
 
 def test_nothing_is_predicted_across_a_boundary() -> None:
-    batch = Collator(pad_id=0)([packed(DOCUMENTS), packed([[1, 5, 2]])])
+    batch = Padded(pad_id=0)([packed(DOCUMENTS), packed([[1, 5, 2]])])
     starts = batch["position_ids"] == 0
     assert (batch["labels"][starts] == IGNORED).all()
     assert batch["position_ids"][0].tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 3, 0, 1, 2, 3, 4, 5]
@@ -60,7 +60,7 @@ def test_nothing_is_predicted_across_a_boundary() -> None:
 
 def test_packing_and_separate_rows_give_the_same_loss() -> None:
     model = open_model("pico").model
-    collate = Collator(pad_id=0)
+    collate = Padded(pad_id=0)
     rows = [{"input_ids": document, "labels": [IGNORED, *document[1:]]} for document in DOCUMENTS]
     with torch.no_grad():
         together = model(**collate([packed(DOCUMENTS)]), use_cache=False).loss

@@ -10,7 +10,6 @@ from llamatune.data.chat import ChatFormat
 from llamatune.data.prepare import prepare
 from llamatune.data.rows import IGNORED, Message
 from llamatune.models.base import find_base
-from llamatune.models.collate import Collator
 from llamatune.models.load import load_tokenizer
 from llamatune.models.merge import merge
 from llamatune.models.open import open_model
@@ -18,6 +17,7 @@ from llamatune.models.sampling import probe_logits, sample_replies
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat, Generation
 from llamatune.recipe.load import load, loads
+from llamatune.training.collate import Padded
 from support import METHODS, ROOT, sft_recipe
 
 BY_METHOD = pytest.mark.parametrize("method", METHODS)
@@ -37,8 +37,9 @@ def test_a_run_leaves_everything_behind(trained, method: str) -> None:
         assert (artefact / name).is_file(), name
     assert not list(artefact.glob("*.bin")) and not list(directory.rglob("training_args*"))
     assert load(directory / "resolved.yaml") == sft_recipe(directory, METHODS[method])
-    environment = json.loads((directory / "environment.json").read_text())
-    assert environment["versions"]["torch"] == torch.__version__
+    manifest = json.loads((directory / "manifest.json").read_text())
+    assert manifest["versions"]["torch"] == torch.__version__
+    assert manifest["recipe"]["optimization.max_steps"] == 30 and manifest["facts"]["base"]["fingerprint"]
     assert json.loads((directory / "data.json").read_text())["counts"]["kept"] > 400
 
 
@@ -52,7 +53,9 @@ def test_the_loss_falls_and_every_line_is_finite(trained, method: str) -> None:
             value == value and abs(value) < 1e12 for value in line.values() if isinstance(value, float)
         )
         assert "num_tokens" not in line
-    assert all(line["trained_tokens_per_second"] > 0 for line in metrics if "loss" in line)
+    speed = lines(trained(method) / "speed.jsonl")
+    assert all(line["trained_tokens_per_second"] > 0 and line["memory_gib"] > 0 for line in speed)
+    assert [line["step"] for line in speed] == [line["step"] for line in metrics if "loss" in line]
 
 
 @BY_METHOD
@@ -115,8 +118,13 @@ def test_a_finished_run_is_a_base_and_is_not_overwritten(trained, tmp_path: Path
     assert find_base(str(trained("full"))).folder == trained("full") / "model"
     with pytest.raises(ModelError, match="holds an adapter"):
         find_base(str(trained("lora")))
-    with pytest.raises(RecipeError, match="E031"):
+    with pytest.raises(RecipeError, match="E031"):  # another recipe
         run(sft_recipe(trained("lora")), recipe_dir=ROOT)
+    before = (trained("lora") / "result.json").stat()
+    assert (
+        run(sft_recipe(trained("lora"), METHODS["lora"]), recipe_dir=ROOT).steps == 30
+    )  # the same one: done
+    assert (trained("lora") / "result.json").stat() == before
 
 
 def test_chat_keeps_forgets_and_ends_the_conversation(trained) -> None:
@@ -148,7 +156,7 @@ def prepared_batch(rows: int, **chat: object):
         recipe_dir=ROOT,
         report=lambda line: None,
     )
-    return Collator(tokenizer.pad_token_id)([data.train[index] for index in range(rows)])
+    return Padded(tokenizer.pad_token_id)([data.train[index] for index in range(rows)])
 
 
 def test_masked_tokens_contribute_exactly_zero_gradient(tmp_path: Path) -> None:
@@ -194,15 +202,15 @@ def test_padding_changes_no_logit() -> None:
 
 def test_how_a_batch_is_cut_changes_no_loss(tmp_path: Path) -> None:
     curves = []
-    for rows in (16, 4, 1):
+    for tokens in (8192, 512, 1):
         changes = {
-            "hardware.micro_batch_size": rows,
+            "hardware.micro_batch_tokens": tokens,
             "optimization.max_steps": 2,
             "logging.every_steps": 1,
             "optimization.learning_rate": 1e-3,
         }
-        run(sft_recipe(tmp_path / str(rows), changes), recipe_dir=ROOT)
-        metrics = lines(tmp_path / str(rows) / "metrics.jsonl")
+        run(sft_recipe(tmp_path / str(tokens), changes), recipe_dir=ROOT)
+        metrics = lines(tmp_path / str(tokens) / "metrics.jsonl")
         curves.append([(line["loss"], line["grad_norm"]) for line in metrics if "loss" in line])
     for curve in curves[1:]:
         assert torch.allclose(torch.tensor(curve), torch.tensor(curves[0]), rtol=1e-4)
@@ -279,7 +287,7 @@ def test_a_diverging_run_stops_and_saves_nothing(tiny_base, tmp_path: Path) -> N
 def test_sample_prompts_from_the_data_are_different_ones() -> None:
     from datasets import Dataset
 
-    from llamatune.models.replies import chat_prompts
+    from llamatune.training.replies import chat_prompts
 
     chat = ChatFormat(load_tokenizer(find_base("pico")), Chat())
     rows = [

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import datasets
     import pyarrow as pa
 
-PACKING_VERSION = 1
+PACKING_VERSION = 2
 WINDOW = 512
 """A window of documents that are packed together holds this many sequences' worth of tokens."""
 
@@ -27,8 +27,8 @@ WINDOW = 512
 def pack(
     dataset: datasets.Dataset, max_length: int, seed: int, report: Callable[[str], None] = print
 ) -> datasets.Dataset:
-    """Rows `{input_ids, labels, seq_lengths}` of at most `max_length` tokens, from rows `{input_ids,
-    labels}`.
+    """Rows `{input_ids, labels, seq_lengths, places}` of at most `max_length` tokens, from rows `{input_ids,
+    labels, place}`.
 
     Documents are shuffled by the seed, then packed window by window: longest first, each into the fullest
     sequence that still has room (best-fit decreasing). The result lies in the cache and is memory-mapped.
@@ -73,13 +73,20 @@ def _write(dataset: datasets.Dataset, max_length: int, seed: int, path: Path) ->
     import pyarrow as pa
 
     rng = np.random.default_rng(seed)
-    table = dataset.select_columns(["input_ids", "labels"]).with_format("arrow")
+    table = dataset.select_columns(["input_ids", "labels", "place"]).with_format("arrow")
     lengths = _lengths(table)
     assert lengths.size and lengths.max() <= max_length, (
         "documents are split or refused before they are packed"
     )
     tokens = pa.list_(pa.int32())
-    schema = pa.schema([("input_ids", tokens), ("labels", tokens), ("seq_lengths", tokens)])
+    schema = pa.schema(
+        [
+            ("input_ids", tokens),
+            ("labels", tokens),
+            ("seq_lengths", tokens),
+            ("places", pa.list_(pa.string())),
+        ]
+    )
     sequences = 0
     with path.open("wb") as file, pa.ipc.new_stream(file, schema) as stream:
         for window in _windows(rng.permutation(len(lengths)), lengths, WINDOW * max_length):
@@ -122,5 +129,6 @@ def _packed(documents: pa.Table, bins: list[list[int]], schema: pa.Schema) -> pa
         pa.ListArray.from_arrays(token_bounds, input_ids.flatten()),
         pa.ListArray.from_arrays(token_bounds, pa.array(trained)),
         pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), pa.array(lengths.astype(np.int32))),
+        pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), taken["place"].chunk(0)),
     ]
     return pa.record_batch(columns, schema=schema)

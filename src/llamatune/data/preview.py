@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
 from llamatune.data.rows import IGNORED, Encoded
@@ -30,13 +30,22 @@ def preview(rows: Iterable[Encoded], decode: Callable[[list[int]], str], *, colo
 
 def marked(row: Encoded, decode: Callable[[list[int]], str], *, colour: bool) -> str:
     """One row's text with its trained tokens marked."""
-    spans = []
-    pairs = zip(row.input_ids, row.labels, strict=True)
-    for trained, span in groupby(pairs, key=lambda pair: pair[1] != IGNORED):
-        text = _CONTROL.sub("", decode([token for token, _ in span]))
+    parts = []
+    for text, trained in spans(row.input_ids, row.labels, decode):
         if colour:
-            spans.append(f"{_GREEN}{text}{_RESET}" if trained else text)
+            parts.append(f"{_GREEN}{text}{_RESET}" if trained else text)
         else:
             text = text.replace(_OPEN, _OPEN * 2).replace(_CLOSE, _CLOSE * 2)
-            spans.append(f"{_OPEN}{text}{_CLOSE}" if trained else text)
-    return "".join(spans)
+            parts.append(f"{_OPEN}{text}{_CLOSE}" if trained else text)
+    return "".join(parts)
+
+
+def spans(
+    input_ids: Sequence[int], labels: Sequence[int], decode: Callable[[list[int]], str]
+) -> list[tuple[str, bool]]:
+    """The text of a row in pieces, each with whether its tokens are trained; control characters are left out."""
+    pairs = zip(input_ids, labels, strict=True)
+    return [
+        (_CONTROL.sub("", decode([token for token, _ in span])), trained)
+        for trained, span in groupby(pairs, key=lambda pair: pair[1] != IGNORED)
+    ]

@@ -79,6 +79,7 @@ def load_for_training(
         model = load_adapter(model, find_adapter(settings.adapter), base, trainable=True)
     elif settings.lora is not None:
         model = add_adapter(model, settings.lora)
+        model.peft_config["default"].base_model_name_or_path = base.name  # never a path of this machine
     report(f"model    {base.name}: {placement.describe()}{', nf4 base' if nf4 else ''}")
     report(f"trained  {trainable_share(model)}")
     return model

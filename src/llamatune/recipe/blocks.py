@@ -214,8 +214,9 @@ class Optimization(Block):
     """AdamW's denominator offset."""
     max_grad_norm: Real = Field(1.0, gt=0)
     """Gradients are scaled down to this global norm."""
-    optimizer: Literal["adamw", "paged_adamw_32bit", "paged_adamw_8bit"] = "adamw"
-    """Paged variants (bitsandbytes) move optimizer state to host memory; they need a GPU."""
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit"] = "adamw"
+    """8-bit state (bitsandbytes) takes a quarter of the memory; paged state moves to host memory when a GPU is
+    short of it."""
 
 
 class Generation(Block):
@@ -238,10 +239,47 @@ class Hardware(Block):
 
     device: Literal["auto", "cpu"] = "auto"
     """`auto` uses a GPU where there is one."""
-    micro_batch_size: Whole = Field(16, ge=1)
-    """Most sequences in one forward pass; `batch_size` is reached by accumulation."""
+    micro_batch_tokens: Whole | None = Field(None, ge=1)
+    """Most tokens in one forward pass (a longer row goes alone); chosen for the device when left out, and halved
+    by itself when memory runs out."""
+    batching: Literal["auto", "padding_free", "padded"] = "auto"
+    """How rows share a forward pass: laid end to end, each seeing itself only, or padded to the longest. `auto` is
+    padding-free wherever the model's attention can do it."""
+    loss: Literal["auto", "fused", "logits"] = "auto"
+    """`fused` is trl's chunked output layer, which never holds the logits (`auto` on a GPU); `logits` holds those
+    of the trained positions (`auto` on a CPU, where it is faster)."""
     activation_checkpointing: Flag = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+    activation_offloading: Flag = False
+    """Keep activations in host memory between the forward and the backward pass; needs a GPU."""
+
+    @model_validator(mode="after")
+    def _logits_need_padding_free(self) -> Hardware:
+        if self.loss == "logits" and self.batching == "padded":
+            raise ValueError(
+                "`loss: logits` needs padding-free batches: choose `loss: fused` for padded ones"
+            )
+        return self
+
+
+class Checkpointing(Block):
+    """When a run saves where it is; the same command goes on from there."""
+
+    every_steps: Whole | None = Field(None, ge=1)
+    """Steps between two checkpoints; by the clock when left out."""
+    every_minutes: Real = Field(10.0, gt=0)
+    """Minutes between two checkpoints."""
+    keep: Whole = Field(2, ge=1)
+    """How many to keep."""
+
+
+class Watchdog(Block):
+    """Stops a run whose loss went up and stayed up, instead of letting it spend the rest of its time."""
+
+    loss_spike: Real | None = Field(1.0, gt=0)
+    """Stop when the loss is this much above the median of the last 50 steps; null never stops."""
+    patience: Whole = Field(5, ge=1)
+    """How many steps in a row it has to be."""
 
 
 class Logging(Block):

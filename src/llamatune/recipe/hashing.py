@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from llamatune.errors import DataError
 
@@ -34,8 +34,7 @@ def file_sha256(path: Path, *, fresh: bool = False) -> str:
         known = {} if fresh else _remembered()
         if key in known and known[key][:2] == stamp:
             return str(known[key][2])
-        with path.open("rb") as file:
-            digest = _digest(file)
+        digest = sha256(path)
         after = path.stat()
     except OSError as error:
         raise DataError("E157", f"cannot be read ({error.strerror or error})", place=str(path)) from None
@@ -44,11 +43,10 @@ def file_sha256(path: Path, *, fresh: bool = False) -> str:
     return digest
 
 
-def _digest(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(2**20):
-        digest.update(block)
-    return digest.hexdigest()
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal, read now and not remembered."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _remembered() -> dict[str, list[Any]]:

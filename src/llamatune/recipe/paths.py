@@ -12,8 +12,11 @@ from pathlib import Path
 from llamatune.errors import Problem, RecipeError
 
 MARKER = "resolved.yaml"
-FINISHED = "result.json"
 """A folder that holds this file is a llamatune run."""
+FINISHED = "result.json"
+"""Written last: a run that holds it has finished."""
+LOCK = "run.lock"
+"""Written first, to keep a second run out."""
 
 
 def output_problem(output: str, place: str | None = None) -> Problem | None:
@@ -38,26 +41,24 @@ def output_problem(output: str, place: str | None = None) -> Problem | None:
 def _foreign_problem(path: Path, place: str | None) -> Problem | None:
     if path.exists() and not path.is_dir():
         return Problem("E031", f"output `{path}` is a file", place, hint="name a folder")
-    if not path.exists() or not any(path.iterdir()) or (path / MARKER).is_file():
+    if not path.exists() or (path / MARKER).is_file():
+        return None
+    if all(entry.name == LOCK for entry in path.iterdir()):  # empty, or a run that died as it began
         return None
     what = f"output `{path}` is not empty and is not a llamatune run (it has no {MARKER})"
     why = "A run never writes among other files, also not with --overwrite"
     return Problem("E031", what, place, why, "name another folder")
 
 
-def check_output(output: str | Path, overwrite: bool = False) -> Path:
-    """The folder to write a new run to: absent, empty, a run that did not finish or, with `overwrite`, any run.
+def check_output(output: str | Path) -> Path:
+    """The folder of a run: absent, empty, or a llamatune run.
 
-    Nothing is created or removed. Raises RecipeError for a dangerous place (E030), for a folder or file that
-    is not a llamatune run, whatever `overwrite` says, and for a finished run when `overwrite` is False (E031).
+    Nothing is created or removed. Raises RecipeError for a dangerous place (E030) and for a folder or file that
+    is not a llamatune run (E031).
     """
     if problem := output_problem(str(output)):
         raise RecipeError.of([problem])
-    path = Path(output)
-    if (path / MARKER).is_file() and (path / FINISHED).is_file() and not overwrite:
-        hint = "add --overwrite to replace it, or name another folder"
-        raise RecipeError("E031", f"output `{path}` already holds a finished run", hint=hint)
-    return path
+    return Path(output)
 
 
 def outside_problem(path: str, place: str | None = None) -> Problem | None:

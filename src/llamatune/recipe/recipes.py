@@ -9,6 +9,7 @@ from pydantic import Field
 from llamatune.recipe.blocks import (
     Block,
     Chat,
+    Checkpointing,
     Data,
     Generation,
     Hardware,
@@ -17,6 +18,7 @@ from llamatune.recipe.blocks import (
     Optimization,
     PretrainData,
     Text,
+    Watchdog,
     Whole,
 )
 
@@ -31,6 +33,8 @@ class StageRecipe(Block):
     generation: Generation = Generation()
     hardware: Hardware = Hardware()
     logging: Logging = Logging()
+    checkpoint: Checkpointing = Checkpointing()
+    watchdog: Watchdog = Watchdog()
     seed: Whole = Field(0, ge=0, lt=2**31)
     """Seeds weights, adapters, data order and sampling."""
     upstream: dict[str, Any] = {}

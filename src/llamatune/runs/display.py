@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from types import TracebackType
 
 from rich.console import Console
@@ -35,6 +36,7 @@ class Display:
         self._task: TaskID | None = None
         self._started = time.monotonic()
         self._total = 0
+        self._done = 0
 
     def __enter__(self) -> Display:
         return self
@@ -48,11 +50,18 @@ class Display:
 
     def say(self, line: str) -> None:
         """Print a line, with the control characters of hostile data taken out."""
-        self._console.print(_CONTROL.sub("", line), markup=False)
+        try:
+            self._console.print(_CONTROL.sub("", line), markup=False)
+        except BrokenPipeError:  # the reader has gone (`2>&1 | head`); training goes on
+            self._console.quiet = True
 
-    def start(self, total_steps: int) -> None:
-        """Begin counting steps."""
-        self._total = total_steps
+    def say_all(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.say(line)
+
+    def start(self, total_steps: int, *, done: int = 0) -> None:
+        """Begin counting steps; `done` of them were made by an earlier process."""
+        self._total, self._done = total_steps, done
         self._started = time.monotonic()
         if self._console.is_terminal:
             self._live = Progress(
@@ -63,7 +72,7 @@ class Display:
                 TimeRemainingColumn(compact=True),
                 console=self._console,
             )
-            self._task = self._live.add_task(self.stage, total=total_steps, figures="")
+            self._task = self._live.add_task(self.stage, total=total_steps, completed=done, figures="")
             self._live.start()
 
     def advance(self, step: int) -> None:
@@ -77,7 +86,7 @@ class Display:
             self._live.update(self._task, completed=step, figures=text)
             return
         elapsed = time.monotonic() - self._started
-        left = elapsed / step * (self._total - step) if step else 0.0
+        left = elapsed / (step - self._done) * (self._total - step) if step > self._done else 0.0
         self.say(f"{self.stage} {step}/{self._total}  {text}  {_clock(left)} left")
 
 

@@ -1,31 +1,57 @@
-"""The run directory: resolved recipe, metrics, environment, result.
+"""The run directory: everything a run was made from, what it learnt, and how to go on with it.
 
 resolved.yaml      the recipe with every default written out; loads back to the same recipe
-environment.json   library versions, machine, seed: what a later reader needs to compare runs
-metrics.jsonl      one JSON object a line: everything that was logged
+manifest.json      what the run was made from: recipe, data, base, tokenizer, versions, seed
+run.json           who works on it, how far it is, how earlier processes ended
+checkpoints/       where the same command goes on (see `checkpoints`)
+metrics.jsonl      what was learnt, one JSON object a line; the same over any number of interruptions
+speed.jsonl        what the clock and the memory said meanwhile
+events.jsonl       resumes, warnings, smaller micro-batches: what a reader of the result should know
 data.json          rows kept and left out, by source and reason
+preview.json       a few training rows with their trained tokens
 data_cards/        draft cards of data files that were named without one
 replies.jsonl      sample replies before, during and after training
 adapter/ or model/ the artefact
 result.json        written last: its presence says that the run finished
+report.html        all of this to look at
 """
 
 from __future__ import annotations
 
-import json
-import platform
+import os
 import shutil
 import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from llamatune.errors import DiskError
+from llamatune.errors import CheckpointError, DiskError, LlamatuneError, RecipeError, StoppedError
 from llamatune.recipe.load import check_output, dump
+from llamatune.recipe.paths import FINISHED, MARKER
 from llamatune.recipe.recipes import StageRecipe
+from llamatune.runs import checkpoints
+from llamatune.runs.checkpoints import Checkpoint
+from llamatune.runs.files import (
+    append_line,
+    disk_errors,
+    free_bytes,
+    read_json,
+    write_atomic,
+    write_json,
+)
+from llamatune.runs.lock import RunLock
+from llamatune.runs.manifest import check_same, environment, flatten, must_match
+from llamatune.runs.signals import StoppedEarly, StopRequest
+from llamatune.runs.status import Status
 
-_LIBRARIES = ("llamatune", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes")
+Resume = Literal["auto", "none"]
+
+_GROWING = ("metrics.jsonl", "speed.jsonl", "replies.jsonl")
+"""Files that a resume cuts back to where they were at the checkpoint."""
+_FILES = (FINISHED, "manifest.json", "data.json", "preview.json", "report.html", "events.jsonl", *_GROWING)
+_FOLDERS = ("adapter", "model", "data_cards", "checkpoints")
 
 
 @dataclass(frozen=True)
@@ -42,76 +68,309 @@ class Result:
 
 
 class Run:
-    """An open run directory. `recipe_dir` is where data cards beside the recipe are looked for."""
+    """An open run directory; get one from `Run.open`.
 
-    def __init__(self, directory: Path, recipe_dir: Path) -> None:
-        self.directory = directory
+    `recipe_dir` is where data cards beside the recipe are looked for; `checkpoint` is where to go on, None for a
+    fresh start; `done` is the result of a run that had finished before; `stop` knows of requests to stop.
+    Only the first process of a distributed run writes: `is_main` is False in the others.
+    """
+
+    def __init__(self, recipe: StageRecipe, recipe_dir: Path, forced: Collection[str]) -> None:
+        self.recipe = recipe
+        self.directory = Path(recipe.output)
         self.recipe_dir = recipe_dir
-        self._metrics = directory / "metrics.jsonl"
+        self.is_main = os.environ.get("RANK", "0") == "0"
+        self.stop = StopRequest()
+        self.status = Status(self.directory / "run.json")
+        self.checkpoint: Checkpoint | None = None
+        self.done: Result | None = None
+        self.notices: list[str] = []
+        """What the opening has to tell, for the stage to print."""
+        self._forced = forced
 
     @classmethod
-    def open(cls, recipe: StageRecipe, *, recipe_dir: Path, overwrite: bool = False) -> Run:
-        """Create the directory and write the resolved recipe into it.
+    @contextmanager
+    def open(
+        cls,
+        recipe: StageRecipe,
+        *,
+        recipe_dir: Path,
+        overwrite: bool = False,
+        resume: Resume = "auto",
+        force: Collection[str] = (),
+    ) -> Iterator[Run]:
+        """Lock the directory and decide whether to start, to go on or to do nothing.
+
+        Args:
+            recipe: what to run.
+            recipe_dir: where data cards beside the recipe are looked for.
+            overwrite: replace a finished run.
+            resume: `none` starts again where `auto` would go on from the newest valid checkpoint.
+            force: facts that may differ from those the run was started with.
 
         Raises:
-            RecipeError: the directory holds something else, or an earlier run.
-            DiskError: it cannot be written.
+            RecipeError: the directory holds something else, another finished run, or an unfinished run of
+                another recipe; or another process works in it.
+            CheckpointError: there are checkpoints, and none of them can be trusted.
+            DiskError: the directory cannot be written.
+            StoppedError: inside, a signal asked the run to stop.
         """
-        directory = Path(recipe.output)
-        check_output(directory, overwrite=overwrite)
+        run = cls(recipe, recipe_dir, force)
+        check_output(run.directory)
+        if not run.is_main:
+            yield run
+            return
+        with disk_errors(run.directory):
+            run.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = RunLock.take(run.directory)
         try:
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            run = cls(directory, recipe_dir)
-            _clear(directory)
-            (directory / "resolved.yaml").write_text(dump(recipe), encoding="utf-8")
-        except OSError as error:
-            raise DiskError(
-                "E801",
-                f"cannot be written: {error.strerror}",
-                place=str(directory),
-                hint="choose another `output`",
-            ) from None
-        run.write_json("environment.json", _environment(recipe))
-        return run
+            run._decide(overwrite=overwrite, resume=resume)
+            if run.done is not None:
+                yield run
+                return
+            run.status.begin(run.checkpoint.step if run.checkpoint else 0)
+            with run.stop.listening(), run._ending():
+                yield run
+        finally:
+            lock.release()
+
+    # ---- start or go on -----------------------------------------------------------------------------------
+
+    def _decide(self, *, overwrite: bool, resume: Resume) -> None:
+        self.status = Status.read(self.directory)
+        facts = must_match(flatten(self.recipe.model_dump()))
+        manifest = read_json(self.directory / "manifest.json") or {}
+        recorded = manifest.get("recipe", {})
+        finished = read_json(self.directory / FINISHED) if (self.directory / MARKER).is_file() else None
+        if finished is not None and not overwrite:
+            if recorded != facts:
+                raise RecipeError(
+                    "E031",
+                    f"output `{self.directory}` already holds a finished run",
+                    place="output",
+                    hint="add --overwrite to replace it, or name another folder",
+                )
+            self.done = Result(**finished)
+            return
+        if finished is None and resume == "auto":
+            if previous := self.status.previous_end():
+                self.notices.append(previous)
+            self.checkpoint = self._newest_checkpoint()
+        if self.checkpoint is None:
+            self._clear()
+        else:
+            self._forced_changes(check_same(recorded, facts, forced=self._forced, run=str(self.directory)))
+            self._cut_back(self.checkpoint)
+        write_atomic(self.directory / MARKER, dump(self.recipe))
+        for notice in self.notices:
+            self.event("resume", notice)
+
+    def _newest_checkpoint(self) -> Checkpoint | None:
+        """Where to go on, with notices about what had to be passed over."""
+        found = checkpoints.find(self.directory / "checkpoints")
+        for folder in found.unfinished:
+            aside = folder.with_name(f"{folder.name}.incomplete")
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+            self.notices.append(f"{folder.name} was never completed; set aside as {aside.name}")
+        if found.newest is None and found.damaged:
+            raise CheckpointError(
+                "E402",
+                "no checkpoint can be trusted: " + "; ".join(found.damaged),
+                place=str(self.directory / "checkpoints"),
+                why="starting from the beginning without a word would throw away what was trained",
+                hint="restore one from a copy, or start again with --resume none",
+            )
+        self.notices += [
+            f"{what}; using {found.newest.folder.name}" for what in found.damaged if found.newest
+        ]
+        if found.newest is not None:
+            self.notices.append(f"going on from {found.newest.folder.name}")
+        return found.newest
+
+    def _clear(self) -> None:
+        """Take away what an earlier run in this directory wrote, and nothing else."""
+        if not self.notices:
+            self.status = Status(self.directory / "run.json")
+        for name in _FILES:
+            (self.directory / name).unlink(missing_ok=True)
+        for name in _FOLDERS:
+            shutil.rmtree(self.directory / name, ignore_errors=True)
+
+    def _cut_back(self, checkpoint: Checkpoint) -> None:
+        """Drop the lines that were written after the checkpoint: those steps will be done again."""
+        for name in _GROWING:
+            file, size = self.directory / name, checkpoint.about["sizes"].get(name, 0)
+            if file.exists():
+                os.truncate(file, size)
+
+    def made_from(self, facts: Mapping[str, Any], **notes: Any) -> None:
+        """Record what the run is made from besides its recipe; on a resume, compare it.
+
+        Args:
+            facts: nested mappings, such as {"data": {"train": [...]}, "base": {...}, "processes": 1}.
+            notes: recorded and not compared.
+
+        Raises:
+            RecipeError: a resume from other data, another base, another number of processes ...
+        """
+        if not self.is_main:
+            return
+        if self.checkpoint is not None:
+            recorded = read_json(self.directory / "manifest.json") or {}
+            self._forced_changes(
+                check_same(
+                    flatten(recorded.get("facts", {})),
+                    flatten(facts),
+                    forced=self._forced,
+                    run=str(self.directory),
+                )
+            )
+            before, now = recorded.get("versions", {}), environment()["versions"]
+            for name in sorted(name for name in now if before.get(name) != now[name]):
+                self.event(
+                    "warning",
+                    f"{name} was {before.get(name)} and is {now[name]}: the result may differ in the last digits",
+                )
+        recipe = must_match(flatten(self.recipe.model_dump()))
+        content = {"format": 1, "recipe": recipe, "facts": dict(facts), **notes, **environment()}
+        write_json(self.directory / "manifest.json", content)
+
+    def _forced_changes(self, lines: list[str]) -> None:
+        for line in lines:
+            self.notices.append(f"forced: {line}")
+
+    # ---- while it works -----------------------------------------------------------------------------------
 
     def write_json(self, name: str, content: Any) -> None:
-        (self.directory / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        if self.is_main:
+            write_json(self.directory / name, content)
 
-    def log(self, record: dict[str, Any]) -> None:
-        """Append one line to metrics.jsonl, flushed at once."""
-        self._append(self._metrics, {"time": round(time.time(), 3), **record})
+    def log(self, step: int, record: Mapping[str, Any]) -> None:
+        """Append to metrics.jsonl what was learnt: figures that a repeated run gives again."""
+        self._append("metrics.jsonl", {"time": _now(), "step": step, **record})
+
+    def log_speed(self, step: int, record: Mapping[str, Any]) -> None:
+        """Append to speed.jsonl what the clock and the memory say: figures that no run gives again."""
+        self._append("speed.jsonl", {"time": _now(), "step": step, **record})
 
     def log_reply(self, record: dict[str, Any]) -> None:
-        self._append(self.directory / "replies.jsonl", record)
+        self._append("replies.jsonl", record)
+
+    def event(self, kind: str, text: str) -> None:
+        """Note something that a reader of the result should know.
+
+        `kind`: resume, warning, forced, out_of_memory, checkpoint or tracker.
+        """
+        self._append("events.jsonl", {"time": _now(), "step": self.status.step, "kind": kind, "text": text})
+
+    def beat(self, step: int, total_steps: int) -> None:
+        if self.is_main:
+            self.status.beat(step, total_steps)
+
+    def need_space(self, needed: int) -> None:
+        """Make sure that the disk will hold what the run is going to write.
+
+        Raises:
+            DiskError: it will not.
+        """
+        free = free_bytes(self.directory)
+        if free < needed:
+            raise DiskError(
+                "E803",
+                f"the run will need about {needed / 1e9:,.1f} GB and the disk has {free / 1e9:,.1f} GB",
+                place=str(self.directory),
+                why="it would stop when it saves its first checkpoints",
+                hint="free some space, name an `output` on a larger disk, or lower `checkpoint.keep`",
+            )
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.directory / "checkpoints"
+
+    def commit(self, folder: Path, step: int, state: Mapping[str, Any]) -> None:
+        """Make a checkpoint of a written folder, and remove the oldest ones."""
+        if not self.is_main:
+            return
+        sizes = {
+            name: (self.directory / name).stat().st_size
+            for name in _GROWING
+            if (self.directory / name).exists()
+        }
+        with disk_errors(folder):
+            self.checkpoint = checkpoints.commit(
+                folder, step=step, about={"sizes": sizes, "state": dict(state)}
+            )
+            checkpoints.rotate(self.checkpoints, self.recipe.checkpoint.keep)
+
+    def withdraw(self, after_step: int) -> None:
+        """Set aside checkpoints that were made after training had gone wrong."""
+        for folder in sorted(self.checkpoints.glob("checkpoint-*")):
+            if folder.suffix != ".incomplete" and int(folder.name.rpartition("-")[2]) > after_step:
+                checkpoints.discard(folder)
+        self.checkpoint = checkpoints.find(self.checkpoints).newest
+
+    def drop_unfinished(self) -> None:
+        """Remove what a failed save left behind."""
+        for folder in checkpoints.find(self.checkpoints).unfinished:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def last_checkpoint(self) -> str:
+        """For messages: the checkpoint to go on from."""
+        return self.checkpoint.folder.name if self.checkpoint else "no checkpoint"
 
     def finish(self, result: Result) -> Result:
-        self.write_json("result.json", asdict(result))
+        if self.is_main:
+            write_json(self.directory / FINISHED, asdict(result))
+            self.status.step = result.steps
+            self.status.end("finished", 0, "done")
         return result
 
-    @staticmethod
-    def _append(file: Path, record: dict[str, Any]) -> None:
-        with file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+    # ---- the end ------------------------------------------------------------------------------------------
 
-
-def _clear(directory: Path) -> None:
-    """Take away what an earlier run in this directory wrote, and nothing else."""
-    for name in ("result.json", "metrics.jsonl", "replies.jsonl", "data.json"):
-        (directory / name).unlink(missing_ok=True)
-    for name in ("adapter", "model", "data_cards"):
-        shutil.rmtree(directory / name, ignore_errors=True)
-
-
-def _environment(recipe: StageRecipe) -> dict[str, Any]:
-    versions = {}
-    for name in _LIBRARIES:
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """However the run ends, run.json says how."""
         try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return {
-        "python": platform.python_version(),
-        "machine": platform.platform(),
-        "versions": versions,
-        "seed": recipe.seed,
-    }
+            yield
+        except StoppedError as error:
+            self._end("stopped", error.exit_code, error.problems[0].what)
+            raise
+        except StoppedEarly:
+            stopped = self.stopped("before there was anything to save")
+            self._end("stopped", stopped.exit_code, stopped.problems[0].what)
+            raise stopped from None
+        except LlamatuneError as error:
+            self._end("failed", error.exit_code, error.problems[0].what)
+            raise
+        except KeyboardInterrupt:
+            self._end("stopped", 130, "interrupted at once by a second Ctrl-C")
+            raise
+        except BaseException as error:
+            self._end("failed", 1, f"{type(error).__name__}: {error}")
+            raise
+
+    def stopped(self, when: str) -> StoppedError:
+        """The error that says: stopped by this signal, continue with the same command."""
+        assert self.stop.signal is not None
+        error = StoppedError(
+            "E901",
+            f"stopped by {self.stop.signal.name} {when}",
+            place=str(self.directory),
+            hint="the same command goes on",
+        )
+        error.exit_code = self.stop.exit_code
+        return error
+
+    def _end(self, state: str, exit_code: int, reason: str) -> None:
+        with suppress(DiskError):  # the disk may be what ended the run, and that error is on its way already
+            self.status.end(state, exit_code, reason)
+
+    def _append(self, name: str, record: dict[str, Any]) -> None:
+        if self.is_main:
+            append_line(self.directory / name, record)
+
+
+def _now() -> float:
+    return round(time.time(), 3)

@@ -14,51 +14,53 @@ from llamatune.data.draft import draft_cards
 from llamatune.data.encode_text import TextEncoder
 from llamatune.data.packing import pack
 from llamatune.data.prepare import prepare
-from llamatune.models.adapters import keep_float32
-from llamatune.models.collate import Collator, require_isolation
 from llamatune.models.load import find_start, load_for_training
-from llamatune.models.progress import ProgressCallback, final_figures
-from llamatune.models.replies import SampleReplies, text_prompts
 from llamatune.models.saving import save_trained
-from llamatune.models.upstream import sft_config
 from llamatune.recipe.recipes import PretrainRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.run import Result, Run
+from llamatune.training.fit import choose_batching, fit, record_origin
+from llamatune.training.progress import final_figures
+from llamatune.training.replies import SampleReplies, text_prompts
+from llamatune.training.trainer import SftTrainer
+from llamatune.training.upstream import sft_config
 
 
 def run(recipe: PretrainRecipe, run: Run) -> Result:
     """Train on documents; leaves `model/` (or `adapter/`) in the run directory."""
-    from transformers import PrinterCallback
-    from trl import SFTTrainer
-
     started = time.monotonic()
+    max_length, packing = recipe.data.max_length, recipe.data.packing
     with Display("pretrain") as display:
-        start = find_start(recipe.model, recipe.hardware, max_length=recipe.data.max_length)
-        encoder = TextEncoder(
-            start.tokenizer, max_length=recipe.data.max_length, too_long=recipe.data.too_long
-        )
+        display.say_all(run.notices)
+        start = find_start(recipe.model, recipe.hardware, max_length=max_length)
         data = prepare(
             recipe.data,
-            encoder,
+            TextEncoder(start.tokenizer, max_length=max_length, too_long=recipe.data.too_long),
             kind="documents",
             seed=recipe.seed,
             recipe_dir=run.recipe_dir,
             report=display.say,
         )
-        run.write_json("data.json", data.to_json())
+        record_origin(run, recipe, start, data)
         for card in draft_cards(data.sources, run.directory / "data_cards"):
             display.say(f"draft    {card}: a card for this file; its licence is yours to fill in")
-        train = (
-            pack(data.train, recipe.data.max_length, recipe.seed, display.say)
-            if recipe.data.packing
-            else data.train
-        )
+        train = pack(data.train, max_length, recipe.seed, display.say) if packing else data.train
 
-        arguments = sft_config(recipe, start.placement, run.directory, has_eval=data.eval is not None)
+        arguments = sft_config(recipe, start.placement, run.checkpoints)
         model = load_for_training(start, recipe.model, seed=recipe.seed, report=display.say)
-        if recipe.data.packing:
-            require_isolation(model)
-        collator = Collator(start.tokenizer.pad_token_id)
+        batching = choose_batching(model, recipe, start, max_length=max_length, packed=packing)
+        display.say(f"batches  {batching.describe}")
+        trainer = SftTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=train,
+            eval_dataset=data.eval,
+            processing_class=start.tokenizer,
+            batching=batching,
+            run=run,
+            watchdog=recipe.watchdog,
+            say=display.say,
+        )
         replies = SampleReplies(
             model,
             start.tokenizer,
@@ -68,24 +70,7 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
             run=run,
             display=display,
         )
-        trainer = SFTTrainer(
-            model=model,
-            args=arguments,
-            train_dataset=train,
-            eval_dataset=data.eval,
-            processing_class=start.tokenizer,
-            data_collator=collator,
-            callbacks=[
-                ProgressCallback(
-                    run, display, collator, sample=replies.show, sample_every=recipe.generation.every_steps
-                )
-            ],
-        )
-        keep_float32(model)
-        trainer.remove_callback(PrinterCallback)  # it would print every log line as a dictionary
-        replies.show(0)
-        trainer.train()
-        replies.show(trainer.state.global_step)
+        fit(trainer, recipe, run, display, sample=replies.show)
         folder = save_trained(model, start.tokenizer, start.base, run.directory, stage="pretrain")
 
     return run.finish(
@@ -95,6 +80,6 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
             base=start.base.name,
             steps=trainer.state.global_step,
             seconds=round(time.monotonic() - started, 1),
-            figures=final_figures(trainer.state.log_history),
+            figures=final_figures(trainer),
         )
     )

@@ -14,25 +14,23 @@ import time
 from llamatune.data.chat import ChatFormat
 from llamatune.data.draft import draft_cards
 from llamatune.data.prepare import prepare
-from llamatune.models.adapters import keep_float32
-from llamatune.models.collate import Collator
 from llamatune.models.load import find_start, load_for_training
-from llamatune.models.progress import ProgressCallback, final_figures
-from llamatune.models.replies import SampleReplies, chat_prompts
 from llamatune.models.saving import save_trained
-from llamatune.models.upstream import sft_config
 from llamatune.recipe.recipes import SftRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.run import Result, Run
+from llamatune.training.fit import choose_batching, fit, record_origin
+from llamatune.training.progress import final_figures
+from llamatune.training.replies import SampleReplies, chat_prompts
+from llamatune.training.trainer import SftTrainer
+from llamatune.training.upstream import sft_config
 
 
 def run(recipe: SftRecipe, run: Run) -> Result:
     """Fine-tune on conversations; leaves `adapter/` or `model/` in the run directory."""
-    from transformers import PrinterCallback
-    from trl import SFTTrainer
-
     started = time.monotonic()
     with Display("sft") as display:
+        display.say_all(run.notices)
         start = find_start(recipe.model, recipe.hardware, max_length=recipe.data.max_length)
         chat = ChatFormat(
             start.tokenizer, recipe.chat, max_length=recipe.data.max_length, too_long=recipe.data.too_long
@@ -45,13 +43,25 @@ def run(recipe: SftRecipe, run: Run) -> Result:
             recipe_dir=run.recipe_dir,
             report=display.say,
         )
-        run.write_json("data.json", data.to_json())
+        record_origin(run, recipe, start, data, chat)
         for card in draft_cards(data.sources, run.directory / "data_cards"):
             display.say(f"draft    {card}: a card for this file; its licence is yours to fill in")
 
-        arguments = sft_config(recipe, start.placement, run.directory, has_eval=data.eval is not None)
+        arguments = sft_config(recipe, start.placement, run.checkpoints)
         model = load_for_training(start, recipe.model, seed=recipe.seed, report=display.say)
-        collator = Collator(start.tokenizer.pad_token_id)
+        batching = choose_batching(model, recipe, start, max_length=recipe.data.max_length)
+        display.say(f"batches  {batching.describe}")
+        trainer = SftTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=data.train,
+            eval_dataset=data.eval,
+            processing_class=start.tokenizer,
+            batching=batching,
+            run=run,
+            watchdog=recipe.watchdog,
+            say=display.say,
+        )
         replies = SampleReplies(
             model,
             start.tokenizer,
@@ -61,24 +71,7 @@ def run(recipe: SftRecipe, run: Run) -> Result:
             run=run,
             display=display,
         )
-        trainer = SFTTrainer(
-            model=model,
-            args=arguments,
-            train_dataset=data.train,
-            eval_dataset=data.eval,
-            processing_class=start.tokenizer,
-            data_collator=collator,
-            callbacks=[
-                ProgressCallback(
-                    run, display, collator, sample=replies.show, sample_every=recipe.generation.every_steps
-                )
-            ],
-        )
-        keep_float32(model)
-        trainer.remove_callback(PrinterCallback)  # it would print every log line as a dictionary
-        replies.show(0)
-        trainer.train()
-        replies.show(trainer.state.global_step)
+        fit(trainer, recipe, run, display, sample=replies.show)
         folder = save_trained(model, start.tokenizer, start.base, run.directory, stage="sft", chat=chat)
 
     return run.finish(
@@ -88,6 +81,6 @@ def run(recipe: SftRecipe, run: Run) -> Result:
             base=start.base.name,
             steps=trainer.state.global_step,
             seconds=round(time.monotonic() - started, 1),
-            figures=final_figures(trainer.state.log_history),
+            figures=final_figures(trainer),
         )
     )

@@ -7,47 +7,41 @@ name exists on the installed class, so an upstream rename fails a test instead o
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
 from dataclasses import fields
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llamatune.errors import ModelError, RecipeError
 from llamatune.models.placement import Placement
 from llamatune.recipe.recipes import StageRecipe
+from llamatune.training.trackers import check_trackers
 
 if TYPE_CHECKING:
     from trl import SFTConfig
 
 _OPTIMIZERS = {
     "adamw": "adamw_torch",
+    "adamw_8bit": "adamw_bnb_8bit",
     "paged_adamw_32bit": "paged_adamw_32bit",
     "paged_adamw_8bit": "paged_adamw_8bit",
 }
 
 
-def sft_config(recipe: StageRecipe, placement: Placement, output: Path, *, has_eval: bool) -> SFTConfig:
+def sft_config(recipe: StageRecipe, placement: Placement, output: Path) -> SFTConfig:
     """The trl config for a pretrain or sft recipe.
 
     Raises:
-        RecipeError: an `upstream` name that trl does not have or that a recipe field already sets, or a tracker
-            that is not installed.
-        ModelError: a paged optimizer without a GPU.
+        RecipeError: an `upstream` name that trl does not have or that a recipe field already sets, or more
+            processes than rows in a batch.
+        ModelError: what needs a GPU, without one.
     """
     from trl import SFTConfig
 
-    if recipe.optimization.optimizer != "adamw" and placement.device == "cpu":
-        raise ModelError(
-            "E220",
-            f"{recipe.optimization.optimizer} needs a GPU",
-            place="optimization.optimizer",
-            why="bitsandbytes would quietly take another optimizer on a CPU",
-            hint="use `optimizer: adamw`: the same updates, with the state in ordinary memory",
-        )
-
-    _check_trackers(recipe.logging.report_to)
-    arguments = sft_arguments(recipe, placement, output, has_eval=has_eval)
+    if placement.device == "cpu":
+        _check_cpu(recipe)
+    _check_processes(recipe.optimization.batch_size, placement.processes)
+    check_trackers(recipe.logging.report_to)
+    arguments = sft_arguments(recipe, placement, output)
     _check_upstream(recipe.upstream, {field.name for field in fields(SFTConfig)}, set(arguments))
     try:
         return SFTConfig(**arguments, **recipe.upstream)
@@ -57,22 +51,17 @@ def sft_config(recipe: StageRecipe, placement: Placement, output: Path, *, has_e
         raise RecipeError("E028", f"trl refuses these settings: {error}", place="upstream") from None
 
 
-def sft_arguments(
-    recipe: StageRecipe, placement: Placement, output: Path, *, has_eval: bool
-) -> dict[str, Any]:
+def sft_arguments(recipe: StageRecipe, placement: Placement, output: Path) -> dict[str, Any]:
     """Every argument that llamatune decides; nothing that matters is left to an upstream default."""
     hardware = recipe.hardware
-    per_device, accumulation = micro_batches(
-        recipe.optimization.batch_size, hardware.micro_batch_size, placement.processes
-    )
     return {
         "output_dir": str(output),
-        "per_device_train_batch_size": per_device,
-        "per_device_eval_batch_size": per_device,
-        "gradient_accumulation_steps": accumulation,
+        # The trainer sees one batch a step, the global one; how it is cut is not upstream's business.
+        "per_device_train_batch_size": max(recipe.optimization.batch_size // placement.processes, 1),
+        "gradient_accumulation_steps": 1,
         "average_tokens_across_devices": True,
         **_optimization(recipe),
-        **_reporting(recipe, has_eval=has_eval),
+        **_reporting(recipe),
         # Rows come tokenised, labelled and cut to length, with a collator of our own.
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "max_length": None,
@@ -82,12 +71,14 @@ def sft_arguments(
         "dataloader_pin_memory": placement.device == "cuda",
         "activation_checkpointing": hardware.activation_checkpointing,
         "gradient_checkpointing": hardware.activation_checkpointing,
+        "activation_offloading": hardware.activation_offloading,
         "bf16": placement.autocast == "bfloat16",
         "fp16": placement.autocast == "float16",
         "use_cpu": placement.device == "cpu",
         "seed": recipe.seed,
         "data_seed": recipe.seed,
-        "save_strategy": "no",
+        "save_strategy": "no",  # `flow` decides when to save, evaluate and stop, ours to the byte
+        "save_total_limit": None,
         "push_to_hub": False,
     }
 
@@ -116,53 +107,50 @@ def _optimization(recipe: StageRecipe) -> dict[str, Any]:
     }
 
 
-def _reporting(recipe: StageRecipe, *, has_eval: bool) -> dict[str, Any]:
-    logging = recipe.logging
-    every = logging.eval_every_steps
+def _reporting(recipe: StageRecipe) -> dict[str, Any]:
     return {
         "logging_strategy": "steps",
-        "logging_steps": logging.every_steps,
+        "logging_steps": recipe.logging.every_steps,
         "logging_first_step": True,
         "logging_nan_inf_filter": False,  # upstream's default shows a NaN loss as 0.0
-        "eval_strategy": "no" if not has_eval else "steps" if every else "epoch",
-        "eval_steps": every,
+        "eval_strategy": "no",
         "prediction_loss_only": True,  # evaluation never keeps logits
-        "report_to": list(logging.report_to) or "none",
+        "report_to": "none",  # see `trackers`
         "trackio_static_space_id": False,  # upstream's default may publish the run on the hub
         "disable_tqdm": True,
         "log_level": "error",
     }
 
 
-def micro_batches(batch_size: int, largest: int, processes: int) -> tuple[int, int]:
-    """Rows in one forward pass and number of passes, so that rows x passes x processes = batch_size.
+def _check_cpu(recipe: StageRecipe) -> None:
+    """Refuse what a CPU would quietly not do."""
+    if recipe.optimization.optimizer.startswith("paged"):
+        raise ModelError(
+            "E220",
+            f"{recipe.optimization.optimizer} needs a GPU",
+            place="optimization.optimizer",
+            why="bitsandbytes would quietly take another optimizer on a CPU",
+            hint="use `optimizer: adamw`: the same updates, with the state in ordinary memory",
+        )
+    if recipe.hardware.activation_offloading:
+        raise ModelError(
+            "E220",
+            "activation_offloading needs a GPU",
+            place="hardware.activation_offloading",
+            why="on a CPU, activations are in host memory already",
+            hint="remove it; `activation_checkpointing: true` saves memory on a CPU too",
+        )
 
-    Raises:
-        RecipeError: the global batch cannot be shared equally by the processes.
-    """
-    if batch_size % processes:
-        lower, upper = batch_size // processes * processes, -(-batch_size // processes) * processes
+
+def _check_processes(batch_size: int, processes: int) -> None:
+    if processes > batch_size:
         raise RecipeError(
             "E025",
-            f"batch_size {batch_size} cannot be shared equally by {processes} processes",
+            f"{processes} processes cannot share a batch of {batch_size}",
             place="optimization.batch_size",
-            why="batch_size is the global batch: rows x accumulation x processes",
-            hint=f"use {' or '.join(str(size) for size in (lower, upper) if size)}",
+            why="batch_size is the global batch: each process works on some of its rows",
+            hint=f"use at most {batch_size} processes, or raise the batch size",
         )
-    share = batch_size // processes
-    rows = max(divisor for divisor in range(1, min(share, largest) + 1) if share % divisor == 0)
-    return rows, share // rows
-
-
-def _check_trackers(names: Sequence[str]) -> None:
-    for name in names:
-        if find_spec(name) is None:
-            raise RecipeError(
-                "E029",
-                f"the package `{name}` is not installed",
-                place="logging.report_to",
-                hint=f"pip install 'llamatune[{name}]', or remove it: metrics.jsonl is written anyway",
-            )
 
 
 def _check_upstream(asked: dict[str, Any], known: set[str], ours: set[str]) -> None:

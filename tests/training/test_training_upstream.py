@@ -8,9 +8,9 @@ import pytest
 
 from llamatune.errors import ModelError, RecipeError
 from llamatune.models.placement import Placement, place
-from llamatune.models.upstream import micro_batches, sft_arguments, sft_config
 from llamatune.recipe.blocks import Hardware, Lora, Model
 from llamatune.recipe.load import loads
+from llamatune.training.upstream import sft_arguments, sft_config
 
 CPU = Placement("cpu", "float32", None, "sdpa", 1)
 
@@ -24,11 +24,11 @@ def test_every_argument_exists_on_the_installed_class() -> None:
     from trl import SFTConfig
 
     known = {field.name for field in fields(SFTConfig)}
-    assert set(sft_arguments(recipe(), CPU, Path("x"), has_eval=True)) <= known
+    assert set(sft_arguments(recipe(), CPU, Path("x"))) <= known
 
 
 def test_the_papers_values_reach_the_optimizer_settings() -> None:
-    config = sft_config(recipe(), CPU, Path("x"), has_eval=False)
+    config = sft_config(recipe(), CPU, Path("x"))
     assert (config.learning_rate, config.weight_decay, config.num_train_epochs) == (2e-5, 0.1, 2)
     assert (config.adam_beta1, config.adam_beta2, config.adam_epsilon, config.max_grad_norm) == (
         0.9,
@@ -37,7 +37,7 @@ def test_the_papers_values_reach_the_optimizer_settings() -> None:
         1.0,
     )
     assert config.lr_scheduler_kwargs == {"min_lr_rate": 0.1}
-    assert config.per_device_train_batch_size * config.gradient_accumulation_steps == 64
+    assert config.per_device_train_batch_size == 64 and config.gradient_accumulation_steps == 1
     assert config.report_to == [] and not config.push_to_hub and config.gradient_checkpointing is False
 
 
@@ -47,7 +47,7 @@ def test_schedules_end_where_the_recipe_says(schedule: str, final: float) -> Non
     from transformers import get_scheduler
 
     settings = {"schedule": schedule, "final_fraction": 0.2, "warmup": 10, "learning_rate": 1e-3}
-    config = sft_config(recipe(optimization=settings), CPU, Path("x"), has_eval=False)
+    config = sft_config(recipe(optimization=settings), CPU, Path("x"))
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-3)
     scheduler = get_scheduler(
         config.lr_scheduler_type, optimizer, config.get_warmup_steps(100), 100, config.lr_scheduler_kwargs
@@ -61,20 +61,10 @@ def test_schedules_end_where_the_recipe_says(schedule: str, final: float) -> Non
     assert rates[100] == pytest.approx(final * 1e-3)
 
 
-@pytest.mark.parametrize(
-    ("batch", "largest", "processes", "expected"),
-    [(64, 16, 1, (16, 4)), (60, 16, 2, (15, 2)), (7, 4, 1, (1, 7)), (8, 64, 2, (4, 1))],
-)
-def test_global_batch_is_kept_however_it_is_cut(
-    batch: int, largest: int, processes: int, expected: tuple
-) -> None:
-    assert micro_batches(batch, largest, processes) == expected
-
-
-def test_bad_input_31_a_batch_that_processes_cannot_share() -> None:
-    with pytest.raises(RecipeError, match=r"E025.*64.*3 processes") as caught:
-        micro_batches(64, 16, 3)
-    assert "63 or 66" in str(caught.value)
+def test_bad_input_31_more_processes_than_rows_in_a_batch() -> None:
+    crowd = Placement("cpu", "float32", None, "sdpa", 3)
+    with pytest.raises(RecipeError, match=r"E025.*3 processes cannot share a batch of 2"):
+        sft_config(recipe(optimization={"batch_size": 2}), crowd, Path("x"))
 
 
 @pytest.mark.parametrize(
@@ -83,17 +73,13 @@ def test_bad_input_31_a_batch_that_processes_cannot_share() -> None:
 )
 def test_upstream_names_are_checked_against_the_installed_class(name: str, said: str) -> None:
     with pytest.raises(RecipeError, match="E028") as caught:
-        sft_config(recipe(upstream={name: 5.0}), CPU, Path("x"), has_eval=False)
+        sft_config(recipe(upstream={name: 5.0}), CPU, Path("x"))
     assert said in str(caught.value)
 
 
 def test_upstream_arguments_arrive() -> None:
-    assert (
-        sft_config(
-            recipe(upstream={"neftune_noise_alpha": 5.0}), CPU, Path("x"), has_eval=False
-        ).neftune_noise_alpha
-        == 5
-    )
+    config = sft_config(recipe(upstream={"neftune_noise_alpha": 5.0}), CPU, Path("x"))
+    assert config.neftune_noise_alpha == 5
 
 
 def test_bad_input_29_what_this_machine_cannot_do() -> None:
@@ -102,4 +88,6 @@ def test_bad_input_29_what_this_machine_cannot_do() -> None:
     with pytest.raises(ModelError, match=r"E220.*flash_attention_2"):
         place(Model(attention="flash_attention_2"), Hardware(device="cpu"))
     with pytest.raises(ModelError, match=r"E220.*paged_adamw_32bit needs a GPU"):
-        sft_config(recipe(optimization={"optimizer": "paged_adamw_32bit"}), CPU, Path("x"), has_eval=False)
+        sft_config(recipe(optimization={"optimizer": "paged_adamw_32bit"}), CPU, Path("x"))
+    with pytest.raises(ModelError, match=r"E220.*activation_offloading needs a GPU"):
+        sft_config(recipe(hardware={"activation_offloading": True}), CPU, Path("x"))

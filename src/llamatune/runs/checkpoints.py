@@ -1,0 +1,131 @@
+"""Checkpoints that can be trusted.
+
+A checkpoint is a folder `checkpoint-N` whose `manifest.json` is written last, after every file has reached the
+disk, and lists the size and sha256 of each. What has no manifest was never finished; what differs from its
+manifest is damaged. Neither is ever read: a fresh optimizer, a flipped bit or a planted file cannot slip in.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llamatune.errors import CheckpointError
+from llamatune.recipe.hashing import sha256
+from llamatune.runs.files import read_json, sync_file, sync_folder, write_json
+
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"checkpoint-(\d+)")
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder that verified. `about` is what `commit` was given."""
+
+    folder: Path
+    step: int
+    about: dict[str, Any]
+
+
+@dataclass
+class Found:
+    """What lies in a `checkpoints` folder: the newest that verifies, and what is wrong with newer ones."""
+
+    newest: Checkpoint | None = None
+    damaged: list[str] = field(default_factory=list)
+    """One sentence for each damaged checkpoint newer than `newest`."""
+    unfinished: list[Path] = field(default_factory=list)
+    """Folders without a manifest: the process died while it was saving or removing them."""
+
+
+def commit(folder: Path, *, step: int, about: dict[str, Any]) -> Checkpoint:
+    """Make a checkpoint of a folder whose files are complete: from here on it exists."""
+    files = {}
+    for file in _files(folder):
+        sync_file(file)
+        files[str(file.relative_to(folder))] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
+    for inner in {file.parent for file in _files(folder)}:
+        sync_folder(inner)
+    write_json(folder / MANIFEST, {"format": _FORMAT, "step": step, "files": files, "about": about})
+    sync_folder(folder.parent)
+    return Checkpoint(folder, step, about)
+
+
+def verify(folder: Path) -> Checkpoint:
+    """The checkpoint in a folder, every byte of it checked.
+
+    Raises:
+        CheckpointError: a file is missing, cut off, changed or was added after the checkpoint was made.
+    """
+    manifest = read_json(folder / MANIFEST)
+    if manifest is None or manifest.get("format") != _FORMAT:
+        raise _damaged(folder, f"its {MANIFEST} cannot be read")
+    listed: dict[str, Any] = manifest["files"]
+    present = {str(file.relative_to(folder)): file for file in _files(folder)}
+    for name, expected in listed.items():
+        if name not in present:
+            raise _damaged(folder, f"{name} is missing")
+        size = present[name].stat().st_size
+        if size != expected["bytes"]:
+            raise _damaged(folder, f"{name} has {size:,} of {expected['bytes']:,} bytes")
+        if sha256(present[name]) != expected["sha256"]:
+            raise _damaged(folder, f"{name} has changed (its sha256 is not the recorded one)")
+    if added := sorted(set(present) - set(listed)):
+        raise _damaged(folder, f"{added[0]} was not there when the checkpoint was made")
+    return Checkpoint(folder, manifest["step"], manifest["about"])
+
+
+def find(directory: Path) -> Found:
+    """Look for the newest checkpoint that verifies; older ones than that are not read."""
+    found = Found()
+    for folder in _folders(directory):
+        if not (folder / MANIFEST).exists():
+            found.unfinished.append(folder)
+            continue
+        try:
+            found.newest = verify(folder)
+            break
+        except CheckpointError as error:
+            found.damaged.append(error.problems[0].what)
+    return found
+
+
+def rotate(directory: Path, keep: int) -> None:
+    """Keep the newest `keep` checkpoints. The newest is never removed; of the others the manifest goes first, so
+    that a half-removed one does not exist."""
+    for folder in [folder for folder in _folders(directory) if (folder / MANIFEST).exists()][max(keep, 1) :]:
+        discard(folder)
+
+
+def discard(folder: Path) -> None:
+    (folder / MANIFEST).unlink(missing_ok=True)
+    sync_folder(folder)
+    shutil.rmtree(folder)
+
+
+def _folders(directory: Path) -> list[Path]:
+    """`checkpoint-N` folders, highest N first."""
+    if not directory.is_dir():
+        return []
+    numbered = [
+        (int(match[1]), path) for path in directory.iterdir() if (match := _NAME.fullmatch(path.name))
+    ]
+    return [path for _, path in sorted(numbered, reverse=True)]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if not file.is_dir() and file != folder / MANIFEST)
+
+
+def _damaged(folder: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        "E401",
+        f"{folder.name}: {what}",
+        place=str(folder),
+        why="training that continues from it would not be the training that was stopped",
+        hint="restore it from a copy, or start again with --resume none",
+    )

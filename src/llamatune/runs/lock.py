@@ -1,0 +1,68 @@
+"""One run at a time in a run directory.
+
+The lock is the kernel's (`flock`), so it ends with the process however that ends: a lock can never be stale.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from io import TextIOWrapper
+from pathlib import Path
+
+from llamatune.errors import RecipeError
+from llamatune.recipe.paths import LOCK
+from llamatune.runs.files import disk_errors
+
+
+class RunLock:
+    """Held from `take` to `release`. Processes of one distributed run share the lock of the first."""
+
+    def __init__(self, stream: TextIOWrapper) -> None:
+        self._stream = stream
+
+    @classmethod
+    def take(cls, directory: Path) -> RunLock:
+        """Lock the directory.
+
+        Raises:
+            RecipeError: another process holds it.
+        """
+        path = directory / LOCK
+        with disk_errors(path):
+            stream = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read()
+            stream.close()
+            raise _held(directory, holder) from None
+        except OSError:
+            pass  # a file system without locks, as some network ones are: better no lock than no run
+        stream.truncate(0)
+        stream.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}))
+        stream.flush()
+        return cls(stream)
+
+    def release(self) -> None:
+        self._stream.close()
+
+
+def _held(directory: Path, holder: str) -> RecipeError:
+    try:
+        who = json.loads(holder)
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(who["since"]))
+        name = f"process {who['pid']} on {who['host']} since {since}"
+    except (ValueError, KeyError, TypeError):
+        name = "another process"
+    return RecipeError(
+        "E035",
+        f"a run is going on in `{directory}`: {name} holds it",
+        place="output",
+        why="two runs in one directory would mix their checkpoints and metrics",
+        hint="wait for it, stop it, or name another `output`",
+    )

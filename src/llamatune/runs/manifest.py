@@ -1,0 +1,105 @@
+"""What a run was made from, and whether a later start of it is still the same run.
+
+`manifest.json` holds facts in a flat mapping, key -> value: the recipe's keys as they are written there
+(`optimization.learning_rate`), then `data.train[0].sha256`, `base.fingerprint`, `template`, `processes` and so on.
+A resume compares them: training that goes on with another learning rate or other rows is another training.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Collection, Mapping
+from importlib import metadata
+from typing import Any
+
+from llamatune.errors import Problem, RecipeError
+
+_LIBRARIES = ("llamatune", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes")
+
+MAY_CHANGE = ("output", "checkpoint", "generation", "hardware", "logging", "watchdog")
+"""Recipe blocks that change what is seen, kept or spent, and not what is learnt."""
+
+
+def environment() -> dict[str, Any]:
+    """Library versions and the machine; never the environment variables, which may hold secrets."""
+    return {
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+        "versions": {name: _version(name) for name in _LIBRARIES},
+    }
+
+
+def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings and lists as one mapping: {"a": {"b": [1]}} -> {"a.b[0]": 1}. None is left out."""
+    if isinstance(content, Mapping):
+        inner = [(f"{prefix}.{key}" if prefix else str(key), value) for key, value in content.items()]
+    elif isinstance(content, (list, tuple)):
+        inner = [(f"{prefix}[{index}]", value) for index, value in enumerate(content)]
+    else:
+        return {} if content is None else {prefix: content}
+    return {key: value for name, part in inner for key, value in flatten(part, name).items()}
+
+
+def must_match(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts that a resume compares."""
+    return {key: value for key, value in facts.items() if _block(key) not in MAY_CHANGE}
+
+
+def check_same(
+    recorded: Mapping[str, Any], now: Mapping[str, Any], *, forced: Collection[str], run: str
+) -> list[str]:
+    """Compare what a run was started from with what it would be continued from.
+
+    Args:
+        recorded: facts of the first start; a key that only one side has is a difference too.
+        now: the same facts, now.
+        forced: keys (or the beginnings of keys, up to a dot or bracket) that the user lets change.
+        run: name of the run directory, for the message.
+
+    Returns:
+        One line for each forced difference.
+
+    Raises:
+        RecipeError: a difference that was not forced; all of them at once, as old -> new.
+    """
+    lines: dict[str, str] = {}
+    for key in sorted(recorded.keys() | now.keys()):
+        before, after = recorded.get(key), now.get(key)
+        if before != after:
+            lines[key] = f"{_shown(before)} -> {_shown(after)}"
+    refused = {key: line for key, line in lines.items() if not _is_forced(key, forced)}
+    if refused:
+        raise RecipeError.of(
+            [
+                Problem(
+                    "E036",
+                    f"the unfinished run in `{run}` has another `{key}`: {line}",
+                    place=key,
+                    why="it would go on as another training than it began",
+                    hint=f"undo the change; or --force-resume {key} to go on with it; "
+                    "or --resume none to start again",
+                )
+                for key, line in refused.items()
+            ]
+        )
+    return [f"{key}: {line}" for key, line in lines.items()]
+
+
+def _is_forced(key: str, forced: Collection[str]) -> bool:
+    return any(key == name or key.startswith((f"{name}.", f"{name}[")) for name in forced)
+
+
+def _block(key: str) -> str:
+    return key.partition(".")[0].partition("[")[0]
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,18 @@
+"""report.html: one page that shows a run, made from the files in its directory.
+
+reading.py        the files, and what is missing or broken about them
+words.py          hostile text made visible, numbers and times as people read them
+series.py         numbers over steps, and which of them share a chart
+curves.py         charts as inline SVG
+head.py           state, figures, and what a reader must not miss
+sections.py       data, masks, replies, environment, attempts, events, recipe
+page.py           all of it, and the file
+page.html.jinja   how it looks
+
+The page needs no network and holds no program: no script, no font, no picture from elsewhere. Its text comes from
+data and models, so it is hostile: it is escaped, its control characters are shown and its length is bounded.
+"""
+
+from llamatune.runs.report.page import write_report
+
+__all__ = ["write_report"]

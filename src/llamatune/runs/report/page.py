@@ -1,0 +1,132 @@
+"""The report of a run: from the files in its directory to one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from llamatune.errors import RecipeError
+from llamatune.runs.files import write_atomic
+from llamatune.runs.report import curves, head, sections, words
+from llamatune.runs.report.reading import RunFiles, as_mapping, as_text
+from llamatune.runs.report.series import KNOWN, Chart, charts, collect
+
+REPORT = "report.html"
+MOST_CHARTS = 60
+
+_HOLDS = {
+    "manifest.json": "what it was made from: versions, machine, hashes",
+    "run.json": "its state and its attempts",
+    "metrics.jsonl": "what was learned: curves",
+    "speed.jsonl": "tokens per second and memory",
+    "data.json": "rows kept and left out",
+    "preview.json": "which tokens of a row are trained",
+    "replies.jsonl": "replies before and after training",
+    "result.json": "final figures, written when a run finishes",
+}
+"""What the page cannot show without a file. events.jsonl is not listed: most runs have nothing to say there."""
+
+
+def write_report(directory: Path) -> Path:
+    """Make `report.html` in a run directory from the files there; an earlier one is replaced.
+
+    Raises:
+        RecipeError: E037, the directory is not a run.
+        DiskError: the page cannot be written.
+    """
+    if not (directory / "resolved.yaml").is_file():
+        raise RecipeError(
+            "E037",
+            "not the directory of a run: it has no resolved.yaml",
+            place=str(directory),
+            hint="name the folder that the recipe's `output` names",
+        )
+    path = directory / REPORT
+    write_atomic(path, page(directory))
+    return path
+
+
+def page(directory: Path) -> str:
+    """The page as text. The same files give the same text, but for a run that is still going on."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.jinja").render(contents(directory))
+
+
+def _shown(value: Any) -> Any:
+    """Every value on its way into the page: bounded, control characters visible. Escaping comes after this."""
+    return value if hasattr(value, "__html__") else words.visible(words.shorten(str(value)))
+
+
+def contents(directory: Path) -> dict[str, Any]:
+    """All that the template shows, as plain data."""
+    files = RunFiles(directory)
+    recipe_text, recipe = files.recipe()
+    manifest = files.mapping("manifest.json")
+    run = files.mapping("run.json")
+    result = files.mapping("result.json")
+    metrics = collect(files.lines("metrics.jsonl"))
+    speed = collect(files.lines("speed.jsonl"))
+    events = list(files.lines("events.jsonl"))
+    data = files.mapping("data.json")
+    masks = sections.masks(files.rows("preview.json"))
+    replies = sections.replies(files.lines("replies.jsonl"))
+    if not as_mapping(recipe.get("generation")).get("prompts") and "replies.jsonl" in files.missing:
+        files.missing.remove("replies.jsonl")  # none were asked for
+
+    state = head.state(run, finished=bool(result))
+    attempts = sections.attempts(run, running=state == "running")
+    resumes = head.resumes(run, events)
+    shown = charts(metrics | speed)
+    return {
+        "stage": as_text(recipe.get("stage") or result.get("stage") or "run"),
+        "name": directory.resolve().name,
+        "state": state,
+        "state_text": head.STATES.get(state, state),
+        "subtitle": head.subtitle(recipe, result, run),
+        "figures": head.figures(result, run, metrics, speed, data),
+        "notices": head.notices(state, run, resumes, events, shown, files.broken),
+        "missing": [(name, _HOLDS[name]) for name in files.missing if name in _HOLDS],
+        **_curves(shown, resumes),
+        "data": sections.data(data),
+        "masks": masks,
+        "replies": replies,
+        "environment": sections.environment(manifest, recipe),
+        "attempts": attempts,
+        "events": sections.events(events, head.ALARMS),
+        "recipe": sections.recipe(recipe_text),
+    }
+
+
+def _curves(shown: list[Chart], resumes: list[float]) -> dict[str, Any]:
+    """Charts, and what was logged only once as numbers."""
+    single = [chart for chart in shown if chart.single and chart.name not in KNOWN]
+    curved = [chart for chart in shown if chart not in single]
+    last = max([*(chart.last_step for chart in curved), *resumes], default=1.0)
+    return {
+        "charts": [_chart(chart, resumes, last) for chart in curved[:MOST_CHARTS]],
+        "charts_left_out": max(0, len(curved) - MOST_CHARTS),
+        "resumes": words.steps_text(resumes) if resumes else "",
+        "single": [(words.shorten(chart.name, 60), *chart.only) for chart in single[:MOST_CHARTS]],
+    }
+
+
+def _chart(chart: Chart, resumes: list[float], last: float) -> dict[str, Any]:
+    """The chart of the loss is drawn twice, for wide and for narrow windows; the others are always narrow."""
+    sizes = [curves.WIDE, curves.NARROW] if chart.name == "loss" else [curves.NARROW]
+    return {
+        "title": words.shorten(chart.title, 60),
+        "summary": chart.summary,
+        "odd": chart.odd_text,
+        "training": chart.train.logged > 0,
+        "held_out": chart.held_out.logged > 0,
+        "svgs": [curves.draw(chart, resumes, last, size) for size in sizes] if chart.drawable else [],
+    }

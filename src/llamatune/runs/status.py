@@ -1,0 +1,103 @@
+"""run.json: who is working on a run, how far it is, and how it ended.
+
+A process that dies without a word (kill -9, the kernel's out-of-memory killer, a power cut) leaves `running`
+behind; the next start says so.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llamatune.runs.files import read_json, write_json
+
+FILE = "run.json"
+_HEARTBEAT_SECONDS = 5.0
+
+
+@dataclass
+class Attempt:
+    """One process's work on the run. Times are seconds since 1970; `exit_code` is None while it works."""
+
+    started: float
+    pid: int
+    host: str
+    from_step: int
+    last_step: int
+    ended: float | None = None
+    exit_code: int | None = None
+    reason: str | None = None
+
+
+@dataclass
+class Status:
+    """The content of run.json. `state`: running, finished, stopped (continues with the same command), failed."""
+
+    path: Path
+    state: str = "running"
+    step: int = 0
+    total_steps: int | None = None
+    heartbeat: float = 0.0
+    attempts: list[Attempt] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, directory: Path) -> Status:
+        """What an earlier process left, or an empty status."""
+        content = read_json(directory / FILE) or {}
+        try:
+            attempts = [Attempt(**attempt) for attempt in content.get("attempts", [])]
+        except TypeError:
+            attempts = []
+        return cls(
+            directory / FILE,
+            state=str(content.get("state", "new")),
+            step=int(content.get("step", 0)),
+            total_steps=content.get("total_steps"),
+            heartbeat=float(content.get("heartbeat", 0.0)),
+            attempts=attempts,
+        )
+
+    def previous_end(self) -> str | None:
+        """How the process before this one ended, in a sentence; None when there is nothing to say."""
+        if not self.attempts or self.state in ("new", "finished"):
+            return None
+        last = self.attempts[-1]
+        if self.state == "running":
+            seen = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.heartbeat))
+            return (
+                f"the previous process ({last.pid} on {last.host}) died without a word at about step {self.step}, "
+                f"last seen {seen}: killed (kill -9, or by the kernel when memory ran out), or the machine stopped"
+            )
+        return f"the previous process ended at step {last.last_step}: {last.reason or 'no reason recorded'}"
+
+    def begin(self, from_step: int) -> None:
+        now = time.time()
+        if self.attempts and self.attempts[-1].reason is None:
+            self.attempts[-1].reason = "died without a word"
+        self.attempts.append(Attempt(now, os.getpid(), socket.gethostname(), from_step, from_step))
+        self.state, self.step, self.heartbeat = "running", from_step, now
+        self._write()
+
+    def beat(self, step: int, total_steps: int | None = None) -> None:
+        """Say that the process lives; written at most every few seconds."""
+        self.step, self.attempts[-1].last_step = step, step
+        self.total_steps = total_steps or self.total_steps
+        if time.time() - self.heartbeat >= _HEARTBEAT_SECONDS:
+            self.heartbeat = time.time()
+            self._write()
+
+    def end(self, state: str, exit_code: int, reason: str) -> None:
+        last = self.attempts[-1]
+        self.state, self.heartbeat = state, time.time()
+        last.ended, last.exit_code, last.reason, last.last_step = time.time(), exit_code, reason, self.step
+        self._write()
+
+    def _write(self) -> None:
+        content: dict[str, Any] = asdict(self)
+        del content["path"]
+        last = self.attempts[-1]
+        write_json(self.path, {"pid": last.pid, "host": last.host, **content})

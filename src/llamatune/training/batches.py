@@ -1,0 +1,97 @@
+"""The global batch, and how it is cut into micro-batches.
+
+Which rows form a global batch depends on the seed and the epoch only. How they are cut is a matter of speed and
+memory and never of the result: the loss is divided by the trained tokens of the whole global batch, so the
+gradients of the pieces add up to the same sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Row = Mapping[str, Any]
+
+
+class GlobalBatchSampler(Sampler[list[int]]):
+    """Row numbers of each global batch: a permutation by seed + epoch, as the plain Trainer draws it."""
+
+    def __init__(self, rows: int, batch_size: int, seed: int) -> None:
+        self.rows = rows
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.rows // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        order = torch.randperm(self.rows, generator=generator).tolist()
+        for start in range(0, self.rows, self.batch_size):
+            yield order[start : start + self.batch_size]
+
+
+class GlobalBatchLoader(DataLoader[Any]):
+    """Yields each global batch as {"rows": [...]}, the same in every process."""
+
+    def __init__(self, dataset: Dataset, batch_size: int, seed: int, *, workers: int = 0) -> None:
+        sampler = GlobalBatchSampler(len(dataset), batch_size, seed)
+        # A generator of its own: iterating must not draw from the global random state, which a resume restores.
+        super().__init__(
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=_as_rows,
+            num_workers=workers,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        self.global_sampler = sampler
+
+    def set_epoch(self, epoch: int) -> None:
+        self.global_sampler.set_epoch(epoch)
+
+
+def _as_rows(rows: list[Row]) -> dict[str, list[Row]]:
+    return {"rows": rows}
+
+
+def share(lengths: Sequence[int], processes: int) -> list[list[int]]:
+    """Deal rows to processes so that each gets about the same number of tokens; a list of row indices each."""
+    shares: list[list[int]] = [[] for _ in range(processes)]
+    loads = [0] * processes
+    for index in _longest_first(lengths):
+        least = loads.index(min(loads))
+        shares[least].append(index)
+        loads[least] += lengths[index]
+    return shares
+
+
+def cut(lengths: Sequence[int], budget: int, *, padded: bool = False) -> list[list[int]]:
+    """Cut rows into micro-batches of at most `budget` tokens, padding included; a longer row goes alone.
+
+    The longest rows come first: if memory does not suffice, it shows at once, and the last micro-batch, at whose
+    end gradients are exchanged, is the smallest.
+    """
+    batches: list[list[int]] = []
+    tokens = 0
+    for index in _longest_first(lengths):
+        length = lengths[batches[-1][0]] if padded and batches else lengths[index]
+        if not batches or tokens + length > budget:
+            batches.append([])
+            tokens, length = 0, lengths[index]
+        batches[-1].append(index)
+        tokens += length
+    return sorted(batches, key=lambda batch: -sum(lengths[index] for index in batch))
+
+
+def _longest_first(lengths: Sequence[int]) -> list[int]:
+    return sorted(range(len(lengths)), key=lambda index: -lengths[index])

@@ -1,0 +1,179 @@
+"""From a loaded model and prepared rows to trained weights: the part that is the same in every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate.utils import broadcast_object_list
+from transformers import PrinterCallback
+
+from llamatune.data.control_tokens import tokenizer_fingerprint
+from llamatune.data.preview import spans
+from llamatune.errors import ModelError
+from llamatune.models.adapters import find_adapter, keep_float32
+from llamatune.models.load import Start
+from llamatune.recipe.cards import find_card_file
+from llamatune.recipe.hashing import file_sha256
+from llamatune.recipe.recipes import StageRecipe
+from llamatune.runs.display import Display
+from llamatune.runs.files import disk_errors
+from llamatune.runs.run import Run
+from llamatune.training.attention import can_be_padding_free, require_isolation
+from llamatune.training.collate import Collator, Padded, PaddingFree
+from llamatune.training.flow import Flow
+from llamatune.training.trackers import trackers
+from llamatune.training.trainer import Batching, GlobalBatchTrainer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from llamatune.data.chat import ChatFormat
+    from llamatune.data.prepare import Prepared
+
+_CPU_TOKENS = 4096
+"""Tokens in a forward pass on a CPU: measured fastest on pico and a 5M-parameter Llama, from 512 to 8,192."""
+_CPU_LOGITS = 1 << 26
+"""Most logits at once on a CPU: 256 MiB of them, for large vocabularies."""
+_GPU_TOKENS = 16384
+"""Where a GPU starts; halved by itself if memory does not suffice."""
+_PREVIEW_ROWS = 3
+
+
+def fit(
+    trainer: GlobalBatchTrainer,
+    recipe: StageRecipe,
+    run: Run,
+    display: Display,
+    *,
+    sample: Callable[[int], None],
+) -> None:
+    """Train from the start or from the run's checkpoint, to the end or to a request to stop.
+
+    Args:
+        sample: shows sample replies of the model as it is; called with the step.
+
+    Raises:
+        StoppedError: a signal asked for it; everything is saved.
+        DiskError: a checkpoint could not be written; the one before it is intact.
+        DivergedError, OutOfMemoryError: see `GlobalBatchTrainer.training_step`.
+    """
+
+    def warn(text: str) -> None:
+        run.event("tracker", text)
+        display.say(f"warning: {text}")
+
+    keep_float32(trainer.model)
+    trainer.remove_callback(PrinterCallback)  # it would print every log line as a dictionary
+    flow = Flow(trainer, recipe, run, display, sample)
+    trainer.add_callback(flow)
+    for tracker in trackers(recipe.logging.report_to, warn):
+        trainer.add_callback(tracker)
+    if trainer.accelerator.num_processes > 1:
+        (run.checkpoint,) = broadcast_object_list([run.checkpoint])
+    run.need_space(_space(trainer.model, recipe))
+
+    if run.checkpoint is None:
+        sample(0)
+    run.stop.can_wait = True
+    start = str(run.checkpoint.folder) if run.checkpoint else None
+    try:
+        with disk_errors(run.checkpoints):
+            trainer.train(resume_from_checkpoint=start)
+    except Exception:
+        run.drop_unfinished()
+        raise
+    if flow.stopping:
+        raise run.stopped(f"at step {trainer.state.global_step}; {run.last_checkpoint} is saved")
+    sample(trainer.state.global_step)
+
+
+def choose_batching(
+    model: PreTrainedModel, recipe: StageRecipe, start: Start, *, max_length: int, packed: bool = False
+) -> Batching:
+    """How to cut this recipe's global batches for this model on this device.
+
+    Args:
+        max_length: longest row, in tokens.
+        packed: rows hold several documents.
+
+    Raises:
+        ModelError: packed documents would see each other in this model, or it cannot be padding-free and the
+            recipe asks for that.
+    """
+    hardware = recipe.hardware
+    collate: Collator = Padded(start.tokenizer.pad_token_id)
+    if hardware.batching != "padded" and can_be_padding_free(model, max_length):
+        collate = PaddingFree()
+    elif hardware.batching == "padding_free" or hardware.loss == "logits":
+        raise ModelError(
+            "E223",
+            "this model's attention cannot keep rows apart that lie end to end",
+            place="hardware.batching",
+            why="rows would see their neighbours",
+            hint="use `batching: auto` and `loss: auto`",
+        )
+    elif packed:
+        require_isolation(model)
+    on_cpu = start.placement.device == "cpu"
+    vocabulary = model.config.vocab_size
+    automatic = min(_CPU_TOKENS, max(_CPU_LOGITS // vocabulary, 1)) if on_cpu else _GPU_TOKENS
+    budget = hardware.micro_batch_tokens or automatic
+    fused = hardware.loss == "fused" or (hardware.loss == "auto" and (not on_cpu or collate.padded))
+    inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    how = "padded" if collate.padded else f"padding-free ({inner.config._attn_implementation})"
+    describe = (
+        f"{recipe.optimization.batch_size} rows a step, at most {budget:,} tokens in a forward pass, {how}, "
+        f"{'fused loss' if fused else 'loss from the logits of trained positions'}"
+    )
+    return Batching(recipe.optimization.batch_size, budget, collate, fused, describe)
+
+
+def record_origin(
+    run: Run, recipe: StageRecipe, start: Start, data: Prepared, chat: ChatFormat | None = None
+) -> None:
+    """Write what the run is made from (manifest.json, data.json, preview.json); on a resume, compare it first.
+
+    Raises:
+        RecipeError: a resume from other rows, another base, tokenizer or template, or with another number of
+            processes.
+    """
+    adapter = find_adapter(recipe.model.adapter) if recipe.model.adapter else None
+    sources = [
+        {"role": source.role, "sha256": source.sha256, "rows": source.counts.read} for source in data.sources
+    ]
+    facts = {
+        "data": {role: [one for one in sources if one["role"] == role] for role in ("train", "eval")},
+        "base": {"fingerprint": start.base.fingerprint, "revision": start.base.revision},
+        "adapter": file_sha256(adapter / "adapter_model.safetensors") if adapter else None,
+        "tokenizer": tokenizer_fingerprint(start.tokenizer),
+        "template": sha256(chat.template.encode()).hexdigest() if chat else None,
+        "processes": start.placement.processes,
+    }
+    cards = {
+        source.card: file_sha256(find_card_file(source.card, run.recipe_dir))
+        for source in data.sources
+        if source.card
+    }
+    run.made_from(facts, base=start.base.name, cards=cards, seed=recipe.seed)
+    run.write_json("data.json", data.to_json())
+    decode = start.tokenizer.decode
+    run.write_json(
+        "preview.json",
+        [
+            {"place": row["place"], "tokens": spans(row["input_ids"], row["labels"], decode)}
+            for row in islice(data.train, _PREVIEW_ROWS)
+        ],
+    )
+
+
+def _space(model: torch.nn.Module, recipe: StageRecipe) -> int:
+    """Bytes that checkpoints (weights and two moments for each trained one) and the artefact take at most."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    artefact = sum(weight.numel() * weight.element_size() for weight in weights)
+    moment = 1 if "8bit" in recipe.optimization.optimizer else 4
+    moments = sum(2 * moment * weight.numel() for weight in weights)
+    return (recipe.checkpoint.keep + 1) * (artefact + moments) + artefact

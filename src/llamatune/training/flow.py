@@ -1,0 +1,125 @@
+"""What happens at the end of each step: log, evaluate, sample, save, stop.
+
+One place decides, so that the order is always the same and a run that was stopped and went on does the same things
+at the same steps: the step's figures are logged, then held-out rows are evaluated, then the checkpoint is written
+with everything before it included.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from llamatune.recipe.recipes import StageRecipe
+from llamatune.runs.display import Display
+from llamatune.runs.run import Run
+from llamatune.training.progress import Progress
+from llamatune.training.trainer import GlobalBatchTrainer
+
+_UPSTREAM_ONLY = ("num_tokens", "entropy", "mean_token_accuracy", "total_flos")
+"""Figures of trl that start again at a resume, or average over micro-batches."""
+
+
+class Flow(TrainerCallback):  # type: ignore[misc]
+    """Decides after each step, and writes down what the trainer logs."""
+
+    def __init__(
+        self,
+        trainer: GlobalBatchTrainer,
+        recipe: StageRecipe,
+        run: Run,
+        display: Display,
+        sample: Callable[[int], None],
+    ) -> None:
+        self.trainer = trainer
+        self.recipe = recipe
+        self.run = run
+        self.display = display
+        self.sample = sample
+        self.progress = Progress(trainer, run, display)
+        self.steps_per_epoch = len(trainer.get_train_dataloader())
+        self.stopping = False
+        self._saved_at = time.monotonic()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if self.run.checkpoint is not None:
+            self.trainer.restore(self.run.checkpoint.about["state"])
+        self.display.start(state.max_steps, done=state.global_step)
+        self.progress.restart_clock()
+        self._saved_at = time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        step, last = state.global_step, state.global_step >= state.max_steps
+        self.run.beat(step, state.max_steps)
+        self.display.advance(step)
+        every = self.recipe.generation.every_steps
+        if every and step % every == 0 and not last:
+            with self.progress.clock_stopped():
+                self.sample(step)
+        control.should_log = control.should_log or last
+        control.should_evaluate = self.trainer.eval_dataset is not None and (
+            last or self._evaluation_due(step)
+        )
+        if not last:  # at the last step the artefact is written instead
+            self._save_or_stop(control, due=self._checkpoint_due(step))
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.progress.restart_clock()
+        if state.global_step < state.max_steps and not self.stopping:
+            self._save_or_stop(control, due=control.should_save)  # somebody may have lost patience meanwhile
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if self.trainer.accelerator.num_processes > 1:
+            self.trainer.accelerator.wait_for_everyone()
+        self.run.commit(folder, state.global_step, self.trainer.state_to_save())
+        self._saved_at = time.monotonic()
+        self.progress.restart_clock()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        record = {name: value for name, value in (logs or {}).items() if not name.endswith(_UPSTREAM_ONLY)}
+        self.progress.log(state.global_step, record)
+
+    def _evaluation_due(self, step: int) -> bool:
+        every = self.recipe.logging.eval_every_steps
+        return step % (every or self.steps_per_epoch) == 0
+
+    def _checkpoint_due(self, step: int) -> bool:
+        settings = self.recipe.checkpoint
+        if settings.every_steps is not None:
+            return step % settings.every_steps == 0
+        return time.monotonic() - self._saved_at >= settings.every_minutes * 60
+
+    def _save_or_stop(self, control: TrainerControl, *, due: bool) -> None:
+        """All processes save and stop at the same step, whichever of them was asked to."""
+        stop, due = self._agreed(self.run.stop.signal is not None, due)
+        control.should_save = stop or due
+        if stop:
+            self.stopping = control.should_training_stop = True
+
+    def _agreed(self, *wishes: bool) -> list[bool]:
+        accelerator = self.trainer.accelerator
+        if accelerator.num_processes == 1:
+            return list(wishes)
+        wanted = torch.tensor(wishes, dtype=torch.float32, device=accelerator.device)
+        return [bool(count) for count in accelerator.reduce(wanted, "sum").tolist()]

@@ -1,0 +1,98 @@
+"""What stops a run before it wastes the rest of its time: a loss or gradient that is not finite, and a loss that
+went up and stayed up."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import torch
+
+from llamatune.errors import DivergedError
+from llamatune.recipe.blocks import Watchdog
+
+_WINDOW = 50
+_ENOUGH = 10
+"""Steps that a median needs before anything is compared with it."""
+_SHOWN = 5
+
+
+class SpikeWatchdog:
+    """Watches the loss of each step. `recent` and `high` are its state."""
+
+    def __init__(self, settings: Watchdog) -> None:
+        self.settings = settings
+        self.recent: deque[float] = deque(maxlen=_WINDOW)
+        self.high = 0
+
+    def see(self, step: int, loss: float) -> None:
+        """Look at the loss of a step, before its update.
+
+        Raises:
+            DivergedError: the loss has been too high for `patience` steps in a row; its attribute `since` is the
+                last step before that.
+        """
+        limit = self.settings.loss_spike
+        if limit is None:
+            return
+        usual = median(self.recent) if len(self.recent) >= _ENOUGH else math.inf
+        if loss <= usual + limit:
+            self.high = 0
+            self.recent.append(loss)
+            return
+        self.high += 1
+        if self.high >= self.settings.patience:
+            error = DivergedError(
+                "E603",
+                f"the loss is {loss:.4g} at step {step}, and was above {usual + limit:.4g} for the last {self.high} "
+                f"steps (median before: {usual:.4g})",
+                why="a loss that jumps up and stays up has lost what it had learnt",
+                hint="lower `optimization.learning_rate`, raise `optimization.warmup`; "
+                "or set `watchdog.loss_spike: null` if this is expected",
+            )
+            error.since = step - self.high  # type: ignore[attr-defined]
+            raise error
+
+    def state(self) -> dict[str, Any]:
+        return {"recent": list(self.recent), "high": self.high}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.recent = deque(state["recent"], maxlen=_WINDOW)
+        self.high = state["high"]
+
+
+def gradient_norm(model: torch.nn.Module) -> float:
+    """The norm over all gradients, before clipping."""
+    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    return float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+
+
+def places(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Where rows stand in their files; a packed row is made of several."""
+    found: list[str] = []
+    for row in rows:
+        found += row.get("places") or [row["place"]]
+    return found
+
+
+def diverged(
+    step: int, what: str, rows: Sequence[Mapping[str, Any]], *, alone: bool, checkpoint: str
+) -> DivergedError:
+    """The error for a loss or gradient that is not finite, naming the rows.
+
+    `alone`: the rows give it each by itself; otherwise it came from the batch they form.
+    """
+    named = places(rows)
+    shown = ", ".join(named[:_SHOWN]) + (f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else "")
+    whose = "from" if alone else "somewhere in the batch of"
+    return DivergedError(
+        "E602",
+        f"{what} at step {step}, {whose} {shown}",
+        why=f"the update was not made, so the weights are those of step {step - 1}; "
+        "every later step would have trained on it",
+        hint=f"look at the row{'s' if len(named) > 1 else ''}, lower `optimization.learning_rate`, or train in "
+        f"float32; the same command goes on from {checkpoint}",
+    )

@@ -1,0 +1,365 @@
+"""The trainer of every stage: a trl trainer whose unit of work is the global batch.
+
+`GlobalBatchTrainer` is mixed into trl's trainers and overrides only what transformers documents for overriding:
+the training dataloader, the training step, evaluation, logging and saving. A step gets the rows of a whole global
+batch, cuts them into micro-batches, adds up their gradients, and looks at the result before the update is made.
+Having the whole batch in hand makes the rest simple: when memory runs out, the batch is cut smaller and repeated;
+when a loss is not finite, its rows are known.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import send_to_device
+from accelerate.utils.memory import should_reduce_batch_size
+from torch.nn.functional import cross_entropy
+from transformers import Trainer, TrainerControl
+from trl import SFTTrainer
+
+from llamatune.data.rows import IGNORED
+from llamatune.errors import DivergedError, OutOfMemoryError
+from llamatune.recipe.blocks import Watchdog
+from llamatune.runs.run import Run
+from llamatune.training.batches import GlobalBatchLoader, cut, share
+from llamatune.training.collate import Collator, Tensors, trained_tokens
+from llamatune.training.guards import SpikeWatchdog, diverged, gradient_norm
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Row = Mapping[str, Any]
+_EVAL_ROWS = 256
+"""Held-out rows that are sorted by length and cut together."""
+
+
+@dataclass
+class Batching:
+    """How global batches are cut.
+
+    `batch_size`: rows of a global batch, over all processes. `budget`: most tokens in one forward pass.
+    `fused`: see `hardware.loss`. `describe`: the choice in a few words, for the user.
+    """
+
+    batch_size: int
+    budget: int
+    collate: Collator
+    fused: bool
+    describe: str
+
+    def micro_batches(self, rows: Sequence[Row], process: int, processes: int) -> list[list[Row]]:
+        """This process's share of some rows, cut; each process gets the same number of micro-batches."""
+        lengths = [len(row["input_ids"]) for row in rows]
+        cuts = []
+        for own in share(lengths, processes):
+            batches = cut([lengths[index] for index in own], self.budget, padded=self.collate.padded)
+            cuts.append([[rows[own[index]] for index in batch] for batch in batches])
+        longest = max(len(batches) for batches in cuts)
+        idle = [[_untrained(min(rows, key=lambda row: len(row["input_ids"])))]]
+        return cuts[process] + idle * (longest - len(cuts[process]))
+
+
+def _untrained(row: Row) -> Row:
+    """A row that takes part in a forward pass and teaches nothing: what an idle process works on."""
+    return {**row, "labels": [IGNORED] * len(row["labels"])}
+
+
+class GlobalBatchTrainer(Trainer):  # type: ignore[misc]
+    """See the module. Further arguments: `batching`, `run` and `watchdog`, from the recipe.
+
+    `trained` counts the tokens that gradients were computed for; `losses` are those of the steps since the last
+    log line.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        batching: Batching,
+        run: Run,
+        watchdog: Watchdog,
+        say: Callable[[str], None],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, data_collator=_never, **kwargs)
+        self.control: TrainerControl
+        self.batching = batching
+        self.run = run
+        self.watchdog = SpikeWatchdog(watchdog)
+        self.say = say
+        self.trained = 0
+        self.losses: list[float] = []
+        self.last_loss: float | None = None
+
+    # ---- training -----------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> GlobalBatchLoader:
+        return GlobalBatchLoader(
+            self.train_dataset,
+            self.batching.batch_size,
+            self.args.seed,
+            workers=self.args.dataloader_num_workers,
+        )
+
+    def training_step(
+        self, model: torch.nn.Module, inputs: dict[str, list[Row]], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Gradients of a whole global batch. Returns this process's part of the loss, for the upstream trainer.
+
+        Raises:
+            DivergedError: the loss or the gradient is not finite, or the loss went up and stayed up; before the
+                update.
+            OutOfMemoryError: memory does not hold a single row.
+        """
+        rows, step = inputs["rows"], self.state.global_step + 1
+        loss = self._gradients(model, rows)
+        while loss is None:
+            self._cut_smaller(rows)
+            model.zero_grad()
+            loss = self._gradients(model, rows)
+        mean = float(self.accelerator.reduce(loss, "mean"))
+        self._check_finite(model, rows, step, mean)
+        self._watch(step, mean)
+        self.losses.append(mean)
+        self.trained += sum(map(self.items, rows))
+        return loss
+
+    def items(self, row: Row) -> int:
+        """What a row adds to the number that the loss is divided by."""
+        return trained_tokens(row)
+
+    def _gradients(self, model: torch.nn.Module, rows: Sequence[Row]) -> torch.Tensor | None:
+        """Forward and backward passes over a global batch; None where memory ran out in any process."""
+        items = torch.tensor(sum(map(self.items, rows)), device=self.args.device)
+        *before, last = self.batching.micro_batches(
+            rows, self.accelerator.process_index, self.accelerator.num_processes
+        )
+        losses = []
+        enough = True
+        for batch in before:
+            with self.accelerator.no_sync(model):
+                loss = self._within_memory(model, batch, items)
+            if loss is None:
+                enough = False
+                break
+            losses.append(loss)
+        if self._in_any_process(not enough):
+            return None
+        loss = self._within_memory(model, last, items)  # gradients are exchanged here, so all go together
+        if loss is None:
+            return None
+        return torch.stack([*losses, loss]).sum()
+
+    def _within_memory(
+        self, model: torch.nn.Module, batch: Sequence[Row], items: torch.Tensor
+    ) -> torch.Tensor | None:
+        try:
+            loss: torch.Tensor = super().training_step(model, self.batching.collate(batch), items)
+            return loss
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
+        return None
+
+    def _in_any_process(self, true: bool) -> bool:
+        if self.accelerator.num_processes == 1:
+            return true
+        return bool(self.accelerator.reduce(torch.tensor(float(true), device=self.args.device), "sum"))
+
+    def _cut_smaller(self, rows: Sequence[Row]) -> None:
+        """Halve the micro-batches; the global batch stays what it was."""
+        largest = max(
+            sum(len(row["input_ids"]) for row in batch)
+            for batch in self.batching.micro_batches(rows, 0, self.accelerator.num_processes)
+        )
+        longest = max(len(row["input_ids"]) for row in rows)
+        if largest <= longest:
+            raise _one_row_too_many(longest)
+        self.batching.budget = max(largest // 2, 1)
+        _free_memory()
+        text = (
+            f"memory ran out: at most {self.batching.budget:,} tokens in a forward pass from here on, "
+            "with the same global batch"
+        )
+        self.run.event("out_of_memory", text)
+        self.say(text)
+
+    # ---- guards -------------------------------------------------------------------------------------------
+
+    def _check_finite(self, model: torch.nn.Module, rows: Sequence[Row], step: int, loss: float) -> None:
+        what = f"the loss is {loss}" if not math.isfinite(loss) else None
+        scaler = getattr(
+            self.accelerator, "scaler", None
+        )  # float16 finds its scale by overflowing now and then
+        if what is None and not (scaler and scaler.is_enabled()):
+            norm = gradient_norm(model)
+            what = f"the gradient's norm is {norm}" if not math.isfinite(norm) else None
+        if what is None:
+            return
+        culprits = self._not_finite_alone(model, rows)
+        error = diverged(
+            step, what, culprits or rows, alone=bool(culprits), checkpoint=self.run.last_checkpoint
+        )
+        self.run.write_json(
+            "nonfinite.json", {"step": step, "what": what, "rows": [dict(row) for row in culprits or rows]}
+        )
+        raise error
+
+    def _not_finite_alone(self, model: torch.nn.Module, rows: Sequence[Row]) -> list[Row]:
+        """Rows whose loss or gradient is not finite by itself, found by running each alone."""
+        if self.accelerator.num_processes > 1:
+            return []  # each backward pass would wait for the other processes
+        culprits = []
+        for row in rows:
+            model.zero_grad()
+            loss = super().training_step(model, self.batching.collate([row]), torch.tensor(1))
+            if not (math.isfinite(float(loss)) and math.isfinite(gradient_norm(model))):
+                culprits.append(row)
+        return culprits if len(culprits) < len(rows) else []
+
+    def _watch(self, step: int, loss: float) -> None:
+        try:
+            self.watchdog.see(step, loss)
+        except DivergedError as error:
+            self.run.withdraw(error.since)  # type: ignore[attr-defined]
+            raise
+
+    # ---- evaluation ---------------------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        eval_dataset: Dataset | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """The mean loss over all trained tokens of the held-out rows, however they are batched."""
+        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        self.model.eval()
+        total, items = 0.0, 0
+        for start in range(0, len(dataset), _EVAL_ROWS):
+            rows = list(dataset.select(range(start, min(start + _EVAL_ROWS, len(dataset)))))
+            total += self._eval_loss(rows)
+            items += sum(map(self.items, rows))
+        self.model.train()
+        metrics = {f"{metric_key_prefix}_loss": total / items}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _eval_loss(self, rows: Sequence[Row]) -> float:
+        """The summed loss of some rows, over all processes."""
+        while True:
+            batches = self.batching.micro_batches(
+                rows, self.accelerator.process_index, self.accelerator.num_processes
+            )
+            losses = [self._eval_within_memory(batch) for batch in batches]
+            known = [loss for loss in losses if loss is not None]
+            if not self._in_any_process(len(known) < len(losses)):
+                return float(self.accelerator.reduce(torch.stack(known).sum(), "mean"))
+            self._cut_smaller(rows)
+
+    def _eval_within_memory(self, batch: Sequence[Row]) -> torch.Tensor | None:
+        one = torch.tensor(1, device=self.args.device)
+        try:
+            with torch.no_grad(), self.compute_loss_context_manager():
+                inputs = send_to_device(self.batching.collate(batch), self.args.device)
+                loss: torch.Tensor = self.compute_loss(self.model, inputs, num_items_in_batch=one)
+                return loss
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
+        return None
+
+    # ---- logging and saving -------------------------------------------------------------------------------
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """The logged loss is the mean of the steps since the last line, also across a resume."""
+        if "loss" in logs:
+            logs["loss"] = self.last_loss = sum(self.losses) / len(self.losses)
+            self.losses.clear()
+        if "train_runtime" not in logs:  # upstream's summary counts from the last resume only
+            super().log(logs, start_time)
+
+    def state_to_save(self) -> dict[str, Any]:
+        """What the checkpoint must hold besides upstream's files, so that logs and guards go on as they were."""
+        return {
+            "losses": self.losses,
+            "last_loss": self.last_loss,
+            "trained": self.trained,
+            "budget": self.batching.budget,
+            "watchdog": self.watchdog.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.losses = list(state["losses"])
+        self.last_loss = state["last_loss"]
+        self.trained = state["trained"]
+        self.batching.budget = min(self.batching.budget, state["budget"])
+        self.watchdog.restore(state["watchdog"])
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Weights only, as safetensors: no pickled arguments, no tokenizer, no look at the hub."""
+        if self.is_fsdp_enabled:
+            super().save_model(output_dir, _internal_call)
+        elif self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            adapter = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
+            self.model.save_pretrained(str(folder), **adapter)
+            (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """trl writes a model card with each checkpoint; the artefact's card is written at the end."""
+
+
+class SftTrainer(GlobalBatchTrainer, SFTTrainer):  # type: ignore[misc]
+    """Next-token loss over the trained tokens."""
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: Tensors,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """-log p of each trained token, summed over a micro-batch and divided by those of the global batch.
+
+        trl's fused layer computes every position on a CPU, padding and prompts included; asking the model for the
+        logits of the trained positions only is the same sum.
+        """
+        if self.batching.fused:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        labels = inputs.pop("labels")[0, 1:]
+        trained = (labels != IGNORED).nonzero()[:, 0]
+        logits = model(**inputs, use_cache=False, logits_to_keep=trained).logits[0]
+        loss = cross_entropy(logits.float(), labels[trained], reduction="sum") / num_items_in_batch
+        return loss * self.accelerator.num_processes  # gradients are averaged over processes
+
+
+def ran_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or should_reduce_batch_size(error)
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _one_row_too_many(tokens: int) -> OutOfMemoryError:
+    return OutOfMemoryError(
+        "E701",
+        f"memory ran out with a single row of {tokens:,} tokens in a forward pass",
+        why="a micro-batch cannot be cut below one row",
+        hint="lower `data.max_length`; set `hardware.activation_checkpointing: true`; train an adapter "
+        "(`model.lora`) or on a 4-bit base (`model.quantization: nf4`); or choose `optimizer: paged_adamw_8bit`",
+    )
+
+
+def _never(rows: Sequence[Row]) -> Any:
+    """Stands in for the collator that upstream asks for: batches are cut and collated in the step."""
+    raise AssertionError("global batches are collated in training_step")
