@@ -146,10 +146,9 @@ def run(
         resume=resume,
         force=force_resume or (),
     )
-    typer.echo(
-        f"{result.steps} steps in {result.seconds:.0f} s; chat with it: llamatune chat {loaded.output}",
-        err=True,
-    )
+    if os.environ.get("RANK", "0") != "0":
+        return  # the first process of a distributed run speaks for all
+    _say(f"{result.steps} steps in {result.seconds:.0f} s; chat with it: llamatune chat {loaded.output}")
     typer.echo(f"{loaded.output}/{result.artefact}")
 
 

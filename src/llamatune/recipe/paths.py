@@ -41,9 +41,11 @@ def output_problem(output: str, place: str | None = None) -> Problem | None:
 def _foreign_problem(path: Path, place: str | None) -> Problem | None:
     if path.exists() and not path.is_dir():
         return Problem("E031", f"output `{path}` is a file", place, hint="name a folder")
-    if not path.exists() or (path / MARKER).is_file():
-        return None
-    if all(entry.name == LOCK for entry in path.iterdir()):  # empty, or a run that died as it began
+    if (
+        not path.exists()
+        or not any(path.iterdir())
+        or any((path / name).is_file() for name in (MARKER, LOCK))
+    ):
         return None
     what = f"output `{path}` is not empty and is not a llamatune run (it has no {MARKER})"
     why = "A run never writes among other files, also not with --overwrite"

@@ -26,12 +26,13 @@ _FIGURES = (
 class Display:
     """Shows a stage's progress; use as a context manager.
 
-    Lines from `say` and from `update` go above the bar on a terminal, and are all there is elsewhere.
+    Lines from `say` and from `update` go above the bar on a terminal, and are all there is elsewhere. `quiet`: show
+    nothing, as in the processes of a distributed run that only compute.
     """
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, stage: str, *, quiet: bool = False) -> None:
         self.stage = stage
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
         self._live: Progress | None = None
         self._task: TaskID | None = None
         self._started = time.monotonic()
@@ -63,7 +64,7 @@ class Display:
         """Begin counting steps; `done` of them were made by an earlier process."""
         self._total, self._done = total_steps, done
         self._started = time.monotonic()
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.quiet:
             self._live = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=20),

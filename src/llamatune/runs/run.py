@@ -118,7 +118,8 @@ class Run:
         run = cls(recipe, recipe_dir, force)
         check_output(run.directory)
         if not run.is_main:
-            yield run
+            with run.stop.listening(), run._ending():
+                yield run
             return
         with disk_errors(run.directory):
             run.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -129,8 +130,11 @@ class Run:
                 yield run
                 return
             run.status.begin(run.checkpoint.step if run.checkpoint else 0)
-            with run.stop.listening(), run._ending():
-                yield run
+            try:
+                with run.stop.listening(), run._ending():
+                    yield run
+            finally:
+                run._report()
         finally:
             lock.release()
 
@@ -351,12 +355,22 @@ class Run:
             self._end("failed", 1, f"{type(error).__name__}: {error}")
             raise
 
+    def _report(self) -> None:
+        """The page about the run; its failure must not be the run's."""
+        from llamatune.runs.report import write_report
+
+        try:
+            write_report(self.directory)
+        except Exception as error:
+            with suppress(DiskError):
+                self.event("warning", f"report.html could not be written: {type(error).__name__}: {error}")
+
     def stopped(self, when: str) -> StoppedError:
         """The error that says: stopped by this signal, continue with the same command."""
-        assert self.stop.signal is not None
+        who = self.stop.signal.name if self.stop.signal else "a signal to another of its processes"
         error = StoppedError(
             "E901",
-            f"stopped by {self.stop.signal.name} {when}",
+            f"stopped by {who} {when}",
             place=str(self.directory),
             hint="the same command goes on",
         )
@@ -364,6 +378,8 @@ class Run:
         return error
 
     def _end(self, state: str, exit_code: int, reason: str) -> None:
+        if not self.is_main:
+            return
         with suppress(DiskError):  # the disk may be what ended the run, and that error is on its way already
             self.status.end(state, exit_code, reason)
 

@@ -77,7 +77,7 @@ class Status:
     def begin(self, from_step: int) -> None:
         now = time.time()
         if self.attempts and self.attempts[-1].reason is None:
-            self.attempts[-1].reason = "died without a word"
+            self.attempts[-1].reason, self.attempts[-1].ended = "died without a word", self.heartbeat
         self.attempts.append(Attempt(now, os.getpid(), socket.gethostname(), from_step, from_step))
         self.state, self.step, self.heartbeat = "running", from_step, now
         self._write()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 
-from llamatune.data.draft import draft_cards
 from llamatune.data.encode_text import TextEncoder
 from llamatune.data.packing import pack
 from llamatune.data.prepare import prepare
@@ -19,7 +18,7 @@ from llamatune.models.saving import save_trained
 from llamatune.recipe.recipes import PretrainRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.run import Result, Run
-from llamatune.training.fit import choose_batching, fit, record_origin
+from llamatune.training.fit import choose_batching, fit, in_main_process, record_origin
 from llamatune.training.progress import final_figures
 from llamatune.training.replies import SampleReplies, text_prompts
 from llamatune.training.trainer import SftTrainer
@@ -30,7 +29,7 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
     """Train on documents; leaves `model/` (or `adapter/`) in the run directory."""
     started = time.monotonic()
     max_length, packing = recipe.data.max_length, recipe.data.packing
-    with Display("pretrain") as display:
+    with Display("pretrain", quiet=not run.is_main) as display:
         display.say_all(run.notices)
         start = find_start(recipe.model, recipe.hardware, max_length=max_length)
         data = prepare(
@@ -41,9 +40,7 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
             recipe_dir=run.recipe_dir,
             report=display.say,
         )
-        record_origin(run, recipe, start, data)
-        for card in draft_cards(data.sources, run.directory / "data_cards"):
-            display.say(f"draft    {card}: a card for this file; its licence is yours to fill in")
+        record_origin(run, recipe, start, data, display)
         train = pack(data.train, max_length, recipe.seed, display.say) if packing else data.train
 
         arguments = sft_config(recipe, start.placement, run.checkpoints)
@@ -71,7 +68,10 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
             display=display,
         )
         fit(trainer, recipe, run, display, sample=replies.show)
-        folder = save_trained(model, start.tokenizer, start.base, run.directory, stage="pretrain")
+        folder = in_main_process(
+            trainer,
+            lambda: save_trained(model, start.tokenizer, start.base, run.directory, stage="pretrain"),
+        )
 
     return run.finish(
         Result(

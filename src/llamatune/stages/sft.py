@@ -12,14 +12,13 @@ from __future__ import annotations
 import time
 
 from llamatune.data.chat import ChatFormat
-from llamatune.data.draft import draft_cards
 from llamatune.data.prepare import prepare
 from llamatune.models.load import find_start, load_for_training
 from llamatune.models.saving import save_trained
 from llamatune.recipe.recipes import SftRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.run import Result, Run
-from llamatune.training.fit import choose_batching, fit, record_origin
+from llamatune.training.fit import choose_batching, fit, in_main_process, record_origin
 from llamatune.training.progress import final_figures
 from llamatune.training.replies import SampleReplies, chat_prompts
 from llamatune.training.trainer import SftTrainer
@@ -29,7 +28,7 @@ from llamatune.training.upstream import sft_config
 def run(recipe: SftRecipe, run: Run) -> Result:
     """Fine-tune on conversations; leaves `adapter/` or `model/` in the run directory."""
     started = time.monotonic()
-    with Display("sft") as display:
+    with Display("sft", quiet=not run.is_main) as display:
         display.say_all(run.notices)
         start = find_start(recipe.model, recipe.hardware, max_length=recipe.data.max_length)
         chat = ChatFormat(
@@ -43,9 +42,7 @@ def run(recipe: SftRecipe, run: Run) -> Result:
             recipe_dir=run.recipe_dir,
             report=display.say,
         )
-        record_origin(run, recipe, start, data, chat)
-        for card in draft_cards(data.sources, run.directory / "data_cards"):
-            display.say(f"draft    {card}: a card for this file; its licence is yours to fill in")
+        record_origin(run, recipe, start, data, display, chat)
 
         arguments = sft_config(recipe, start.placement, run.checkpoints)
         model = load_for_training(start, recipe.model, seed=recipe.seed, report=display.say)
@@ -72,7 +69,10 @@ def run(recipe: SftRecipe, run: Run) -> Result:
             display=display,
         )
         fit(trainer, recipe, run, display, sample=replies.show)
-        folder = save_trained(model, start.tokenizer, start.base, run.directory, stage="sft", chat=chat)
+        folder = in_main_process(
+            trainer,
+            lambda: save_trained(model, start.tokenizer, start.base, run.directory, stage="sft", chat=chat),
+        )
 
     return run.finish(
         Result(

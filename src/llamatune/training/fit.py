@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import sha256
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback
 
 from llamatune.data.control_tokens import tokenizer_fingerprint
+from llamatune.data.draft import draft_cards
 from llamatune.data.preview import spans
 from llamatune.errors import ModelError
 from llamatune.models.adapters import find_adapter, keep_float32
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from llamatune.data.chat import ChatFormat
     from llamatune.data.prepare import Prepared
+
+Result = TypeVar("Result")
 
 _CPU_TOKENS = 4096
 """Tokens in a forward pass on a CPU: measured fastest on pico and a 5M-parameter Llama, from 512 to 8,192."""
@@ -132,10 +135,25 @@ def choose_batching(
     return Batching(recipe.optimization.batch_size, budget, collate, fused, describe)
 
 
+def in_main_process(trainer: GlobalBatchTrainer, write: Callable[[], Result]) -> Result:
+    """What `write` returns in the first process, in all of them; the others wait for it."""
+    results = [write() if trainer.accelerator.is_main_process else None]
+    if trainer.accelerator.num_processes > 1:
+        results = broadcast_object_list(results)
+    assert results[0] is not None
+    return results[0]
+
+
 def record_origin(
-    run: Run, recipe: StageRecipe, start: Start, data: Prepared, chat: ChatFormat | None = None
+    run: Run,
+    recipe: StageRecipe,
+    start: Start,
+    data: Prepared,
+    display: Display,
+    chat: ChatFormat | None = None,
 ) -> None:
-    """Write what the run is made from (manifest.json, data.json, preview.json); on a resume, compare it first.
+    """Write what the run is made from (manifest.json, data.json, preview.json, draft cards for files that were
+    named without one); on a resume, compare it first.
 
     Raises:
         RecipeError: a resume from other rows, another base, tokenizer or template, or with another number of
@@ -143,10 +161,10 @@ def record_origin(
     """
     adapter = find_adapter(recipe.model.adapter) if recipe.model.adapter else None
     sources = [
-        {"role": source.role, "sha256": source.sha256, "rows": source.counts.read} for source in data.sources
+        (source.role, {"sha256": source.sha256, "rows": source.counts.read}) for source in data.sources
     ]
     facts = {
-        "data": {role: [one for one in sources if one["role"] == role] for role in ("train", "eval")},
+        "data": {role: [one for of, one in sources if of == role] for role in ("train", "eval")},
         "base": {"fingerprint": start.base.fingerprint, "revision": start.base.revision},
         "adapter": file_sha256(adapter / "adapter_model.safetensors") if adapter else None,
         "tokenizer": tokenizer_fingerprint(start.tokenizer),
@@ -159,7 +177,11 @@ def record_origin(
         if source.card
     }
     run.made_from(facts, base=start.base.name, cards=cards, seed=recipe.seed)
+    if not run.is_main:
+        return
     run.write_json("data.json", data.to_json())
+    for card in draft_cards(data.sources, run.directory / "data_cards"):
+        display.say(f"draft    {card}: a card for this file; its licence is yours to fill in")
     decode = start.tokenizer.decode
     run.write_json(
         "preview.json",

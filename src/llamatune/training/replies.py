@@ -78,7 +78,7 @@ class SampleReplies:
 
     def show(self, step: int) -> None:
         """Sample one reply for each prompt at this step."""
-        if not self.prompts:
+        if not self.prompts or not self.run.is_main:
             return
         replies = continue_prompts(
             self.model,

@@ -60,6 +60,7 @@ def sft_arguments(recipe: StageRecipe, placement: Placement, output: Path) -> di
         "per_device_train_batch_size": max(recipe.optimization.batch_size // placement.processes, 1),
         "gradient_accumulation_steps": 1,
         "average_tokens_across_devices": True,
+        "ddp_find_unused_parameters": False,
         **_optimization(recipe),
         **_reporting(recipe),
         # Rows come tokenised, labelled and cut to length, with a collator of our own.

@@ -124,17 +124,17 @@ def _began(series: Series) -> str:
 
 
 def _time(result: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Time from run.json, over all attempts (the last may have no end but its heartbeat); else the result's."""
-    total = None
+    """The time of all attempts; of one that was killed the end is not known, but for the last one's heartbeat."""
     rows = as_rows(run.get("attempts"))
-    for row in rows:
-        started, ended = as_number(row.get("started")), as_number(row.get("ended") or run.get("heartbeat"))
-        if started is not None and ended is not None:
-            total = (total or 0.0) + max(0.0, ended - started)
-    if total is None:
-        total = result.get("seconds")
+    ends = [row.get("ended") for row in rows[:-1]] + [
+        row.get("ended") or run.get("heartbeat") for row in rows[-1:]
+    ]
+    starts = [as_number(row.get("started")) for row in rows]
+    known = [end - start for start, end in zip(starts, map(as_number, ends), strict=True) if start and end]
     note = f"in {len(rows)} attempts" if len(rows) > 1 else ""
-    return ("time", "" if total is None else duration(total), note)
+    if not known:
+        return ("time", duration(result["seconds"]) if "seconds" in result else "", note)
+    return ("time", duration(sum(known)), f"at least, {note}" if len(known) < len(rows) else note)
 
 
 # ---- what a reader must not miss --------------------------------------------------------------------------

@@ -1,0 +1,76 @@
+"""Golden losses: what the first steps of pico's recipes give, to the last bit on the machine that wrote them.
+
+A change here changes what llamatune computes. If that is meant, write them again and say why in the commit:
+
+    python tests/stages/test_golden_losses.py
+"""
+
+import json
+import platform
+from pathlib import Path
+
+import pytest
+import torch
+
+from llamatune.pipeline import run
+from llamatune.recipe.load import load
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests/golden"
+RECIPES = {
+    "sft": ["optimization.max_steps=6", "checkpoint.every_steps=100"],
+    "pretrain": [
+        "optimization.max_steps=6",
+        "checkpoint.every_steps=100",
+        "data.train=[{card: pico-pretrain, max_rows: 2000}]",
+        "data.eval=[]",
+    ],
+}
+
+
+def machine() -> dict[str, str]:
+    """What floating-point results depend on besides the code."""
+    cpu = next(
+        (line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")),
+        platform.processor(),
+    )
+    return {
+        "torch": torch.__version__,
+        "cpu": cpu.partition(":")[2].strip() or cpu,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def losses(stage: str, output: Path) -> list[float]:
+    recipe = load(
+        ROOT / f"recipes/pico/{stage}.yaml",
+        [f"output={output}", "generation.prompts=[]", "logging.every_steps=1", *RECIPES[stage]],
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums depend on how many share them
+    try:
+        run(recipe, recipe_dir=ROOT)
+    finally:
+        torch.set_num_threads(threads)
+    lines = map(json.loads, (output / "metrics.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+@pytest.mark.parametrize("stage", RECIPES)
+def test_golden_losses(stage: str, tmp_path: Path) -> None:
+    golden = json.loads((GOLDEN / f"{stage}.json").read_text())
+    found = losses(stage, tmp_path / "run")
+    if golden["machine"] == machine():
+        assert found == golden["losses"]
+    else:
+        assert found == pytest.approx(golden["losses"], rel=1e-4)
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    GOLDEN.mkdir(exist_ok=True)
+    for stage in RECIPES:
+        with tempfile.TemporaryDirectory() as folder:
+            content = {"machine": machine(), "losses": losses(stage, Path(folder) / "run")}
+        (GOLDEN / f"{stage}.json").write_text(json.dumps(content, indent=2) + "\n")
