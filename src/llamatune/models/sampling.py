@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from llamatune.models.memory import free_memory, one_row_too_many, ran_out_of_memory
+
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -46,16 +48,29 @@ def continue_prompts(
     stop_ids: Collection[int],
     batch_size: int = 64,
 ) -> list[list[int]]:
-    """New tokens for each prompt, in the order given, up to and including the first stop token."""
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    """New tokens for each prompt, in the order given, up to and including the first stop token.
+
+    Where memory does not hold `batch_size` prompts, half as many are tried.
+
+    Raises:
+        OutOfMemoryError: it does not hold a single one.
+    """
+    waiting = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     replies: list[list[int]] = [[] for _ in prompts]
     with sampling_mode(model):
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            batch = _generate(model, tokenizer, [prompts[index] for index in chosen], generation, stop_ids)
+        while waiting:
+            chosen = waiting[:batch_size]
+            batch = _within_memory(model, tokenizer, [prompts[i] for i in chosen], generation, stop_ids)
+            if batch is None:
+                batch_size = len(chosen) // 2
+                if not batch_size:
+                    raise one_row_too_many(len(prompts[chosen[0]]) + generation.max_new_tokens)
+                free_memory()
+                continue
             for index, tokens in zip(chosen, batch, strict=True):
                 end = next((i + 1 for i, token in enumerate(tokens) if token in stop_ids), len(tokens))
                 replies[index] = tokens[:end]
+            waiting = waiting[batch_size:]
     return replies
 
 
@@ -109,6 +124,22 @@ def sampling_mode(model: PreTrainedModel) -> Iterator[None]:
             yield
     finally:
         model.train(was_training)
+
+
+def _within_memory(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[list[int]],
+    generation: Generation,
+    stop_ids: Collection[int],
+) -> list[list[int]] | None:
+    """The new tokens of each prompt, or None where memory ran out."""
+    try:
+        return _generate(model, tokenizer, prompts, generation, stop_ids)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+    return None
 
 
 def _generate(

@@ -19,6 +19,9 @@ from llamatune.runs.files import read_json, sync_file, sync_folder, write_json
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
+_PICKLE = re.compile(r"\.(bin|pt|pth|pkl|ckpt)$")
+_STATE = re.compile(r"(optimizer|scheduler|scaler)\.pt|rng_state(_\d+)?\.pth")
+"""State that upstream writes with torch.save; read only after its hash verified, and as tensors and numbers only."""
 _FORMAT = 1
 
 
@@ -76,6 +79,8 @@ def verify(folder: Path) -> Checkpoint:
             raise _damaged(folder, f"{name} has changed (its sha256 is not the recorded one)")
     if added := sorted(set(present) - set(listed)):
         raise _damaged(folder, f"{added[0]} was not there when the checkpoint was made")
+    if foreign := [name for name in present if _PICKLE.search(name) and not _STATE.fullmatch(name)]:
+        raise _damaged(folder, f"{foreign[0]} is a pickle that no checkpoint of llamatune holds")
     return Checkpoint(folder, manifest["step"], manifest["about"])
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
+import random
 from collections.abc import Callable
 from hashlib import sha256
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy
 import torch
 from accelerate.utils import broadcast_object_list
-from transformers import PrinterCallback
+from transformers import PrinterCallback, set_seed
 
 from llamatune.data.control_tokens import tokenizer_fingerprint
 from llamatune.data.draft import draft_cards
 from llamatune.data.preview import spans
-from llamatune.errors import ModelError
+from llamatune.errors import CheckpointError, ModelError
 from llamatune.models.adapters import find_adapter, keep_float32
 from llamatune.models.load import Start
 from llamatune.recipe.cards import find_card_file
@@ -86,6 +89,14 @@ def fit(
     try:
         with disk_errors(run.checkpoints):
             trainer.train(resume_from_checkpoint=start)
+    except pickle.UnpicklingError as error:  # torch's own text advises to load it nevertheless
+        raise CheckpointError(
+            "E403",
+            "a state file holds more than tensors and numbers, and was not loaded",
+            place=start,
+            why="such a file can run any code that was hidden in it; no checkpoint of llamatune holds one",
+            hint="find out who wrote it; start again with --resume none",
+        ) from error
     except Exception:
         run.drop_unfinished()
         raise
@@ -176,7 +187,7 @@ def record_origin(
         for source in data.sources
         if source.card
     }
-    run.made_from(facts, base=start.base.name, cards=cards, seed=recipe.seed)
+    run.made_from(facts, base=start.base.name, cards=cards, random_states=_random_states(recipe.seed))
     if not run.is_main:
         return
     run.write_json("data.json", data.to_json())
@@ -190,6 +201,17 @@ def record_origin(
             for row in islice(data.train, _PREVIEW_ROWS)
         ],
     )
+
+
+def _random_states(seed: int) -> dict[str, Any]:
+    """The seed, and what it makes of the three generators: two machines that differ here train differently."""
+    set_seed(seed)
+    states = {
+        "python": repr(random.getstate()).encode(),
+        "numpy": repr(numpy.random.get_state()).encode(),
+        "torch": torch.get_rng_state().numpy().tobytes(),
+    }
+    return {"seed": seed} | {name: sha256(state).hexdigest() for name, state in states.items()}
 
 
 def _space(model: torch.nn.Module, recipe: StageRecipe) -> int:

@@ -9,7 +9,6 @@ when a loss is not finite, its rows are known.
 
 from __future__ import annotations
 
-import gc
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import send_to_device
-from accelerate.utils.memory import should_reduce_batch_size
 from torch.nn.functional import cross_entropy
 from transformers import Trainer, TrainerControl
 from trl import SFTTrainer
 
 from llamatune.data.rows import IGNORED
-from llamatune.errors import DivergedError, OutOfMemoryError
+from llamatune.errors import DivergedError
+from llamatune.models.memory import free_memory, one_row_too_many, ran_out_of_memory
 from llamatune.recipe.blocks import Watchdog
 from llamatune.runs.run import Run
 from llamatune.training.batches import GlobalBatchLoader, cut, share
@@ -179,9 +178,9 @@ class GlobalBatchTrainer(Trainer):  # type: ignore[misc]
         )
         longest = max(len(row["input_ids"]) for row in rows)
         if largest <= longest:
-            raise _one_row_too_many(longest)
+            raise one_row_too_many(longest)
         self.batching.budget = max(largest // 2, 1)
-        _free_memory()
+        free_memory()
         text = (
             f"memory ran out: at most {self.batching.budget:,} tokens in a forward pass from here on, "
             "with the same global batch"
@@ -338,26 +337,6 @@ class SftTrainer(GlobalBatchTrainer, SFTTrainer):  # type: ignore[misc]
         logits = model(**inputs, use_cache=False, logits_to_keep=trained).logits[0]
         loss = cross_entropy(logits.float(), labels[trained], reduction="sum") / num_items_in_batch
         return loss * self.accelerator.num_processes  # gradients are averaged over processes
-
-
-def ran_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or should_reduce_batch_size(error)
-
-
-def _free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def _one_row_too_many(tokens: int) -> OutOfMemoryError:
-    return OutOfMemoryError(
-        "E701",
-        f"memory ran out with a single row of {tokens:,} tokens in a forward pass",
-        why="a micro-batch cannot be cut below one row",
-        hint="lower `data.max_length`; set `hardware.activation_checkpointing: true`; train an adapter "
-        "(`model.lora`) or on a 4-bit base (`model.quantization: nf4`); or choose `optimizer: paged_adamw_8bit`",
-    )
 
 
 def _never(rows: Sequence[Row]) -> Any:

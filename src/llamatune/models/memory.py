@@ -1,0 +1,35 @@
+"""Memory that runs out, on any device."""
+
+from __future__ import annotations
+
+import gc
+
+from llamatune.errors import OutOfMemoryError
+
+
+def ran_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that a device or the host has no memory left."""
+    import torch
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or bool(should_reduce_batch_size(error))
+
+
+def free_memory() -> None:
+    """Give back what failed passes left behind. Call it outside the `except` block, which still holds them."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def one_row_too_many(tokens: int) -> OutOfMemoryError:
+    """The error when nothing is left to cut."""
+    return OutOfMemoryError(
+        "E701",
+        f"memory ran out with a single row of {tokens:,} tokens in a forward pass",
+        why="a micro-batch cannot be cut below one row",
+        hint="lower `data.max_length`; set `hardware.activation_checkpointing: true`; train an adapter "
+        "(`model.lora`) or on a 4-bit base (`model.quantization: nf4`); or choose `optimizer: paged_adamw_8bit`",
+    )
