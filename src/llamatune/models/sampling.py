@@ -114,13 +114,16 @@ def probe_logits(model: PreTrainedModel) -> torch.Tensor:
 
 @contextmanager
 def sampling_mode(model: PreTrainedModel) -> Iterator[None]:
-    """Evaluation mode without gradients, and back."""
+    """Evaluation mode without gradients, and back. Flash-attention, which has no float32, computes in 16 bits."""
     import torch
 
     was_training = model.training
+    needs_half = model.dtype == torch.float32 and model.config._attn_implementation.startswith(
+        "flash_attention"
+    )
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(model.device.type, torch.bfloat16, enabled=needs_half):
             yield
     finally:
         model.train(was_training)
