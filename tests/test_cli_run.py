@@ -46,6 +46,13 @@ def test_a_new_user_runs_a_shipped_recipe_in_an_empty_folder(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "runs/pico-sft/adapter"
     assert (tmp_path / "runs/pico-sft/adapter/adapter_model.safetensors").is_file()
+    assert "report: runs/pico-sft/report.html" in done.stderr
+    page = tmp_path / "runs/pico-sft/report.html"
+    before = page.read_text("utf-8")
+    page.unlink()
+    again = subprocess.run([script, "report", "runs/pico-sft"], cwd=tmp_path, capture_output=True, text=True)
+    assert (again.returncode, again.stdout.strip()) == (0, "runs/pico-sft/report.html"), again.stderr
+    assert page.read_text("utf-8") == before
     for said in ("model    pico: cpu, float32", "trained ", "replies at step 0", "sft 2/2", "tok/s"):
         assert said in done.stderr, said
     assert "\r" not in done.stderr and "Traceback" not in done.stderr and "Warning" not in done.stderr

@@ -148,7 +148,10 @@ def run(
     )
     if os.environ.get("RANK", "0") != "0":
         return  # the first process of a distributed run speaks for all
-    _say(f"{result.steps} steps in {result.seconds:.0f} s; chat with it: llamatune chat {loaded.output}")
+    _say(
+        f"{result.steps} steps in {result.seconds:.0f} s; report: {loaded.output}/report.html; "
+        f"chat with it: llamatune chat {loaded.output}"
+    )
     typer.echo(f"{loaded.output}/{result.artefact}")
 
 
