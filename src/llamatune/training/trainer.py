@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Row = Mapping[str, Any]
+_NOTHING = torch.tensor(float("inf"))
+"""Divides the loss of a process that has no rows left, so that its gradients are zero."""
 _EVAL_ROWS = 256
 """Held-out rows that are sorted by length and cut together."""
 
@@ -53,20 +55,15 @@ class Batching:
     describe: str
 
     def micro_batches(self, rows: Sequence[Row], process: int, processes: int) -> list[list[Row]]:
-        """This process's share of some rows, cut; each process gets the same number of micro-batches."""
+        """This process's share of some rows, cut; each process gets the same number, some of them empty."""
         lengths = [len(row["input_ids"]) for row in rows]
         cuts = []
         for own in share(lengths, processes):
             batches = cut([lengths[index] for index in own], self.budget, padded=self.collate.padded)
             cuts.append([[rows[own[index]] for index in batch] for batch in batches])
         longest = max(len(batches) for batches in cuts)
-        idle = [[_untrained(min(rows, key=lambda row: len(row["input_ids"])))]]
+        idle: list[list[Row]] = [[]]
         return cuts[process] + idle * (longest - len(cuts[process]))
-
-
-def _untrained(row: Row) -> Row:
-    """A row that takes part in a forward pass and teaches nothing: what an idle process works on."""
-    return {**row, "labels": [IGNORED] * len(row["labels"])}
 
 
 class GlobalBatchTrainer(Trainer):  # type: ignore[misc]
@@ -142,14 +139,15 @@ class GlobalBatchTrainer(Trainer):  # type: ignore[misc]
         enough = True
         for batch in before:
             with self.accelerator.no_sync(model):
-                loss = self._within_memory(model, batch, items)
+                loss = self._within_memory(model, batch or rows[:1], items if batch else _NOTHING)
             if loss is None:
                 enough = False
                 break
             losses.append(loss)
         if self._in_any_process(not enough):
             return None
-        loss = self._within_memory(model, last, items)  # gradients are exchanged here, so all go together
+        # Gradients are exchanged here, so all processes take part; one without rows adds zero.
+        loss = self._within_memory(model, last or rows[:1], items if last else _NOTHING)
         if loss is None:
             return None
         return torch.stack([*losses, loss]).sum()
@@ -256,10 +254,11 @@ class GlobalBatchTrainer(Trainer):  # type: ignore[misc]
             batches = self.batching.micro_batches(
                 rows, self.accelerator.process_index, self.accelerator.num_processes
             )
-            losses = [self._eval_within_memory(batch) for batch in batches]
+            losses = [self._eval_within_memory(batch) for batch in batches if batch]
             known = [loss for loss in losses if loss is not None]
             if not self._in_any_process(len(known) < len(losses)):
-                return float(self.accelerator.reduce(torch.stack(known).sum(), "mean"))
+                total = torch.stack(known).sum() if known else torch.tensor(0.0, device=self.args.device)
+                return float(self.accelerator.reduce(total, "mean"))
             self._cut_smaller(rows)
 
     def _eval_within_memory(self, batch: Sequence[Row]) -> torch.Tensor | None:
