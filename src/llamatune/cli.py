@@ -11,7 +11,7 @@ import shlex
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
@@ -152,7 +152,7 @@ def run(
         f"{result.steps} steps in {result.seconds:.0f} s; report: {loaded.output}/report.html; "
         f"chat with it: llamatune chat {loaded.output}"
     )
-    typer.echo(f"{loaded.output}/{result.artefact}")
+    _write(sys.stdout, f"{loaded.output}/{result.artefact}")
 
 
 @app.command()
@@ -282,7 +282,15 @@ def _user_lines() -> Iterator[str]:
 
 
 def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    _write(sys.stderr, line)
+
+
+def _write(stream: TextIO, line: str) -> None:
+    """Print a line; a reader that has gone (`| head`) is no failure of the command."""
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def main() -> None:
@@ -293,10 +301,8 @@ def main() -> None:
         app()
     except StoppedError as error:
         what = error.problems[0].what
-        print(f"{what}; continue with:\n  {shlex.join(['llamatune', *sys.argv[1:]])}", file=sys.stderr)
+        _say(f"{what}; continue with:\n  {shlex.join(['llamatune', *sys.argv[1:]])}")
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of standard output has gone (`| head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except LlamatuneError as error:
         if os.environ.get("LLAMATUNE_DEBUG") == "1":
             traceback.print_exc()
@@ -318,4 +324,4 @@ def _report(error: LlamatuneError) -> None:
         if colour and line.startswith("error["):
             head, closing, rest = line.partition("]")
             line = f"\x1b[1;31m{head}{closing}\x1b[0m{rest}"
-        print(line, file=sys.stderr)
+        _say(line)

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,7 @@ def test_rows_and_counts(tmp_path: Path, encoder) -> None:
     assert first["labels"] == [IGNORED] * 11 + [ord(character) for character in "answer 22"]
     assert (first["source"], first["row"], first["place"]) == (path, 1, f"{path}:2")
     assert prepared.train.features["input_ids"].feature.dtype == "int32"
-    assert asdict(prepared.counts) == {
+    assert prepared.to_json()["counts"] == {
         "read": 3, "kept": 2, "held_out": 0, "dropped": {"duplicate": 1}, "adjusted": {}, "truncated": 0,
         "escaped": 0, "sequences": 2, "tokens": 38, "trained_tokens": 17, "longest": 20,
     }  # fmt: skip

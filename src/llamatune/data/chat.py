@@ -110,8 +110,7 @@ class ChatFormat:
             RowRejected: too long, and the recipe says to leave such rows out.
         """
         assert isinstance(row, Conversation)
-        if self.chat.control_tokens == "reject":
-            self._refuse_control_tokens(row)
+        self.check_control_tokens(row.messages, row.place)
         encoded = self._encode_turns(list(row.messages), row.place)
         if len(encoded.input_ids) > self.max_length and self.too_long != "error":
             encoded = self._shorten(row, len(encoded.input_ids))
@@ -131,16 +130,15 @@ class ChatFormat:
         labels: list[int] = []
         escaped = 0
         last_answer = max((i for i, m in enumerate(messages) if m.role == "assistant"), default=-1)
-        for turn in self._turns(messages, place):
-            ids, count = self._tokenise(turn.text, turn.message)
+        for message, ids, count in self.turn_ids(messages, place):
             escaped += count
-            is_last = turn.message is messages[last_answer] if last_answer >= 0 else False
-            if turn.message.role == "assistant" and self.chat.loss_on != "all":
-                trained = self._trained(turn.message, is_last)
-                end = self._end_of_answer(ids) if trained else 0
+            is_last = message is messages[last_answer] if last_answer >= 0 else False
+            if message.role == "assistant" and self.chat.loss_on != "all":
+                trained = self._trained(message, is_last)
+                end = self.end_of_answer(ids) if trained else 0
                 turn_labels = ids[:end] + [IGNORED] * (len(ids) - end)
             else:
-                turn_labels = ids if self._trained(turn.message, is_last) else [IGNORED] * len(ids)
+                turn_labels = ids if self._trained(message, is_last) else [IGNORED] * len(ids)
             input_ids += ids
             labels += turn_labels
         return Encoded(input_ids, labels, escaped=escaped)
@@ -174,11 +172,7 @@ class ChatFormat:
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Tokens that a model is given to answer the last user message: the very tokens training showed it."""
         assert messages and messages[-1].role == "user", "a prompt ends with a user message"
-        return [
-            token
-            for turn in self._turns(messages, "prompt")
-            for token in self._tokenise(turn.text, turn.message)[0]
-        ]
+        return [token for _, ids, _ in self.turn_ids(messages, "prompt") for token in ids]
 
     def reply_text(self, token_ids: Sequence[int]) -> str:
         """The answer in a sampled continuation: everything before the first stop token."""
@@ -186,16 +180,31 @@ class ChatFormat:
         end = next((i for i, token in enumerate(ids) if token in self.stop_ids), len(ids))
         return str(self.tokenizer.decode(ids[:end], skip_special_tokens=True)).strip()
 
+    # ---- scoring --------------------------------------------------------------------------------------------
+
+    def turn_ids(
+        self, messages: Sequence[Message], place: str, *, start: int = 0
+    ) -> Iterator[tuple[Message, list[int], int]]:
+        """Each message from `start` on with the tokens that it adds to those before it, and how many control
+        tokens in it were encoded as plain text. A system message belongs to the user's message behind it.
+
+        All tokens together are those of `encode`. Any `start` behind a user's message goes on from exactly the
+        tokens of `prompt_ids` of what is before it.
+        """
+        for turn in self._turns(messages, place, start):
+            yield turn.message, *self._tokenise(turn.text, turn.message)
+
     # ---- rendering ------------------------------------------------------------------------------------------
 
-    def _turns(self, messages: Sequence[Message], place: str) -> Iterator[Turn]:
+    def _turns(self, messages: Sequence[Message], place: str, start: int = 0) -> Iterator[Turn]:
         """The text that the template adds at each step, alternating prompt parts and answers."""
         if self.chat.system is not None and messages[0].role != "system":
             messages = [Message("system", self.chat.system), *messages]
+            start += bool(start)
         safe = [self._with_sentinels(message) for message in messages]
         done = ""
         for index, message in enumerate(messages):
-            if message.role == "system":
+            if message.role == "system" or index < start - 1:
                 continue
             is_prompt = message.role == "user"
             text = self._render(safe[: index + 1], place, add_generation_prompt=is_prompt)
@@ -207,7 +216,8 @@ class ChatFormat:
                     why="the tokens in training would not be those that the model sees when it answers",
                     hint="choose a named template (`chat.template: llama2`), or split the conversation into turns",
                 )
-            yield Turn(text[len(done) :], message)
+            if index >= start:
+                yield Turn(text[len(done) :], message)
             done = text
 
     def _render(self, messages: list[dict[str, str]], place: str, *, add_generation_prompt: bool) -> str:
@@ -266,13 +276,16 @@ class ChatFormat:
             return encode(text)
         return continuation(encode, text)
 
-    def _refuse_control_tokens(self, row: Conversation) -> None:
-        for number, message in enumerate(row.messages, 1):
+    def check_control_tokens(self, messages: Sequence[Message], place: str) -> None:
+        """Raise DataError (E211) for a control token in a message, where the recipe refuses them."""
+        if self.chat.control_tokens != "reject":
+            return
+        for number, message in enumerate(messages, 1):
             if match := self._control.search(message.content + "\n" + (message.input or "")):
                 raise DataError(
                     "E211",
                     f"message {number} contains the control token {match.group()!r}",
-                    place=row.place,
+                    place=place,
                     why="text that imitates a role marker could change who says what",
                     hint="clean the row, or set `chat.control_tokens: escape` to encode it as plain text",
                 )
@@ -316,7 +329,7 @@ class ChatFormat:
         eos = self.tokenizer.eos_token_id
         return frozenset({ends[0]} | ({eos} if eos is not None else set()))
 
-    def _end_of_answer(self, ids: list[int]) -> int:
+    def end_of_answer(self, ids: list[int]) -> int:
         """Length of an answer with its end token; what the template writes behind it is not trained."""
         for position in range(len(ids) - 1, -1, -1):
             if ids[position] in self.stop_ids:

@@ -9,18 +9,18 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Sequence
-from itertools import chain, count
+from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from llamatune.data.conversations import Adjustment, conversation, document
-from llamatune.data.formats import recognise, recognise_rows
-from llamatune.data.prepare import SourceInfo
+from llamatune.data.canonical import canonical
+from llamatune.data.conversations import Adjustment
+from llamatune.data.counts import SourceInfo
+from llamatune.data.formats import FORMATS, ROWS_SEEN, Recognised, kind_of, recognise, recognise_rows
 from llamatune.data.readers import read_rows
 from llamatune.data.rows import RowRejected
 from llamatune.data.sources import card_files
 from llamatune.errors import DataError
-from llamatune.recipe.blocks import RowFormat
 from llamatune.recipe.cards import DataCard, find_card_file, read_card, verify
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.yaml import parse, read_text, to_yaml
@@ -40,7 +40,7 @@ languages: [und] # BCP 47 codes, such as en; `und` is undetermined
 privacy:
   pii: unknown # none, present, removed or unknown
 uses:
-  intended: [fine-tuning]
+  intended: [{use}]
 limits: [] # what a user of the data should know
 ---
 # {name}
@@ -83,7 +83,12 @@ def draft_card(path: Path, out_dir: Path, *, name: str | None = None, rows: int 
     }
     description = {"description": f"Rows of {path.name}, format {recognised.format}."}
     out_dir.mkdir(parents=True, exist_ok=True)
-    text = _DRAFT.format(name=name, description=to_yaml(description), measured=to_yaml(measured))
+    text = _DRAFT.format(
+        name=name,
+        description=to_yaml(description),
+        measured=to_yaml(measured),
+        use="reward models" if kind_of(recognised.format) == "preferences" else "fine-tuning",
+    )
     target.write_text(text, encoding="utf-8")
     return target
 
@@ -184,21 +189,23 @@ def _checked_rows(card: DataCard, file: Path) -> tuple[int, list[str]]:
     rows = 0
     found: Counter[str] = Counter()
     adjusted: Counter[Adjustment] = Counter()
-    trainable = card.format in get_args(RowFormat)
-    recognised = None
+    recognised = _recognised(card, file)
     for place, raw in read_rows(file):
         rows += 1
-        if not trainable:
-            continue
         if recognised is None:
-            format: RowFormat = card.format  # type: ignore[assignment]
-            recognised = recognise_rows([raw], format=format, columns=card.columns, place=str(file))
+            continue
         try:
-            if recognised.format == "text":
-                document(raw, recognised.columns, place)
-            else:
-                conversation(raw, recognised.format, recognised.columns, place, adjusted)
+            canonical(raw, recognised, place, adjusted)
         except RowRejected as rejected:
             found[rejected.reason.value] += 1
     found.update({adjustment.value: count for adjustment, count in adjusted.items()})
     return rows, [f"{count:,} {what}" for what, count in found.items()]
+
+
+def _recognised(card: DataCard, file: Path) -> Recognised | None:
+    """The format and columns of a card's file; None where no stage trains on such rows."""
+    format = next((known for formats in FORMATS.values() for known in formats if known == card.format), None)
+    if format is None:
+        return None
+    head = [raw for _, raw in islice(read_rows(file), ROWS_SEEN)]
+    return recognise_rows(head, format=format, columns=card.columns, place=str(file))

@@ -5,6 +5,7 @@ sharegpt           conversations: [{from, value}, ...]                 [system]
 alpaca             instruction, output                                 [input] [system]
 prompt_completion  prompt, completion (or response, question/answer)   [system]
 text               text
+and those of preference pairs, see `pair_formats`
 
 E120  no format fits the columns
 E121  several formats fit the columns
@@ -19,14 +20,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from llamatune.data import pair_formats
 from llamatune.data.readers import read_rows
 from llamatune.errors import DataError
-from llamatune.recipe.blocks import Columns, RowFormat
+from llamatune.recipe.blocks import ChatRowFormat, Columns, PairFormat, RowFormat
 
-Kind = Literal["conversations", "documents"]
+Kind = Literal["conversations", "documents", "preferences"]
 Raw = dict[str, Any]
+
+FORMATS: dict[Kind, tuple[RowFormat, ...]] = {
+    "conversations": get_args(ChatRowFormat),
+    "documents": ("text",),
+    "preferences": get_args(PairFormat),
+}
 
 ROWS_SEEN = 20
 """Rows that recognition looks at."""
@@ -67,11 +75,23 @@ _REQUIRED: dict[RowFormat, tuple[str, ...]] = {
     "prompt_completion": ("prompt", "completion"),
     "text": ("text",),
 }
+_USUAL: dict[RowFormat, dict[str, str]] = {
+    "messages": {"messages": "messages"},
+    "sharegpt": {"messages": "conversations"},
+    "alpaca": {"prompt": "instruction", "completion": "output", "input": "input"},
+    "prompt_completion": {"prompt": "prompt", "completion": "completion"},
+    "text": {"text": "text"},
+}
 _EXPECTED = (
     "messages: `messages` = [{role, content}, ...]; sharegpt: `conversations` = [{from, value}, ...]; "
     "alpaca: `instruction`, `output`, optional `input`; prompt_completion: `prompt` and `completion` or "
     "`response`, `question` and `answer`; text: `text`"
 )
+
+
+def kind_of(format: RowFormat) -> Kind:
+    """What rows of a format become."""
+    return next(kind for kind, formats in FORMATS.items() if format in formats)
 
 
 def recognise(path: Path, *, kind: Kind | None = None) -> Recognised:
@@ -100,25 +120,46 @@ def recognise_rows(
     found = tuple(dict.fromkeys(name for row in rows for name in row))
     given = columns.model_dump(exclude_none=True) if columns else {}
     _check_columns_exist(given, found, place)
-    if kind != "documents" and format is None and {"chosen", "rejected"} <= set(found):
-        raise DataError(
-            "E127",
-            f"these are preference rows (columns {', '.join(found)})",
-            place=place,
-            hint="they train a reward model; for sft give conversations or prompts with one answer each",
-        )
-    candidates = [] if not rows else _candidates(rows, given)
+    if format is None:
+        _refuse_rows_of_other_stages(rows, found, kind, place)
+    wanted = kind_of(format) if format else kind
+    candidates = [] if not rows else _candidates(rows, given, wanted)
     if format is not None:
         chosen = [c for c in candidates if c.format == format] or [_as_told(format, given, found, place)]
     elif kind == "documents":
         chosen = [c for c in candidates if c.format == "text"]
     else:
         chosen = [c for c in candidates if c.format != "text"] or candidates
-    _check_choice(chosen, found, place)
+    _check_choice(chosen, found, kind, place)
     only = chosen[0]
     _check_kind(only.format, kind, place)
     used = set(only.columns.model_dump(exclude_none=True).values())
     return Recognised(only.format, only.columns, len(rows), tuple(name for name in found if name not in used))
+
+
+def _refuse_rows_of_other_stages(
+    rows: Sequence[Raw], found: Sequence[str], kind: Kind | None, place: str
+) -> None:
+    if kind == "conversations" and pair_formats.looks_like_pairs(found):
+        raise DataError(
+            "E127",
+            f"these are preference rows (columns {', '.join(found)})",
+            place=place,
+            hint="they train a reward model; for sft give conversations or prompts with one answer each",
+        )
+    if (
+        kind == "preferences"
+        and not pair_formats.looks_like_pairs(found)
+        and pair_formats.looks_like_kto(rows)
+    ):
+        raise DataError(
+            "E127",
+            f"these rows have one reply and a label, not two replies (columns {', '.join(found)})",
+            place=place,
+            why="A reward model learns from two replies to one prompt",
+            hint="join two replies to a prompt into one row, the one labelled true as `chosen`, the one "
+            "labelled false as `rejected`",
+        )
 
 
 def _check_columns_exist(given: dict[str, str], found: Sequence[str], place: str) -> None:
@@ -137,10 +178,17 @@ def missing_column(name: str, found: Sequence[str], place: str, wanted_by: str) 
     )
 
 
-def _candidates(rows: Sequence[Raw], given: dict[str, str]) -> list[Recognised]:
-    """Every format that the rows' columns allow, with its columns."""
+def _candidates(rows: Sequence[Raw], given: dict[str, str], kind: Kind | None) -> list[Recognised]:
+    """Every format that the rows' columns allow, with its columns; pairs are not read as anything else."""
     found = set().union(*rows)
     optional = {"system": given.get("system") or ("system" if "system" in found else None)}
+    if kind in (None, "preferences"):
+        pairs = [
+            Recognised(format, Columns(**names, **optional), len(rows))
+            for format, names in pair_formats.pair_candidates(rows, given)
+        ]
+        if pairs or kind == "preferences" or pair_formats.looks_like_pairs(found):
+            return pairs
     result: list[Recognised] = []
 
     def add(format: RowFormat, **names: str | None) -> None:
@@ -183,34 +231,37 @@ def _turn_style(rows: Sequence[Raw], column: str) -> RowFormat | None:
     return None
 
 
-def _as_told(format: RowFormat, given: dict[str, str], found: Sequence[str], place: str) -> Recognised:
+def _as_told(
+    format: RowFormat,
+    given: dict[str, str],
+    found: Sequence[str],
+    place: str,
+) -> Recognised:
     """The recipe's format with the columns that it names or that the format usually has."""
-    usual: dict[RowFormat, dict[str, str]] = {
-        "messages": {"messages": "messages"},
-        "sharegpt": {"messages": "conversations"},
-        "alpaca": {"prompt": "instruction", "completion": "output", "input": "input"},
-        "prompt_completion": {"prompt": "prompt", "completion": "completion"},
-        "text": {"text": "text"},
-    }
-    names = usual[format] | given
-    for field in _REQUIRED[format]:
+    names = (_USUAL | pair_formats.USUAL)[format] | given
+    for field in (_REQUIRED | pair_formats.REQUIRED)[format]:
         if names[field] not in found:
             raise missing_column(names[field], found, place, f"format `{format}`")
-    known = {field: name for field, name in names.items() if name in found}
+    if format in pair_formats.USUAL:
+        known = pair_formats.pair_columns(format, given, found)
+    else:
+        known = {field: name for field, name in names.items() if name in found}
     if "system" in found:
         known.setdefault("system", "system")
     return Recognised(format, Columns(**known), 0)
 
 
-def _check_choice(chosen: list[Recognised], found: Sequence[str], place: str) -> None:
+def _check_choice(chosen: list[Recognised], found: Sequence[str], kind: Kind | None, place: str) -> None:
     columns = ", ".join(map(repr, found)) or "none"
     if not chosen:
+        pairs = kind == "preferences" or (kind is None and pair_formats.looks_like_pairs(found))
+        example = "{prompt: ..., chosen: ..., rejected: ...}" if pairs else "{prompt: ..., completion: ...}"
         raise DataError(
             "E120",
             f"no format fits the columns found: {columns}",
             place=place,
-            why=f"Formats and the columns they expect: {_EXPECTED}",
-            hint="name the columns in the recipe, for example `columns: {prompt: ..., completion: ...}`",
+            why=f"Formats and the columns they expect: {pair_formats.EXPECTED if pairs else _EXPECTED}",
+            hint=f"name the columns in the recipe, for example `columns: {example}`",
         )
     if len(chosen) > 1:
         options = " or ".join(str(option).partition(";")[0] for option in chosen)
@@ -222,14 +273,26 @@ def _check_choice(chosen: list[Recognised], found: Sequence[str], place: str) ->
         )
 
 
+_NEEDS: dict[Kind, tuple[str, str]] = {
+    "conversations": (
+        "sft needs conversations",
+        "name a prompt and an answer under `columns`",
+    ),
+    "documents": (
+        "pre-training needs plain text",
+        "name the column that holds plain text: `columns: {text: ...}`",
+    ),
+    "preferences": (
+        "a reward model needs pairs of replies",
+        "name two replies to one prompt: `columns: {prompt: ..., chosen: ..., rejected: ...}`",
+    ),
+}
+_STAGES: dict[Kind, str] = {"conversations": "sft", "documents": "pretrain", "preferences": "reward"}
+
+
 def _check_kind(format: RowFormat, kind: Kind | None, place: str) -> None:
-    if kind == "conversations" and format == "text":
-        hint = "train on plain text with `stage: pretrain`, or name a prompt and an answer under `columns`"
-        raise DataError(
-            "E127", "plain text is for pre-training, this stage needs conversations", place=place, hint=hint
-        )
-    if kind == "documents" and format != "text":
-        hint = "name the column that holds plain text: `columns: {text: ...}`"
-        raise DataError(
-            "E127", f"format `{format}` is for sft, pre-training needs plain text", place=place, hint=hint
-        )
+    found = kind_of(format)
+    if kind is not None and kind != found:
+        needs, hint = _NEEDS[kind]
+        what = f"format `{format}` is for `stage: {_STAGES[found]}`, {needs}"
+        raise DataError("E127", what, place=place, hint=hint)

@@ -117,10 +117,30 @@ def weighted(pool: Pool, weight: float, seed: int) -> Pool:
     extra = round((weight - whole) * len(pool.indices))
     if whole == 0:
         extra = min(max(extra, 1), len(pool.indices))
-    order = np.random.default_rng([seed, zlib.crc32(pool.shard.name.encode())]).permutation(
-        len(pool.indices)
-    )[:extra]
-    return Pool(pool.shard, np.concatenate([pool.indices] * whole + [pool.indices[np.sort(order)]]))
+    return Pool(pool.shard, np.concatenate([pool.indices] * whole + [_some(pool, extra, seed)]))
+
+
+def by_share(pool: Pool, share: float, every: Sequence[tuple[Pool, float]], seed: int) -> Pool:
+    """A seeded choice of a pool's sequences, the same in every epoch, so that they are this share of all.
+
+    `every` holds each pool of the epoch with its share. The epoch is as large as the pool allows that has the
+    fewest sequences for its share: that one is used whole, of the others some are left out, and none is repeated.
+
+    Raises:
+        DataError: E132, a pool is empty.
+    """
+    if any(not len(one.indices) for one, _ in every):
+        name = next(one.shard.name for one, _ in every if not len(one.indices))
+        raise DataError("E132", "no row is left, so no epoch can have its share of them", place=name)
+    size = min(len(one.indices) / its_share for one, its_share in every)
+    wanted = min(max(round(size * share), 1), len(pool.indices))
+    return Pool(pool.shard, _some(pool, wanted, seed))
+
+
+def _some(pool: Pool, number: int, seed: int) -> np.ndarray:
+    """A seeded choice of so many of the pool's indices, in their order."""
+    dice = np.random.default_rng([seed, zlib.crc32(pool.shard.name.encode())])
+    return np.asarray(pool.indices[np.sort(dice.permutation(len(pool.indices))[:number])])
 
 
 def concatenated(pools: Sequence[Pool]) -> datasets.Dataset:

@@ -12,12 +12,13 @@ held-out rows, weights - is a choice of row numbers (see `mix`), so no row is co
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from llamatune.data.counts import Counts, SourceInfo, count_source, describe, to_json, total
 from llamatune.data.formats import Kind
 from llamatune.data.rows import Encoder, Reason
 from llamatune.data.sources import OpenSource, open_source
@@ -34,54 +35,9 @@ Report = Callable[[str], None]
 
 
 @dataclass
-class Counts:
-    """What became of the rows: `read` = `kept` + `held_out` + all `dropped`. Weights change only the last
-    five."""
-
-    read: int = 0
-    kept: int = 0
-    held_out: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
-    """Rows left out, by `Reason`."""
-    adjusted: dict[str, int] = field(default_factory=dict)
-    """Turns taken off, by `Adjustment`."""
-    truncated: int = 0
-    """Sequences that were cut."""
-    escaped: int = 0
-    """Control tokens that stood in the text and were encoded as plain text."""
-    sequences: int = 0
-    """Sequences in one epoch."""
-    tokens: int = 0
-    """Tokens in one epoch."""
-    trained_tokens: int = 0
-    """Tokens in one epoch that have a label."""
-    longest: int = 0
-    """Longest sequence, in tokens."""
-
-
-@dataclass
-class SourceInfo:
-    """One source, for the manifest, the report and the model card."""
-
-    name: str
-    role: str
-    """`train` or `eval`."""
-    files: list[str]
-    sha256: list[str]
-    fingerprint: str
-    format: str
-    columns: dict[str, str]
-    weight: float
-    card: str | None
-    licence: str | None
-    revision: str | None
-    counts: Counts
-
-
-@dataclass
 class Prepared:
     """Training and evaluation sets with columns `input_ids`, `labels`, `source`, `row`, `place`, and their
-    story.
+    story; preference pairs have a column `pair` more, the numbers of a `rows.Pair`.
 
     `row` is the row's number in its source, from 0; `place` is its `file:line`. `counts` are those of the
     training sources together.
@@ -91,9 +47,11 @@ class Prepared:
     eval: datasets.Dataset | None
     counts: Counts
     sources: list[SourceInfo]
+    eval_by_source: dict[str, datasets.Dataset] = field(default_factory=dict)
+    """The parts of `eval`: by evaluation source, or by the training source that they were held out of."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"counts": asdict(self.counts), "sources": [asdict(source) for source in self.sources]}
+        return {"counts": to_json(self.counts), "sources": [to_json(source) for source in self.sources]}
 
 
 @dataclass
@@ -134,17 +92,18 @@ def prepare(
         for part, pool, held in zip(train, pools, held_out, strict=True):
             part.pool, part.held_out = pool, held
     mix.refuse_overlap([part.pool for part in train], [part.pool for part in evaluation])
-    epochs = {id(part): mix.weighted(part.pool, part.source.weight, seed) for part in parts}
-    infos = [_info(part, epochs[id(part)]) for part in parts]
+    epochs = [_epoch(part, train, seed) for part in parts]
+    infos = [_info(part, epoch) for part, epoch in zip(parts, epochs, strict=True)]
     for info in infos:
-        report(_line(info))
+        report(describe(info))
     _check_left(infos)
-    in_eval = [part.held_out for part in train if part.held_out] or [epochs[id(part)] for part in evaluation]
+    in_eval = _evaluation(parts, epochs)
     return Prepared(
-        train=mix.concatenated([epochs[id(part)] for part in train]),
-        eval=mix.concatenated(in_eval) if in_eval else None,
-        counts=_total([info.counts for info in infos if info.role == "train"]),
+        train=mix.concatenated(epochs[: len(train)]),
+        eval=mix.concatenated(list(in_eval.values())) if in_eval else None,
+        counts=total([info.counts for info in infos if info.role == "train"]),
         sources=infos,
+        eval_by_source={name: pool.dataset() for name, pool in in_eval.items()},
     )
 
 
@@ -166,7 +125,36 @@ def _encoded(data: Data, encode: Encoder, kind: Kind, recipe_dir: Path, report: 
     return parts
 
 
+def _epoch(part: _Part, train: Sequence[_Part], seed: int) -> Pool:
+    """What is seen of a source in an epoch."""
+    from llamatune.data import mix
+
+    if part.source.share is None:
+        return mix.weighted(part.pool, part.source.weight, seed)
+    shares = [(other.pool, other.source.share or 0.0) for other in train]
+    return mix.by_share(part.pool, part.source.share, shares, seed)
+
+
+def _evaluation(parts: Sequence[_Part], epochs: Sequence[Pool]) -> dict[str, Pool]:
+    """The evaluation rows by source; sources of one name are told apart by split, then by number."""
+    found: dict[str, Pool] = {}
+    for part, epoch in zip(parts, epochs, strict=True):
+        pool = part.held_out if part.role == "train" else epoch
+        if pool is None or not len(pool.indices):
+            continue
+        name = part.opened.name
+        if name in found and part.source.path is None:
+            name = f"{name} {part.source.split}"
+        numbered = (f"{name} {number}" for number in count(2))
+        found[name if name not in found else next(one for one in numbered if one not in found)] = pool
+    return found
+
+
 # ---- policies ---------------------------------------------------------------------------------------------
+
+
+_MEANT = (Reason.DUPLICATE.value, Reason.CHOSEN_UNSAFE.value)
+"""Leaving these out is no loss: nothing is lost with a duplicate, and the paper leaves out the others."""
 
 
 def _check_dropped(data: Data, shard: Shard) -> None:
@@ -183,7 +171,7 @@ def _check_dropped(data: Data, shard: Shard) -> None:
             why="Cut or left out without a word, they would change what is learnt",
             hint="raise `data.max_length`, or choose `data.too_long: drop` or `truncate`",
         )
-    lost = {reason: count for reason, count in dropped.items() if reason != Reason.DUPLICATE.value}
+    lost = {reason: count for reason, count in dropped.items() if reason not in _MEANT}
     if sum(lost.values()) > data.max_dropped * read:
         counts = "; ".join(f"{reason}: {count:,}" for reason, count in lost.items())
         raise DataError(
@@ -197,7 +185,7 @@ def _check_dropped(data: Data, shard: Shard) -> None:
 
 def _check_left(infos: Sequence[SourceInfo]) -> None:
     for role in ("train", "eval"):
-        counts = _total([info.counts for info in infos if info.role == role])
+        counts = total([info.counts for info in infos if info.role == role])
         if counts.read and not counts.trained_tokens:
             reasons = "; ".join(f"{reason}: {count:,}" for reason, count in counts.dropped.items())
             raise DataError(
@@ -222,60 +210,11 @@ def _info(part: _Part, epoch: Pool) -> SourceInfo:
         format=opened.recognised.format,
         columns=opened.recognised.columns.model_dump(exclude_none=True),
         weight=part.source.weight,
+        share=part.source.share,
         card=opened.card,
         licence=opened.licence,
         revision=opened.revision,
-        counts=_count(part, epoch),
+        counts=count_source(
+            part.shard.info, shared=part.shared, kept=part.pool, held_out=part.held_out, epoch=epoch
+        ),
     )
-
-
-def _count(part: _Part, epoch: Pool) -> Counts:
-    dropped = Counter[str](part.shard.info["dropped"])
-    dropped[Reason.DUPLICATE.value] += part.shared
-    return Counts(
-        read=part.shard.info["read"],
-        kept=part.pool.rows,
-        held_out=part.held_out.rows if part.held_out else 0,
-        dropped={reason: count for reason, count in dropped.items() if count},
-        adjusted=part.shard.info["adjusted"],
-        truncated=int(part.pool.column("truncated").sum()),
-        escaped=int(part.pool.column("escaped").sum()),
-        sequences=len(epoch.indices),
-        tokens=int(epoch.column("tokens").sum()),
-        trained_tokens=int(epoch.column("trained").sum()),
-        longest=int(epoch.column("tokens").max(initial=0)),
-    )
-
-
-def _total(counts: Sequence[Counts]) -> Counts:
-    total = Counts()
-    for name in ("read", "kept", "held_out", "truncated", "escaped", "sequences", "tokens", "trained_tokens"):
-        setattr(total, name, sum(getattr(count, name) for count in counts))
-    total.dropped = dict(sum((Counter(count.dropped) for count in counts), Counter[str]()))
-    total.adjusted = dict(sum((Counter(count.adjusted) for count in counts), Counter[str]()))
-    total.longest = max((count.longest for count in counts), default=0)
-    return total
-
-
-def _line(info: SourceInfo) -> str:
-    """What became of a source's rows, in one line; a second one warns of many duplicates."""
-    counts = info.counts
-    parts = [f"{counts.read:,} rows", f"{counts.kept:,} in use"]
-    if counts.sequences != counts.kept:
-        parts.append(f"{counts.sequences:,} sequences in an epoch")
-    if counts.held_out:
-        parts.append(f"{counts.held_out:,} held out")
-    parts += [f"{count:,} {reason}" for reason, count in (*counts.dropped.items(), *counts.adjusted.items())]
-    if counts.truncated:
-        parts.append(f"{counts.truncated:,} truncated")
-    if counts.escaped:
-        parts.append(f"{counts.escaped:,} control tokens written as text")
-    share = counts.trained_tokens / counts.tokens if counts.tokens else 0
-    parts.append(
-        f"{counts.tokens:,} tokens in an epoch, {share:.0%} of them trained, longest row {counts.longest:,}"
-    )
-    weight = f" (weight {info.weight:g})" if info.weight != 1 else ""
-    line = f"{info.name}{weight}: " + ", ".join(parts)
-    if counts.dropped.get(Reason.DUPLICATE.value, 0) > counts.read / 2:
-        line += f"\nwarning: more than half of the rows of {info.name} are duplicates"
-    return line

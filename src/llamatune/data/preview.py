@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 
-from llamatune.data.rows import IGNORED, Encoded
+from llamatune.data.rows import IGNORED, RATINGS, Encoded
 
 _GREEN, _RESET = "\x1b[32m", "\x1b[0m"
 _OPEN, _CLOSE = "⟦", "⟧"
@@ -19,25 +19,53 @@ def preview(rows: Iterable[Encoded], decode: Callable[[list[int]], str], *, colo
     not.
 
     Neighbouring tokens of one kind are decoded together, so that the text reads as it was written. Brackets
-    of the same shape in the text itself are doubled.
+    of the same shape in the text itself are doubled. Of a pair, the prompt is shown once, then both replies with
+    the token marked at which each is scored.
     """
     return "\n\n".join(
-        f"row {number}: {len(row.input_ids)} tokens, {row.trained} trained\n"
-        f"{marked(row, decode, colour=colour)}"
+        f"row {number}: {_about(row)}\n{marked(row, decode, colour=colour)}"
         for number, row in enumerate(rows, 1)
     )
 
 
+def _about(row: Encoded) -> str:
+    if row.pair is None:
+        return f"{len(row.input_ids)} tokens, {row.trained} trained"
+    pair = row.pair
+    text = f"prompt {pair.prompt} tokens, chosen {pair.chosen}, rejected {pair.rejected}"
+    if pair.rating >= 0:
+        text += f"; {RATINGS[pair.rating]}"
+    known = {1: "safe", 0: "unsafe"}
+    labels = (("chosen", pair.chosen_safe), ("rejected", pair.rejected_safe))
+    return "; ".join([text, *(f"{side} {known[label]}" for side, label in labels if label in known)])
+
+
 def marked(row: Encoded, decode: Callable[[list[int]], str], *, colour: bool) -> str:
     """One row's text with its trained tokens marked."""
-    parts = []
-    for text, trained in spans(row.input_ids, row.labels, decode):
+    if row.pair is None:
+        return _marked(row.input_ids, row.labels, decode, colour=colour)
+    heads = ("", "\nchosen:", "\nrejected:")
+    return "".join(
+        head + _marked(row.input_ids[part], row.labels[part], decode, colour=colour)
+        for head, part in zip(heads, row.pair.parts, strict=True)
+    )
+
+
+def _marked(
+    input_ids: Sequence[int],
+    labels: Sequence[int],
+    decode: Callable[[list[int]], str],
+    *,
+    colour: bool,
+) -> str:
+    pieces = []
+    for text, trained in spans(input_ids, labels, decode):
         if colour:
-            parts.append(f"{_GREEN}{text}{_RESET}" if trained else text)
+            pieces.append(f"{_GREEN}{text}{_RESET}" if trained else text)
         else:
             text = text.replace(_OPEN, _OPEN * 2).replace(_CLOSE, _CLOSE * 2)
-            parts.append(f"{_OPEN}{text}{_CLOSE}" if trained else text)
-    return "".join(parts)
+            pieces.append(f"{_OPEN}{text}{_CLOSE}" if trained else text)
+    return "".join(pieces)
 
 
 def spans(

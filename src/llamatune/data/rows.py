@@ -1,7 +1,8 @@
 """The canonical rows that every file format becomes, and what a row becomes for the trainer.
 
-A source file yields raw rows; `formats` turns them into `Conversation` or `Document`; an `Encoder` (the chat
-format, or plain text) turns those into token ids and labels. Nothing here knows about files or tokenizers.
+A source file yields raw rows; they become a `Conversation`, a `Document` or a `Preference`; an `Encoder` (the
+chat format, plain text, or pairs) turns those into token ids and labels. Nothing here knows about files or
+tokenizers.
 """
 
 from __future__ import annotations
@@ -9,9 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 Role = Literal["system", "user", "assistant"]
+
+Rating = Literal["significantly_better", "better", "slightly_better", "negligibly_better"]
+"""How much better the chosen reply of a pair is, in the four steps of the Llama 2 paper (section 3.2.1)."""
+
+RATINGS: tuple[Rating, ...] = get_args(Rating)
+"""From the largest to the smallest; a rating's position here is its number in a `Pair`."""
 
 IGNORED = -100
 """Label of a token that is not trained (torch's cross-entropy convention)."""
@@ -47,7 +54,48 @@ class Document:
     place: str
 
 
-Row = Conversation | Document
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Two ways in which one conversation goes on, the chosen one better. `place` is `file:line` of the row.
+
+    The prompt holds all messages that both share and ends with the user's; `chosen` and `rejected` are what
+    follows it, normally one message each, and start and end with the assistant's. Safety labels say whether a
+    reply is safe; None where nobody said.
+    """
+
+    prompt: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    place: str
+    rating: Rating | None = None
+    chosen_safe: bool | None = None
+    rejected_safe: bool | None = None
+
+
+Row = Conversation | Document | Preference
+
+
+class Pair(NamedTuple):
+    """What is known of an encoded pair besides its tokens; stored as a list of numbers, in this order."""
+
+    prompt: int
+    """Tokens of the shared prompt."""
+    chosen: int
+    """Tokens of the chosen reply, its end token included."""
+    rejected: int
+    """Tokens of the rejected reply."""
+    rating: int = -1
+    """Position in RATINGS, or -1."""
+    chosen_safe: int = -1
+    """1 safe, 0 unsafe, -1 unknown."""
+    rejected_safe: int = -1
+    """1 safe, 0 unsafe, -1 unknown."""
+
+    @property
+    def parts(self) -> tuple[slice, slice, slice]:
+        """Where the prompt, the chosen and the rejected reply stand in the sequence."""
+        both = self.prompt + self.chosen
+        return slice(0, self.prompt), slice(self.prompt, both), slice(both, both + self.rejected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +105,28 @@ class Encoded:
     `input_ids` and `labels` have equal length; a label is the token's own id where it is trained and
     `IGNORED` elsewhere (the model shifts them). `truncated`: turns were cut off. `escaped`: control tokens
     that stood in the text and were encoded as plain text.
+
+    A pair stands in one sequence: prompt, chosen reply, rejected reply. Its two labels are at the last token of
+    each reply, where the score is read.
     """
 
     input_ids: list[int]
     labels: list[int]
     truncated: bool = False
     escaped: int = 0
+    pair: Pair | None = None
 
     @property
     def trained(self) -> int:
         return sum(label != IGNORED for label in self.labels)
+
+    @property
+    def length(self) -> int:
+        """Tokens that the model reads as one row, which `max_length` limits: of a pair, the prompt with the
+        longer reply."""
+        if self.pair is None:
+            return len(self.input_ids)
+        return self.pair.prompt + max(self.pair.chosen, self.pair.rejected)
 
 
 class Reason(StrEnum):
@@ -76,6 +136,9 @@ class Reason(StrEnum):
     TOO_LONG = "longer than max_length"
     NO_ROOM = "no trained token left after truncation"
     NO_REPLY = "no reply to train on"
+    EMPTY_TURN = "an empty turn"
+    IDENTICAL = "chosen and rejected are the same"
+    CHOSEN_UNSAFE = "chosen reply unsafe, the other one safe"
 
 
 class RowRejected(Exception):
@@ -88,7 +151,7 @@ class RowRejected(Exception):
 
 
 class Encoder(Protocol):
-    """Turns a row into training sequences; one for a conversation, one or more for a document.
+    """Turns a row into training sequences; one for a conversation or a pair, one or more for a document.
 
     `fingerprint` changes whenever the same row would give other tokens (tokenizer, template, policies), so it
     keys the token cache. `encode` raises `DataError` for a row that the recipe does not allow and

@@ -7,7 +7,6 @@ duplicates are found by 16-byte digests, so memory stays flat however large the 
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -19,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llamatune.data.cache import cache_key, stored
-from llamatune.data.conversations import Adjustment, conversation, document
+from llamatune.data.canonical import canonical
+from llamatune.data.conversations import Adjustment
+from llamatune.data.digests import row_digests
 from llamatune.data.formats import Kind
-from llamatune.data.rows import Document, Encoded, Encoder, Reason, Row, RowRejected
+from llamatune.data.rows import Encoded, Encoder, Pair, Reason, Row, RowRejected
 from llamatune.data.sources import OpenSource
 from llamatune.errors import DataError, Problem
 
@@ -47,7 +48,7 @@ SEQUENCE = np.dtype(
     ]
 )
 """What is known about each sequence: its row in the source, the digests of the whole row and of the part up
-to the last reply, and its counts."""
+to the last reply, and its counts. A pair is one sequence: prompt, chosen and rejected reply."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,15 @@ class Shard:
         import datasets
 
         return datasets.Dataset.from_file(str(self.folder / "rows.arrow"))
+
+    @cached_property
+    def pairs(self) -> np.ndarray:
+        """(sequences, 6): a `Pair` for each row of `dataset`; (sequences, 0) where the rows are no pairs."""
+        if "pair" not in self.dataset.column_names:
+            return np.zeros((len(self.sequences), 0), dtype=np.int32)
+        column = self.dataset.data.column("pair")
+        flat = [chunk.flatten().to_numpy() for chunk in column.chunks]
+        return np.concatenate(flat or [np.zeros(0, dtype=np.int32)]).reshape(-1, len(Pair._fields))
 
 
 def encode_source(
@@ -110,7 +120,7 @@ class _Build:
         self._seen: set[bytes] = set()
 
     def write(self, folder: Path) -> dict[str, Any]:
-        with _Writer(folder, self.source.name) as writer:
+        with _Writer(folder, self.source.name, pairs=self.kind == "preferences") as writer:
             for number, row, digests in self._rows():
                 try:
                     sequences = list(self.encoder.encode(row))
@@ -134,7 +144,7 @@ class _Build:
         for number, (place, raw) in enumerate(self.source.rows()):
             self.read += 1
             try:
-                row = self._canonical(raw, place)
+                row = canonical(raw, self.source.recognised, place, self.adjusted)
                 digests = row_digests(row)
             except RowRejected as rejected:
                 self._drop(rejected, place)
@@ -154,14 +164,8 @@ class _Build:
         if problems:
             raise DataError.of(problems)
 
-    def _canonical(self, raw: dict[str, Any], place: str) -> Row:
-        recognised = self.source.recognised
-        if self.kind == "documents":
-            return document(raw, recognised.columns, place)
-        return conversation(raw, recognised.format, recognised.columns, place, self.adjusted)
-
     def _check_length(self, sequences: list[Encoded]) -> None:
-        longest = max((len(sequence.input_ids) for sequence in sequences), default=0)
+        longest = max((sequence.length for sequence in sequences), default=0)
         if (
             longest > self.max_length
         ):  # `too_long: error`: encoders leave it to `prepare`, which counts them all
@@ -175,52 +179,23 @@ class _Build:
                 self.too_long_places.append(place)
 
 
-def row_digests(row: Row) -> tuple[bytes, bytes]:
-    """16-byte digests of the row, and of its prompt: all before the last reply; of a document, the whole
-    text.
-
-    Raises:
-        DataError: E103, text that is no valid Unicode.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    prompt = b""
-    try:
-        if isinstance(row, Document):
-            digest.update(row.text.encode())
-            return digest.digest(), digest.digest()
-        last = max(index for index, message in enumerate(row.messages) if message.role == "assistant")
-        for index, message in enumerate(row.messages):
-            if index == last:
-                prompt = digest.digest()
-            for text in (message.role, message.content, message.input or ""):
-                encoded = text.encode()
-                digest.update(b"%d:" % len(encoded))
-                digest.update(encoded)
-    except UnicodeEncodeError as error:
-        what = (
-            f"half of a surrogate pair ({error.object[error.start : error.end]!a}), which is not a character"
-        )
-        raise DataError("E103", what, place=row.place, hint="write the text again as valid Unicode") from None
-    digest.update(str([message.train for message in row.messages]).encode())
-    return digest.digest(), prompt
-
-
 class _Writer:
-    """Writes `rows.arrow` and `sequences.bin` in batches of about BATCH_TOKENS tokens."""
+    """Writes `rows.arrow` and `sequences.bin` in batches of about BATCH_TOKENS tokens. Rows of `pairs` have a
+    column more, their `Pair`."""
 
-    def __init__(self, folder: Path, source: str) -> None:
+    def __init__(self, folder: Path, source: str, *, pairs: bool) -> None:
         import pyarrow as pa
 
         tokens = pa.list_(pa.int32())
-        self._schema = pa.schema(
-            [
-                ("input_ids", tokens),
-                ("labels", tokens),
-                ("source", pa.string()),
-                ("row", pa.int64()),
-                ("place", pa.string()),
-            ]
-        )
+        fields = [
+            ("input_ids", tokens),
+            ("labels", tokens),
+            ("source", pa.string()),
+            ("row", pa.int64()),
+            ("place", pa.string()),
+        ]
+        self._schema = pa.schema([*fields, ("pair", tokens)] if pairs else fields)
+        self._with_pairs = pairs
         self._source = source
         self._table = (folder / "sequences.bin").open("wb")
         self._file = (folder / "rows.arrow").open("wb")
@@ -232,6 +207,7 @@ class _Writer:
         self._offsets = [0]
         self._rows: list[int] = []
         self._places: list[str] = []
+        self._pairs: list[Pair] = []
         self._sequences: list[tuple[Any, ...]] = []
 
     def add(self, number: int, place: str, digests: tuple[bytes, bytes], encoded: Encoded) -> None:
@@ -242,6 +218,9 @@ class _Writer:
         self._offsets.append(len(self._input_ids))
         self._rows.append(number)
         self._places.append(place)
+        if self._with_pairs:
+            assert encoded.pair is not None, f"{place}: a row of preferences has a pair"
+            self._pairs.append(encoded.pair)
         self._sequences.append(
             (number, *digests, length, encoded.trained, encoded.escaped, encoded.truncated)
         )
@@ -265,6 +244,8 @@ class _Writer:
             pa.array(self._rows, pa.int64()),
             pa.array(self._places, pa.string()),
         ]
+        if self._with_pairs:
+            columns.append(pa.array(self._pairs, self._schema.field("pair").type))
         self._stream.write_batch(pa.record_batch(columns, schema=self._schema))
         self._table.write(np.array(self._sequences, dtype=SEQUENCE).tobytes())
         self._clear()

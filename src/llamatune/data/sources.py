@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from llamatune.data.cache import cache_key
-from llamatune.data.formats import ROWS_SEEN, Kind, Recognised, recognise_rows
+from llamatune.data.formats import FORMATS, ROWS_SEEN, Kind, Recognised, recognise_rows
 from llamatune.data.readers import Rows, read_rows
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import RowFormat, Source
@@ -60,7 +60,7 @@ def open_source(source: Source, recipe_dir: Path, *, kind: Kind) -> OpenSource:
     format: RowFormat | None
     revision: str | None = None
     if card is not None:
-        name, format, columns = card.name, _row_format(card), card.columns
+        name, format, columns = card.name, _row_format(card, kind), card.columns
         if card.source.kind == "hub":
             assert card.source.id is not None
             files, revision = _hub_files(card.source.id, card.source.revision, source.split)
@@ -99,15 +99,15 @@ def _read_file(file: Path, name: str) -> Rows:
     return _read_arrow(file, name) if file.suffix == ".arrow" else read_rows(file, name)
 
 
-def _row_format(card: DataCard) -> RowFormat:
-    for format in get_args(RowFormat):
+def _row_format(card: DataCard, kind: Kind) -> RowFormat:
+    for format in FORMATS[kind]:
         if card.format == format:
-            return format  # type: ignore[no-any-return]
+            return format
     raise DataError(
         "E112",
         f"card `{card.name}` has the format `{card.format}`, which this stage does not train on",
         place=card.name,
-        hint=f"formats of this stage: {', '.join(get_args(RowFormat))}",
+        hint=f"formats of this stage: {', '.join(FORMATS[kind])}",
     )
 
 

@@ -15,7 +15,9 @@ from llamatune.recipe.scalars import read_scalar
 
 Template = Literal["tokenizer", "llama2", "alpaca", "vicuna", "baize", "stable-beluga", "guanaco"]
 LossOn = Literal["assistant", "last_turn", "all"]
-RowFormat = Literal["messages", "alpaca", "sharegpt", "prompt_completion", "text"]
+ChatRowFormat = Literal["messages", "alpaca", "sharegpt", "prompt_completion"]
+PairFormat = Literal["preference", "hh", "sharegpt_preference", "shp", "summarize"]
+RowFormat = Literal[ChatRowFormat, Literal["text"], PairFormat]
 
 
 def _number(value: Any) -> Any:
@@ -109,9 +111,9 @@ class Columns(Block):
     """Which columns of a file hold what, where the format's usual names do not fit."""
 
     messages: Text | None = None
-    """List of {role, content} (messages) or {from, value} (sharegpt)."""
+    """List of {role, content} (messages) or {from, value} (sharegpt, sharegpt_preference)."""
     prompt: Text | None = None
-    """The request: `instruction` in alpaca, `prompt` in prompt_completion."""
+    """The request: `instruction` in alpaca, `prompt` in prompt_completion and preference, `history` in shp."""
     input: Text | None = None
     """Alpaca's optional second half of the request."""
     completion: Text | None = None
@@ -120,6 +122,32 @@ class Columns(Block):
     """A system message."""
     text: Text | None = None
     """Plain text, for pre-training."""
+    chosen: Text | None = None
+    """The better reply of a pair: text, a turn, or a list of turns."""
+    rejected: Text | None = None
+    """The other reply."""
+    first: Text | None = None
+    """The first reply, where another column says which is better: `human_ref_A` in shp."""
+    second: Text | None = None
+    """The second reply: `human_ref_B` in shp."""
+    replies: Text | None = None
+    """List of two {text}: `summaries` in summarize."""
+    better: Text | None = None
+    """Which reply is better: `labels` in shp (1 is the first), `choice` in summarize (0 is the first)."""
+    rating: Text | None = None
+    """How much better: significantly_better, better, slightly_better, negligibly_better, or 3 to 0."""
+    safety: Text | None = None
+    """Which replies are safe: chosen_safe, both_safe, both_unsafe or rejected_safe."""
+    chosen_safe: Text | None = None
+    """Whether the better reply is safe: true or false."""
+    rejected_safe: Text | None = None
+    """Whether the other reply is safe: true or false."""
+
+    @model_validator(mode="after")
+    def _one_way_to_say_what_is_safe(self) -> Columns:
+        if self.safety is not None and (self.chosen_safe or self.rejected_safe):
+            raise ValueError("give `safety`, or `chosen_safe` and `rejected_safe`, not both")
+        return self
 
 
 class Source(Block):
@@ -141,6 +169,8 @@ class Source(Block):
     """Column names, where they are not the format's usual ones."""
     weight: Real = Field(1.0, gt=0, le=1000)
     """How often each row is seen in an epoch: 0.5 takes half of the rows, 2.5 repeats them."""
+    share: Real | None = Field(None, gt=0, le=1)
+    """This source's share of an epoch's rows; reached by leaving out rows of the others, never by repeating."""
     max_rows: Whole | None = Field(None, ge=1)
     """Take only the first rows."""
 
@@ -152,6 +182,8 @@ class Source(Block):
             raise ValueError("`revision` belongs to `hub`")
         if self.card is not None and (self.format or self.columns):
             raise ValueError("the card says `format` and `columns`: remove them, or name the file by `path`")
+        if self.share is not None and self.weight != 1:
+            raise ValueError("give `share` or `weight`, not both")
         return self
 
 
@@ -179,12 +211,32 @@ class Data(Block):
             raise ValueError("give `eval` or `eval_fraction`, not both")
         return self
 
+    @model_validator(mode="after")
+    def _shares_of_one_epoch(self) -> Data:
+        shares = [source.share for source in self.train if source.share is not None]
+        if any(source.share is not None for source in self.eval):
+            raise ValueError("`share` belongs to `train`: evaluation data is always used whole")
+        if shares and len(shares) < len(self.train):
+            raise ValueError("give every source of `train` a `share`, or none")
+        if shares and abs(sum(shares) - 1) > 1e-6:
+            raise ValueError(f"the shares of `train` sum to {sum(shares):g}, not to 1")
+        return self
+
 
 class PretrainData(Data):
     """Plain text, one document a row."""
 
     packing: Flag = True
     """Fill each sequence with several documents; attention and positions stay inside each document."""
+
+
+class PreferenceData(Data):
+    """Pairs of replies to one prompt, the better one known; one row is one pair."""
+
+    max_length: Whole = Field(1024, ge=8)
+    """Tokens of the prompt with the longer of its two replies, special tokens included."""
+    too_long: Literal["error", "drop", "truncate"] = "error"
+    """A longer pair stops the run, is left out, or loses exchanges at the front of its prompt."""
 
 
 class Optimization(Block):

@@ -24,7 +24,7 @@ from llamatune.recipe.problems import problems_of
 from llamatune.recipe.shipped import shipped
 from llamatune.recipe.yaml import parse, read_text, to_yaml
 
-CardFormat: TypeAlias = RowFormat | Literal["preference", "prompt_only"]
+CardFormat: TypeAlias = RowFormat | Literal["prompt_only"]
 
 _NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 _SHA256 = r"^[0-9a-f]{64}$"

@@ -1,12 +1,15 @@
 """Checkpoints that can be trusted.
 
 A checkpoint is a folder `checkpoint-N` whose `manifest.json` is written last, after every file has reached the
-disk, and lists the size and sha256 of each. What has no manifest was never finished; what differs from its
+disk, and lists the size and sha256 of each, and of its own content. What has no manifest was never finished; what
+differs from its
 manifest is damaged. Neither is ever read: a fresh optimizer, a flipped bit or a planted file cannot slip in.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shutil
 from dataclasses import dataclass, field
@@ -53,7 +56,8 @@ def commit(folder: Path, *, step: int, about: dict[str, Any]) -> Checkpoint:
         files[str(file.relative_to(folder))] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
     for inner in {file.parent for file in _files(folder)}:
         sync_folder(inner)
-    write_json(folder / MANIFEST, {"format": _FORMAT, "step": step, "files": files, "about": about})
+    manifest = {"format": _FORMAT, "step": step, "files": files, "about": about}
+    write_json(folder / MANIFEST, manifest | {"sha256": _digest(manifest)})
     sync_folder(folder.parent)
     return Checkpoint(folder, step, about)
 
@@ -65,8 +69,12 @@ def verify(folder: Path) -> Checkpoint:
         CheckpointError: a file is missing, cut off, changed or was added after the checkpoint was made.
     """
     manifest = read_json(folder / MANIFEST)
-    if manifest is None or manifest.get("format") != _FORMAT:
-        raise _damaged(folder, f"its {MANIFEST} cannot be read")
+    if manifest is None or manifest.pop("sha256", None) != _digest(manifest):
+        raise _damaged(folder, f"its {MANIFEST} cannot be read or has changed")
+    if manifest["format"] != _FORMAT:
+        raise _damaged(
+            folder, f"its {MANIFEST} has format {manifest['format']}, this llamatune reads {_FORMAT}"
+        )
     listed: dict[str, Any] = manifest["files"]
     present = {str(file.relative_to(folder)): file for file in _files(folder)}
     for name, expected in listed.items():
@@ -124,6 +132,11 @@ def _folders(directory: Path) -> list[Path]:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if not file.is_dir() and file != folder / MANIFEST)
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    """Of the manifest's content: a flipped bit in a step number or a size would be believed otherwise."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _damaged(folder: Path, what: str) -> CheckpointError:

@@ -5,7 +5,9 @@ Everything goes to standard error; standard output is for data.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import time
 from collections.abc import Iterable
 from types import TracebackType
@@ -23,6 +25,14 @@ _FIGURES = (
 )
 
 
+class _Console(Console):
+    """A reader that has gone (`2>&1 | head`) ends the printing, not the training."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 class Display:
     """Shows a stage's progress; use as a context manager.
 
@@ -32,7 +42,7 @@ class Display:
 
     def __init__(self, stage: str, *, quiet: bool = False) -> None:
         self.stage = stage
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
+        self._console = _Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
         self._live: Progress | None = None
         self._task: TaskID | None = None
         self._started = time.monotonic()
@@ -51,10 +61,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """Print a line, with the control characters of hostile data taken out."""
-        try:
-            self._console.print(_CONTROL.sub("", line), markup=False)
-        except BrokenPipeError:  # the reader has gone (`2>&1 | head`); training goes on
-            self._console.quiet = True
+        self._console.print(_CONTROL.sub("", line), markup=False)
 
     def say_all(self, lines: Iterable[str]) -> None:
         for line in lines:

@@ -22,12 +22,13 @@ _FULL_TEXTS = (
     "unexpected pos",
 )
 """How torch and safetensors, which do not raise OSError, say that the disk is full."""
+_GONE_TEXTS = ("No such file or directory", "Parent directory")
 
 
 def write_atomic(path: Path, text: str) -> None:
     """Replace a file by one with this text; after a crash at any moment there is the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with disk_errors(path):
+    with disk_errors(path, len(text.encode())):
         try:
             with temporary.open("w", encoding="utf-8") as stream:
                 stream.write(text)
@@ -88,7 +89,7 @@ def disk_errors(path: Path, needed: int | None = None) -> Iterator[None]:
         number = getattr(error, "errno", None)
         if number in _FULL or any(text in str(error) for text in _FULL_TEXTS):
             raise disk_full(path, needed) from error
-        if isinstance(error, OSError) or "No such file or directory" in str(error):
+        if isinstance(error, OSError) or any(text in str(error) for text in _GONE_TEXTS):
             raise _not_writable(path, error) from error
         raise
 
@@ -101,33 +102,36 @@ def free_bytes(path: Path) -> int:
 
 
 def disk_full(path: Path, needed: int | None = None) -> DiskError:
-    need = f"need {_size(needed)}, " if needed else ""
+    need = f"need {size(needed)}, " if needed else ""
     return DiskError(
         "E802",
-        f"the disk is full: {need}have {_size(free_bytes(path))}",
+        f"the disk is full: {need}have {size(free_bytes(path))}",
         place=str(path),
         why="nothing that was saved before is lost",
         hint="free some space, or move the run directory to a larger disk, and run the same command again",
     )
 
 
+def directory_gone(path: Path) -> DiskError:
+    return DiskError(
+        "E801",
+        "the run directory has gone",
+        place=str(path),
+        why="something removed or moved it during the run",
+        hint="put it back or start again; what was not saved elsewhere is lost",
+    )
+
+
 def _not_writable(path: Path, error: Exception) -> DiskError:
-    folder = path if path.is_dir() else path.parent
-    if not folder.is_dir():
-        return DiskError(
-            "E801",
-            "the run directory has gone",
-            place=str(folder),
-            why="something removed or moved it during the run",
-            hint="put it back or start again; what was not saved elsewhere is lost",
-        )
+    if not path.is_dir() and not path.parent.is_dir():
+        return directory_gone(path.parent)
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return DiskError(
         "E801", f"cannot be written: {reason}", place=str(path), hint="check its owner and its permissions"
     )
 
 
-def _size(count: int) -> str:
+def size(count: int) -> str:
     """1,234 bytes, 5.6 MB, 7.8 GB."""
     if count < 1_000_000:
         return f"{count:,} bytes"

@@ -35,9 +35,11 @@ from llamatune.runs import checkpoints
 from llamatune.runs.checkpoints import Checkpoint
 from llamatune.runs.files import (
     append_line,
+    directory_gone,
     disk_errors,
     free_bytes,
     read_json,
+    size,
     write_atomic,
     write_json,
 )
@@ -86,7 +88,10 @@ class Run:
         self.done: Result | None = None
         self.notices: list[str] = []
         """What the opening has to tell, for the stage to print."""
+        self.checkpoint_bytes = 0
+        """What a checkpoint takes at most; known once the model is."""
         self._forced = forced
+        self._lock: RunLock | None = None
 
     @classmethod
     @contextmanager
@@ -123,7 +128,7 @@ class Run:
             return
         with disk_errors(run.directory):
             run.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = RunLock.take(run.directory)
+        run._lock = RunLock.take(run.directory)
         try:
             run._decide(overwrite=overwrite, resume=resume)
             if run.done is not None:
@@ -136,7 +141,7 @@ class Run:
             finally:
                 run._report()
         finally:
-            lock.release()
+            run._lock.release()
 
     # ---- start or go on -----------------------------------------------------------------------------------
 
@@ -156,6 +161,7 @@ class Run:
                 )
             self.done = Result(**finished)
             return
+        forced: list[str] = []
         if finished is None and resume == "auto":
             if previous := self.status.previous_end():
                 self.notices.append(previous)
@@ -163,11 +169,12 @@ class Run:
         if self.checkpoint is None:
             self._clear()
         else:
-            self._forced_changes(check_same(recorded, facts, forced=self._forced, run=str(self.directory)))
+            forced = check_same(recorded, facts, forced=self._forced, run=str(self.directory))
             self._cut_back(self.checkpoint)
         write_atomic(self.directory / MARKER, dump(self.recipe))
         for notice in self.notices:
             self.event("resume", notice)
+        self.notices += self._forced_changes(forced)
 
     def _newest_checkpoint(self) -> Checkpoint | None:
         """Where to go on, with notices about what had to be passed over."""
@@ -203,46 +210,58 @@ class Run:
 
     def _cut_back(self, checkpoint: Checkpoint) -> None:
         """Drop the lines that were written after the checkpoint: those steps will be done again."""
-        for name in _GROWING:
-            file, size = self.directory / name, checkpoint.about["sizes"].get(name, 0)
-            if file.exists():
-                os.truncate(file, size)
+        for name, recorded in checkpoint.about["sizes"].items():
+            file = self.directory / name
+            there = file.stat().st_size if file.exists() else 0
+            if there < recorded:
+                self.notices.append(
+                    f"{name} has {there:,} of {recorded:,} bytes: the lines of some steps are lost"
+                )
+            elif file.exists():
+                os.truncate(file, recorded)
+        for name in set(_GROWING) - set(checkpoint.about["sizes"]):
+            (self.directory / name).unlink(missing_ok=True)
 
-    def made_from(self, facts: Mapping[str, Any], **notes: Any) -> None:
+    def made_from(self, facts: Mapping[str, Any], **notes: Any) -> list[str]:
         """Record what the run is made from besides its recipe; on a resume, compare it.
 
         Args:
             facts: nested mappings, such as {"data": {"train": [...]}, "base": {...}, "processes": 1}.
             notes: recorded and not compared.
 
+        Returns:
+            What differs and is let pass, for the stage to print.
+
         Raises:
             RecipeError: a resume from other data, another base, another number of processes ...
         """
         if not self.is_main:
-            return
+            return []
+        lines: list[str] = []
         if self.checkpoint is not None:
             recorded = read_json(self.directory / "manifest.json") or {}
-            self._forced_changes(
-                check_same(
-                    flatten(recorded.get("facts", {})),
-                    flatten(facts),
-                    forced=self._forced,
-                    run=str(self.directory),
-                )
-            )
-            before, now = recorded.get("versions", {}), environment()["versions"]
-            for name in sorted(name for name in now if before.get(name) != now[name]):
-                self.event(
-                    "warning",
-                    f"{name} was {before.get(name)} and is {now[name]}: the result may differ in the last digits",
-                )
+            before = flatten(recorded.get("facts", {}))
+            forced = check_same(before, flatten(facts), forced=self._forced, run=str(self.directory))
+            lines = self._forced_changes(forced) + self._other_versions(recorded.get("versions", {}))
         recipe = must_match(flatten(self.recipe.model_dump()))
         content = {"format": 1, "recipe": recipe, "facts": dict(facts), **notes, **environment()}
         write_json(self.directory / "manifest.json", content)
+        return lines
 
-    def _forced_changes(self, lines: list[str]) -> None:
+    def _forced_changes(self, lines: list[str]) -> list[str]:
         for line in lines:
-            self.notices.append(f"forced: {line}")
+            self.event("forced", line)
+        return [f"forced: {line}" for line in lines]
+
+    def _other_versions(self, before: Mapping[str, str]) -> list[str]:
+        lines = [
+            f"{name} was {before.get(name)} and is {now}: the result may differ in the last digits"
+            for name, now in environment()["versions"].items()
+            if before.get(name) != now
+        ]
+        for line in lines:
+            self.event("warning", line)
+        return [f"warning: {line}" for line in lines]
 
     # ---- while it works -----------------------------------------------------------------------------------
 
@@ -272,17 +291,24 @@ class Run:
         if self.is_main:
             self.status.beat(step, total_steps)
 
-    def need_space(self, needed: int) -> None:
-        """Make sure that the disk will hold what the run is going to write.
+    def need_space(self, checkpoint: int, artefact: int) -> None:
+        """Make sure that the disk will hold what the run is going to write, beside what it has written already.
+
+        Args:
+            checkpoint, artefact: bytes that one takes at most. While a checkpoint is written, the ones to keep are
+                still there.
 
         Raises:
             DiskError: it will not.
         """
+        self.checkpoint_bytes = checkpoint
+        there = sum(file.stat().st_size for file in self.checkpoints.rglob("*") if file.is_file())
+        needed = (self.recipe.checkpoint.keep + 1) * checkpoint + artefact - there
         free = free_bytes(self.directory)
         if free < needed:
             raise DiskError(
                 "E803",
-                f"the run will need about {needed / 1e9:,.1f} GB and the disk has {free / 1e9:,.1f} GB",
+                f"the run will need about {size(needed)} more and the disk has {size(free)}",
                 place=str(self.directory),
                 why="it would stop when it saves its first checkpoints",
                 hint="free some space, name an `output` on a larger disk, or lower `checkpoint.keep`",
@@ -296,16 +322,26 @@ class Run:
         """Make a checkpoint of a written folder, and remove the oldest ones."""
         if not self.is_main:
             return
+        self.check_there()
         sizes = {
             name: (self.directory / name).stat().st_size
             for name in _GROWING
             if (self.directory / name).exists()
         }
-        with disk_errors(folder):
+        with disk_errors(folder, self.checkpoint_bytes):
             self.checkpoint = checkpoints.commit(
                 folder, step=step, about={"sizes": sizes, "state": dict(state)}
             )
             checkpoints.rotate(self.checkpoints, self.recipe.checkpoint.keep)
+
+    def check_there(self) -> None:
+        """Make sure that nobody has removed the directory: writing on would bring half a run back.
+
+        Raises:
+            DiskError: somebody has.
+        """
+        if self._lock is not None and not self._lock.is_there:
+            raise directory_gone(self.directory)
 
     def withdraw(self, after_step: int) -> None:
         """Set aside checkpoints that were made after training had gone wrong."""
@@ -315,7 +351,12 @@ class Run:
         self.checkpoint = checkpoints.find(self.checkpoints).newest
 
     def drop_unfinished(self) -> None:
-        """Remove what a failed save left behind."""
+        """Remove what a failed save left behind; of a directory that was removed, what the save brought back."""
+        if self._lock is not None and not self._lock.is_there:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+            with suppress(OSError):
+                self.directory.rmdir()  # empty, or not ours any more
+            return
         for folder in checkpoints.find(self.checkpoints).unfinished:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -326,6 +367,7 @@ class Run:
 
     def finish(self, result: Result) -> Result:
         if self.is_main:
+            self.check_there()
             write_json(self.directory / FINISHED, asdict(result))
             self.status.step = result.steps
             self.status.end("finished", 0, "done")

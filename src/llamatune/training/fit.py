@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import shutil
 from collections.abc import Callable
 from hashlib import sha256
 from itertools import islice
@@ -17,7 +18,7 @@ from transformers import PrinterCallback, set_seed
 from llamatune.data.control_tokens import tokenizer_fingerprint
 from llamatune.data.draft import draft_cards
 from llamatune.data.preview import spans
-from llamatune.errors import CheckpointError, ModelError
+from llamatune.errors import CheckpointError, LlamatuneError, ModelError
 from llamatune.models.adapters import find_adapter, keep_float32
 from llamatune.models.load import Start
 from llamatune.recipe.cards import find_card_file
@@ -80,14 +81,14 @@ def fit(
         trainer.add_callback(tracker)
     if trainer.accelerator.num_processes > 1:
         (run.checkpoint,) = broadcast_object_list([run.checkpoint])
-    run.need_space(_space(trainer.model, recipe))
+    run.need_space(*_space(trainer.model, recipe))
 
     if run.checkpoint is None:
         sample(0)
     run.stop.can_wait = True
     start = str(run.checkpoint.folder) if run.checkpoint else None
     try:
-        with disk_errors(run.checkpoints):
+        with disk_errors(run.checkpoints, run.checkpoint_bytes):
             trainer.train(resume_from_checkpoint=start)
     except pickle.UnpicklingError as error:  # torch's own text advises to load it nevertheless
         raise CheckpointError(
@@ -97,8 +98,15 @@ def fit(
             why="such a file can run any code that was hidden in it; no checkpoint of llamatune holds one",
             hint="find out who wrote it; start again with --resume none",
         ) from error
-    except Exception:
+    except Exception as error:
         run.drop_unfinished()
+        if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+            raise LlamatuneError(
+                "E902",
+                f"a data worker process died: {str(error).splitlines()[0]}",
+                why="something killed it, often the kernel when memory ran out",
+                hint=f"the same command goes on from {run.last_checkpoint}; fewer workers take less memory",
+            ) from None
         raise
     if flow.stopping:
         raise run.stopped(f"at step {trainer.state.global_step}; {run.last_checkpoint} is saved")
@@ -148,7 +156,9 @@ def choose_batching(
 
 def in_main_process(trainer: GlobalBatchTrainer, write: Callable[[], Result]) -> Result:
     """What `write` returns in the first process, in all of them; the others wait for it."""
-    results = [write() if trainer.accelerator.is_main_process else None]
+    trainer.run.check_there()
+    with disk_errors(trainer.run.directory):
+        results = [write() if trainer.accelerator.is_main_process else None]
     if trainer.accelerator.num_processes > 1:
         results = broadcast_object_list(results)
     assert results[0] is not None
@@ -187,11 +197,14 @@ def record_origin(
         for source in data.sources
         if source.card
     }
-    run.made_from(facts, base=start.base.name, cards=cards, random_states=_random_states(recipe.seed))
+    notes = {"base": start.base.name, "cards": cards, "random_states": _random_states(recipe.seed)}
+    display.say_all(run.made_from(facts, **notes))
     if not run.is_main:
         return
     run.write_json("data.json", data.to_json())
-    for card in draft_cards(data.sources, run.directory / "data_cards"):
+    drafts = run.directory / "data_cards"
+    shutil.rmtree(drafts, ignore_errors=True)  # those of the process before, on a resume
+    for card in draft_cards(data.sources, drafts):
         display.say(f"draft    {card}: a card for this file; its licence is yours to fill in")
     decode = start.tokenizer.decode
     run.write_json(
@@ -214,10 +227,10 @@ def _random_states(seed: int) -> dict[str, Any]:
     return {"seed": seed} | {name: sha256(state).hexdigest() for name, state in states.items()}
 
 
-def _space(model: torch.nn.Module, recipe: StageRecipe) -> int:
-    """Bytes that checkpoints (weights and two moments for each trained one) and the artefact take at most."""
+def _space(model: torch.nn.Module, recipe: StageRecipe) -> tuple[int, int]:
+    """Bytes of a checkpoint (weights, and two moments for each trained one) and of the artefact."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     artefact = sum(weight.numel() * weight.element_size() for weight in weights)
     moment = 1 if "8bit" in recipe.optimization.optimizer else 4
     moments = sum(2 * moment * weight.numel() for weight in weights)
-    return (recipe.checkpoint.keep + 1) * (artefact + moments) + artefact
+    return artefact + moments, artefact

@@ -88,6 +88,9 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         self.run.commit(folder, state.global_step, self.trainer.state_to_save())
         self._saved_at = time.monotonic()
         self.progress.restart_clock()
+        (stop,) = self._agreed(self.run.stop.signal is not None)
+        if stop:  # asked while it was saving: it is saved
+            self.stopping = control.should_training_stop = True
 
     def on_log(
         self,
@@ -113,7 +116,11 @@ class Flow(TrainerCallback):  # type: ignore[misc]
     def _save_or_stop(self, control: TrainerControl, *, due: bool) -> None:
         """All processes save and stop at the same step, whichever of them was asked to."""
         stop, due = self._agreed(self.run.stop.signal is not None, due)
-        control.should_save = stop or due
+        control.should_save = stop or (
+            due and not self.trainer.watchdog.high
+        )  # nothing to go back to in a spike
+        if control.should_save:
+            self.run.check_there()
         if stop:
             self.stopping = control.should_training_stop = True
 

@@ -28,33 +28,27 @@ class SpikeWatchdog:
         self.recent: deque[float] = deque(maxlen=_WINDOW)
         self.high = 0
 
-    def see(self, step: int, loss: float) -> None:
-        """Look at the loss of a step, before its update.
-
-        Raises:
-            DivergedError: the loss has been too high for `patience` steps in a row; its attribute `since` is the
-                last step before that.
-        """
+    def see(self, step: int, loss: float) -> str | None:
+        """Look at the loss of a step, before its update; what is wrong once it has been too high for too long."""
         limit = self.settings.loss_spike
         if limit is None:
-            return
+            return None
         usual = median(self.recent) if len(self.recent) >= _ENOUGH else math.inf
         if loss <= usual + limit:
             self.high = 0
             self.recent.append(loss)
-            return
+            return None
         self.high += 1
-        if self.high >= self.settings.patience:
-            error = DivergedError(
-                "E603",
-                f"the loss is {loss:.4g} at step {step}, and was above {usual + limit:.4g} for the last {self.high} "
-                f"steps (median before: {usual:.4g})",
-                why="a loss that jumps up and stays up has lost what it had learnt",
-                hint="lower `optimization.learning_rate`, raise `optimization.warmup`; "
-                "or set `watchdog.loss_spike: null` if this is expected",
-            )
-            error.since = step - self.high  # type: ignore[attr-defined]
-            raise error
+        if self.high < self.settings.patience:
+            return None
+        return (
+            f"the loss is {loss:.4g} at step {step}, and was above {usual + limit:.4g} for the last {self.high} "
+            f"steps (median before: {usual:.4g})"
+        )
+
+    def last_good(self, step: int) -> int:
+        """The last step whose update did not lead to a high loss: the one before the first high loss saw it."""
+        return step - self.high - 1
 
     def state(self) -> dict[str, Any]:
         return {"recent": list(self.recent), "high": self.high}

@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from llamatune.data.rows import IGNORED, Message
 from llamatune.models.sampling import continue_prompts
 from llamatune.runs.display import Display
@@ -80,13 +82,15 @@ class SampleReplies:
         """Sample one reply for each prompt at this step."""
         if not self.prompts or not self.run.is_main:
             return
-        replies = continue_prompts(
-            self.model,
-            self.tokenizer,
-            [prompt.ids for prompt in self.prompts],
-            self.generation,
-            stop_ids=self.stop_ids,
-        )
+        with torch.random.fork_rng():  # looking at replies must not change what is learnt after it
+            torch.manual_seed(step)
+            replies = continue_prompts(
+                self.model,
+                self.tokenizer,
+                [prompt.ids for prompt in self.prompts],
+                self.generation,
+                stop_ids=self.stop_ids,
+            )
         self.display.say(f"replies at step {step}")
         for prompt, tokens in zip(self.prompts, replies, strict=True):
             reply = str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()

@@ -220,11 +220,18 @@ class GlobalBatchTrainer(Trainer):  # type: ignore[misc]
         return culprits if len(culprits) < len(rows) else []
 
     def _watch(self, step: int, loss: float) -> None:
-        try:
-            self.watchdog.see(step, loss)
-        except DivergedError as error:
-            self.run.withdraw(error.since)  # type: ignore[attr-defined]
-            raise
+        """Stop if the loss went up and stayed up, and withdraw checkpoints that were made on the way."""
+        what = self.watchdog.see(step, loss)
+        if what is None:
+            return
+        self.run.withdraw(self.watchdog.last_good(step))
+        raise DivergedError(
+            "E603",
+            what,
+            why="a loss that jumps up and stays up has lost what it had learnt",
+            hint="lower `optimization.learning_rate` or raise `optimization.warmup`, and go on from "
+            f"{self.run.last_checkpoint} with --force-resume; or set `watchdog.loss_spike: null` if it is expected",
+        )
 
     # ---- evaluation ---------------------------------------------------------------------------------------
 

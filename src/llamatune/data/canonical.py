@@ -1,0 +1,27 @@
+"""A raw row of any format becomes a canonical one."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from llamatune.data.conversations import Adjustment, conversation, document
+from llamatune.data.formats import Raw, Recognised, kind_of
+from llamatune.data.preferences import preference
+from llamatune.data.rows import Row
+
+
+def canonical(
+    raw: Raw, recognised: Recognised, place: str, adjusted: Counter[Adjustment] | None = None
+) -> Row:
+    """The conversation, document or preference of a row; what was changed in it is counted in `adjusted`.
+
+    Raises:
+        DataError: E122 to E129.
+        RowRejected: a row that cannot be used, for a reason that is counted.
+    """
+    kind = kind_of(recognised.format)
+    if kind == "documents":
+        return document(raw, recognised.columns, place)
+    if kind == "preferences":
+        return preference(raw, recognised.format, recognised.columns, place, adjusted)
+    return conversation(raw, recognised.format, recognised.columns, place, adjusted)

@@ -1,0 +1,54 @@
+"""What makes two rows equal: 16-byte digests of canonical rows, and of their prompts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+from llamatune.data.rows import Document, Message, Preference, Row
+from llamatune.errors import DataError
+
+
+def row_digests(row: Row) -> tuple[bytes, bytes]:
+    """16-byte digests of the row, and of its prompt: all before the last reply, or before both replies of a pair;
+    of a document, the whole text.
+
+    Raises:
+        DataError: E103, text that is no valid Unicode.
+    """
+    try:
+        return _digests(row)
+    except UnicodeEncodeError as error:
+        what = (
+            f"half of a surrogate pair ({error.object[error.start : error.end]!a}), which is not a character"
+        )
+        raise DataError("E103", what, place=row.place, hint="write the text again as valid Unicode") from None
+
+
+def _digests(row: Row) -> tuple[bytes, bytes]:
+    digest = hashlib.blake2b(digest_size=16)
+    if isinstance(row, Document):
+        digest.update(row.text.encode())
+        return digest.digest(), digest.digest()
+    if isinstance(row, Preference):
+        _update(digest, row.prompt)
+        prompt = digest.digest()
+        for side in (row.chosen, row.rejected):
+            digest.update(b"reply:")
+            _update(digest, side)
+        digest.update(str((row.rating, row.chosen_safe, row.rejected_safe)).encode())
+        return digest.digest(), prompt
+    last = max(index for index, message in enumerate(row.messages) if message.role == "assistant")
+    _update(digest, row.messages[:last])
+    prompt = digest.digest()
+    _update(digest, row.messages[last:])
+    digest.update(str([message.train for message in row.messages]).encode())
+    return digest.digest(), prompt
+
+
+def _update(digest: hashlib.blake2b, messages: Iterable[Message]) -> None:
+    for message in messages:
+        for text in (message.role, message.content, message.input or ""):
+            encoded = text.encode()
+            digest.update(b"%d:" % len(encoded))
+            digest.update(encoded)

@@ -1,0 +1,389 @@
+"""Faults, made in the process of the command before it starts. The product has no hook: everything is wrapped here.
+
+`watch` gives the moments of a run names, such as `step 5`, `forward 5`, `save 6: optimizer.pt`, writes each down in
+the file `moments`, and does there what the test asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+_doing: dict[str, Callable[[], None]] = {}
+_step = 0
+
+
+def _now_at(moment: str) -> None:
+    with suppress(OSError), open("moments", "a", encoding="utf-8") as stream:  # also where files may not grow
+        stream.write(f"{moment}\n")
+    if action := _doing.pop(moment, None):
+        action()
+
+
+def watch() -> None:
+    """Give the moments of the run their names; see the comments below for what they are."""
+    import torch
+    from transformers import TrainerState
+    from transformers.models.llama.modeling_llama import LlamaForCausalLM
+
+    from llamatune.runs import checkpoints
+    from llamatune.runs.run import Run
+    from llamatune.stages import sft
+    from llamatune.training import replies
+    from llamatune.training.trainer import GlobalBatchTrainer, SftTrainer
+
+    if getattr(watch, "done", False):
+        return
+    watch.done = True  # type: ignore[attr-defined]
+    generated = {"step": 0, "tokens": -1}
+
+    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        global _step
+        _step = self.state.global_step + 1
+        _now_at(f"step {_step}")  # before anything of the step
+        result = plain_step(self, *args, **kwargs)
+        _now_at(f"gradients {_step}")  # before the update
+        return result
+
+    def loss(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        _now_at(f"forward {_step}" if model.training else f"evaluation {_step}")
+        return plain_loss(self, model, *args, **kwargs)
+
+    def answer(*args: Any, **kwargs: Any) -> Any:
+        generated["tokens"] = 0
+        try:
+            return plain_answer(*args, **kwargs)
+        finally:
+            generated["tokens"] = -1
+
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if generated["tokens"] >= 0:
+            generated["tokens"] += 1
+            _now_at(f"replies {_step}: token {generated['tokens']}")
+        return plain_forward(self, *args, **kwargs)
+
+    def save_model(self: Any, *args: Any, **kwargs: Any) -> None:
+        _now_at(f"save {_step}")  # before the folder is there
+        plain_save_model(self, *args, **kwargs)
+        _now_at(f"save {_step}: adapter_model.safetensors")
+
+    def save(content: Any, file: Any, *args: Any, **kwargs: Any) -> None:
+        name = os.path.basename(str(file))
+        plain_save(content, file, *args, **kwargs)
+        whole = Path(file).read_bytes()
+        if f"save {_step}: half of {name}" in _doing:
+            Path(file).write_bytes(whole[: len(whole) // 2])
+            _now_at(f"save {_step}: half of {name}")
+        _now_at(f"save {_step}: {name}")
+
+    def save_state(self: Any, path: str) -> None:
+        plain_save_state(self, path)
+        _now_at(f"save {_step}: trainer_state.json")
+
+    def commit(folder: Path, **kwargs: Any) -> Any:
+        _now_at(f"save {_step}: before the manifest")
+        result = plain_commit(folder, **kwargs)
+        _now_at(f"save {_step}: manifest.json")
+        return result
+
+    def replace(source: Any, target: Any, **kwargs: Any) -> None:
+        if re.search(r"checkpoint-\d+/manifest\.json$", str(target)):
+            _now_at(f"save {_step}: manifest.json under its temporary name")
+        plain_replace(source, target, **kwargs)
+
+    def discard(folder: Path) -> None:
+        _now_at(f"removal of {folder.name}")
+        plain_discard(folder)
+
+    def rmtree(path: Any, *args: Any, **kwargs: Any) -> None:
+        name = os.path.basename(str(path))
+        if f"half of the removal of {name}" in _doing:
+            for file in sorted(Path(path).iterdir())[:3]:
+                file.unlink()
+            _now_at(f"half of the removal of {name}")
+        plain_rmtree(path, *args, **kwargs)
+
+    def save_trained(*args: Any, **kwargs: Any) -> Any:
+        _now_at("artefact")
+        result = plain_save_trained(*args, **kwargs)
+        _now_at("artefact written")
+        return result
+
+    def finish(self: Any, result: Any) -> Any:
+        _now_at("end")
+        return plain_finish(self, result)
+
+    plain_step, GlobalBatchTrainer.training_step = GlobalBatchTrainer.training_step, step
+    plain_loss, SftTrainer.compute_loss = SftTrainer.compute_loss, loss
+    plain_answer, replies.continue_prompts = replies.continue_prompts, answer
+    plain_forward, LlamaForCausalLM.forward = LlamaForCausalLM.forward, forward
+    plain_save_model, GlobalBatchTrainer.save_model = GlobalBatchTrainer.save_model, save_model
+    plain_save, torch.save = torch.save, save
+    plain_save_state, TrainerState.save_to_json = TrainerState.save_to_json, save_state
+    plain_commit, checkpoints.commit = checkpoints.commit, commit
+    plain_replace, os.replace = os.replace, replace
+    plain_discard, checkpoints.discard = checkpoints.discard, discard
+    plain_rmtree, shutil.rmtree = shutil.rmtree, rmtree
+    plain_save_trained, sft.save_trained = sft.save_trained, save_trained
+    plain_finish, Run.finish = Run.finish, finish
+
+
+def _at(moment: str | None, action: Callable[[], None]) -> None:
+    """Do something at a moment, or at once."""
+    if moment is None:
+        action()
+        return
+    watch()
+    _doing[moment] = action
+
+
+# ---- at a moment ------------------------------------------------------------------------------------------
+
+
+def kill(at: str) -> None:
+    """kill -9."""
+    send(at, [signal.SIGKILL])
+
+
+def send(at: str, signals: list[int], apart: float = 0.0) -> None:
+    """Signals to the process itself, one after the other."""
+
+    def action() -> None:
+        for number in signals:
+            os.kill(os.getpid(), number)
+            time.sleep(apart)
+
+    _at(at, action)
+
+
+def pause(at: str, seconds: float) -> None:
+    """Time for the test to do something to the process."""
+    _at(at, lambda: time.sleep(seconds))
+
+
+def remove(at: str, path: str) -> None:
+    _at(at, lambda: shutil.rmtree(path))
+
+
+def limit_files(at: str, size: int) -> None:
+    """No file may grow beyond `size` bytes: what a full quota looks like."""
+    import resource
+
+    _at(at, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY)))
+
+
+def fill_disk(at: str | None, folder: str, leave: int) -> None:
+    """Another program fills the disk of `folder` up to `leave` bytes."""
+
+    def action() -> None:
+        free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
+        with open(Path(folder) / "ballast", "wb") as stream:
+            stream.write(b"\0" * max(free - leave, 0))
+
+    _at(at, action)
+
+
+def kill_workers(at: str) -> None:
+    """kill -9 for each child process."""
+
+    def action() -> None:
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        assert children, "there is no data worker"
+        for pid in children:
+            os.kill(int(pid), signal.SIGKILL)
+        time.sleep(0.2)
+
+    _at(at, action)
+
+
+# ---- losses and gradients ---------------------------------------------------------------------------------
+
+
+def break_loss(at_step: int, value: str) -> None:
+    """The loss of a step is `value`, `nan` or `inf`."""
+    _change_loss(lambda loss: loss * float(value) if _step == at_step else loss)
+
+
+def break_gradient(at_step: int) -> None:
+    """The loss stays finite, its gradient is NaN: sqrt'(0) * 0."""
+    import torch
+
+    def change(loss: Any) -> Any:
+        return loss + torch.sqrt((loss - loss.detach()) * 0) if _step == at_step else loss
+
+    _change_loss(change)
+
+
+def break_row(place: str) -> None:
+    """One row of the data gives NaN, whichever batch it is in."""
+    from llamatune.training.collate import PaddingFree
+
+    seen = {"it": False}
+
+    def collate(self: Any, rows: Any) -> Any:
+        seen["it"] = any(row.get("place") == place for row in rows)
+        return plain(self, rows)
+
+    plain, PaddingFree.__call__ = PaddingFree.__call__, collate
+    _change_loss(lambda loss: loss * float("nan") if seen["it"] else loss)
+
+
+def _change_loss(change: Callable[[Any], Any]) -> None:
+    from llamatune.training.trainer import SftTrainer
+
+    watch()
+
+    def loss(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+        result = plain(self, model, *args, **kwargs)
+        return change(result) if model.training else result
+
+    plain, SftTrainer.compute_loss = SftTrainer.compute_loss, loss
+
+
+def raise_learning_rate(at_step: int, factor: float) -> None:
+    """From the update of this step on, the learning rate is `factor` times what it should be."""
+    import torch
+
+    watch()
+
+    def update(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if _step < at_step:
+            return plain(self, *args, **kwargs)
+        rates = [group["lr"] for group in self.param_groups]
+        for group in self.param_groups:
+            group["lr"] *= factor
+        try:
+            return plain(self, *args, **kwargs)
+        finally:
+            for group, rate in zip(self.param_groups, rates, strict=True):
+                group["lr"] = rate
+
+    plain, torch.optim.AdamW.step = torch.optim.AdamW.step, update
+
+
+# ---- memory -----------------------------------------------------------------------------------------------
+
+
+def short_of_memory(where: str, tokens: int) -> None:
+    """More than `tokens` tokens at once are too many in `forward`, `backward`, `evaluation` or `replies`."""
+    import torch
+    from accelerate import Accelerator
+    from transformers.models.llama.modeling_llama import LlamaForCausalLM
+
+    from llamatune.training import replies
+    from llamatune.training.trainer import SftTrainer
+
+    watch()
+    now = {"tokens": 0, "doing": ""}
+
+    def doing(what: Callable[..., str], plain: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            now["doing"] = what(*args)
+            try:
+                return plain(*args, **kwargs)
+            finally:
+                now["doing"] = ""
+
+        return call
+
+    def check() -> None:
+        if now["tokens"] > tokens:
+            raise torch.OutOfMemoryError(
+                f"CUDA out of memory. Tried to allocate {now['tokens']} MiB. GPU 0 has a total capacity of 1 MiB"
+            )
+
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        now["tokens"] = (kwargs["input_ids"] if "input_ids" in kwargs else args[0]).numel()
+        if now["doing"] == where:
+            check()
+        return plain_forward(self, *args, **kwargs)
+
+    def backward(self: Any, loss: Any, **kwargs: Any) -> None:
+        if where == "backward":
+            check()
+        plain_backward(self, loss, **kwargs)
+
+    replies.continue_prompts = doing(lambda *args: "replies", replies.continue_prompts)
+    SftTrainer.compute_loss = doing(
+        lambda trainer, model, *args: "forward" if model.training else "evaluation", SftTrainer.compute_loss
+    )
+    plain_forward, LlamaForCausalLM.forward = LlamaForCausalLM.forward, forward
+    plain_backward, Accelerator.backward = Accelerator.backward, backward
+
+
+def limit_memory(at: str, more: int) -> None:
+    """The process may take `more` bytes of address space beyond what it has now."""
+    import resource
+
+    def action() -> None:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(
+            resource.RLIMIT_AS, (pages * resource.getpagesize() + more, resource.RLIM_INFINITY)
+        )
+
+    _at(at, action)
+
+
+# ---- surroundings -----------------------------------------------------------------------------------------
+
+
+def slow_down(seconds: float) -> None:
+    """Each forward pass takes this much longer, so that a signal can meet it."""
+    from transformers.models.llama.modeling_llama import LlamaForCausalLM
+
+    watch()
+
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        time.sleep(seconds)
+        return plain(self, *args, **kwargs)
+
+    plain, LlamaForCausalLM.forward = LlamaForCausalLM.forward, forward
+
+
+def quick_heartbeat() -> None:
+    """As if each step took longer than the time between two heartbeats."""
+    from llamatune.runs import status
+
+    status._HEARTBEAT_SECONDS = 0.0
+
+
+def jumping_clock() -> None:
+    """The wall clock jumps by up to eleven days, forwards and backwards, whenever it is looked at."""
+    jumps = deque([0.0, 1e6, -1e6, 3600.0, -1e5])
+    plain = time.time
+
+    def jumping() -> float:
+        jumps.rotate()
+        return plain() + jumps[0]
+
+    time.time = jumping
+
+
+def ignore(number: int) -> None:
+    """As `nohup` starts a process."""
+    signal.signal(number, signal.SIG_IGN)
+
+
+def online() -> None:
+    """As if HF_HUB_OFFLINE had never been set, which the fork server read at its start."""
+    from huggingface_hub import constants
+
+    constants.HF_HUB_OFFLINE = False
+
+
+def break_tracker(call: str) -> None:
+    """TensorBoard's writer cannot reach its server."""
+    from torch.utils import tensorboard
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError("the tracker is down")
+
+    setattr(tensorboard.SummaryWriter, call, fail)
