@@ -340,8 +340,13 @@ class Run:
         Raises:
             DiskError: somebody has.
         """
-        if self._lock is not None and not self._lock.is_there:
+        if not self._is_ours:
             raise directory_gone(self.directory)
+
+    @property
+    def _is_ours(self) -> bool:
+        """Whether the directory is still the one that was locked."""
+        return self._lock is None or self._lock.is_there
 
     def withdraw(self, after_step: int) -> None:
         """Set aside checkpoints that were made after training had gone wrong."""
@@ -352,10 +357,11 @@ class Run:
 
     def drop_unfinished(self) -> None:
         """Remove what a failed save left behind; of a directory that was removed, what the save brought back."""
-        if self._lock is not None and not self._lock.is_there:
-            shutil.rmtree(self.checkpoints, ignore_errors=True)
-            with suppress(OSError):
-                self.directory.rmdir()  # empty, or not ours any more
+        if not self._is_ours:
+            if not (self.directory / MARKER).exists():  # or it is another run by now
+                shutil.rmtree(self.checkpoints, ignore_errors=True)
+                with suppress(OSError):
+                    self.directory.rmdir()
             return
         for folder in checkpoints.find(self.checkpoints).unfinished:
             shutil.rmtree(folder, ignore_errors=True)
@@ -401,6 +407,8 @@ class Run:
         """The page about the run; its failure must not be the run's."""
         from llamatune.runs.report import write_report
 
+        if not self._is_ours:
+            return
         try:
             write_report(self.directory)
         except Exception as error:
@@ -420,7 +428,7 @@ class Run:
         return error
 
     def _end(self, state: str, exit_code: int, reason: str) -> None:
-        if not self.is_main:
+        if not self.is_main or not self._is_ours:
             return
         with suppress(DiskError):  # the disk may be what ended the run, and that error is on its way already
             self.status.end(state, exit_code, reason)
