@@ -34,7 +34,7 @@ def watch() -> None:
     from transformers import TrainerState
     from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-    from llamatune.runs import checkpoints
+    from llamatune.runs import checkpoints, report
     from llamatune.runs.run import Run
     from llamatune.stages import sft
     from llamatune.training import replies
@@ -111,6 +111,14 @@ def watch() -> None:
             _now_at(f"half of the removal of {name}")
         plain_rmtree(path, *args, **kwargs)
 
+    def fsync(handle: int) -> None:
+        plain_fsync(handle)
+        _now_at(f"sync {_step}: {os.path.basename(os.readlink(f'/proc/self/fd/{handle}'))}")
+
+    def write_report(directory: Path) -> Path:
+        _now_at("report")
+        return plain_write_report(directory)
+
     def save_trained(*args: Any, **kwargs: Any) -> Any:
         _now_at("artefact")
         result = plain_save_trained(*args, **kwargs)
@@ -132,6 +140,8 @@ def watch() -> None:
     plain_replace, os.replace = os.replace, replace
     plain_discard, checkpoints.discard = checkpoints.discard, discard
     plain_rmtree, shutil.rmtree = shutil.rmtree, rmtree
+    plain_fsync, os.fsync = os.fsync, fsync
+    plain_write_report, report.write_report = report.write_report, write_report
     plain_save_trained, sft.save_trained = sft.save_trained, save_trained
     plain_finish, Run.finish = Run.finish, finish
 

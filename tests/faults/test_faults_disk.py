@@ -1,5 +1,7 @@
 """A disk that is full, read-only or gone: a clear message, nothing half-written, and nothing lost that was saved."""
 
+import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,3 +119,24 @@ def test_row_10_output_is_removed_during_the_run(place, moment: str) -> None:
     assert "Traceback" not in ended.said and not ended.out
     if moment != "artefact":  # which was being written
         assert not (place / "run").exists(), "half a run came back"
+
+
+def test_row_10_output_is_replaced_by_another_run(place, killed, reference) -> None:
+    """The directory was moved away and another run began there: that one's files are not ours to touch."""
+    process = place.start(faults=[fault("pause", at="step 5", seconds=0.3)])
+    process.wait_for(place / "moments", "step 5")
+    process.signal(signal.SIGSTOP)
+    place.file("").rename(place / "moved")
+    shutil.move(killed.file(""), place.file(""))
+    before = contents(place.file(""))
+    process.signal(signal.SIGCONT)
+    ended = process.wait()
+    assert ended.code == 8 and "the run directory has gone" in ended.said, ended.said
+    assert contents(place.file("")) == before, "the other run was changed"
+    again = place.run()
+    assert again.code == 0 and "going on from checkpoint-6" in again.said, again.said
+    assert place.learnt() == reference()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}

@@ -84,6 +84,14 @@ def test_row_02_kill_in_the_middle_of_a_save(place, reference, moment: str) -> N
     assert place.learnt() == reference()
 
 
+def test_row_02_nothing_that_a_checkpoint_counts_on_is_left_in_memory(place) -> None:
+    """A power cut is a kill that also takes what was not synced: every file, and the logs up to there."""
+    assert place.run(faults=[fault("kill", at="save 6: manifest.json under its temporary name")]).code == -9
+    synced = {moment.split(": ")[1] for moment in place.moments() if moment.startswith("sync 6: ")}
+    written = {file.name for file in place.file("checkpoints/checkpoint-6").iterdir()}
+    assert written | {"metrics.jsonl", "replies.jsonl", "speed.jsonl"} <= synced
+
+
 def test_row_02_kill_in_the_first_save(place, reference) -> None:
     assert place.run(faults=[fault("kill", at="save 3: scheduler.pt")]).code == -9
     again = place.run()

@@ -58,6 +58,23 @@ def test_row_04_sigterm_when_the_last_step_is_done(place, reference) -> None:
     assert place.learnt() == reference()
 
 
+@pytest.mark.parametrize("number", [TERM, HUP, INT])
+def test_row_04_signal_while_the_report_is_written(place, reference, number: int) -> None:
+    """Of a run that has finished: then there is nothing left to stop."""
+    ended = place.run(faults=[fault("send", at="report", signals=[number])])
+    assert ended.code == 0 and ended.out == "run/adapter\n", ended.said
+    assert place.file("report.html").is_file()
+    assert place.learnt() == reference()
+
+
+def test_row_05_sigterm_again_while_the_report_is_written(place, reference) -> None:
+    faults = [fault("send", at="forward 5", signals=[TERM]), fault("send", at="report", signals=[TERM])]
+    check_stopped(place.run(faults=faults), place, "SIGTERM", 75)
+    assert place.file("report.html").is_file()
+    assert place.run().code == 0
+    assert place.learnt() == reference()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_row_04_sigterm_at_a_random_time(place, reference, seed: int) -> None:
     """The run is slowed down to about two seconds of training; signals come at random times until it is done."""

@@ -40,6 +40,7 @@ from llamatune.runs.files import (
     free_bytes,
     read_json,
     size,
+    sync_file,
     write_atomic,
     write_json,
 )
@@ -135,11 +136,13 @@ class Run:
                 yield run
                 return
             run.status.begin(run.checkpoint.step if run.checkpoint else 0)
-            try:
-                with run.stop.listening(), run._ending():
-                    yield run
-            finally:
-                run._report()
+            with run.stop.listening():
+                try:
+                    with run._ending():
+                        yield run
+                finally:
+                    with run.stop.waiting():
+                        run._report()
         finally:
             run._lock.release()
 
@@ -329,6 +332,8 @@ class Run:
             if (self.directory / name).exists()
         }
         with disk_errors(folder, self.checkpoint_bytes):
+            for name in sizes:
+                sync_file(self.directory / name)
             self.checkpoint = checkpoints.commit(
                 folder, step=step, about={"sizes": sizes, "state": dict(state)}
             )
@@ -435,6 +440,7 @@ class Run:
 
     def _append(self, name: str, record: dict[str, Any]) -> None:
         if self.is_main:
+            self.check_there()
             append_line(self.directory / name, record)
 
 
