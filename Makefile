@@ -1,13 +1,14 @@
 # make setup   install everything into .venv
 # make demo    fine-tune pico and show what it learned (about five minutes)
 # make test    run the tests            make check   lint, format, types
-# make bench   time the light commands and data preparation
+# make bench   llamatune beside plain trl, the price of guards, light commands, data preparation
+# make bench-gpu   the same on a GPU, switch by switch
 # make pico    rebuild the built-in model from nothing (about twenty minutes)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check bench pico format
+.PHONY: setup demo test check bench bench-gpu pico format
 
 setup: .venv/.installed
 
@@ -34,8 +35,13 @@ format: setup
 	$(BIN)/ruff format .
 
 bench: setup
+	$(BIN)/python benchmarks/sft.py
+	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/light_commands.py
 	$(BIN)/python benchmarks/prepare_rows.py
+
+bench-gpu: setup
+	$(BIN)/python benchmarks/gpu.py --save gpu
 
 pico: setup
 	$(BIN)/python scripts/make_pico_tokenizer.py

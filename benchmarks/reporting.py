@@ -100,9 +100,10 @@ def _for_json(value: Any) -> Any:
 
 
 def command() -> str:
-    """The command that was run, as a reader would type it in the repository."""
+    """The command that was run, as a reader would type it in the repository; of other files the name only."""
     script = Path(sys.argv[0]).resolve()
-    return shlex.join(["python", str(script.relative_to(ROOT)), *sys.argv[1:]])
+    arguments = [Path(one).name if Path(one).is_file() else one for one in sys.argv[1:]]
+    return shlex.join(["python", str(script.relative_to(ROOT)), *arguments])
 
 
 def machine() -> dict[str, Any]:

@@ -21,19 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from contenders import SHAPES, Job, Trace, bare_loop, llamatune, plain_trl, random_base
-from reporting import ROOT, Report, Spread, Table
+from reporting import Report, Spread, Table
 from round_robin import QUIET, Turns, round_robin
 
 from llamatune.recipe.load import loads
 from llamatune.recipe.recipes import SftRecipe
 from llamatune.training.collate import trained_tokens
 
-ALPACA = ROOT.parent / "shared/data/alpaca_en_demo.json"
-DEFAULT_DATA = (
-    (str(ALPACA), "alpaca", "CC BY-NC 4.0")
-    if ALPACA.exists()
-    else ("pico-sft-helpful", "tokenizer", "Apache-2.0")
-)
 PLAIN, OURS, BARE = "plain trl.SFTTrainer", "llamatune", "bare loop, sorted and padded"
 TOLERANCE = 1e-5
 """Largest relative difference between the trainers in a loss or a gradient."""
@@ -61,10 +55,9 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    data, template, licence = DEFAULT_DATA
-    add("--data", default=data, help="a file, or the name of a data card")
-    add("--template", default=template, help="chat template")
-    add("--licence", default=licence, help="of the data, for the results")
+    add("--data", default="pico-sft-helpful", help="a file, or the name of a data card")
+    add("--template", default="tokenizer", help="chat template")
+    add("--licence", default="Apache-2.0", help="of the data, for the results")
     add("--shape", choices=SHAPES, default="pico", help="architecture; its weights are random")
     add("--rounds", type=int, default=8, help="turns of each contender, after one to warm up")
     add("--steps", type=int, default=2, help="steps in a turn")
