@@ -11,7 +11,7 @@ from pathlib import Path
 
 from llamatune.data.formats import Kind
 from llamatune.data.rows import Encoder, Row
-from llamatune.recipe.recipes import PretrainRecipe, SftRecipe, StageRecipe
+from llamatune.recipe.recipes import PretrainRecipe, RewardRecipe, SftRecipe, StageRecipe
 from llamatune.runs.run import Result, Resume, Run
 
 
@@ -47,6 +47,10 @@ def run(
             from llamatune.stages import pretrain
 
             return pretrain.run(recipe, target)
+        if isinstance(recipe, RewardRecipe):
+            from llamatune.stages import reward
+
+            return reward.run(recipe, target)
         assert isinstance(recipe, SftRecipe)
         from llamatune.stages import sft
 

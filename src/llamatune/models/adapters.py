@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llamatune.errors import ModelError
 from llamatune.models.base import Base, check_weights
+from llamatune.models.reward_model import HEAD, Task
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +27,10 @@ CARD = "llamatune.json"
 _PREFIX = "base_model.model."
 
 
-def add_adapter(model: PreTrainedModel, lora: Lora) -> PreTrainedModel:
+def add_adapter(model: PreTrainedModel, lora: Lora, *, task: Task = "generate") -> PreTrainedModel:
     """Freeze the model and put a new adapter on the chosen linear layers (LoRA, section 4).
+
+    With `task: score` the head is trained and saved with the adapter.
 
     Raises:
         ModelError: targets that match nothing, or a rank larger than a layer.
@@ -35,7 +38,7 @@ def add_adapter(model: PreTrainedModel, lora: Lora) -> PreTrainedModel:
     from peft import LoraConfig, get_peft_model
 
     linear = linear_layers(model)
-    targets = sorted({name.rsplit(".", 1)[-1] for name in linear} - {"lm_head"})
+    targets = sorted({name.rsplit(".", 1)[-1] for name in linear} - {"lm_head", HEAD})
     if lora.targets != "all-linear":
         _check_targets(lora.targets, targets)
         targets = list(lora.targets)
@@ -49,7 +52,7 @@ def add_adapter(model: PreTrainedModel, lora: Lora) -> PreTrainedModel:
             hint=f"use a rank of at most {smallest}; 8 to 64 are usual",
         )
     config = LoraConfig(
-        task_type="CAUSAL_LM",
+        **_peft_task(task),
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
@@ -60,6 +63,11 @@ def add_adapter(model: PreTrainedModel, lora: Lora) -> PreTrainedModel:
     return get_peft_model(model, config)
 
 
+def _peft_task(task: Task) -> dict[str, Any]:
+    """peft's words: a head that is not named here would be random again after every reload."""
+    return {"task_type": "CAUSAL_LM"} if task == "generate" else {"task_type": "SEQ_CLS", "modules_to_save": [HEAD]}
+
+
 def keep_float32(model: torch.nn.Module) -> None:
     """Hold adapter weights in float32.
 
@@ -67,7 +75,7 @@ def keep_float32(model: torch.nn.Module) -> None:
     Call it between building the trainer and training.
     """
     for name, weight in model.named_parameters():
-        if weight.requires_grad and "lora_" in name:
+        if weight.requires_grad and ("lora_" in name or "modules_to_save" in name):
             weight.data = weight.data.float()
 
 
@@ -112,16 +120,24 @@ def find_adapter(name: str) -> Path:
     )
 
 
-def load_adapter(model: PreTrainedModel, folder: Path, base: Base, *, trainable: bool) -> PreTrainedModel:
+def load_adapter(
+    model: PreTrainedModel, folder: Path, base: Base, *, trainable: bool, task: Task = "generate"
+) -> PreTrainedModel:
     """The model with the adapter on it, after checking that the adapter was made for this base.
+
+    A chat adapter under `task: score` is the beginning of a reward adapter: its matrices, and a new head.
 
     Raises:
         ModelError: another base (shapes, layers or weights differ), or non-finite weights.
     """
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
 
     check_adapter(folder, base, linear_layers(model))
-    loaded = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+    config = PeftConfig.from_pretrained(str(folder))
+    config.inference_mode = not trainable
+    for name, value in _peft_task(task).items():
+        setattr(config, name, value)
+    loaded = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable, config=config)
     broken = [
         name for name, weight in loaded.named_parameters() if "lora_" in name and not weight.isfinite().all()
     ]
@@ -138,6 +154,8 @@ def check_adapter(folder: Path, base: Base, layers: Mapping[str, tuple[int, int]
     covered = set()
     for name, shape in shapes.items():
         layer, _, kind = name.removeprefix(_PREFIX).partition(".lora_")
+        if layer == f"{HEAD}.weight":
+            continue
         covered.add(layer)
         if layer not in layers:
             problems.append(f"{layer} does not exist in the base")

@@ -10,6 +10,7 @@ from llamatune.errors import ModelError
 from llamatune.models.adapters import add_adapter, find_adapter, load_adapter
 from llamatune.models.base import Base, find_base
 from llamatune.models.placement import Placement, place
+from llamatune.models.reward_model import HEAD, Task, draw_head, has_head, set_padding
 
 if TYPE_CHECKING:
     import torch
@@ -59,9 +60,12 @@ def find_start(settings: Model, hardware: Hardware, *, max_length: int) -> Start
 
 
 def load_for_training(
-    start: Start, settings: Model, *, seed: int, report: Callable[[str], None]
+    start: Start, settings: Model, *, seed: int, report: Callable[[str], None], task: Task = "generate"
 ) -> PreTrainedModel:
     """Load the weights; add or load the adapter; say what will be trained.
+
+    Args:
+        task: `score` gives the model a scalar head in place of its output layer (see `reward_model`).
 
     Raises:
         ModelError: weights that cannot be read, an adapter of another base, LoRA targets that do not exist.
@@ -74,11 +78,15 @@ def load_for_training(
     if settings.init == "random":
         model = random_model(base, placement)
     else:
-        model = load_base_model(base, placement, nf4=nf4, double=settings.double_quantization)
+        model = load_base_model(base, placement, nf4=nf4, double=settings.double_quantization, task=task)
+    if task == "score":
+        set_padding(model, start.tokenizer.pad_token_id)
+        if not has_head(base):
+            draw_head(model, seed)
     if settings.adapter is not None:
-        model = load_adapter(model, find_adapter(settings.adapter), base, trainable=True)
+        model = load_adapter(model, find_adapter(settings.adapter), base, trainable=True, task=task)
     elif settings.lora is not None:
-        model = add_adapter(model, settings.lora)
+        model = add_adapter(model, settings.lora, task=task)
         model.peft_config["default"].base_model_name_or_path = base.name  # never a path of this machine
     report(f"model    {base.name}: {placement.describe()}{', nf4 base' if nf4 else ''}")
     report(f"trained  {trainable_share(model)}")
@@ -86,17 +94,20 @@ def load_for_training(
 
 
 def load_base_model(
-    base: Base, placement: Placement, *, nf4: bool = False, double: bool = True
+    base: Base, placement: Placement, *, nf4: bool = False, double: bool = True, task: Task = "generate"
 ) -> PreTrainedModel:
     """The base's weights from safetensors, on the placement's device; `nf4` holds them frozen in 4 bits."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     arguments: dict[str, Any] = {"device_map": {"": placement.device}}
+    kind = AutoModelForCausalLM
+    if task == "score":
+        kind, arguments["num_labels"] = AutoModelForSequenceClassification, 1
     if nf4:
         arguments["quantization_config"] = nf4_config(placement, double=double)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model = kind.from_pretrained(
             base.folder,
             dtype=getattr(torch, placement.weights),
             attn_implementation=placement.attention,
@@ -142,6 +153,7 @@ def nf4_config(placement: Placement, *, double: bool) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=double,
         bnb_4bit_compute_dtype=getattr(torch, placement.autocast or placement.weights),
+        llm_int8_skip_modules=["lm_head", HEAD],  # the name is historical: it holds for 4 bits too
     )
 
 

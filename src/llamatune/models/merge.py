@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from llamatune.errors import ModelError, RecipeError
 from llamatune.models.adapters import CARD
-from llamatune.models.open import OpenModel, open_model
+from llamatune.models.open import OpenModel, open_model, task_of
 from llamatune.models.sampling import probe_logits
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def merge(
     """
     if output.exists():
         raise RecipeError("E034", "already exists", place=str(output), hint="choose another folder")
-    opened = open_model(adapter, base=base, dtype=dtype)
+    opened = open_model(adapter, base=base, dtype=dtype, task=task_of(adapter))
     if opened.adapter is None:
         raise ModelError("E232", f"`{adapter}` is a whole model: there is nothing to merge", place=adapter)
     report(f"merging {opened.adapter} into {opened.base.name} ({opened.model.dtype})")
@@ -74,7 +74,8 @@ def _relative_difference(before: torch.Tensor, after: torch.Tensor) -> float:
 
 def _save(opened: OpenModel, merged: PreTrainedModel, output: Path) -> None:
     assert opened.adapter is not None
-    merged.generation_config = opened.model.generation_config
+    if merged.can_generate():
+        merged.generation_config = opened.model.generation_config
     merged.save_pretrained(output, safe_serialization=True)
     opened.tokenizer.save_pretrained(output)
     if (opened.adapter / CARD).is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from llamatune.models.adapters import load_adapter, read_card
 from llamatune.models.base import Base, check_weights, find_base
 from llamatune.models.load import load_base_model, load_tokenizer
 from llamatune.models.placement import place
+from llamatune.models.reward_model import HEAD, Task, has_head, set_padding
 from llamatune.recipe.blocks import Chat, Hardware, Lora, Model
 
 if TYPE_CHECKING:
@@ -28,15 +30,18 @@ class OpenModel:
     chat: Chat
 
 
-def open_model(name: str, *, base: str | None = None, dtype: str = "auto") -> OpenModel:
+def open_model(
+    name: str, *, base: str | None = None, dtype: str = "auto", task: Task = "generate"
+) -> OpenModel:
     """Open `pico`, a model folder, an adapter folder, a finished run or a hub model.
 
     Args:
+        task: `score` opens a reward model.
         base: the base of an adapter, where it is not to be found under the name that the adapter notes.
         dtype: as in a recipe's `model.dtype`.
 
     Raises:
-        ModelError: not found, unsafe, or an adapter of another base.
+        ModelError: not found, unsafe, an adapter of another base, or a model that was made for the other task.
     """
     adapter = _adapter_in(Path(name))
     if adapter is None:
@@ -46,15 +51,44 @@ def open_model(name: str, *, base: str | None = None, dtype: str = "auto") -> Op
         found = _base_of(adapter, base)
     # The weights are only read, so they may be held like the frozen base of an adapter.
     placement = place(Model(base=found.name, dtype=dtype, lora=Lora()), Hardware())  # type: ignore[arg-type]
-    model = load_base_model(found, placement)
+    _check_task(name, adapter, found, task)
+    model = load_base_model(found, placement, task=task)
     source = found
     if adapter is not None:
-        model = load_adapter(model, adapter, found, trainable=False)
+        model = load_adapter(model, adapter, found, trainable=False, task=task)
         if (adapter / "tokenizer.json").is_file():
             source = Base(name, adapter)
     note = read_card(adapter or found.folder).get("chat")
     chat = Chat(system=note["system"]) if note else Chat()  # the template itself is saved with the tokenizer
-    return OpenModel(model.eval(), load_tokenizer(source), found, adapter, chat)
+    tokenizer = load_tokenizer(source)
+    if task == "score":
+        set_padding(model, tokenizer.pad_token_id)
+    return OpenModel(model.eval(), tokenizer, found, adapter, chat)
+
+
+def task_of(name: str) -> Task:
+    """What a model is made for: `score` with a reward head, else `generate`."""
+    adapter = _adapter_in(Path(name))
+    if adapter is None:
+        return "score" if has_head(find_base(name)) else "generate"
+    settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    return "score" if HEAD in (settings.get("modules_to_save") or []) else "generate"
+
+
+def _check_task(name: str, adapter: Path | None, base: Base, task: Task) -> None:
+    made_for = task_of(name)
+    if made_for == task:
+        return
+    what = {"score": "a reward model", "generate": "a chat or base model"}
+    raise ModelError(
+        "E238",
+        f"`{name}` is {what[made_for]}, and this needs {what[task]}",
+        place=str(adapter or base.folder),
+        why="without its own trained head its scores would be random numbers"
+        if task == "score"
+        else "it gives one number and no text",
+        hint="name a run of `stage: reward`" if task == "score" else "name the model that writes the replies",
+    )
 
 
 def _adapter_in(folder: Path) -> Path | None:
@@ -78,7 +112,5 @@ def _base_of(adapter: Path, base: str | None) -> Base:
 
 
 def _peft_base(adapter: Path) -> str | None:
-    import json
-
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     return config.get("base_model_name_or_path") or None

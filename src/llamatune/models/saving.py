@@ -41,7 +41,8 @@ def save_trained(
     from peft import PeftModel
 
     _check_finite(model)
-    _set_stop_tokens(model, tokenizer, chat)
+    if model.can_generate():
+        _set_stop_tokens(model, tokenizer, chat)
     if isinstance(model, PeftModel):
         folder = run / "adapter"
         _check_adapter_trained(model)
@@ -51,7 +52,8 @@ def save_trained(
         model.save_pretrained(folder, safe_serialization=True)
         _compare_weights(folder, model)
     tokenizer.save_pretrained(folder)
-    model.generation_config.save_pretrained(folder)
+    if model.can_generate():
+        model.generation_config.save_pretrained(folder)
     write_card(folder, base, stage=stage, chat=chat)
     return folder
 
@@ -104,9 +106,9 @@ def _save_adapter(model: PeftModel, base: Base, folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # upstream's empty model card
     saved = load_file(folder / "adapter_model.safetensors")
     live = {
-        name.replace(".default", "").replace(
-            "magnitude_vector.weight", "magnitude_vector"
-        ): weight.detach().cpu()
+        name.replace(".default", "")
+        .replace("magnitude_vector.weight", "magnitude_vector")
+        .replace(".modules_to_save", ""): weight.detach().cpu()
         for name, weight in model.named_parameters()
         if weight.requires_grad
     }

@@ -343,3 +343,23 @@ class Logging(Block):
     """Steps between two evaluations; at the end of each epoch when left out."""
     report_to: list[Literal["tensorboard", "wandb", "trackio"]] = []
     """Trackers that mirror metrics.jsonl; each needs its package."""
+
+
+class RewardLoss(Block):
+    """What a reward model minimises: -log sigmoid(chosen - rejected - margin), and options (paper, section 3.2.2)."""
+
+    margin: Literal["none", "small", "large"] = "none"
+    """Margin by rating (paper, table 27): small is 1, 2/3, 1/3, 0 from significantly to negligibly better; large is
+    3, 2, 1, 0."""
+    margins: Annotated[list[Real], Field(min_length=4, max_length=4)] | None = None
+    """A table of your own instead, significantly better first."""
+    center: Real = Field(0.0, ge=0)
+    """Weight of (chosen + rejected)^2, which keeps scores around zero; 0.01 is usual."""
+    safety: Real = Field(0.0, ge=0)
+    """Weight of the cross-entropy of sigmoid(score) against the reply's safety label (the safety auxiliary loss)."""
+
+    @model_validator(mode="after")
+    def _one_table(self) -> RewardLoss:
+        if self.margins is not None and self.margin != "none":
+            raise ValueError("give `margin` or `margins`, not both")
+        return self

@@ -16,7 +16,10 @@ from llamatune.recipe.blocks import (
     Logging,
     Model,
     Optimization,
+    PreferenceData,
     PretrainData,
+    Real,
+    RewardLoss,
     Text,
     Watchdog,
     Whole,
@@ -56,5 +59,30 @@ class SftRecipe(StageRecipe):
     data: Data
 
 
-Recipe = Annotated[PretrainRecipe | SftRecipe, Field(discriminator="stage")]
-STAGES: dict[str, type[StageRecipe]] = {"pretrain": PretrainRecipe, "sft": SftRecipe}
+class RewardOptimization(Optimization):
+    """The paper's values for reward models (section 3.2.2): one epoch, more over-fits."""
+
+    learning_rate: Real = Field(1e-5, gt=0, le=1)
+    """Peak learning rate; the paper's is 1e-5, and 5e-6 for 70B."""
+    epochs: Real = Field(1, gt=0, le=1000)
+    """Passes over the training data."""
+    batch_size: Whole = Field(512, ge=1)
+    """Pairs in one optimizer step, over all devices and accumulation steps."""
+
+
+class RewardRecipe(StageRecipe):
+    """A reward model from preference pairs (paper section 3.2.2)."""
+
+    stage: Literal["reward"]
+    chat: Chat = Chat()
+    data: PreferenceData
+    loss: RewardLoss = RewardLoss()
+    optimization: RewardOptimization = RewardOptimization()
+
+
+Recipe = Annotated[PretrainRecipe | SftRecipe | RewardRecipe, Field(discriminator="stage")]
+STAGES: dict[str, type[StageRecipe]] = {
+    "pretrain": PretrainRecipe,
+    "sft": SftRecipe,
+    "reward": RewardRecipe,
+}

@@ -9,6 +9,7 @@ instead, and understands the same boundaries.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -36,12 +37,16 @@ def document_attention(
     dropout: float = 0.0,
     cu_seq_lens_q: torch.Tensor | None = None,
     max_length_q: int | None = None,
+    shared_prompts: Sequence[tuple[int, int, int]] | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
     """(1, heads, tokens, size) queries and (1, key heads, tokens, size) keys and values -> (1, tokens, heads, size).
 
-    `cu_seq_lens_q`: where each document begins, and the end; without it, plain attention.
+    `cu_seq_lens_q`: where each document begins, and the end. `shared_prompts`: tokens of prompt, chosen and rejected
+    reply of each preference pair. Without either, plain attention.
     """
+    if shared_prompts is not None:
+        return _pairs(query, key, value, shared_prompts, scaling, dropout), None
     if cu_seq_lens_q is None:
         plain: tuple[torch.Tensor, None] = _sdpa(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **others
@@ -58,6 +63,32 @@ def document_attention(
         for q, k, v in zip(*parts, strict=True)
     ]
     return torch.cat(documents, 2).transpose(1, 2), None
+
+
+def _pairs(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    pairs: Sequence[tuple[int, int, int]],
+    scaling: float | None,
+    dropout: float,
+) -> torch.Tensor:
+    """Prompt and chosen reply are one document; the rejected reply sees the prompt and itself."""
+    outputs = []
+    tokens = [sum(pair) for pair in pairs]
+    parts = (torch.split(part, tokens, 2) for part in (query, key, value))
+    for (prompt, chosen, rejected), q, k, v in zip(pairs, *parts, strict=True):
+        first = prompt + chosen
+        common = {"scale": scaling, "dropout_p": dropout, "enable_gqa": True}
+        outputs.append(
+            scaled_dot_product_attention(
+                q[:, :, :first], k[:, :, :first], v[:, :, :first], is_causal=True, **common
+            )
+        )
+        sees = torch.ones(rejected, prompt + rejected, dtype=torch.bool, device=q.device).tril(prompt)
+        k, v = (torch.cat([part[:, :, :prompt], part[:, :, first:]], 2) for part in (k, v))
+        outputs.append(scaled_dot_product_attention(q[:, :, first:], k, v, attn_mask=sees, **common))
+    return torch.cat(outputs, 2).transpose(1, 2)
 
 
 def _flash(
@@ -133,7 +164,7 @@ def _end_to_end_is_apart(model: PreTrainedModel) -> bool:
     ]
     together = _logits(model, PaddingFree()(rows))[0]
     alone = torch.cat([_logits(model, Padded(pad_id=0)([row]))[0] for row in rows])
-    return _equal(together, alone, model)
+    return equal(together, alone, model)
 
 
 def _logits(model: PreTrainedModel, batch: dict[str, Any]) -> torch.Tensor:
@@ -144,8 +175,8 @@ def _logits(model: PreTrainedModel, batch: dict[str, Any]) -> torch.Tensor:
     return logits.float()
 
 
-def _equal(one: torch.Tensor, other: torch.Tensor, model: PreTrainedModel) -> bool:
-    """Leakage changes logits by far more than this tolerates; 16-bit kernels differ by less. A model that gives
+def equal(one: torch.Tensor, other: torch.Tensor, model: PreTrainedModel) -> bool:
+    """Whether two ways to compute gave the same: leakage changes logits by far more than this tolerates; 16-bit kernels differ by less. A model that gives
     nothing but NaN is left for the training to report."""
     tolerance = 1e-4 if model.dtype == torch.float32 else 5e-2
     scale = float(other.nan_to_num().abs().max())
@@ -166,7 +197,7 @@ def require_isolation(model: PreTrainedModel) -> None:
         _logits(model, Padded(pad_id=0)([{"input_ids": row, "labels": row, "seq_lengths": [8, 8]}]))[0, 8:]
         for row in (before + documents[2] for before in documents[:2])
     )
-    if not _equal(first, second, model):
+    if not equal(first, second, model):
         raise ModelError(
             "E222",
             "this model's attention crosses the boundaries of packed documents",

@@ -30,6 +30,8 @@ from llamatune.runs.run import Run
 from llamatune.training.attention import can_be_padding_free, require_isolation
 from llamatune.training.collate import Collator, Padded, PaddingFree
 from llamatune.training.flow import Flow
+from llamatune.training.pairs import SeparateReplies, SharedPrompts
+from llamatune.training.scoring import can_share_prompts
 from llamatune.training.trackers import trackers
 from llamatune.training.trainer import Batching, GlobalBatchTrainer
 
@@ -56,12 +58,12 @@ def fit(
     run: Run,
     display: Display,
     *,
-    sample: Callable[[int], None],
+    sample: Callable[[int], None] = lambda step: None,
 ) -> None:
     """Train from the start or from the run's checkpoint, to the end or to a request to stop.
 
     Args:
-        sample: shows sample replies of the model as it is; called with the step.
+        sample: shows sample replies of the model as it is; called with the step. A reward model has none.
 
     Raises:
         StoppedError: a signal asked for it; everything is saved.
@@ -152,6 +154,23 @@ def choose_batching(
         f"{'fused loss' if fused else 'loss from the logits of trained positions'}"
     )
     return Batching(recipe.optimization.batch_size, budget, collate, fused, describe)
+
+
+def choose_pair_batching(model: PreTrainedModel, recipe: StageRecipe, start: Start) -> Batching:
+    """How to cut global batches of preference pairs for this model on this device."""
+    hardware = recipe.hardware
+    longest = int(start.base.config.get("max_position_embeddings") or 1 << 30)
+    shared = hardware.batching != "padded" and can_share_prompts(model, longest)
+    on_cpu = start.placement.device == "cpu"
+    budget = hardware.micro_batch_tokens or (_CPU_TOKENS if on_cpu else _GPU_TOKENS)
+    how = "each prompt computed once" if shared else "padded, prompts computed twice"
+    return Batching(
+        recipe.optimization.batch_size,
+        budget,
+        SharedPrompts() if shared else SeparateReplies(start.tokenizer.pad_token_id),
+        fused=False,
+        describe=f"{recipe.optimization.batch_size} pairs a step, at most {budget:,} tokens in a forward pass, {how}",
+    )
 
 
 def in_main_process(trainer: GlobalBatchTrainer, write: Callable[[], Result]) -> Result:

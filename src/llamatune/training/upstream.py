@@ -9,15 +9,15 @@ from __future__ import annotations
 import difflib
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llamatune.errors import ModelError, RecipeError
 from llamatune.models.placement import Placement
-from llamatune.recipe.recipes import StageRecipe
+from llamatune.recipe.recipes import RewardRecipe, StageRecipe
 from llamatune.training.trackers import check_trackers
 
 if TYPE_CHECKING:
-    from trl import SFTConfig
+    from trl import RewardConfig, SFTConfig
 
 _OPTIMIZERS = {
     "adamw": "adamw_torch",
@@ -37,22 +37,51 @@ def sft_config(recipe: StageRecipe, placement: Placement, output: Path) -> SFTCo
     """
     from trl import SFTConfig
 
+    return _config(SFTConfig, sft_arguments(recipe, placement, output), recipe, placement)
+
+
+def reward_config(recipe: RewardRecipe, placement: Placement, output: Path) -> RewardConfig:
+    """The trl config for a reward recipe. Raises what `sft_config` raises."""
+    from trl import RewardConfig
+
+    return _config(RewardConfig, reward_arguments(recipe, placement, output), recipe, placement)
+
+
+def sft_arguments(recipe: StageRecipe, placement: Placement, output: Path) -> dict[str, Any]:
+    """Every argument that llamatune decides for trl's SFTTrainer."""
+    # Rows come tokenised, labelled and cut to length, with a collator of our own.
+    return _arguments(recipe, placement, output) | {
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "packing": False,
+    }
+
+
+def reward_arguments(recipe: RewardRecipe, placement: Placement, output: Path) -> dict[str, Any]:
+    """Every argument that llamatune decides for trl's RewardTrainer."""
+    # An adapter's dropout is the recipe's choice, and scores are read in evaluation mode.
+    return _arguments(recipe, placement, output) | {"disable_dropout": False}
+
+
+Config = TypeVar("Config")
+
+
+def _config(kind: type[Config], arguments: dict[str, Any], recipe: StageRecipe, placement: Placement) -> Config:
     if placement.device == "cpu":
         _check_cpu(recipe)
     _check_processes(recipe.optimization.batch_size, placement.processes)
     check_trackers(recipe.logging.report_to)
-    arguments = sft_arguments(recipe, placement, output)
-    _check_upstream(recipe.upstream, {field.name for field in fields(SFTConfig)}, set(arguments))
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    _check_upstream(recipe.upstream, known, set(arguments))
     try:
-        return SFTConfig(**arguments, **recipe.upstream)
+        return kind(**arguments, **recipe.upstream)
     except (TypeError, ValueError) as error:
         if not recipe.upstream:
             raise
         raise RecipeError("E028", f"trl refuses these settings: {error}", place="upstream") from None
 
 
-def sft_arguments(recipe: StageRecipe, placement: Placement, output: Path) -> dict[str, Any]:
-    """Every argument that llamatune decides; nothing that matters is left to an upstream default."""
+def _arguments(recipe: StageRecipe, placement: Placement, output: Path) -> dict[str, Any]:
+    """What all trainers share; nothing that matters is left to an upstream default."""
     hardware = recipe.hardware
     return {
         "output_dir": str(output),
@@ -63,10 +92,7 @@ def sft_arguments(recipe: StageRecipe, placement: Placement, output: Path) -> di
         "ddp_find_unused_parameters": False,
         **_optimization(recipe),
         **_reporting(recipe),
-        # Rows come tokenised, labelled and cut to length, with a collator of our own.
-        "dataset_kwargs": {"skip_prepare_dataset": True},
-        "max_length": None,
-        "packing": False,
+        "max_length": None,  # rows come cut to length
         "remove_unused_columns": False,
         "dataloader_drop_last": False,
         "dataloader_pin_memory": placement.device == "cuda",

@@ -1,0 +1,49 @@
+"""The scalar head of a reward model (paper, section 3.2.2).
+
+A reward model is a chat model whose output layer is replaced by one number at the last token. transformers' sequence
+classification with a single label is just that, so anybody can load what llamatune saves. The head is drawn here,
+from the recipe's seed: left to the libraries it would be random in every process and missing from an adapter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from llamatune.models.base import Base
+
+Task = Literal["generate", "score"]
+
+HEAD = "score"
+"""The head's name in transformers' sequence classification models of the Llama family."""
+
+
+def has_head(base: Base) -> bool:
+    """Whether a base is a reward model already."""
+    return any(str(name).endswith("ForSequenceClassification") for name in base.config.get("architectures") or [])
+
+
+def draw_head(model: PreTrainedModel, seed: int) -> None:
+    """Draw the head's weights: normal with deviation 1 / sqrt(hidden + 1), so that first scores are small."""
+    import torch
+
+    weight: torch.Tensor = getattr(model, HEAD).weight
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(weight.shape, generator=generator) / (weight.shape[1] + 1) ** 0.5
+    with torch.no_grad():
+        weight.copy_(drawn)
+
+
+def set_padding(model: PreTrainedModel, pad_id: int) -> None:
+    """Who scores padded batches looks for the last token that is not this one; it is never the end token."""
+    model.config.pad_token_id = pad_id
+
+
+def score_head(model: PreTrainedModel) -> torch.nn.Module:
+    """The head, also inside an adapter."""
+    inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    head: torch.nn.Module = getattr(inner, HEAD)
+    return head
