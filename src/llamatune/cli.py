@@ -99,7 +99,7 @@ def schema() -> None:
 @app.command()
 def init(
     output: Annotated[Path, typer.Option(help="Recipe file to write.")] = Path("recipe.yaml"),
-    stage: Annotated[str, typer.Option(help="sft or pretrain.")] = "sft",
+    stage: Annotated[str, typer.Option(help="pretrain, sft or reward.")] = "sft",
     base: Annotated[str, typer.Option(help="Base model: pico, a folder, or a hub id.")] = "pico",
     data: Annotated[Path | None, typer.Option(help="Your data; its format is recognised.")] = None,
     lora: Annotated[bool, typer.Option("--lora", help="Train a LoRA adapter (sft's default).")] = False,
@@ -148,9 +148,11 @@ def run(
     )
     if os.environ.get("RANK", "0") != "0":
         return  # the first process of a distributed run speaks for all
+    use = "score replies" if result.stage == "reward" else "chat with it"
+    command = "score" if result.stage == "reward" else "chat"
     _say(
         f"{result.steps} steps in {result.seconds:.0f} s; report: {loaded.output}/report.html; "
-        f"chat with it: llamatune chat {loaded.output}"
+        f"{use}: llamatune {command} {loaded.output}"
     )
     _write(sys.stdout, f"{loaded.output}/{result.artefact}")
 

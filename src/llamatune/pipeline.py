@@ -6,13 +6,16 @@ import logging
 import os
 import warnings
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from llamatune.data.formats import Kind
-from llamatune.data.rows import Encoder, Row
+from llamatune.data.rows import Encoded, Row
 from llamatune.recipe.recipes import PretrainRecipe, RewardRecipe, SftRecipe, StageRecipe
 from llamatune.runs.run import Result, Resume, Run
+
+AnyRecipe = PretrainRecipe | SftRecipe | RewardRecipe
 
 
 def run(
@@ -72,8 +75,9 @@ def quieten_upstream() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
 
 
-def recipe_for_file(path: Path, *, base: str, template: str) -> PretrainRecipe | SftRecipe:
-    """A recipe with nothing but a data file: plain text for pre-training, anything else for sft.
+def recipe_for_file(path: Path, *, base: str, template: str) -> AnyRecipe:
+    """A recipe with nothing but a data file: plain text for pre-training, pairs for a reward model, anything else
+    for sft.
 
     Raises:
         DataError: the file's format is not recognised.
@@ -81,53 +85,50 @@ def recipe_for_file(path: Path, *, base: str, template: str) -> PretrainRecipe |
     """
     import json
 
-    from llamatune.data.formats import recognise
+    from llamatune.data.formats import kind_of, recognise
     from llamatune.recipe.load import loads
 
+    stages = {"documents": "pretrain", "preferences": "reward", "conversations": "sft"}
     recipe = {
-        "stage": "sft",
+        "stage": stages[kind_of(recognise(path).format)],
         "output": "unused",
         "model": {"base": base},
         "chat": {"template": template},
         "data": {"train": [{"path": str(path)}], "max_length": 1 << 20},
     }
-    if recognise(path).format == "text":
-        recipe["stage"] = "pretrain"
+    if recipe["stage"] == "pretrain":
         del recipe["chat"]
     return loads(json.dumps(recipe), name=str(path))
 
 
-def preview_rows(recipe: PretrainRecipe | SftRecipe, recipe_dir: Path, rows: int, *, colour: bool) -> str:
+def preview_rows(recipe: AnyRecipe, recipe_dir: Path, rows: int, *, colour: bool) -> str:
     """The first rows of a recipe's training data, decoded, with the trained tokens marked."""
-    from llamatune.data.chat import ChatFormat
-    from llamatune.data.encode_text import TextEncoder
+    from llamatune.data.encoders import encoder_for
     from llamatune.data.preview import preview
+    from llamatune.data.rows import RowRejected
     from llamatune.models.base import find_base
     from llamatune.models.load import load_tokenizer
 
     quieten_upstream()
     tokenizer = load_tokenizer(find_base(recipe.model.base, recipe.model.revision, weights=False))
-    length, too_long = recipe.data.max_length, recipe.data.too_long
-    encoder: Encoder
-    if isinstance(recipe, PretrainRecipe):
-        encoder = TextEncoder(tokenizer, max_length=length, too_long=too_long)
-    else:
-        encoder = ChatFormat(tokenizer, recipe.chat, max_length=length, too_long=too_long)
-    encoded = (one for row in _training_rows(recipe, recipe_dir) for one in encoder.encode(row))
-    return preview(islice(encoded, rows), tokenizer.decode, colour=colour)
+    kind, encoder = encoder_for(recipe, tokenizer)
+
+    def encoded() -> Iterator[Encoded]:
+        for row in _training_rows(recipe, recipe_dir, kind):
+            with suppress(RowRejected):
+                yield from encoder.encode(row)
+
+    return preview(islice(encoded(), rows), tokenizer.decode, colour=colour)
 
 
-def _training_rows(recipe: PretrainRecipe | SftRecipe, recipe_dir: Path) -> Iterator[Row]:
-    """The training rows in canonical form, source by source."""
-    from llamatune.data.conversations import conversation, document
+def _training_rows(recipe: AnyRecipe, recipe_dir: Path, kind: Kind) -> Iterator[Row]:
+    """The training rows in canonical form, source by source, without those that no stage can use."""
+    from llamatune.data.canonical import canonical
+    from llamatune.data.rows import RowRejected
     from llamatune.data.sources import open_source
 
-    kind: Kind = "documents" if isinstance(recipe, PretrainRecipe) else "conversations"
     for source in recipe.data.train:
         opened = open_source(source, recipe_dir, kind=kind)
-        known = opened.recognised
         for place, raw in opened.rows():
-            if kind == "documents":
-                yield document(raw, known.columns, place)
-            else:
-                yield conversation(raw, known.format, known.columns, place)
+            with suppress(RowRejected):
+                yield canonical(raw, opened.recognised, place)

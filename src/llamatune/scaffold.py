@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from llamatune.data.formats import FORMATS, Kind, kind_of, recognise
 from llamatune.errors import DataError, DiskError, RecipeError
 from llamatune.recipe.blocks import Lora
 from llamatune.recipe.cards import read_card
@@ -22,9 +23,11 @@ from llamatune.recipe.yaml import to_yaml
 
 SCHEMA_FILE = "recipe.schema.json"
 
-_FORMATS = {"sft": ("messages", "alpaca", "sharegpt", "prompt_completion"), "pretrain": ("text",)}
+_KINDS: dict[str, Kind] = {"pretrain": "documents", "sft": "conversations", "reward": "preferences"}
+"""What each stage learns from."""
 # Adapters are trained with about ten times the learning rate of all weights.
 _LEARNING_RATE = {"full": 2e-5, "lora": 2e-4, "qlora": 2e-4}
+_REWARD_LEARNING_RATE = {"full": 1e-5, "lora": 1e-4, "qlora": 1e-4}
 
 
 def write_recipe(output: Path, *, stage: str, base: str, data: Path | None, tuning: str | None) -> list[str]:
@@ -57,12 +60,10 @@ def _source(stage: str, data: Path | None) -> tuple[dict[str, Any], list[str]]:
         return {"card": _example_card(stage)}, []
     if problem := missing_problem(str(data)):
         raise DataError.of([problem])
-    from llamatune.data.formats import recognise
-
     found = recognise(data)
-    if found.format not in _FORMATS[stage]:
-        other = next((name for name, formats in _FORMATS.items() if found.format in formats), None)
-        hint = f"try --stage {other}" if other else None
+    kind = kind_of(found.format)
+    if kind != _KINDS[stage]:
+        hint = f"try --stage {next(name for name, takes in _KINDS.items() if takes == kind)}"
         raise DataError(
             "E127", f"rows of format {found.format} are not for {stage}", place=str(data), hint=hint
         )
@@ -79,7 +80,7 @@ def _example_card(stage: str) -> str:
     """The first generated set among the shipped cards whose rows the stage can use."""
     for file in sorted(shipped("data_cards").glob("*.md")):
         card = read_card(file)[0]
-        if card.source.kind == "world" and card.format in _FORMATS[stage] and "train" in card.splits:
+        if card.source.kind == "world" and card.format in FORMATS[_KINDS[stage]] and "train" in card.splits:
             return card.name
     raise RecipeError(
         "E034", "name your data with --data FILE", why=f"No shipped data set fits stage {stage}"
@@ -96,8 +97,13 @@ def _chosen(stage: str, base: str, tuning: str, source: dict[str, Any], name: st
     recipe: dict[str, Any] = {"stage": stage, "output": f"runs/{name}", "model": model}
     if stage == "sft":
         recipe["chat"] = {"template": "tokenizer", "loss_on": "assistant"}
+    if stage == "reward":
+        recipe["chat"] = {"template": "tokenizer"}
     recipe["data"] = {"train": [source], "eval_fraction": 0.02, "max_length": 1024, "too_long": "error"}
-    recipe["optimization"] = {"learning_rate": _LEARNING_RATE[tuning], "epochs": 2, "batch_size": 64}
+    rates, epochs = (_REWARD_LEARNING_RATE, 1) if stage == "reward" else (_LEARNING_RATE, 2)
+    recipe["optimization"] = {"learning_rate": rates[tuning], "epochs": epochs, "batch_size": 64}
+    if stage == "reward":
+        recipe["loss"] = {"margin": "none", "center": 0.0}
     recipe["logging"] = {"every_steps": 10}
     recipe["seed"] = 0
     return recipe

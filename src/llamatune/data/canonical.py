@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from llamatune.data.conversations import Adjustment, conversation, document
 from llamatune.data.formats import Raw, Recognised, kind_of
 from llamatune.data.preferences import preference
+from llamatune.data.ratings import score_of
 from llamatune.data.rows import Row
 
 
@@ -24,4 +26,7 @@ def canonical(
         return document(raw, recognised.columns, place)
     if kind == "preferences":
         return preference(raw, recognised.format, recognised.columns, place, adjusted)
-    return conversation(raw, recognised.format, recognised.columns, place, adjusted)
+    found = conversation(raw, recognised.format, recognised.columns, place, adjusted)
+    if recognised.columns.score is None:
+        return found
+    return replace(found, score=score_of(raw, recognised.columns.score, place))

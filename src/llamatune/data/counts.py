@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from llamatune.data.rows import RATINGS, Reason
+from llamatune.recipe.blocks import RowFormat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +76,7 @@ class SourceInfo:
     files: list[str]
     sha256: list[str]
     fingerprint: str
-    format: str
+    format: RowFormat
     columns: dict[str, str]
     weight: float
     share: float | None

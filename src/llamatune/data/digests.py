@@ -43,6 +43,8 @@ def _digests(row: Row) -> tuple[bytes, bytes]:
     prompt = digest.digest()
     _update(digest, row.messages[last:])
     digest.update(str([message.train for message in row.messages]).encode())
+    if row.score is not None:
+        digest.update(str(row.score).encode())
     return digest.digest(), prompt
 
 

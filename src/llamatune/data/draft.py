@@ -21,6 +21,7 @@ from llamatune.data.readers import read_rows
 from llamatune.data.rows import RowRejected
 from llamatune.data.sources import card_files
 from llamatune.errors import DataError
+from llamatune.recipe.blocks import Columns
 from llamatune.recipe.cards import DataCard, find_card_file, read_card, verify
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.yaml import parse, read_text, to_yaml
@@ -58,13 +59,23 @@ def draft_cards(sources: Sequence[SourceInfo], out_dir: Path) -> list[Path]:
         for file in source.files:
             if source.card is None and source.revision is None and file not in cards:
                 name = _card_name(Path(file), taken={card.stem for card in cards.values()})
-                cards[file] = draft_card(Path(file), out_dir, name=name)
+                known = Recognised(
+                    source.format, Columns(**source.columns), 0
+                )  # perhaps only the recipe knew
+                cards[file] = draft_card(Path(file), out_dir, name=name, recognised=known)
     return list(cards.values())
 
 
-def draft_card(path: Path, out_dir: Path, *, name: str | None = None, rows: int | None = None) -> Path:
-    """Write `out_dir/NAME.md`, a card of the data file with an empty licence. `rows` are counted when left
-    out.
+def draft_card(
+    path: Path,
+    out_dir: Path,
+    *,
+    name: str | None = None,
+    rows: int | None = None,
+    recognised: Recognised | None = None,
+) -> Path:
+    """Write `out_dir/NAME.md`, a card of the data file with an empty licence. `rows` are counted and the format is
+    recognised when left out.
 
     Raises:
         DataError: E114, and those of reading the file and recognising its format.
@@ -74,7 +85,7 @@ def draft_card(path: Path, out_dir: Path, *, name: str | None = None, rows: int 
     if target.exists():
         hint = f"`llamatune data card {name} --update` measures its files again"
         raise DataError("E114", f"there is a card `{name}` already", place=str(target), hint=hint)
-    recognised = recognise(path)
+    recognised = recognised or recognise(path)
     measured = {
         "source": {"kind": "user"},
         "format": recognised.format,

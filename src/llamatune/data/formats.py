@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,14 +27,16 @@ from llamatune.data.readers import read_rows
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import ChatRowFormat, Columns, PairFormat, RowFormat
 
-Kind = Literal["conversations", "documents", "preferences"]
+Kind = Literal["conversations", "documents", "preferences", "scores"]
 Raw = dict[str, Any]
 
 FORMATS: dict[Kind, tuple[RowFormat, ...]] = {
     "conversations": get_args(ChatRowFormat),
     "documents": ("text",),
     "preferences": get_args(PairFormat),
+    "scores": get_args(ChatRowFormat),
 }
+"""`scores` are conversations with a score for the last reply."""
 
 ROWS_SEEN = 20
 """Rows that recognition looks at."""
@@ -133,19 +135,30 @@ def recognise_rows(
     _check_choice(chosen, found, kind, place)
     only = chosen[0]
     _check_kind(only.format, kind, place)
+    if kind == "scores":
+        only = replace(only, columns=_with_score(only.columns, given, found, place))
     used = set(only.columns.model_dump(exclude_none=True).values())
     return Recognised(only.format, only.columns, len(rows), tuple(name for name in found if name not in used))
+
+
+def _with_score(columns: Columns, given: dict[str, str], found: Sequence[str], place: str) -> Columns:
+    name = given.get("score", "score")
+    if name not in found:
+        raise missing_column(name, found, place, "`loss.objective: scores`")
+    return columns.model_copy(update={"score": name})
 
 
 def _refuse_rows_of_other_stages(
     rows: Sequence[Raw], found: Sequence[str], kind: Kind | None, place: str
 ) -> None:
-    if kind == "conversations" and pair_formats.looks_like_pairs(found):
+    if kind in ("conversations", "scores") and pair_formats.looks_like_pairs(found):
         raise DataError(
             "E127",
             f"these are preference rows (columns {', '.join(found)})",
             place=place,
-            hint="they train a reward model; for sft give conversations or prompts with one answer each",
+            hint="they train a reward model with `loss.objective: pairs`"
+            if kind == "scores"
+            else "they train a reward model; for sft give conversations or prompts with one answer each",
         )
     if (
         kind == "preferences"
@@ -286,13 +299,17 @@ _NEEDS: dict[Kind, tuple[str, str]] = {
         "a reward model needs pairs of replies",
         "name two replies to one prompt: `columns: {prompt: ..., chosen: ..., rejected: ...}`",
     ),
+    "scores": (
+        "score regression needs conversations, each with a score",
+        "name prompt, answer and score: `columns: {prompt: ..., completion: ..., score: ...}`",
+    ),
 }
-_STAGES: dict[Kind, str] = {"conversations": "sft", "documents": "pretrain", "preferences": "reward"}
+_STAGES = {"conversations": "sft", "documents": "pretrain", "preferences": "reward"}
 
 
 def _check_kind(format: RowFormat, kind: Kind | None, place: str) -> None:
     found = kind_of(format)
-    if kind is not None and kind != found:
+    if kind is not None and format not in FORMATS[kind]:
         needs, hint = _NEEDS[kind]
         what = f"format `{format}` is for `stage: {_STAGES[found]}`, {needs}"
         raise DataError("E127", what, place=place, hint=hint)

@@ -54,14 +54,7 @@ class PairEncoder:
         self.chat = chat
         self.max_length = max_length
         self.too_long = too_long
-        if chat.tokenizer.pad_token_id in chat.stop_ids:
-            raise ModelError(
-                "E209",
-                f"the padding token {chat.tokenizer.pad_token!r} also ends a reply",
-                place=f"chat.template: {chat.chat.template}",
-                why="A score is read at the last token that is not padding, so it would miss the end of the reply",
-                hint="add a special token such as <pad> to the tokenizer and save the base with it",
-            )
+        check_padding(chat)
         state = f"pairs {PAIRS_VERSION} {chat.fingerprint} {max_length} {too_long}"
         self.fingerprint = hashlib.sha256(state.encode()).hexdigest()
 
@@ -103,12 +96,30 @@ class PairEncoder:
         """The pair without as many exchanges at the front of its prompt as must go."""
         if self.too_long == "drop":
             raise RowRejected(Reason.TOO_LONG, tokens)
-        system = row.prompt[:1] if row.prompt[0].role == "system" else ()
-        for start in range(len(system) + 2, len(row.prompt), 2):
-            encoded = self._encode(replace(row, prompt=system + row.prompt[start:]))
+        for prompt in shorter_prompts(row.prompt):
+            encoded = self._encode(replace(row, prompt=prompt))
             if encoded.length <= self.max_length:
                 return replace(encoded, truncated=True)
         raise RowRejected(Reason.NO_ROOM, tokens)
+
+
+def check_padding(chat: ChatFormat) -> None:
+    """Raise ModelError (E209) where the padding token ends a reply, too."""
+    if chat.tokenizer.pad_token_id in chat.stop_ids:
+        raise ModelError(
+            "E209",
+            f"the padding token {chat.tokenizer.pad_token!r} also ends a reply",
+            place=f"chat.template: {chat.chat.template}",
+            why="A score is read at the last token that is not padding, so it would miss the end of the reply",
+            hint="add a special token such as <pad> to the tokenizer and save the base with it",
+        )
+
+
+def shorter_prompts(prompt: tuple[Message, ...]) -> Iterator[tuple[Message, ...]]:
+    """A prompt without its first exchange, its first two, and so on; the system message and the last question stay."""
+    system = prompt[:1] if prompt[0].role == "system" else ()
+    for start in range(len(system) + 2, len(prompt), 2):
+        yield system + prompt[start:]
 
 
 def scored_ids(chat: ChatFormat, messages: Sequence[Message], place: str = "conversation") -> list[int]:

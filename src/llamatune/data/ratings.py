@@ -1,15 +1,17 @@
-"""Ratings, safety labels and choices of raw pairs: which words and numbers are known, and what they stand for.
+"""Ratings, safety labels, choices and scores of raw rows: which words and numbers are known, and what they stand for.
 
 E128  an unknown rating, safety label or choice
 """
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, TypeVar
 
 from llamatune.data.formats import Raw
 from llamatune.data.rows import RATINGS, Rating
+from llamatune.data.turns import value_of, wrong_type
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns
 
@@ -42,6 +44,18 @@ def safety_of(raw: Raw, columns: Columns, place: str) -> tuple[bool | None, bool
         _label(_SAFE, raw, columns.chosen_safe, place),
         _label(_SAFE, raw, columns.rejected_safe, place),
     )
+
+
+def score_of(raw: Raw, column: str, place: str) -> float:
+    """How good a reply is. Raises DataError (E122, E123)."""
+    value = value_of(raw, column, place, "a scored row")
+    try:
+        score = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        score = math.nan
+    if not math.isfinite(score):
+        raise wrong_type(f"column {column!r}", value, place, "a finite number")
+    return score
 
 
 def _label(known: dict[str, Known], raw: Raw, column: str | None, place: str) -> Known | None:

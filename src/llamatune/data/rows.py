@@ -40,10 +40,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """An optional system message, then user and assistant in turn. `place` is `file:line` of the row."""
+    """An optional system message, then user and assistant in turn. `place` is `file:line` of the row.
+
+    `score`: how good the last reply is, where rows are for score regression.
+    """
 
     messages: tuple[Message, ...]
     place: str
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,8 @@ class Encoded:
     truncated: bool = False
     escaped: int = 0
     pair: Pair | None = None
+    score: float | None = None
+    """How good the reply is, of rows for score regression."""
 
     @property
     def trained(self) -> int:

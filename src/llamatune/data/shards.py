@@ -120,7 +120,7 @@ class _Build:
         self._seen: set[bytes] = set()
 
     def write(self, folder: Path) -> dict[str, Any]:
-        with _Writer(folder, self.source.name, pairs=self.kind == "preferences") as writer:
+        with _Writer(folder, self.source.name, self.kind) as writer:
             for number, row, digests in self._rows():
                 try:
                     sequences = list(self.encoder.encode(row))
@@ -180,10 +180,10 @@ class _Build:
 
 
 class _Writer:
-    """Writes `rows.arrow` and `sequences.bin` in batches of about BATCH_TOKENS tokens. Rows of `pairs` have a
-    column more, their `Pair`."""
+    """Writes `rows.arrow` and `sequences.bin` in batches of about BATCH_TOKENS tokens. Preferences have a column
+    more, their `Pair`, and so have scored rows."""
 
-    def __init__(self, folder: Path, source: str, *, pairs: bool) -> None:
+    def __init__(self, folder: Path, source: str, kind: Kind) -> None:
         import pyarrow as pa
 
         tokens = pa.list_(pa.int32())
@@ -194,8 +194,9 @@ class _Writer:
             ("row", pa.int64()),
             ("place", pa.string()),
         ]
-        self._schema = pa.schema([*fields, ("pair", tokens)] if pairs else fields)
-        self._with_pairs = pairs
+        more = {"preferences": [("pair", tokens)], "scores": [("score", pa.float32())]}
+        self._schema = pa.schema([*fields, *more.get(kind, [])])
+        self._more = next((name for name, _ in more.get(kind, [])), None)
         self._source = source
         self._table = (folder / "sequences.bin").open("wb")
         self._file = (folder / "rows.arrow").open("wb")
@@ -207,7 +208,7 @@ class _Writer:
         self._offsets = [0]
         self._rows: list[int] = []
         self._places: list[str] = []
-        self._pairs: list[Pair] = []
+        self._known: list[Pair | float] = []
         self._sequences: list[tuple[Any, ...]] = []
 
     def add(self, number: int, place: str, digests: tuple[bytes, bytes], encoded: Encoded) -> None:
@@ -218,9 +219,8 @@ class _Writer:
         self._offsets.append(len(self._input_ids))
         self._rows.append(number)
         self._places.append(place)
-        if self._with_pairs:
-            assert encoded.pair is not None, f"{place}: a row of preferences has a pair"
-            self._pairs.append(encoded.pair)
+        if self._more is not None:
+            self._known.append(getattr(encoded, self._more))
         self._sequences.append(
             (number, *digests, length, encoded.trained, encoded.escaped, encoded.truncated)
         )
@@ -244,8 +244,8 @@ class _Writer:
             pa.array(self._rows, pa.int64()),
             pa.array(self._places, pa.string()),
         ]
-        if self._with_pairs:
-            columns.append(pa.array(self._pairs, self._schema.field("pair").type))
+        if self._more is not None:
+            columns.append(pa.array(self._known, self._schema.field(self._more).type))
         self._stream.write_batch(pa.record_batch(columns, schema=self._schema))
         self._table.write(np.array(self._sequences, dtype=SEQUENCE).tobytes())
         self._clear()

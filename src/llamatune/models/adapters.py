@@ -65,7 +65,11 @@ def add_adapter(model: PreTrainedModel, lora: Lora, *, task: Task = "generate") 
 
 def _peft_task(task: Task) -> dict[str, Any]:
     """peft's words: a head that is not named here would be random again after every reload."""
-    return {"task_type": "CAUSAL_LM"} if task == "generate" else {"task_type": "SEQ_CLS", "modules_to_save": [HEAD]}
+    return (
+        {"task_type": "CAUSAL_LM"}
+        if task == "generate"
+        else {"task_type": "SEQ_CLS", "modules_to_save": [HEAD]}
+    )
 
 
 def keep_float32(model: torch.nn.Module) -> None:
@@ -135,15 +139,30 @@ def load_adapter(
     check_adapter(folder, base, linear_layers(model))
     config = PeftConfig.from_pretrained(str(folder))
     config.inference_mode = not trainable
-    for name, value in _peft_task(task).items():
-        setattr(config, name, value)
-    loaded = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable, config=config)
+    if task == "score" and HEAD not in (config.modules_to_save or []):
+        loaded = _begin_reward_adapter(model, folder, config)
+    else:
+        loaded = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable, config=config)
     broken = [
         name for name, weight in loaded.named_parameters() if "lora_" in name and not weight.isfinite().all()
     ]
     if broken:
         raise ModelError("E234", f"the adapter has non-finite weights ({broken[0]})", place=str(folder))
     return loaded
+
+
+def _begin_reward_adapter(model: PreTrainedModel, folder: Path, config: Any) -> PreTrainedModel:
+    """A chat adapter's matrices, and beside them the head that the model has."""
+    from peft import get_peft_model, set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    for name, value in _peft_task("score").items():
+        setattr(config, name, value)
+    head = getattr(model, HEAD).weight.detach().clone()
+    adapted = get_peft_model(model, config)
+    matrices = load_file(folder / "adapter_model.safetensors")
+    set_peft_model_state_dict(adapted, {**matrices, f"{_PREFIX}{HEAD}.weight": head})
+    return adapted
 
 
 def check_adapter(folder: Path, base: Base, layers: Mapping[str, tuple[int, int]]) -> None:

@@ -23,7 +23,9 @@ HEAD = "score"
 
 def has_head(base: Base) -> bool:
     """Whether a base is a reward model already."""
-    return any(str(name).endswith("ForSequenceClassification") for name in base.config.get("architectures") or [])
+    return any(
+        str(name).endswith("ForSequenceClassification") for name in base.config.get("architectures") or []
+    )
 
 
 def draw_head(model: PreTrainedModel, seed: int) -> None:

@@ -134,6 +134,8 @@ class Columns(Block):
     """List of two {text}: `summaries` in summarize."""
     better: Text | None = None
     """Which reply is better: `labels` in shp (1 is the first), `choice` in summarize (0 is the first)."""
+    score: Text | None = None
+    """How good a single reply is: a number, for `loss.objective: scores`."""
     rating: Text | None = None
     """How much better: significantly_better, better, slightly_better, negligibly_better, or 3 to 0."""
     safety: Text | None = None
@@ -348,11 +350,13 @@ class Logging(Block):
 class RewardLoss(Block):
     """What a reward model minimises: -log sigmoid(chosen - rejected - margin), and options (paper, section 3.2.2)."""
 
+    objective: Literal["pairs", "scores"] = "pairs"
+    """Learn which of two replies is better, or, as ChatLlama does, one reply's score: (predicted - score)^2."""
     margin: Literal["none", "small", "large"] = "none"
     """Margin by rating (paper, table 27): small is 1, 2/3, 1/3, 0 from significantly to negligibly better; large is
     3, 2, 1, 0."""
-    margins: Annotated[list[Real], Field(min_length=4, max_length=4)] | None = None
-    """A table of your own instead, significantly better first."""
+    margin_table: Annotated[list[Real], Field(min_length=4, max_length=4)] | None = None
+    """Margins of your own instead, significantly better first."""
     center: Real = Field(0.0, ge=0)
     """Weight of (chosen + rejected)^2, which keeps scores around zero; 0.01 is usual."""
     safety: Real = Field(0.0, ge=0)
@@ -360,6 +364,12 @@ class RewardLoss(Block):
 
     @model_validator(mode="after")
     def _one_table(self) -> RewardLoss:
-        if self.margins is not None and self.margin != "none":
-            raise ValueError("give `margin` or `margins`, not both")
+        if self.margin_table is not None and self.margin != "none":
+            raise ValueError("give `margin` or `margin_table`, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _no_pairs_no_options(self) -> RewardLoss:
+        if self.objective == "scores" and self.model_fields_set - {"objective"}:
+            raise ValueError("margin, center and safety belong to `objective: pairs`")
         return self

@@ -77,6 +77,8 @@ class RewardRecipe(StageRecipe):
     chat: Chat = Chat()
     data: PreferenceData
     loss: RewardLoss = RewardLoss()
+    compare_with: Text | None = None
+    """Another reward model (a finished run, an adapter or a folder): how far the two agree on the held-out pairs."""
     optimization: RewardOptimization = RewardOptimization()
 
 

@@ -21,6 +21,8 @@ _FIGURES = (
     ("learning_rate", "lr {:.2e}"),
     ("grad_norm", "grad {:.2f}"),
     ("trained_tokens_per_second", "{:,.0f} tok/s"),
+    ("pairs_per_second", "{:,.0f} pairs/s"),
+    ("rows_per_second", "{:,.0f} rows/s"),
     ("memory_gib", "{:.2f} GiB"),
 )
 

@@ -10,47 +10,52 @@ The safety model adds a loss that separates safe from unsafe replies.
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from llamatune.data.chat import ChatFormat
-from llamatune.data.pairs import PairEncoder
+from llamatune.data.encoders import reward_encoder
 from llamatune.data.prepare import prepare
 from llamatune.models.load import find_start, load_for_training
 from llamatune.models.saving import save_trained
 from llamatune.recipe.recipes import RewardRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.run import Result, Run
-from llamatune.training.fit import choose_pair_batching, fit, in_main_process, record_origin
+from llamatune.training.fit import choose_scored_batching, fit, in_main_process, record_origin
 from llamatune.training.progress import final_figures
 from llamatune.training.reward import RewardModelTrainer
+from llamatune.training.scoring import scores_of_other
 from llamatune.training.upstream import reward_config
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def run(recipe: RewardRecipe, run: Run) -> Result:
-    """Train on pairs; leaves `adapter/` or `model/` in the run directory, with the head in it."""
+    """Train on pairs, or on scored rows; leaves `adapter/` or `model/` in the run directory, the head in it."""
     started = time.monotonic()
     with Display("reward", quiet=not run.is_main) as display:
         display.say_all(run.notices)
         start = find_start(recipe.model, recipe.hardware, max_length=recipe.data.max_length)
         chat = ChatFormat(start.tokenizer, recipe.chat)
+        kind, encoder = reward_encoder(recipe, chat)
         data = prepare(
-            recipe.data,
-            PairEncoder(chat, max_length=recipe.data.max_length, too_long=recipe.data.too_long),
-            kind="preferences",
-            seed=recipe.seed,
-            recipe_dir=run.recipe_dir,
-            report=display.say,
+            recipe.data, encoder, kind=kind, seed=recipe.seed, recipe_dir=run.recipe_dir, report=display.say
         )
         record_origin(run, recipe, start, data, display, chat)
 
+        others: dict[str, np.ndarray] = {}
+        if recipe.compare_with is not None:
+            others = scores_of_other(recipe.compare_with, chat, data.eval_by_source)
         arguments = reward_config(recipe, start.placement, run.checkpoints)
         model = load_for_training(start, recipe.model, seed=recipe.seed, report=display.say, task="score")
-        batching = choose_pair_batching(model, recipe, start)
+        batching = choose_scored_batching(model, recipe, start)
         display.say(f"batches  {batching.describe}")
         trainer = RewardModelTrainer(
             model=model,
             args=arguments,
             train_dataset=data.train,
             eval_sets=data.eval_by_source,
+            others=others,
             loss=recipe.loss,
             processing_class=start.tokenizer,
             batching=batching,
@@ -59,10 +64,13 @@ def run(recipe: RewardRecipe, run: Run) -> Result:
             say=display.say,
         )
         fit(trainer, recipe, run, display)
-        run.write_json("evaluation.json", trainer.figures)
+        if trainer.figures:
+            run.write_json("evaluation.json", trainer.figures)
         folder = in_main_process(
             trainer,
-            lambda: save_trained(model, start.tokenizer, start.base, run.directory, stage="reward", chat=chat),
+            lambda: save_trained(
+                model, start.tokenizer, start.base, run.directory, stage="reward", chat=chat
+            ),
         )
 
     return run.finish(

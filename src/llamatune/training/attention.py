@@ -79,7 +79,7 @@ def _pairs(
     parts = (torch.split(part, tokens, 2) for part in (query, key, value))
     for (prompt, chosen, rejected), q, k, v in zip(pairs, *parts, strict=True):
         first = prompt + chosen
-        common = {"scale": scaling, "dropout_p": dropout, "enable_gqa": True}
+        common: dict[str, Any] = {"scale": scaling, "dropout_p": dropout, "enable_gqa": True}
         outputs.append(
             scaled_dot_product_attention(
                 q[:, :, :first], k[:, :, :first], v[:, :, :first], is_causal=True, **common
@@ -176,8 +176,8 @@ def _logits(model: PreTrainedModel, batch: dict[str, Any]) -> torch.Tensor:
 
 
 def equal(one: torch.Tensor, other: torch.Tensor, model: PreTrainedModel) -> bool:
-    """Whether two ways to compute gave the same: leakage changes logits by far more than this tolerates; 16-bit kernels differ by less. A model that gives
-    nothing but NaN is left for the training to report."""
+    """Whether two ways to compute gave the same: leakage changes results by far more than this tolerates, 16-bit
+    kernels by less. A model that gives nothing but NaN is left for the training to report."""
     tolerance = 1e-4 if model.dtype == torch.float32 else 5e-2
     scale = float(other.nan_to_num().abs().max())
     return torch.allclose(one, other, atol=tolerance * scale, equal_nan=True)

@@ -23,15 +23,16 @@ from llamatune.models.adapters import find_adapter, keep_float32
 from llamatune.models.load import Start
 from llamatune.recipe.cards import find_card_file
 from llamatune.recipe.hashing import file_sha256
-from llamatune.recipe.recipes import StageRecipe
+from llamatune.recipe.recipes import RewardRecipe, StageRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.files import disk_errors
 from llamatune.runs.run import Run
 from llamatune.training.attention import can_be_padding_free, require_isolation
 from llamatune.training.collate import Collator, Padded, PaddingFree
 from llamatune.training.flow import Flow
-from llamatune.training.pairs import SeparateReplies, SharedPrompts
-from llamatune.training.scoring import can_share_prompts
+from llamatune.training.pairs import SeparateReplies
+from llamatune.training.scored_rows import PaddedRows
+from llamatune.training.scoring import pair_collator, row_collator
 from llamatune.training.trackers import trackers
 from llamatune.training.trainer import Batching, GlobalBatchTrainer
 
@@ -133,13 +134,7 @@ def choose_batching(
     if hardware.batching != "padded" and can_be_padding_free(model, max_length):
         collate = PaddingFree()
     elif hardware.batching == "padding_free" or hardware.loss == "logits":
-        raise ModelError(
-            "E223",
-            "this model's attention cannot keep rows apart that lie end to end",
-            place="hardware.batching",
-            why="rows would see their neighbours",
-            hint="use `batching: auto` and `loss: auto`",
-        )
+        raise _cannot_keep_apart()
     elif packed:
         require_isolation(model)
     on_cpu = start.placement.device == "cpu"
@@ -156,21 +151,37 @@ def choose_batching(
     return Batching(recipe.optimization.batch_size, budget, collate, fused, describe)
 
 
-def choose_pair_batching(model: PreTrainedModel, recipe: StageRecipe, start: Start) -> Batching:
-    """How to cut global batches of preference pairs for this model on this device."""
-    hardware = recipe.hardware
-    longest = int(start.base.config.get("max_position_embeddings") or 1 << 30)
-    shared = hardware.batching != "padded" and can_share_prompts(model, longest)
-    on_cpu = start.placement.device == "cpu"
-    budget = hardware.micro_batch_tokens or (_CPU_TOKENS if on_cpu else _GPU_TOKENS)
-    how = "each prompt computed once" if shared else "padded, prompts computed twice"
-    return Batching(
-        recipe.optimization.batch_size,
-        budget,
-        SharedPrompts() if shared else SeparateReplies(start.tokenizer.pad_token_id),
-        fused=False,
-        describe=f"{recipe.optimization.batch_size} pairs a step, at most {budget:,} tokens in a forward pass, {how}",
+def _cannot_keep_apart() -> ModelError:
+    return ModelError(
+        "E223",
+        "this model's attention cannot keep rows apart that lie end to end",
+        place="hardware.batching",
+        why="rows would see their neighbours",
+        hint="use `batching: auto` and `loss: auto`",
     )
+
+
+def choose_scored_batching(model: PreTrainedModel, recipe: RewardRecipe, start: Start) -> Batching:
+    """How to cut global batches of what a reward model learns from, for this model on this device."""
+    hardware, length = recipe.hardware, recipe.data.max_length
+    pairs = recipe.loss.objective == "pairs"
+    collate: Collator
+    if hardware.batching == "padded":
+        pad_id = start.tokenizer.pad_token_id
+        collate = SeparateReplies(pad_id) if pairs else PaddedRows(pad_id)
+    else:
+        collate = (pair_collator if pairs else row_collator)(model, length)
+        if collate.padded and hardware.batching == "padding_free":
+            raise _cannot_keep_apart()
+    budget = hardware.micro_batch_tokens or (_CPU_TOKENS if start.placement.device == "cpu" else _GPU_TOKENS)
+    how = "padded" if collate.padded else "padding-free"
+    if pairs:
+        how += ", prompts computed twice" if collate.padded else ", each prompt computed once"
+    size = recipe.optimization.batch_size
+    describe = (
+        f"{size} {'pairs' if pairs else 'rows'} a step, at most {budget:,} tokens in a forward pass, {how}"
+    )
+    return Batching(size, budget, collate, fused=False, describe=describe)
 
 
 def in_main_process(trainer: GlobalBatchTrainer, write: Callable[[], Result]) -> Result:

@@ -35,8 +35,9 @@ def lengths(row: Pair) -> tuple[int, int, int]:
     return prompt, chosen, rejected
 
 
-def labels_of(rows: Sequence[Pair]) -> Labels:
-    return Labels(*torch.tensor([row["pair"][3:6] for row in rows]).T)
+def labels_of(rows: Sequence[Pair]) -> torch.Tensor:
+    """(3, pairs): what becomes `Labels`; a plain tensor, because trainers rebuild tuples as they move them."""
+    return torch.tensor([row["pair"][3:6] for row in rows]).T
 
 
 class SharedPrompts:

@@ -25,7 +25,7 @@ class Progress:
     def log(self, step: int, record: dict[str, float]) -> None:
         self.run.log(step, record)
         if "loss" in record:
-            speed = {"trained_tokens_per_second": self._throughput(), "memory_gib": peak_memory_gib()}
+            speed = {f"{self.trainer.unit}_per_second": self._throughput(), "memory_gib": peak_memory_gib()}
             self.run.log_speed(step, speed)
             self.display.update(step, record | speed)
         elif "eval_loss" in record:
@@ -37,15 +37,15 @@ class Progress:
     @contextmanager
     def clock_stopped(self) -> Iterator[None]:
         """Time inside does not count as training."""
-        tokens, since = self._mark
+        done, since = self._mark
         begun = time.monotonic()
         yield
-        self._mark = (tokens, since + time.monotonic() - begun)
+        self._mark = (done, since + time.monotonic() - begun)
 
     def _throughput(self) -> float:
-        """Trained tokens a second since the last log line; evaluation, sampling and saving left out."""
-        tokens, since = self._mark
-        speed = (self.trainer.trained - tokens) / max(time.monotonic() - since, 1e-9)
+        """Items a second since the last log line; evaluation, sampling and saving left out."""
+        done, since = self._mark
+        speed = (self.trainer.trained - done) / max(time.monotonic() - since, 1e-9)
         self.restart_clock()
         return round(speed, 1)
 

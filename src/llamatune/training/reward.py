@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from trl import RewardTrainer
 
 from llamatune.recipe.blocks import RewardLoss
 from llamatune.training.pairs import Labels, labels_of
-from llamatune.training.reward_metrics import pair_figures
-from llamatune.training.scoring import score_pairs, scores_at
+from llamatune.training.reward_metrics import figures, flat, headline
+from llamatune.training.scoring import score_rows, scores_at
 from llamatune.training.trainer import GlobalBatchTrainer, Row
 
 MARGINS = {"none": (0.0, 0.0, 0.0, 0.0), "small": (1.0, 2 / 3, 1 / 3, 0.0), "large": (3.0, 2.0, 1.0, 0.0)}
@@ -35,7 +35,7 @@ def pair_losses(
     over both replies of the cross-entropy of sigmoid(score) against "is safe"; the paper has such a loss and leaves
     its form open (section 4.1, table 29).
     """
-    table = torch.tensor([*(settings.margins or MARGINS[settings.margin]), 0.0], device=chosen.device)
+    table = torch.tensor([*(settings.margin_table or MARGINS[settings.margin]), 0.0], device=chosen.device)
     margin = table[labels.rating]  # -1, no rating, is the last entry
     losses = -logsigmoid(chosen - rejected - margin)
     if settings.center:
@@ -49,21 +49,37 @@ def pair_losses(
 
 
 class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[misc]
-    """Trains on pairs; further arguments `loss`, the recipe's block, and `eval_sets`, held-out pairs by name.
+    """Trains on pairs, or on scored rows.
+
+    Args:
+        loss: the recipe's block.
+        eval_sets: held-out rows by name.
+        others: the scores that another reward model gives to each of these sets, to see how far the two agree.
 
     The loss is divided by the number of pairs in the global batch, so how that is cut changes nothing. `figures` are
     those of the last evaluation, for each set.
     """
 
+    unit = "pairs"
+
     def __init__(
-        self, *args: Any, train_dataset: Dataset, eval_sets: Mapping[str, Dataset], loss: RewardLoss, **kwargs: Any
+        self,
+        *args: Any,
+        train_dataset: Dataset,
+        eval_sets: Mapping[str, Dataset],
+        loss: RewardLoss,
+        others: Mapping[str, np.ndarray],
+        **kwargs: Any,
     ) -> None:
         # trl is given one tokenised pair: ours are read by the loader, and trl would tokenise and filter them again.
         one = Dataset.from_dict({"chosen_ids": [[0]], "rejected_ids": [[0]]})
         super().__init__(*args, train_dataset=one, **kwargs)
+        if loss.objective == "scores":
+            self.unit = "rows"
         self.train_dataset = train_dataset
         self.eval_dataset = dict(eval_sets) or None
-        self.pair_loss = loss
+        self.reward_loss = loss
+        self.others = others
         self.figures: dict[str, dict[str, Any]] = {}
 
     def items(self, row: Row) -> int:
@@ -76,26 +92,41 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> torch.Tensor:
-        labels = Labels(*inputs.pop("pair_labels"))
-        chosen, rejected = scores_at(model, self.model, inputs)
-        loss = pair_losses(chosen, rejected, labels, self.pair_loss).sum() / num_items_in_batch
-        return loss * self.accelerator.num_processes  # gradients are averaged over processes
+        scores = scores_at(model, self.model, inputs)
+        processes: int = self.accelerator.num_processes  # over which gradients are averaged
+        return self._losses(scores, inputs).sum() / num_items_in_batch * processes
+
+    def _losses(self, scores: torch.Tensor, known: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """One for each pair, or each scored row."""
+        if self.reward_loss.objective == "scores":
+            return torch.square(scores - known["scores"])
+        chosen, rejected = scores
+        return pair_losses(chosen, rejected, Labels(*known["pair_labels"]), self.reward_loss)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Accuracy and loss on each held-out set; every process scores all of it, so none has to be asked."""
-        metrics: dict[str, float] = {}
+        """Figures of each held-out set, and the mean loss over all of them.
+
+        Every process scores everything, so that none has to be asked.
+        """
         losses = []
-        for name, dataset in (eval_dataset or self.eval_dataset).items():
+        for name, dataset in (eval_dataset or self.eval_dataset or {}).items():
             rows = list(dataset)
-            scores = score_pairs(self.model, rows, pad_id=self.processing_class.pad_token_id)
-            self.figures[name] = pair_figures(scores, np.array([row["pair"] for row in rows]))
-            chosen, rejected = torch.from_numpy(scores).T
-            labels = labels_of(rows)
-            losses.append(pair_losses(chosen, rejected, labels, self.pair_loss))
-            metrics[f"{metric_key_prefix}_accuracy_{name}"] = self.figures[name]["accuracy"]
-        metrics[f"{metric_key_prefix}_loss"] = float(torch.cat(losses).mean())
+            scores = score_rows(self.model, rows)
+            self.figures[name] = figures(scores, rows, self.others.get(name))
+            losses.append(self._losses(torch.from_numpy(scores.T), known_of(rows)))
+            self.say(f"{name}: {headline(self.figures[name])}")
+        metrics = {f"{metric_key_prefix}_loss": float(torch.cat(losses).mean())}
+        for name, found in self.figures.items():
+            metrics |= {f"{metric_key_prefix}_{figure}": value for figure, value in flat(name, found)}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+
+def known_of(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+    """What the loss needs to know of some rows, as collators give it."""
+    if "pair" in rows[0]:
+        return {"pair_labels": labels_of(rows)}
+    return {"scores": torch.tensor([row["score"] for row in rows])}

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from accelerate.utils import send_to_device
 from transformers import PreTrainedModel
 
+from llamatune.data.chat import ChatFormat
+from llamatune.data.control_tokens import tokenizer_fingerprint
+from llamatune.errors import ModelError
 from llamatune.models.memory import free_memory, one_row_too_many, ran_out_of_memory
+from llamatune.models.open import open_model
 from llamatune.models.reward_model import score_head
 from llamatune.models.sampling import sampling_mode
 from llamatune.training.attention import NAME, equal
 from llamatune.training.batches import cut
+from llamatune.training.collate import Collator
 from llamatune.training.pairs import SeparateReplies, SharedPrompts
+from llamatune.training.scored_rows import EndToEnd, PaddedRows
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Row = Mapping[str, Any]
 _BUDGET = 4096
+"""Tokens in a forward pass without gradients; halved where memory runs out."""
+_KNOWN = ("pair_labels", "scores")
+"""What a batch holds for the loss and not for the model."""
 
 
 def scores_at(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping[str, Any]) -> torch.Tensor:
@@ -27,19 +40,33 @@ def scores_at(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping[st
         model: what to call, possibly wrapped for several processes.
         inner: the reward model itself.
     """
-    inputs = {name: value for name, value in inputs.items() if name != "pair_labels"}
+    inputs = {name: value for name, value in inputs.items() if name not in _KNOWN}
     positions = inputs.pop("score_at")
     outputs = model(**inputs, use_cache=False, output_hidden_states=True)
     hidden = outputs.hidden_states[-1].flatten(0, 1)[positions]
-    head = score_head(inner)
-    scores: torch.Tensor = head(hidden)[..., 0]
+    scores: torch.Tensor = score_head(inner)(hidden)[..., 0]
     return scores.float()
+
+
+def pair_collator(model: PreTrainedModel, max_length: int) -> Collator:
+    """Collates pairs with each prompt computed once where the model can do that; its attention is set to do it."""
+    return SharedPrompts() if can_share_prompts(model, max_length) else SeparateReplies(_pad_id(model))
+
+
+def row_collator(model: PreTrainedModel, max_length: int) -> Collator:
+    """Collates single conversations, end to end where the model can do that; its attention is set to do it."""
+    return EndToEnd() if can_share_prompts(model, max_length) else PaddedRows(_pad_id(model))
+
+
+def _pad_id(model: PreTrainedModel) -> int:
+    pad_id: int = model.config.pad_token_id
+    return pad_id
 
 
 def can_share_prompts(model: PreTrainedModel, max_length: int) -> bool:
     """Whether this model, asked to, computes a pair's prompt once; if so, its attention is set to do it.
 
-    Tried on the model itself: two small pairs must get the scores that their replies get alone.
+    Tried on the model itself: pairs and rows that lie end to end must get the scores that each gets alone.
     """
     inner = model.get_base_model() if hasattr(model, "peft_config") else model
     window = getattr(inner.config, "sliding_window", None)
@@ -47,38 +74,47 @@ def can_share_prompts(model: PreTrainedModel, max_length: int) -> bool:
         return False
     before = inner.config._attn_implementation
     inner.set_attn_implementation(NAME)
-    vocabulary = model.config.vocab_size
-    rows = [
-        {"input_ids": [(first * 31 + step * 17) % vocabulary for step in range(sum(pair))], "pair": [*pair, 0, 1, 1]}
-        for first, pair in ((1, (4, 3, 5)), (2, (6, 5, 2)))
-    ]
-    with sampling_mode(model):
-        together, alone = (
-            scores_at(model, model, send_to_device(collate(rows), model.device))
-            for collate in (SharedPrompts(), SeparateReplies(pad_id=model.config.pad_token_id))
-        )
-    if equal(together, alone, model):
+    if _scores_stay(
+        model, _sample_pairs(model), SharedPrompts(), SeparateReplies(_pad_id(model))
+    ) and _scores_stay(model, _sample_pairs(model), EndToEnd(), PaddedRows(_pad_id(model))):
         return True
     inner.set_attn_implementation(before)
     return False
 
 
-def score_pairs(model: PreTrainedModel, rows: Sequence[Mapping[str, Any]], *, pad_id: int) -> np.ndarray:
-    """(pairs, 2): the scores of the chosen and the rejected reply of each row, in the order given.
+def _sample_pairs(model: PreTrainedModel) -> list[Row]:
+    vocabulary = model.config.vocab_size
+    return [
+        {
+            "input_ids": [(first * 31 + step * 17) % vocabulary for step in range(sum(pair))],
+            "pair": [*pair, 0, 1, 1],
+        }
+        for first, pair in ((1, (4, 3, 5)), (2, (6, 5, 2)))
+    ]
+
+
+def _scores_stay(model: PreTrainedModel, rows: Sequence[Row], one: Collator, other: Collator) -> bool:
+    with sampling_mode(model):
+        first, second = (
+            scores_at(model, model, send_to_device(way(rows), model.device)) for way in (one, other)
+        )
+    return equal(first, second, model)
+
+
+def score_rows(model: PreTrainedModel, rows: Sequence[Row]) -> np.ndarray:
+    """The scores of rows, in the order given: (rows, 2), chosen and rejected, of preference pairs, else (rows,).
 
     Raises:
-        OutOfMemoryError: memory does not hold a single pair.
+        OutOfMemoryError: memory does not hold a single row.
     """
-    shared = can_share_prompts(model, max(len(row["input_ids"]) for row in rows))
-    collate: Callable[[Sequence[Mapping[str, Any]]], dict[str, Any]]
-    collate = SharedPrompts() if shared else SeparateReplies(pad_id)
-    scores = np.empty((len(rows), 2), dtype=np.float32)
     lengths = [len(row["input_ids"]) for row in rows]
-    budget = _BUDGET
-    waiting = list(range(len(rows)))
+    are_pairs = "pair" in rows[0]
+    collate = (pair_collator if are_pairs else row_collator)(model, max(lengths))
+    scores = np.empty((len(rows), 2) if are_pairs else len(rows), dtype=np.float32)
+    budget, waiting = _BUDGET, list(range(len(rows)))
     with sampling_mode(model):
         while waiting:
-            first = cut([lengths[index] for index in waiting], budget, padded=not shared)[0]
+            first = cut([lengths[index] for index in waiting], budget, padded=collate.padded)[0]
             chosen = [waiting[position] for position in first]
             found = _within_memory(model, collate([rows[index] for index in chosen]))
             if found is None:
@@ -100,3 +136,28 @@ def _within_memory(model: PreTrainedModel, batch: dict[str, Any]) -> torch.Tenso
         if not ran_out_of_memory(error):
             raise
     return None
+
+
+def scores_of_other(name: str, chat: ChatFormat, sets: Mapping[str, Dataset]) -> dict[str, np.ndarray]:
+    """The scores of another reward model on sets of encoded pairs.
+
+    Raises:
+        ModelError: not a reward model, or one that reads other tokens.
+    """
+    opened = open_model(name, task="score")
+    other = ChatFormat(opened.tokenizer, opened.chat)
+    if other.template != chat.template or tokenizer_fingerprint(other.tokenizer) != tokenizer_fingerprint(
+        chat.tokenizer
+    ):
+        raise ModelError(
+            "E239",
+            f"`{name}` has another tokenizer or chat template",
+            place="compare_with",
+            why="it would read other tokens than it was trained on",
+            hint="compare models of one base, or score both with `llamatune score`",
+        )
+    return {name: score_rows(opened.model, list(rows)) for name, rows in sets.items()}
+
+
+def _reads(chat: ChatFormat) -> tuple[str, str]:
+    return chat.template, tokenizer_fingerprint(chat.tokenizer)

@@ -69,9 +69,11 @@ class Batching:
 class GlobalBatchTrainer(Trainer):  # type: ignore[misc]
     """See the module. Further arguments: `batching`, `run` and `watchdog`, from the recipe.
 
-    `trained` counts the tokens that gradients were computed for; `losses` are those of the steps since the last
-    log line.
+    `trained` counts the items that gradients were computed for, `unit` says what an item is; `losses` are those of
+    the steps since the last log line.
     """
+
+    unit = "trained_tokens"
 
     def __init__(
         self,

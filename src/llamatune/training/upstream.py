@@ -65,7 +65,9 @@ def reward_arguments(recipe: RewardRecipe, placement: Placement, output: Path) -
 Config = TypeVar("Config")
 
 
-def _config(kind: type[Config], arguments: dict[str, Any], recipe: StageRecipe, placement: Placement) -> Config:
+def _config(
+    kind: type[Config], arguments: dict[str, Any], recipe: StageRecipe, placement: Placement
+) -> Config:
     if placement.device == "cpu":
         _check_cpu(recipe)
     _check_processes(recipe.optimization.batch_size, placement.processes)

@@ -1,0 +1,36 @@
+"""Which rows a stage learns from, and how they become tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llamatune.data.chat import ChatFormat
+from llamatune.data.encode_text import TextEncoder
+from llamatune.data.formats import Kind
+from llamatune.data.pairs import PairEncoder
+from llamatune.data.rows import Encoder
+from llamatune.data.scored import ScoredEncoder
+from llamatune.recipe.recipes import PretrainRecipe, RewardRecipe, SftRecipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def encoder_for(
+    recipe: PretrainRecipe | SftRecipe | RewardRecipe, tokenizer: PreTrainedTokenizerBase
+) -> tuple[Kind, Encoder]:
+    """The kind of rows that a recipe's stage takes, and their encoder."""
+    length, too_long = recipe.data.max_length, recipe.data.too_long
+    if isinstance(recipe, PretrainRecipe):
+        return "documents", TextEncoder(tokenizer, max_length=length, too_long=too_long)
+    if isinstance(recipe, RewardRecipe):
+        return reward_encoder(recipe, ChatFormat(tokenizer, recipe.chat))
+    return "conversations", ChatFormat(tokenizer, recipe.chat, max_length=length, too_long=too_long)
+
+
+def reward_encoder(recipe: RewardRecipe, chat: ChatFormat) -> tuple[Kind, Encoder]:
+    """Preference pairs, or conversations with a score, in a chat format."""
+    length, too_long = recipe.data.max_length, recipe.data.too_long
+    if recipe.loss.objective == "scores":
+        return "scores", ScoredEncoder(chat, max_length=length, too_long=too_long)
+    return "preferences", PairEncoder(chat, max_length=length, too_long=too_long)
