@@ -94,7 +94,8 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
     ) -> torch.Tensor:
         scores = scores_at(model, self.model, inputs)
         processes: int = self.accelerator.num_processes  # over which gradients are averaged
-        return self._losses(scores, inputs).sum() / num_items_in_batch * processes
+        loss: torch.Tensor = self._losses(scores, inputs).sum() * processes / num_items_in_batch
+        return loss
 
     def _losses(self, scores: torch.Tensor, known: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """One for each pair, or each scored row."""
