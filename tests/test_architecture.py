@@ -23,7 +23,7 @@ LEVELS = [
     {"data", "models"},
     {"training"},
     {"stages"},
-    {"exam", "pipeline", "scaffold", "terminal_chat"},
+    {"exam", "pipeline", "scaffold", "scores", "terminal_chat"},
     {"cli"},
     {"__main__"},
 ]

@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 import traceback
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
@@ -219,6 +220,53 @@ def exam(
 
     quieten_upstream()
     typer.echo(examine(models, show=show))
+
+
+@app.command()
+def score(
+    models: Annotated[list[str], typer.Argument(help="Reward models: runs, adapters, folders or hub ids.")],
+    rows: Annotated[
+        str, typer.Option("--data", help="A data card, a file, or - for JSON lines on standard input.")
+    ],
+    split: Annotated[
+        str | None, typer.Option(help="Split of the card: test where there is one.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write the scores of pairs here, a JSON line each.", show_default=False),
+    ] = None,
+    base: BaseOption = None,
+) -> None:
+    """Score replies: figures of preference pairs, or a JSON line with the score of each prompt and reply."""
+    from llamatune.pipeline import quieten_upstream
+    from llamatune.scores import figures_table
+    from llamatune.scores import score as score_with
+
+    quieten_upstream()
+    with _file_of(rows) as file:
+        scored = score_with(models, file, split=split, base=base, report=_say)
+        scored.places[:] = [place.replace(file, "stdin") for place in scored.places]
+    if output is not None:
+        output.write_text("".join(f"{line}\n" for line in scored.lines()), encoding="utf-8")
+    if scored.figures:
+        _write(sys.stdout, figures_table(scored.figures, scored.scores))
+    elif output is None:
+        for line in scored.lines():
+            _write(sys.stdout, line)
+
+
+@contextmanager
+def _file_of(rows: str) -> Iterator[str]:
+    """The name of a card or file; what comes on standard input becomes a file for a while."""
+    if rows != "-":
+        yield rows
+        return
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "stdin.jsonl"
+        file.write_bytes(sys.stdin.buffer.read())
+        yield str(file)
 
 
 @data.command("card")
