@@ -1,5 +1,7 @@
 """kill -9 at any moment: the same command ends in the same bytes."""
 
+import json
+
 import pytest
 from commands import fault
 
@@ -114,3 +116,8 @@ def test_row_18_killed_without_a_word(place) -> None:
     assert again.code == 0
     assert "died without a word at about step 7" in again.said and "memory" in again.said
     assert any("died without a word at about step 7" in event for event in place.events("resume"))
+
+
+def test_row_18_run_json_is_not_behind_the_checkpoints(killed) -> None:
+    """Also where checkpoints come faster than heartbeats."""
+    assert json.loads(killed.file("run.json").read_text())["step"] >= 6

@@ -338,6 +338,7 @@ class Run:
                 folder, step=step, about={"sizes": sizes, "state": dict(state)}
             )
             checkpoints.rotate(self.checkpoints, self.recipe.checkpoint.keep)
+        self.status.beat(step, at_once=True)  # never less than what a reader finds in `checkpoints`
 
     def check_there(self) -> None:
         """Make sure that nobody has removed the directory: writing on would bring half a run back.

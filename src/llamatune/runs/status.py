@@ -82,11 +82,11 @@ class Status:
         self.state, self.step = "running", from_step
         self._write()
 
-    def beat(self, step: int, total_steps: int | None = None) -> None:
-        """Say that the process lives; written at most every few seconds."""
+    def beat(self, step: int, total_steps: int | None = None, *, at_once: bool = False) -> None:
+        """Say that the process lives; written at most every few seconds, or at once."""
         self.step, self.attempts[-1].last_step = step, step
         self.total_steps = total_steps or self.total_steps
-        if time.monotonic() - self._written >= _HEARTBEAT_SECONDS:
+        if at_once or time.monotonic() - self._written >= _HEARTBEAT_SECONDS:
             self._write()
 
     def end(self, state: str, exit_code: int, reason: str) -> None:
