@@ -110,8 +110,13 @@ def find(directory: Path) -> Found:
 def rotate(directory: Path, keep: int) -> None:
     """Keep the newest `keep` checkpoints. The newest is never removed; of the others the manifest goes first, so
     that a half-removed one does not exist."""
-    for folder in [folder for folder in _folders(directory) if (folder / MANIFEST).exists()][max(keep, 1) :]:
+    for folder in complete(directory)[max(keep, 1) :]:
         discard(folder)
+
+
+def complete(directory: Path) -> list[Path]:
+    """Folders of the checkpoints that were completed, newest first; their content is not looked at."""
+    return [folder for folder in _folders(directory) if (folder / MANIFEST).exists()]
 
 
 def discard(folder: Path) -> None:

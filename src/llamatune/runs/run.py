@@ -377,6 +377,13 @@ class Run:
         """For messages: the checkpoint to go on from."""
         return self.checkpoint.folder.name if self.checkpoint else "no checkpoint"
 
+    @property
+    def ways_on(self) -> str:
+        """For messages about training that went wrong: the newest checkpoint may have been made too late."""
+        older = [folder.name for folder in checkpoints.complete(self.checkpoints)][1:]
+        otherwise = f"; if that is spoilt already, remove it to go on from {older[0]}" if older else ""
+        return f"the same command goes on from {self.last_checkpoint}{otherwise}"
+
     def finish(self, result: Result) -> Result:
         if self.is_main:
             self.check_there()

@@ -200,9 +200,7 @@ class GlobalBatchTrainer(Trainer):  # type: ignore[misc]
         if what is None:
             return
         culprits = self._not_finite_alone(model, rows)
-        error = diverged(
-            step, what, culprits or rows, alone=bool(culprits), checkpoint=self.run.last_checkpoint
-        )
+        error = diverged(step, what, culprits or rows, alone=bool(culprits), ways_on=self.run.ways_on)
         self.run.write_json(
             "nonfinite.json", {"step": step, "what": what, "rows": [dict(row) for row in culprits or rows]}
         )
