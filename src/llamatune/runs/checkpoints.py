@@ -119,6 +119,13 @@ def unfinished(directory: Path) -> list[Path]:
     return [folder for folder in _folders(directory) if not (folder / MANIFEST).exists()]
 
 
+def set_aside(folder: Path) -> Path:
+    """Move a damaged checkpoint out of the way of those to come; what happened to it may be of interest."""
+    aside = folder.with_name(f"{folder.name}.damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+    return folder.rename(aside)
+
+
 def discard(folder: Path) -> None:
     (folder / MANIFEST).unlink(missing_ok=True)
     sync_folder(folder)

@@ -225,6 +225,9 @@ class Run:
                 os.truncate(file, recorded)
         for name in set(_GROWING) - set(checkpoint.about["sizes"]):
             (self.directory / name).unlink(missing_ok=True)
+        whole = checkpoints.complete(self.checkpoints)
+        for folder in whole[: whole.index(checkpoint.folder)]:
+            self.notices.append(f"{folder.name} is set aside as {checkpoints.set_aside(folder).name}")
         for name in _ARTEFACTS:  # half written, or by a process that died before it said so
             shutil.rmtree(self.directory / name, ignore_errors=True)
 
@@ -308,7 +311,8 @@ class Run:
             DiskError: it will not.
         """
         self.checkpoint_bytes = checkpoint
-        there = sum(file.stat().st_size for file in self.checkpoints.rglob("*") if file.is_file())
+        whole = checkpoints.complete(self.checkpoints)
+        there = sum(file.stat().st_size for folder in whole for file in folder.rglob("*") if file.is_file())
         needed = (self.recipe.checkpoint.keep + 1) * checkpoint + artefact - there
         free = free_bytes(self.directory)
         if free < needed:
