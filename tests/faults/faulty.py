@@ -214,6 +214,22 @@ def kill_workers(at: str) -> None:
     _at(at, action)
 
 
+def break_data(at_step: int) -> None:
+    """A data set on a share that has gone: an OSError that has nothing to do with what the run writes."""
+    import errno
+
+    from llamatune.training.trainer import GlobalBatchTrainer
+
+    watch()
+
+    def items(self: Any, row: Any) -> int:
+        if _step == at_step:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), "rows.arrow")
+        return plain(self, row)
+
+    plain, GlobalBatchTrainer.items = GlobalBatchTrainer.items, items
+
+
 # ---- losses and gradients ---------------------------------------------------------------------------------
 
 

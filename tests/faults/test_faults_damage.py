@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import Place
+from commands import Place, fault
 
 FILES = ["adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"]
 
@@ -138,3 +138,14 @@ def test_row_11_metrics_cut_off(killed) -> None:
     ended = killed.run()
     assert "metrics.jsonl has" in ended.said, ended.said
     assert b"\0" not in killed.file("metrics.jsonl").read_bytes()
+
+
+def test_row_11_a_damaged_checkpoint_does_not_count_as_the_newest(killed, reference) -> None:
+    """With `keep: 1` it would push out every checkpoint that is made after the one that was used instead."""
+    flip_bit(newest(killed, "optimizer.pt"))
+    often = ["checkpoint.every_steps=1", "checkpoint.keep=1"]
+    assert killed.run(*often, faults=[fault("kill", at="step 5")]).code == -9
+    assert killed.checkpoints() == ["checkpoint-4", "checkpoint-6.damaged"]
+    again = killed.run(*often)
+    assert again.code == 0 and "going on from checkpoint-4" in again.said, again.said
+    assert killed.learnt() == reference()

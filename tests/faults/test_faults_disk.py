@@ -92,6 +92,14 @@ def test_row_09_files_may_not_grow(place, reference, moment: str, size: int) -> 
     assert place.learnt() == reference()
 
 
+def test_row_09_what_cannot_be_read_is_not_called_a_disk_that_cannot_be_written(place, reference) -> None:
+    ended = place.run(faults=[fault("break_data", at_step=5)])
+    assert ended.code == 1 and "Input/output error: 'rows.arrow'" in ended.said, ended.said
+    assert "cannot be written" not in ended.said and "E80" not in ended.said
+    assert place.run().code == 0
+    assert place.learnt() == reference()
+
+
 READ_ONLY = "mount --bind {0} {0} && mount -o remount,bind,ro {0}"
 
 

@@ -1,5 +1,7 @@
 """kill -9 at any moment: the same command ends in the same bytes."""
 
+import json
+
 import pytest
 from commands import fault
 
@@ -78,9 +80,8 @@ def test_row_02_kill_in_the_middle_of_a_save(place, reference, moment: str) -> N
     assert place.run(faults=[fault("kill", at=f"save 6: {moment}")]).code == -9
     again = place.run()
     assert again.code == 0, again.said
-    assert "checkpoint-6 was never completed; set aside as checkpoint-6.incomplete" in again.said
+    assert "checkpoint-6 is not complete and is removed" in again.said
     assert "going on from checkpoint-3" in again.said
-    assert "checkpoint-6.incomplete" in place.checkpoints()
     assert place.learnt() == reference()
 
 
@@ -95,7 +96,7 @@ def test_row_02_nothing_that_a_checkpoint_counts_on_is_left_in_memory(place) -> 
 def test_row_02_kill_in_the_first_save(place, reference) -> None:
     assert place.run(faults=[fault("kill", at="save 3: scheduler.pt")]).code == -9
     again = place.run()
-    assert again.code == 0 and "checkpoint-3 was never completed" in again.said, again.said
+    assert again.code == 0 and "checkpoint-3 is not complete" in again.said, again.said
     assert place.learnt() == reference()
 
 
@@ -107,6 +108,28 @@ def test_row_03_kill_during_rotation(place, reference, moment: str) -> None:
     assert place.learnt() == reference()
 
 
+@pytest.mark.parametrize(
+    ("moment", "left", "later", "rest"),
+    [
+        ("save 6: optimizer.pt", "checkpoints/checkpoint-6", "step 4", ["checkpoint-3"]),
+        (
+            "half of the removal of checkpoint-3",
+            "checkpoints/checkpoint-3",
+            "step 10",
+            ["checkpoint-6", "checkpoint-9"],
+        ),
+        ("artefact written", "adapter", "step 10", ["checkpoint-6", "checkpoint-9"]),
+    ],
+)
+def test_row_03_what_a_kill_left_is_removed(place, moment: str, left: str, later: str, rest) -> None:
+    """It would take the space of what the next process saves."""
+    assert place.run(faults=[fault("kill", at=moment)]).code == -9
+    assert place.file(left).is_dir()
+    assert place.run(faults=[fault("kill", at=later)]).code == -9
+    assert place.checkpoints() == rest
+    assert not place.file(left).exists()
+
+
 def test_row_18_killed_without_a_word(place) -> None:
     faults = [fault("quick_heartbeat"), fault("kill", at="forward 8")]
     assert place.run(faults=faults).code == -9
@@ -114,3 +137,8 @@ def test_row_18_killed_without_a_word(place) -> None:
     assert again.code == 0
     assert "died without a word at about step 7" in again.said and "memory" in again.said
     assert any("died without a word at about step 7" in event for event in place.events("resume"))
+
+
+def test_row_18_run_json_is_not_behind_the_checkpoints(killed) -> None:
+    """Also where checkpoints come faster than heartbeats."""
+    assert json.loads(killed.file("run.json").read_text())["step"] >= 6

@@ -212,7 +212,8 @@ def test_row_19_the_run_directory_was_moved(killed, reference) -> None:
 
 def test_row_19_a_refusal_harms_nothing(killed, reference) -> None:
     check_refused(killed, "seed=1")
-    assert killed.run().code == 0
+    again = killed.run()
+    assert again.code == 0 and "died without a word at about step" in again.said, again.said
     assert killed.learnt() == reference()
 
 
@@ -224,6 +225,7 @@ def test_row_20_data_changed_between_runs(killed, name: str) -> None:
     role = "train" if name == "rows.jsonl" else "eval"
     said = check_refused(killed, "--force-resume", "data.none")
     assert f"`data.{role}[0].sha256[0]`: " in said and f"`data.{role}[0].rows`: " in said and " -> " in said
+    assert "died without a word at about step" in said
     assert f"forced: data.{role}[0].rows: " in goes_on(killed, "--force-resume", f"data.{role}")
 
 

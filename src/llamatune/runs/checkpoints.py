@@ -44,8 +44,6 @@ class Found:
     newest: Checkpoint | None = None
     damaged: list[str] = field(default_factory=list)
     """One sentence for each damaged checkpoint newer than `newest`."""
-    unfinished: list[Path] = field(default_factory=list)
-    """Folders without a manifest: the process died while it was saving or removing them."""
 
 
 def commit(folder: Path, *, step: int, about: dict[str, Any]) -> Checkpoint:
@@ -95,10 +93,7 @@ def verify(folder: Path) -> Checkpoint:
 def find(directory: Path) -> Found:
     """Look for the newest checkpoint that verifies; older ones than that are not read."""
     found = Found()
-    for folder in _folders(directory):
-        if not (folder / MANIFEST).exists():
-            found.unfinished.append(folder)
-            continue
+    for folder in complete(directory):
         try:
             found.newest = verify(folder)
             break
@@ -110,8 +105,25 @@ def find(directory: Path) -> Found:
 def rotate(directory: Path, keep: int) -> None:
     """Keep the newest `keep` checkpoints. The newest is never removed; of the others the manifest goes first, so
     that a half-removed one does not exist."""
-    for folder in [folder for folder in _folders(directory) if (folder / MANIFEST).exists()][max(keep, 1) :]:
+    for folder in complete(directory)[max(keep, 1) :]:
         discard(folder)
+
+
+def complete(directory: Path) -> list[Path]:
+    """Folders of the checkpoints that were completed, newest first; their content is not looked at."""
+    return [folder for folder in _folders(directory) if (folder / MANIFEST).exists()]
+
+
+def unfinished(directory: Path) -> list[Path]:
+    """Folders without a manifest: a process died while it was saving or removing them."""
+    return [folder for folder in _folders(directory) if not (folder / MANIFEST).exists()]
+
+
+def set_aside(folder: Path) -> Path:
+    """Move a damaged checkpoint out of the way of those to come; what happened to it may be of interest."""
+    aside = folder.with_name(f"{folder.name}.damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+    return folder.rename(aside)
 
 
 def discard(folder: Path) -> None:

@@ -67,7 +67,7 @@ class RunLock:
             found = self._path.stat()
         except OSError:
             return False
-        return found.st_ino == os.fstat(self._stream.fileno()).st_ino
+        return os.path.samestat(found, os.fstat(self._stream.fileno()))
 
 
 def _held(directory: Path, holder: str) -> RecipeError:

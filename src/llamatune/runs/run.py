@@ -54,7 +54,8 @@ Resume = Literal["auto", "none"]
 _GROWING = ("metrics.jsonl", "speed.jsonl", "replies.jsonl")
 """Files that a resume cuts back to where they were at the checkpoint."""
 _FILES = (FINISHED, "manifest.json", "data.json", "preview.json", "report.html", "events.jsonl", *_GROWING)
-_FOLDERS = ("adapter", "model", "data_cards", "checkpoints")
+_ARTEFACTS = ("adapter", "model")
+_FOLDERS = (*_ARTEFACTS, "data_cards", "checkpoints")
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ class Run:
         else:
             forced = check_same(recorded, facts, forced=self._forced, run=str(self.directory))
             self._cut_back(self.checkpoint)
+            self.drop_unfinished()
         write_atomic(self.directory / MARKER, dump(self.recipe))
         for notice in self.notices:
             self.event("resume", notice)
@@ -181,12 +183,11 @@ class Run:
 
     def _newest_checkpoint(self) -> Checkpoint | None:
         """Where to go on, with notices about what had to be passed over."""
-        found = checkpoints.find(self.directory / "checkpoints")
-        for folder in found.unfinished:
-            aside = folder.with_name(f"{folder.name}.incomplete")
-            shutil.rmtree(aside, ignore_errors=True)
-            folder.rename(aside)
-            self.notices.append(f"{folder.name} was never completed; set aside as {aside.name}")
+        found = checkpoints.find(self.checkpoints)
+        self.notices += [
+            f"{folder.name} is not complete and is removed"
+            for folder in checkpoints.unfinished(self.checkpoints)
+        ]
         if found.newest is None and found.damaged:
             raise CheckpointError(
                 "E402",
@@ -212,7 +213,7 @@ class Run:
             shutil.rmtree(self.directory / name, ignore_errors=True)
 
     def _cut_back(self, checkpoint: Checkpoint) -> None:
-        """Drop the lines that were written after the checkpoint: those steps will be done again."""
+        """Drop what was written after the checkpoint: those steps will be done again."""
         for name, recorded in checkpoint.about["sizes"].items():
             file = self.directory / name
             there = file.stat().st_size if file.exists() else 0
@@ -224,6 +225,11 @@ class Run:
                 os.truncate(file, recorded)
         for name in set(_GROWING) - set(checkpoint.about["sizes"]):
             (self.directory / name).unlink(missing_ok=True)
+        whole = checkpoints.complete(self.checkpoints)
+        for folder in whole[: whole.index(checkpoint.folder)]:
+            self.notices.append(f"{folder.name} is set aside as {checkpoints.set_aside(folder).name}")
+        for name in _ARTEFACTS:  # half written, or by a process that died before it said so
+            shutil.rmtree(self.directory / name, ignore_errors=True)
 
     def made_from(self, facts: Mapping[str, Any], **notes: Any) -> list[str]:
         """Record what the run is made from besides its recipe; on a resume, compare it.
@@ -305,7 +311,8 @@ class Run:
             DiskError: it will not.
         """
         self.checkpoint_bytes = checkpoint
-        there = sum(file.stat().st_size for file in self.checkpoints.rglob("*") if file.is_file())
+        whole = checkpoints.complete(self.checkpoints)
+        there = sum(file.stat().st_size for folder in whole for file in folder.rglob("*") if file.is_file())
         needed = (self.recipe.checkpoint.keep + 1) * checkpoint + artefact - there
         free = free_bytes(self.directory)
         if free < needed:
@@ -338,6 +345,7 @@ class Run:
                 folder, step=step, about={"sizes": sizes, "state": dict(state)}
             )
             checkpoints.rotate(self.checkpoints, self.recipe.checkpoint.keep)
+        self.status.beat(step, at_once=True)  # never less than what a reader finds in `checkpoints`
 
     def check_there(self) -> None:
         """Make sure that nobody has removed the directory: writing on would bring half a run back.
@@ -354,27 +362,35 @@ class Run:
         return self._lock is None or self._lock.is_there
 
     def withdraw(self, after_step: int) -> None:
-        """Set aside checkpoints that were made after training had gone wrong."""
-        for folder in sorted(self.checkpoints.glob("checkpoint-*")):
-            if folder.suffix != ".incomplete" and int(folder.name.rpartition("-")[2]) > after_step:
+        """Remove checkpoints that were made after training had gone wrong."""
+        for folder in checkpoints.complete(self.checkpoints):
+            if int(folder.name.rpartition("-")[2]) > after_step:
                 checkpoints.discard(folder)
         self.checkpoint = checkpoints.find(self.checkpoints).newest
 
     def drop_unfinished(self) -> None:
-        """Remove what a failed save left behind; of a directory that was removed, what the save brought back."""
+        """Remove what a save that failed or was killed left behind, which would take the space of the next one; of a
+        directory that was removed, what the save brought back."""
         if not self._is_ours:
             if not (self.directory / MARKER).exists():  # or it is another run by now
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
                 with suppress(OSError):
                     self.directory.rmdir()
             return
-        for folder in checkpoints.find(self.checkpoints).unfinished:
+        for folder in checkpoints.unfinished(self.checkpoints):
             shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def last_checkpoint(self) -> str:
         """For messages: the checkpoint to go on from."""
         return self.checkpoint.folder.name if self.checkpoint else "no checkpoint"
+
+    @property
+    def ways_on(self) -> str:
+        """For messages about training that went wrong: the newest checkpoint may have been made too late."""
+        older = [folder.name for folder in checkpoints.complete(self.checkpoints)][1:]
+        otherwise = f"; if that is spoilt already, remove it to go on from {older[0]}" if older else ""
+        return f"the same command goes on from {self.last_checkpoint}{otherwise}"
 
     def finish(self, result: Result) -> Result:
         if self.is_main:

@@ -43,6 +43,7 @@ class Status:
     total_steps: int | None = None
     heartbeat: float = 0.0
     attempts: list[Attempt] = field(default_factory=list)
+    _written = 0.0  # by the monotonic clock, and so no field: it means nothing to another process
 
     @classmethod
     def read(cls, directory: Path) -> Status:
@@ -75,29 +76,29 @@ class Status:
         return f"the previous process ended at step {last.last_step}: {last.reason or 'no reason recorded'}"
 
     def begin(self, from_step: int) -> None:
-        now = time.time()
         if self.attempts and self.attempts[-1].reason is None:
             self.attempts[-1].reason, self.attempts[-1].ended = "died without a word", self.heartbeat
-        self.attempts.append(Attempt(now, os.getpid(), socket.gethostname(), from_step, from_step))
-        self.state, self.step, self.heartbeat = "running", from_step, now
+        self.attempts.append(Attempt(time.time(), os.getpid(), socket.gethostname(), from_step, from_step))
+        self.state, self.step = "running", from_step
         self._write()
 
-    def beat(self, step: int, total_steps: int | None = None) -> None:
-        """Say that the process lives; written at most every few seconds."""
+    def beat(self, step: int, total_steps: int | None = None, *, at_once: bool = False) -> None:
+        """Say that the process lives; written at most every few seconds, or at once."""
         self.step, self.attempts[-1].last_step = step, step
         self.total_steps = total_steps or self.total_steps
-        if time.time() - self.heartbeat >= _HEARTBEAT_SECONDS:
-            self.heartbeat = time.time()
+        if at_once or time.monotonic() - self._written >= _HEARTBEAT_SECONDS:
             self._write()
 
     def end(self, state: str, exit_code: int, reason: str) -> None:
         last = self.attempts[-1]
-        self.state, self.heartbeat = state, time.time()
+        self.state = state
         last.ended, last.exit_code, last.reason, last.last_step = time.time(), exit_code, reason, self.step
         self._write()
 
     def _write(self) -> None:
+        self.heartbeat = time.time()
         content: dict[str, Any] = asdict(self)
         del content["path"]
         last = self.attempts[-1]
         write_json(self.path, {"pid": last.pid, "host": last.host, **content})
+        self._written = time.monotonic()

@@ -91,8 +91,7 @@ def fit(
     run.stop.can_wait = True
     start = str(run.checkpoint.folder) if run.checkpoint else None
     try:
-        with disk_errors(run.checkpoints, run.checkpoint_bytes):
-            trainer.train(resume_from_checkpoint=start)
+        trainer.train(resume_from_checkpoint=start)
     except pickle.UnpicklingError as error:  # torch's own text advises to load it nevertheless
         raise CheckpointError(
             "E403",

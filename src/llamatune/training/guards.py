@@ -73,7 +73,7 @@ def places(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def diverged(
-    step: int, what: str, rows: Sequence[Mapping[str, Any]], *, alone: bool, checkpoint: str
+    step: int, what: str, rows: Sequence[Mapping[str, Any]], *, alone: bool, ways_on: str
 ) -> DivergedError:
     """The error for a loss or gradient that is not finite, naming the rows.
 
@@ -88,5 +88,5 @@ def diverged(
         why=f"the update was not made, so the weights are those of step {step - 1}; "
         "every later step would have trained on it",
         hint=f"look at the row{'s' if len(named) > 1 else ''}, lower `optimization.learning_rate`, or train in "
-        f"float32; the same command goes on from {checkpoint}",
+        f"float32; {ways_on}",
     )

@@ -25,6 +25,7 @@ from llamatune.data.rows import IGNORED
 from llamatune.errors import DivergedError
 from llamatune.models.memory import free_memory, one_row_too_many, ran_out_of_memory
 from llamatune.recipe.blocks import Watchdog
+from llamatune.runs.files import disk_errors
 from llamatune.runs.run import Run
 from llamatune.training.batches import GlobalBatchLoader, cut, share
 from llamatune.training.collate import Collator, Tensors, trained_tokens
@@ -201,9 +202,7 @@ class GlobalBatchTrainer(Trainer):  # type: ignore[misc]
         if what is None:
             return
         culprits = self._not_finite_alone(model, rows)
-        error = diverged(
-            step, what, culprits or rows, alone=bool(culprits), checkpoint=self.run.last_checkpoint
-        )
+        error = diverged(step, what, culprits or rows, alone=bool(culprits), ways_on=self.run.ways_on)
         self.run.write_json(
             "nonfinite.json", {"step": step, "what": what, "rows": [dict(row) for row in culprits or rows]}
         )
@@ -308,6 +307,11 @@ class GlobalBatchTrainer(Trainer):  # type: ignore[misc]
         self.trained = state["trained"]
         self.batching.budget = min(self.batching.budget, state["budget"])
         self.watchdog.restore(state["watchdog"])
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """The only place where upstream writes; private there, and overridden by trl's trainers as well."""
+        with disk_errors(self.run.checkpoints, self.run.checkpoint_bytes):
+            super()._save_checkpoint(*args, **kwargs)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Weights only, as safetensors: no pickled arguments, no tokenizer, no look at the hub."""
