@@ -40,7 +40,7 @@ def test_draft_7() -> None:
 
 def test_every_field_is_described() -> None:
     blocks = {"model", "optimization", "generation", "hardware", "logging", "chat", "data", "stage"}
-    blocks |= {"checkpoint", "watchdog"}
+    blocks |= {"checkpoint", "watchdog", "loss"}
     for name, definition in json_schema()["definitions"].items():
         assert definition["additionalProperties"] is False and definition["description"], name
         for field, schema in definition["properties"].items():

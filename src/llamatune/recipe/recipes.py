@@ -66,6 +66,8 @@ class RewardOptimization(Optimization):
     """Peak learning rate; the paper's is 1e-5, and 5e-6 for 70B."""
     epochs: Real = Field(1, gt=0, le=1000)
     """Passes over the training data."""
+    min_warmup_steps: Whole = Field(5, ge=0)
+    """The warm-up takes at least so many steps (paper: 3% of all steps, and at least 5)."""
     batch_size: Whole = Field(512, ge=1)
     """Pairs in one optimizer step, over all devices and accumulation steps."""
 

@@ -57,6 +57,7 @@ def run(recipe: RewardRecipe, run: Run) -> Result:
             eval_sets=data.eval_by_source,
             others=others,
             loss=recipe.loss,
+            min_warmup_steps=recipe.optimization.min_warmup_steps,
             processing_class=start.tokenizer,
             batching=batching,
             run=run,

@@ -53,6 +53,7 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
 
     Args:
         loss: the recipe's block.
+        min_warmup_steps: the warm-up takes at least so many.
         eval_sets: held-out rows by name.
         others: the scores that another reward model gives to each of these sets, to see how far the two agree.
 
@@ -68,6 +69,7 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         train_dataset: Dataset,
         eval_sets: Mapping[str, Dataset],
         loss: RewardLoss,
+        min_warmup_steps: int = 0,
         others: Mapping[str, np.ndarray],
         **kwargs: Any,
     ) -> None:
@@ -79,8 +81,15 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         self.train_dataset = train_dataset
         self.eval_dataset = dict(eval_sets) or None
         self.reward_loss = loss
+        self.min_warmup_steps = min_warmup_steps
         self.others = others
         self.figures: dict[str, dict[str, Any]] = {}
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """As upstream, with the least warm-up."""
+        share = self.args.get_warmup_steps(num_training_steps)
+        self.args.warmup_steps = max(share, self.min_warmup_steps)
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def items(self, row: Row) -> int:
         return 1
