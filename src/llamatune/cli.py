@@ -235,6 +235,10 @@ def score(
         Path | None,
         typer.Option(help="Write the scores of pairs here, a JSON line each.", show_default=False),
     ] = None,
+    too_long: Annotated[
+        Literal["error", "drop", "truncate"],
+        typer.Option(help="A row longer than the model reads: refuse, leave it out, or cut its front."),
+    ] = "error",
     base: BaseOption = None,
 ) -> None:
     """Score replies: figures of preference pairs, or a JSON line with the score of each prompt and reply."""
@@ -244,7 +248,7 @@ def score(
 
     quieten_upstream()
     with _file_of(rows) as file:
-        scored = score_with(models, file, split=split, base=base, report=_say)
+        scored = score_with(models, file, split=split, too_long=too_long, base=base, report=_say)
         scored.places[:] = [place.replace(file, "stdin") for place in scored.places]
     if output is not None:
         output.write_text("".join(f"{line}\n" for line in scored.lines()), encoding="utf-8")

@@ -7,16 +7,17 @@ E137  the data is not what a reward model scores
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from llamatune.data.canonical import canonical
 from llamatune.data.formats import FORMATS, Kind, recognise
 from llamatune.data.pairs import PairEncoder
-from llamatune.data.rows import RATINGS, Encoded, Encoder, Row, RowRejected
+from llamatune.data.rows import RATINGS, Encoded, Encoder, Reason, Row, RowRejected
 from llamatune.data.scored import ScoredEncoder
 from llamatune.data.sources import open_source
 from llamatune.errors import DataError
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from llamatune.models.open import OpenModel
+
+
+TooLong = Literal["error", "drop", "truncate"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ def score(
     data: str,
     *,
     split: str | None = None,
+    too_long: TooLong = "error",
     base: str | None = None,
     report: Callable[[str], None] = print,
 ) -> Scored:
@@ -62,6 +67,7 @@ def score(
         models: finished runs, adapters, model folders or hub models.
         data: a data card or a file; preference pairs, or conversations whose last reply is scored.
         split: of a card: `test` where there is one, else `train`, when left out.
+        too_long: what becomes of a row that is longer than a model reads, as in recipes.
         base: as in `open_model`.
 
     Raises:
@@ -74,14 +80,29 @@ def score(
     from llamatune.training.scoring import score_rows
 
     kind, rows = _rows(data, split, report)
-    scores, found, encoded = {}, {}, []
+    scores, found, places = {}, {}, {}
     for name in models:
         opened = open_model(name, base=base, task="score")
-        encoded = _encoded(rows, kind, opened, data, report)
+        encoded = _encoded(rows, kind, opened, data, too_long, report)
         scores[name] = score_rows(opened.model, encoded)
+        places[name] = [row["place"] for row in encoded]
         if kind == "preferences":
             found[name] = figures(scores[name], encoded)
-    return Scored([row["place"] for row in encoded], scores, found)
+    _check_same_rows(places)
+    return Scored(places[models[0]], scores, found)
+
+
+def _check_same_rows(places: Mapping[str, list[str]]) -> None:
+    """Models of different tokenizers may find different rows too long: their figures could not be compared."""
+    (first, expected), *others = places.items()
+    for name, found in others:
+        if found != expected:
+            raise DataError(
+                "E138",
+                f"`{first}` and `{name}` leave out different rows",
+                why="their figures could not be compared",
+                hint="score them one by one, or leave the long rows out of the data",
+            )
 
 
 def _rows(data: str, split: str | None, report: Callable[[str], None]) -> tuple[Kind, list[Row]]:
@@ -117,24 +138,33 @@ def _source(data: str, split: str | None) -> tuple[Source, str]:
 
 
 def _encoded(
-    rows: Sequence[Row], kind: Kind, opened: OpenModel, data: str, report: Callable[[str], None]
+    rows: Sequence[Row],
+    kind: Kind,
+    opened: OpenModel,
+    data: str,
+    too_long: TooLong,
+    report: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """The rows as the model reads them."""
     from llamatune.data.chat import ChatFormat
 
     chat = ChatFormat(opened.tokenizer, opened.chat)
     longest = int(opened.base.config.get("max_position_embeddings") or 1 << 30)
-    encoder: Encoder = (PairEncoder if kind == "preferences" else ScoredEncoder)(chat, max_length=longest)
+    kinds = PairEncoder if kind == "preferences" else ScoredEncoder
+    encoder: Encoder = kinds(chat, max_length=longest, too_long=too_long)
     found = []
+    left_out: Counter[Reason] = Counter()
     for row in rows:
         try:
             (one,) = encoder.encode(row)
         except RowRejected as rejected:
-            report(f"{row.place}: left out, {rejected}")
+            left_out[rejected.reason] += 1
             continue
         _check_length(one, row.place, longest)
         known = {} if one.pair is None else {"pair": list(one.pair)}
         found.append({"place": row.place, "input_ids": one.input_ids, **known})
+    for reason, count in left_out.items():
+        report(f"{count:,} rows left out: {reason.value}")
     if not found:
         raise DataError("E132", "no row is left to score", place=data)
     return found
@@ -146,7 +176,7 @@ def _check_length(encoded: Encoded, place: str, longest: int) -> None:
             "E136",
             f"the row has {encoded.length:,} tokens, the model reads {longest:,}",
             place=place,
-            hint="shorten the row or leave it out",
+            hint="leave such rows out with --too-long drop, or take exchanges off their front with --too-long truncate",
         )
 
 
