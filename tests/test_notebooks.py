@@ -11,8 +11,8 @@ from support import ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-def test_there_is_a_notebook() -> None:
-    assert len(NOTEBOOKS) >= 1
+def test_no_notebook_is_missing() -> None:
+    assert len(NOTEBOOKS) == 2
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -23,4 +23,4 @@ def test_notebook_runs(path: Path, tmp_path: Path) -> None:
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
     shown = " ".join(str(cell.get("outputs", "")) for cell in notebook.cells)
-    assert "Result(stage='sft'" in shown and str(Path.home()) not in shown
+    assert "Result(stage='" in shown and str(Path.home()) not in shown
