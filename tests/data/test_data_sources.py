@@ -172,3 +172,18 @@ def test_a_hub_set_in_the_local_cache_works_offline(monkeypatch: pytest.MonkeyPa
     assert list(opened.rows())[1] == ("some/where#2", {"question": "2 + 2?", "answer": "4"})
     message = fails(open_source, Source(hub="some/where", revision="b" * 40), folder, kind="conversations")
     assert "the local cache holds commit " + "a" * 40 in message
+
+
+def test_a_file_whose_columns_only_the_recipe_names_gets_a_draft_card(folder: Path) -> None:
+    """It was refused: the card's draft recognised the file anew."""
+    from llamatune.data.counts import Counts, SourceInfo
+    from llamatune.data.draft import draft_cards
+
+    Path("odd.jsonl").write_text('{"user_input": "a", "reply_text": "b"}\n')
+    columns = {"prompt": "user_input", "completion": "reply_text"}
+    info = SourceInfo(
+        "odd.jsonl", "train", ["odd.jsonl"], ["0" * 64], "", "prompt_completion", columns, 1.0, None, None, None,
+        None, Counts(),
+    )  # fmt: skip
+    (card,) = draft_cards([info], Path("cards"))
+    assert "prompt: user_input" in card.read_text()
