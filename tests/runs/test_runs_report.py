@@ -14,8 +14,9 @@ import pytest
 
 from llamatune.errors import RecipeError
 from llamatune.runs.report import write_report
-from llamatune.runs.report.curves import NARROW, draw, tick_labels
+from llamatune.runs.report.curves import draw
 from llamatune.runs.report.series import charts, collect
+from llamatune.runs.report.svg import NARROW, tick_labels
 from llamatune.runs.report.words import duration, number, visible
 from support import ROOT
 

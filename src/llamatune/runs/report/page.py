@@ -7,7 +7,7 @@ from typing import Any
 
 from llamatune.errors import RecipeError
 from llamatune.runs.files import write_atomic
-from llamatune.runs.report import curves, head, sections, words
+from llamatune.runs.report import curves, head, sections, svg, words
 from llamatune.runs.report.reading import RunFiles, as_mapping, as_text
 from llamatune.runs.report.series import KNOWN, Chart, charts, collect
 
@@ -121,7 +121,7 @@ def _curves(shown: list[Chart], resumes: list[float]) -> dict[str, Any]:
 
 def _chart(chart: Chart, resumes: list[float], last: float) -> dict[str, Any]:
     """The chart of the loss is drawn twice, for wide and for narrow windows; the others are always narrow."""
-    sizes = [curves.WIDE, curves.NARROW] if chart.name == "loss" else [curves.NARROW]
+    sizes = [svg.WIDE, svg.NARROW] if chart.name == "loss" else [svg.NARROW]
     return {
         "title": words.shorten(chart.title, 60),
         "summary": chart.summary,
