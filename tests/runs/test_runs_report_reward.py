@@ -182,7 +182,7 @@ def test_curves_are_few_and_in_their_units(reward: Path) -> None:
         "nats per pair<" in curves and "share of held-out pairs<" in curves and "pairs per second<" in curves
     )
     logged = sum(len(list(flat(name, figures))) for name, figures in evaluated().items())
-    assert f"{logged - 3} figures of held-out sets are in metrics.jsonl" in page.text
+    assert f"Not drawn: {logged - 3} of the figures of held-out sets." in page.text
     assert "pairs per second 60 median" in page.text and "Logged once" not in page.text
     (reward / "evaluation.json").unlink()
     assert curves.partition("<p")[0] in Page(reward).source, "also while the run goes on"
