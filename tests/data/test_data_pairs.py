@@ -17,7 +17,7 @@ from llamatune.data.draft import check_card, draft_card
 from llamatune.data.mix import Pool, by_share
 from llamatune.data.pairs import PairEncoder, scored_ids
 from llamatune.data.prepare import Prepared, prepare
-from llamatune.data.preview import marked, preview
+from llamatune.data.preview import marked, preview, to_json
 from llamatune.data.rows import (
     IGNORED,
     Conversation,
@@ -389,6 +389,26 @@ def test_preview_shows_the_prompt_once_and_marks_the_scored_tokens() -> None:
         "rejected: What do you want?⟦</s>⟧"
     )
     assert marked(encode(PAIR), decode, colour=True).count("\x1b[32m</s>\x1b[0m") == 2
+
+
+def test_preview_json_holds_the_parts_of_a_pair() -> None:
+    """As the report shows them; a scored row has its score, any other row is only text."""
+    decode, encoded = chat_format().tokenizer.decode, encode(PAIR)
+    row = {"input_ids": encoded.input_ids, "labels": encoded.labels, "place": PAIR.place}
+    assert encoded.pair is not None
+    shown = to_json(row | {"pair": list(encoded.pair)}, decode)
+    prompt = "<s><|system|> Be brief.<|user|> Hi there.<|assistant|> Hello.</s><|user|> Bye.<|assistant|>"
+    about = "prompt 22 tokens, chosen 5, rejected 6; better; chosen safe; rejected unsafe"
+    assert shown == {
+        "place": "pairs.jsonl:1",
+        "about": about,
+        "prompt": [(prompt, False)],
+        "chosen": [(" See you.", False), ("</s>", True)],
+        "rejected": [(" What do you want?", False), ("</s>", True)],
+    }
+    scored = to_json(row | {"score": 0.25}, decode)
+    assert scored.pop("about") == "score 0.25" and scored == to_json(row, decode)
+    assert list(scored) == ["place", "tokens"] and len(scored["tokens"]) == 4
 
 
 # ---- cards ------------------------------------------------------------------------------------------------

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
-from llamatune.data.rows import IGNORED, RATINGS, Encoded
+from llamatune.data.rows import IGNORED, RATINGS, Encoded, Pair
 
 _GREEN, _RESET = "\x1b[32m", "\x1b[0m"
 _OPEN, _CLOSE = "⟦", "⟧"
@@ -31,13 +32,32 @@ def preview(rows: Iterable[Encoded], decode: Callable[[list[int]], str], *, colo
 def _about(row: Encoded) -> str:
     if row.pair is None:
         return f"{len(row.input_ids)} tokens, {row.trained} trained"
-    pair = row.pair
+    return _about_pair(row.pair)
+
+
+def _about_pair(pair: Pair) -> str:
     text = f"prompt {pair.prompt} tokens, chosen {pair.chosen}, rejected {pair.rejected}"
     if pair.rating >= 0:
         text += f"; {RATINGS[pair.rating]}"
     known = {1: "safe", 0: "unsafe"}
     labels = (("chosen", pair.chosen_safe), ("rejected", pair.rejected_safe))
     return "; ".join([text, *(f"{side} {known[label]}" for side, label in labels if label in known)])
+
+
+def to_json(row: Mapping[str, Any], decode: Callable[[list[int]], str]) -> dict[str, Any]:
+    """A row of the training set as preview.json holds it: where it is from, what is known of it, and its `spans`;
+    those of a pair by part."""
+    ids, labels = row["input_ids"], row["labels"]
+    shown: dict[str, Any] = {"place": row["place"]}
+    if "pair" in row:
+        pair = Pair(*row["pair"])
+        shown["about"] = _about_pair(pair)
+        for name, part in zip(("prompt", "chosen", "rejected"), pair.parts, strict=True):
+            shown[name] = spans(ids[part], labels[part], decode)
+        return shown
+    if "score" in row:
+        shown["about"] = f"score {row['score']:.4g}"
+    return shown | {"tokens": spans(ids, labels, decode)}
 
 
 def marked(row: Encoded, decode: Callable[[list[int]], str], *, colour: bool) -> str:

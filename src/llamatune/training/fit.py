@@ -17,7 +17,7 @@ from transformers import PrinterCallback, set_seed
 
 from llamatune.data.control_tokens import tokenizer_fingerprint
 from llamatune.data.draft import draft_cards
-from llamatune.data.preview import spans
+from llamatune.data.preview import to_json
 from llamatune.errors import CheckpointError, LlamatuneError, ModelError
 from llamatune.models.adapters import find_adapter, keep_float32
 from llamatune.models.load import Start
@@ -238,10 +238,7 @@ def record_origin(
     decode = start.tokenizer.decode
     run.write_json(
         "preview.json",
-        [
-            {"place": row["place"], "tokens": spans(row["input_ids"], row["labels"], decode)}
-            for row in islice(data.train, _PREVIEW_ROWS)
-        ],
+        [to_json(row, decode) for row in islice(data.train, _PREVIEW_ROWS)],
     )
 
 

@@ -3,9 +3,14 @@
 reading.py        the files, and what is missing or broken about them
 words.py          hostile text made visible, numbers and times as people read them
 series.py         numbers over steps, and which of them share a chart
-curves.py         charts as inline SVG
+tables.py         tables of figures
+svg.py            pictures as inline SVG
+curves.py         charts of numbers over steps
+plots.py          calibration and scores of a reward model
 head.py           state, figures, and what a reader must not miss
-sections.py       data, masks, replies, environment, attempts, events, recipe
+evaluation.py     how well a reward model tells the better reply
+data.py           rows by source and reason, and what pairs are like
+sections.py       masks, replies, environment, attempts, events, recipe
 page.py           all of it, and the file
 page.html.jinja   how it looks
 

@@ -94,12 +94,14 @@ def figures(
         value = counted.pop(name, series.values[-1] if series.values else None)
         tiles.append((what, _figure(value), _began(series)))
     tiles.append(_time(result, run))
-    rates = speed.get("trained_tokens_per_second", nothing).values
-    tiles.append(("trained tokens per second", number(round(median(rates))) if rates else "", "median"))
+    for name in ("trained_tokens_per_second", "pairs_per_second", "rows_per_second"):
+        if rates := speed.get(name, nothing).values:
+            tiles.append((name.replace("_", " "), number(round(median(rates))), "median"))
     memory = counted.pop("peak_memory_gib", max(speed.get("memory_gib", nothing).values, default=None))
     tiles.append(("peak memory", f"{number(memory, 3)} GiB" if memory is not None else "", ""))
     rows = as_mapping(data.get("counts"))
-    tiles.append(("training rows", _figure(rows.get("kept")), f"of {number(rows.get('read', '?'))} read"))
+    what = "training pairs" if "pairs" in rows else "training rows"
+    tiles.append((what, _figure(rows.get("kept")), f"of {number(rows.get('read', '?'))} read"))
     tiles += [(name.replace("_", " "), _figure(value), "") for name, value in counted.items()]
     return [tile for tile in tiles if tile[1]][:MOST_FIGURES]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from llamatune.errors import RecipeError
 from llamatune.runs.files import write_atomic
-from llamatune.runs.report import curves, head, sections, words
+from llamatune.runs.report import curves, data, evaluation, head, sections, svg, words
 from llamatune.runs.report.reading import RunFiles, as_mapping, as_text
 from llamatune.runs.report.series import KNOWN, Chart, charts, collect
 
@@ -18,8 +18,9 @@ _HOLDS = {
     "manifest.json": "what it was made from: versions, machine, hashes",
     "run.json": "its state and its attempts",
     "metrics.jsonl": "what was learned: curves",
-    "speed.jsonl": "tokens per second and memory",
+    "speed.jsonl": "speed and memory",
     "data.json": "rows kept and left out",
+    "evaluation.json": "the evaluation of the reward model",
     "preview.json": "which tokens of a row are trained",
     "replies.jsonl": "replies before and after training",
     "result.json": "final figures, written when a run finishes",
@@ -76,27 +77,37 @@ def contents(directory: Path) -> dict[str, Any]:
     metrics = collect(files.lines("metrics.jsonl"))
     speed = collect(files.lines("speed.jsonl"))
     events = list(files.lines("events.jsonl"))
-    data = files.mapping("data.json")
+    rows = files.mapping("data.json")
     masks = sections.masks(files.rows("preview.json"))
     replies = sections.replies(files.lines("replies.jsonl"))
     if not as_mapping(recipe.get("generation")).get("prompts") and "replies.jsonl" in files.missing:
         files.missing.remove("replies.jsonl")  # none were asked for
 
+    stage = as_text(recipe.get("stage") or result.get("stage") or "run")
+    evaluated = _evaluation(files, recipe) if stage == "reward" else {}
+
     state = head.state(run, finished=bool(result))
     attempts = sections.attempts(run, running=state == "running")
     resumes = head.resumes(run, events)
-    shown = charts(metrics | speed)
+    known, drawn = KNOWN, metrics
+    if stage == "reward":
+        names = evaluation.set_names(evaluated, metrics)
+        known = evaluation.known_series(names, evaluation.loss_unit(recipe))
+        drawn = evaluation.drawn(metrics, names, evaluated)
+    shown = charts(drawn | speed, known)
     return {
-        "stage": as_text(recipe.get("stage") or result.get("stage") or "run"),
+        "stage": stage,
         "name": directory.resolve().name,
         "state": state,
         "state_text": head.STATES.get(state, state),
         "subtitle": head.subtitle(recipe, result, run),
-        "figures": head.figures(result, run, metrics, speed, data),
+        "figures": head.figures(result, run, metrics, speed, rows),
         "notices": head.notices(state, run, resumes, events, shown, files.broken),
         "missing": [(name, _HOLDS[name]) for name in files.missing if name in _HOLDS],
+        "evaluation": evaluation.section(evaluated, recipe),
         **_curves(shown, resumes),
-        "data": sections.data(data),
+        "series_left_out": len(metrics) - len(drawn),
+        "data": data.section(rows, stage),
         "masks": masks,
         "replies": replies,
         "environment": sections.environment(manifest, recipe),
@@ -104,6 +115,20 @@ def contents(directory: Path) -> dict[str, Any]:
         "events": sections.events(events, head.ALARMS),
         "recipe": sections.recipe(recipe_text),
     }
+
+
+def _evaluation(files: RunFiles, recipe: dict[str, Any]) -> dict[str, Any]:
+    """evaluation.json; it is missed where the recipe asks for held-out rows."""
+    said = as_mapping(recipe.get("data"))
+    content = files.mapping("evaluation.json")
+    if (
+        recipe
+        and not said.get("eval")
+        and not said.get("eval_fraction")
+        and "evaluation.json" in files.missing
+    ):
+        files.missing.remove("evaluation.json")
+    return content
 
 
 def _curves(shown: list[Chart], resumes: list[float]) -> dict[str, Any]:
@@ -121,7 +146,7 @@ def _curves(shown: list[Chart], resumes: list[float]) -> dict[str, Any]:
 
 def _chart(chart: Chart, resumes: list[float], last: float) -> dict[str, Any]:
     """The chart of the loss is drawn twice, for wide and for narrow windows; the others are always narrow."""
-    sizes = [curves.WIDE, curves.NARROW] if chart.name == "loss" else [curves.NARROW]
+    sizes = [svg.WIDE, svg.NARROW] if chart.name == "loss" else [svg.NARROW]
     return {
         "title": words.shorten(chart.title, 60),
         "summary": chart.summary,

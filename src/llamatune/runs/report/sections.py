@@ -1,4 +1,4 @@
-"""The sections below the curves: data, masks, replies, environment, attempts, events, the recipe.
+"""The sections below the data: masks, replies, environment, attempts, events, the recipe.
 
 Each function takes what a file held and gives plain data for the template.
 """
@@ -12,48 +12,13 @@ from typing import Any
 
 from llamatune.runs.manifest import flatten
 from llamatune.runs.report import words
-from llamatune.runs.report.reading import as_mapping, as_number, as_rows, as_text
+from llamatune.runs.report.reading import as_number, as_rows, as_text
 
-MOST_SOURCES, MOST_REPLIES, MOST_FACTS, MOST_EVENTS, MOST_LINES = 200, 40, 200, 200, 2000
+MOST_REPLIES, MOST_FACTS, MOST_EVENTS, MOST_LINES = 40, 200, 200, 2000
 LONGEST_ROW, LONGEST_REPLY, LONGEST_FACT = 3000, 2000, 300
 
 
-def data(data: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a source, and the training sources together."""
-    sources = [(row, as_mapping(row.get("counts"))) for row in as_rows(data.get("sources"))]
-    rows = [_source(source, counts) for source, counts in sources[:MOST_SOURCES]]
-    total = as_mapping(data.get("counts"))
-    if total and sum(row["role"] == "train" for row in rows) > 1:
-        rows.append({**_source({"name": "all training rows"}, total), "total": True})
-    return rows
-
-
-def _source(source: dict[str, Any], counts: dict[str, Any]) -> dict[str, Any]:
-    notes = [source.get(key) for key in ("format", "licence")]
-    if (weight := as_number(source.get("weight"))) is not None and weight != 1:
-        notes.append(f"weight {words.number(weight)}")
-    if not source.get("card") and source.get("role"):
-        notes.append("no data card")
-    if source.get("revision"):
-        notes.append(f"revision {source['revision']}")
-    dropped, adjusted = as_mapping(counts.get("dropped")), as_mapping(counts.get("adjusted"))
-    changed = {**adjusted, **{name: counts[name] for name in ("truncated", "escaped") if counts.get(name)}}
-    hashes = source.get("sha256")
-    return {
-        "total": False,
-        "name": as_text(source.get("name")),
-        "role": as_text(source.get("role")),
-        "notes": [as_text(note) for note in notes if note],
-        "hashes": [_hash(value) for value in hashes[:8]] if isinstance(hashes, list) else [],
-        **{name: _count(counts.get(name)) for name in ("read", "kept", "held_out", "longest")},
-        "dropped": [(reason, _count(rows)) for reason, rows in dropped.items()],
-        "changed": [(reason, _count(rows)) for reason, rows in changed.items()],
-        "trained_tokens": _count(counts.get("trained_tokens")),
-        "tokens": _count(counts.get("tokens")),
-    }
-
-
-def _count(value: Any) -> str:
+def count(value: Any) -> str:
     return "–" if value is None else words.number(value)
 
 
@@ -63,8 +28,16 @@ def _more(count: int) -> str:
 
 
 def masks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows as the model saw them: stretches of text that are trained, and that are not."""
-    return [{"place": as_text(row.get("place")), **_mask(row.get("tokens"))} for row in rows[:3]]
+    """Rows as the model saw them: stretches of text that are trained, and that are not; of a pair, by part."""
+    return [
+        {
+            "place": as_text(row.get("place")),
+            "about": as_text(row.get("about")),
+            "tokens": _mask(row.get("prompt" if "prompt" in row else "tokens")),
+            "replies": [(side, _mask(row[side])) for side in ("chosen", "rejected") if side in row],
+        }
+        for row in rows[:3]
+    ]
 
 
 def _mask(tokens: Any) -> dict[str, Any]:
@@ -130,11 +103,11 @@ def environment(manifest: dict[str, Any], recipe: dict[str, Any]) -> dict[str, A
         "versions": [
             (name, words.shorten(as_text(version), LONGEST_FACT)) for name, version in versions.items()
         ],
-        "facts": [(key, _hash(value)) for key, value in list(others.items())[:MOST_FACTS]],
+        "facts": [(key, fact(value)) for key, value in list(others.items())[:MOST_FACTS]],
     }
 
 
-def _hash(value: Any) -> dict[str, str]:
+def fact(value: Any) -> dict[str, str]:
     """What to show, and the whole of it when that is a hash and was shortened."""
     text = words.shorten(as_text(value), LONGEST_FACT)
     plain = text.removeprefix("sha256:")
@@ -153,7 +126,7 @@ def attempts(run: dict[str, Any], *, running: bool) -> list[dict[str, str]]:
             "ended": words.utc(row["ended"])
             if row.get("ended") is not None
             else ("still running" if running and index == len(rows) else "not recorded"),
-            "steps": f"{_count(row.get('from_step'))} to {_count(row.get('last_step'))}",
+            "steps": f"{count(row.get('from_step'))} to {count(row.get('last_step'))}",
             "where": f"{as_text(row.get('host'))}, process {as_text(row.get('pid'))}",
             "exit_code": _exit_code(row.get("exit_code")),
             "reason": as_text(row.get("reason")) or "–",
@@ -177,7 +150,7 @@ def events(rows: list[dict[str, Any]], alarms: Collection[str]) -> dict[str, Any
     shown = [
         {
             "time": words.utc(event.get("time")),
-            "step": _count(event.get("step")),
+            "step": count(event.get("step")),
             "kind": as_text(event.get("kind")).replace("_", " "),
             "alarm": as_text(event.get("kind")) in alarms,
             "text": as_text(event.get("text")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ KNOWN = {
     "learning_rate": Known("Learning rate", "", True),
     "grad_norm": Known("Gradient norm", "norm before clipping", True),
     "trained_tokens_per_second": Known("Speed", "trained tokens per second", True),
+    "pairs_per_second": Known("Speed", "pairs per second", True),
+    "rows_per_second": Known("Speed", "rows per second", True),
     "memory_gib": Known("Peak memory", "GiB", True),
 }
 
@@ -129,17 +131,19 @@ def collect(records: Iterable[dict[str, Any]]) -> dict[str, Series]:
     return found
 
 
-def charts(series: dict[str, Series]) -> list[Chart]:
-    """Known series first, in a fixed order, then the others by name; `eval_x` goes into the chart of `x`."""
+def charts(series: Mapping[str, Series], known: Mapping[str, Known] = KNOWN) -> list[Chart]:
+    """Known series first, in their order, then the others by name; `eval_x` goes into the chart of `x`."""
     held_out = {name: f"eval_{name}" for name in series if f"eval_{name}" in series}
     if "eval_loss" in series:
         held_out["loss"] = "eval_loss"
-    shown = [name for name in KNOWN if name in series or name in held_out]
-    shown += sorted(name for name in series if name not in KNOWN and name not in held_out.values())
+    shown = [name for name in known if name in series or name in held_out]
+    shown += sorted(name for name in series if name not in known and name not in held_out.values())
     empty = Series()
     made = []
     for name in shown:
-        known = KNOWN.get(name, Known(name, "", False))
+        what = known.get(name, Known(name, "", False))
         train, other = series.get(name, empty), series.get(held_out.get(name, ""), empty)
-        made.append(Chart(name, known.title, known.unit, known.from_zero, train, other))
+        if name.startswith("eval_"):
+            train, other = empty, train
+        made.append(Chart(name, what.title, what.unit, what.from_zero, train, other))
     return made

@@ -1,0 +1,60 @@
+"""Tables of figures: one row a data set, one column a figure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from llamatune.runs.report.reading import as_number
+from llamatune.runs.report.words import number, shorten
+
+MOST_COLUMNS, LONGEST_HEAD = 10, 40
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure, and what it is of; or several lines."""
+
+    text: str
+    note: str = ""
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """`rows`: a name, and as many cells as there are columns. `about` says how to read it, `lists` which columns hold
+    several lines."""
+
+    title: str
+    about: str
+    columns: list[str]
+    rows: list[tuple[str, list[Cell]]]
+    lists: tuple[str, ...] = ()
+
+
+def percent(value: Any) -> str:
+    """A share with one digit, as papers print it; a number that is no share as it is, anything else as a dash."""
+    share = as_number(value)
+    if share is None:
+        return "–"
+    return f"{100 * share:.1f}%" if 0 <= share <= 1 else number(share)
+
+
+def plain(value: Any, digits: int = 4) -> str:
+    """A number, or a dash."""
+    found = as_number(value)
+    return "–" if found is None else number(found, digits)
+
+
+def amount(value: Any, what: str) -> str:
+    """`95 pairs`, `1 pair`; nothing where no amount is known."""
+    found = as_number(value)
+    if found is None or not 0 <= found < math.inf:
+        return ""
+    return f"{number(found)} {what.removesuffix('s') if found == 1 else what}"
+
+
+def heading(name: str) -> str:
+    """The name of a figure as the head of a column: `chosen_safe` is chosen safe."""
+    return shorten(name, LONGEST_HEAD).replace("_", " ")
