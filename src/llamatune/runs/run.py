@@ -11,6 +11,7 @@ data.json          rows kept and left out, by source and reason
 preview.json       a few training rows with their trained tokens
 data_cards/        draft cards of data files that were named without one
 replies.jsonl      sample replies before, during and after training
+evaluation.json    figures of a reward model on each held-out set
 adapter/ or model/ the artefact
 result.json        written last: its presence says that the run finished
 report.html        all of this to look at
@@ -53,7 +54,17 @@ Resume = Literal["auto", "none"]
 
 _GROWING = ("metrics.jsonl", "speed.jsonl", "replies.jsonl")
 """Files that a resume cuts back to where they were at the checkpoint."""
-_FILES = (FINISHED, "manifest.json", "data.json", "preview.json", "report.html", "events.jsonl", *_GROWING)
+_FILES = (
+    FINISHED,
+    "manifest.json",
+    "data.json",
+    "preview.json",
+    "evaluation.json",
+    "nonfinite.json",
+    "report.html",
+    "events.jsonl",
+    *_GROWING,
+)
 _FOLDERS = ("adapter", "model", "data_cards", "checkpoints")
 
 
