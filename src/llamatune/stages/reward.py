@@ -35,7 +35,7 @@ def run(recipe: RewardRecipe, run: Run) -> Result:
     started = time.monotonic()
     with Display("reward", quiet=not run.is_main) as display:
         display.say_all(run.notices)
-        start = find_start(recipe.model, recipe.hardware, max_length=recipe.data.max_length)
+        start = find_start(recipe.model, recipe.hardware, max_length=recipe.data.max_length, task="score")
         chat = ChatFormat(start.tokenizer, recipe.chat)
         kind, encoder = reward_encoder(recipe, chat)
         data = prepare(
