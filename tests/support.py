@@ -11,6 +11,8 @@ METHODS = {
     "qlora": {"optimization.learning_rate": 4e-3, "model.lora": {"rank": 16}, "model.quantization": "nf4"},
 }
 
+REWARD_METHODS = {"full": {"model.lora": None}, "lora": {}, "qlora": {"model.quantization": "nf4"}}
+
 
 def sft_recipe(output: Path, changes: dict[str, object] | None = None):
     """pico on a few hundred rows of its world; `changes` maps key paths to values."""

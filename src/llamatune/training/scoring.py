@@ -125,7 +125,7 @@ def score_rows(model: PreTrainedModel, rows: Sequence[Row]) -> np.ndarray:
                 budget = max(sum(lengths[index] for index in chosen) // 2, 1)
                 free_memory()
                 continue
-            scores[chosen] = found.T.cpu().numpy()
+            scores[chosen] = found.cpu().numpy().T
             done = set(chosen)
             waiting = [index for index in waiting if index not in done]
     return scores
