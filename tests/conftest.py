@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support import METHODS, ROOT, sft_recipe
+from support import METHODS, REWARD_METHODS, ROOT, reward_recipe, sft_recipe
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +25,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory):
         if method not in directories:
             directory = tmp_path_factory.mktemp("runs") / method
             run(sft_recipe(directory, METHODS[method]), recipe_dir=ROOT)
+            directories[method] = directory
+        return directories[method]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def rewarded(tmp_path_factory: pytest.TempPathFactory):
+    """`rewarded("lora")` is the directory of a finished reward model; each is trained once."""
+    from llamatune.pipeline import run
+
+    directories: dict[str, Path] = {}
+
+    def of(method: str) -> Path:
+        if method not in directories:
+            directory = tmp_path_factory.mktemp("runs") / method
+            run(reward_recipe(directory, REWARD_METHODS[method]), recipe_dir=ROOT)
             directories[method] = directory
         return directories[method]
 

@@ -11,11 +11,11 @@ METHODS = {
     "qlora": {"optimization.learning_rate": 4e-3, "model.lora": {"rank": 16}, "model.quantization": "nf4"},
 }
 
+REWARD_METHODS = {"full": {"model.lora": None}, "lora": {}, "qlora": {"model.quantization": "nf4"}}
+
 
 def sft_recipe(output: Path, changes: dict[str, object] | None = None):
     """pico on a few hundred rows of its world; `changes` maps key paths to values."""
-    from llamatune.recipe.load import loads
-
     recipe = {
         "stage": "sft",
         "output": str(output),
@@ -24,6 +24,25 @@ def sft_recipe(output: Path, changes: dict[str, object] | None = None):
         "generation": {"prompts": ["What is two plus three?", "Who are you?"], "max_new_tokens": 40},
         "logging": {"every_steps": 10},
     }
+    return _changed(recipe, changes)
+
+
+def reward_recipe(output: Path, changes: dict[str, object] | None = None):
+    """An adapter on pico that learns from a few pairs of its world."""
+    recipe = {
+        "stage": "reward",
+        "output": str(output),
+        "model": {"lora": {"rank": 8}},
+        "data": {"train": [{"card": "pico-preferences-helpful", "max_rows": 48}], "max_length": 512},
+        "optimization": {"max_steps": 3, "batch_size": 16, "warmup": 0, "learning_rate": 1e-3},
+        "logging": {"every_steps": 1},
+    }
+    return _changed(recipe, changes)
+
+
+def _changed(recipe: dict[str, object], changes: dict[str, object] | None):
+    from llamatune.recipe.load import loads
+
     for path, value in (changes or {}).items():
         block = recipe
         *parents, last = path.split(".")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llamatune.errors import ModelError
 from llamatune.models.base import Base, check_weights
-from llamatune.models.reward_model import HEAD, Task
+from llamatune.models.reward_model import HEAD, Task, hold_head
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +51,8 @@ def add_adapter(model: PreTrainedModel, lora: Lora, *, task: Task = "generate") 
             why="the adapter would have more weights than the layer",
             hint=f"use a rank of at most {smallest}; 8 to 64 are usual",
         )
+    if task == "score":
+        hold_head(model, float32=True)
     config = LoraConfig(
         **_peft_task(task),
         r=lora.rank,
@@ -124,6 +126,12 @@ def find_adapter(name: str) -> Path:
     )
 
 
+def adapter_task(folder: Path) -> Task:
+    """What an adapter is made for."""
+    settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    return "score" if HEAD in (settings.get("modules_to_save") or []) else "generate"
+
+
 def load_adapter(
     model: PreTrainedModel, folder: Path, base: Base, *, trainable: bool, task: Task = "generate"
 ) -> PreTrainedModel:
@@ -139,6 +147,8 @@ def load_adapter(
     check_adapter(folder, base, linear_layers(model))
     config = PeftConfig.from_pretrained(str(folder))
     config.inference_mode = not trainable
+    if task == "score":
+        hold_head(model, float32=True)
     if task == "score" and HEAD not in (config.modules_to_save or []):
         loaded = _begin_reward_adapter(model, folder, config)
     else:

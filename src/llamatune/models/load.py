@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llamatune.errors import ModelError
-from llamatune.models.adapters import add_adapter, find_adapter, load_adapter
+from llamatune.models.adapters import adapter_task, add_adapter, find_adapter, load_adapter
 from llamatune.models.base import Base, find_base
 from llamatune.models.placement import Placement, place
-from llamatune.models.reward_model import HEAD, Task, draw_head, has_head, set_padding
+from llamatune.models.reward_model import HEAD, Task, draw_head, has_head, set_padding, wrong_task
 
 if TYPE_CHECKING:
     import torch
@@ -37,16 +37,23 @@ class Start:
     placement: Placement
 
 
-def find_start(settings: Model, hardware: Hardware, *, max_length: int) -> Start:
+def find_start(settings: Model, hardware: Hardware, *, max_length: int, task: Task = "generate") -> Start:
     """Resolve and check a recipe's `model` block, so that bad input costs seconds, not the loading of weights.
+
+    Args:
+        task: a reward model (`score`) may begin with any model, a chat model not with a reward model.
 
     Raises:
         ModelError: the base, its tokenizer, the adapter or the placement is not usable, or rows of `max_length`
             tokens are longer than the base's context.
     """
     base = find_base(settings.base, settings.revision, weights=settings.init == "pretrained")
+    if task == "generate" and settings.init == "pretrained" and has_head(base):
+        raise wrong_task(settings.base, "model.base", task)
     if settings.adapter is not None:
-        find_adapter(settings.adapter)
+        adapter = find_adapter(settings.adapter)
+        if task == "generate" and adapter_task(adapter) == "score":
+            raise wrong_task(settings.adapter, "model.adapter", task)
     context = base.config.get("max_position_embeddings")
     if isinstance(context, int) and max_length > context:
         raise ModelError(
@@ -76,12 +83,12 @@ def load_for_training(
     nf4 = settings.quantization == "nf4"
     set_seed(seed)
     if settings.init == "random":
-        model = random_model(base, placement)
+        model = random_model(base, placement, task=task)
     else:
         model = load_base_model(base, placement, nf4=nf4, double=settings.double_quantization, task=task)
     if task == "score":
         set_padding(model, start.tokenizer.pad_token_id)
-        if not has_head(base):
+        if settings.init == "random" or not has_head(base):
             draw_head(model, seed)
     if settings.adapter is not None:
         model = load_adapter(model, find_adapter(settings.adapter), base, trainable=True, task=task)
@@ -98,12 +105,9 @@ def load_base_model(
 ) -> PreTrainedModel:
     """The base's weights from safetensors, on the placement's device; `nf4` holds them frozen in 4 bits."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-    arguments: dict[str, Any] = {"device_map": {"": placement.device}}
-    kind = AutoModelForCausalLM
-    if task == "score":
-        kind, arguments["num_labels"] = AutoModelForSequenceClassification, 1
+    kind, arguments = _class_for(task)
+    arguments["device_map"] = {"": placement.device}
     if nf4:
         arguments["quantization_config"] = nf4_config(placement, double=double)
     try:
@@ -129,6 +133,17 @@ def load_base_model(
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         _keep_gradients_on_cpu(model)
     return model
+
+
+def _class_for(task: Task) -> tuple[Any, dict[str, Any]]:
+    """transformers' class, and what its config must be told."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    return (
+        (AutoModelForCausalLM, {})
+        if task == "generate"
+        else (AutoModelForSequenceClassification, {"num_labels": 1})
+    )
 
 
 def _keep_gradients_on_cpu(model: torch.nn.Module) -> None:
@@ -157,13 +172,16 @@ def nf4_config(placement: Placement, *, double: bool) -> Any:
     )
 
 
-def random_model(base: Base, placement: Placement) -> PreTrainedModel:
+def random_model(base: Base, placement: Placement, *, task: Task = "generate") -> PreTrainedModel:
     """The base's architecture with new weights, drawn from torch's current random state."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(base.folder, trust_remote_code=False, local_files_only=True)
-    model = AutoModelForCausalLM.from_config(
+    kind, arguments = _class_for(task)
+    config = AutoConfig.from_pretrained(
+        base.folder, trust_remote_code=False, local_files_only=True, **arguments
+    )
+    model = kind.from_config(
         config, dtype=getattr(torch, placement.weights), attn_implementation=placement.attention
     )
     return model.to(placement.device)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from llamatune.errors import ModelError, RecipeError
 from llamatune.models.adapters import CARD
 from llamatune.models.open import OpenModel, open_model, task_of
+from llamatune.models.reward_model import HEAD
 from llamatune.models.sampling import probe_logits
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def _save(opened: OpenModel, merged: PreTrainedModel, output: Path) -> None:
     assert opened.adapter is not None
     if merged.can_generate():
         merged.generation_config = opened.model.generation_config
+    if hasattr(merged, HEAD):
+        getattr(merged, HEAD).to(merged.dtype)  # a reward adapter's is float32
     merged.save_pretrained(output, safe_serialization=True)
     opened.tokenizer.save_pretrained(output)
     if (opened.adapter / CARD).is_file():

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llamatune.errors import ModelError
-from llamatune.models.adapters import load_adapter, read_card
+from llamatune.models.adapters import adapter_task, load_adapter, read_card
 from llamatune.models.base import Base, check_weights, find_base
 from llamatune.models.load import load_base_model, load_tokenizer
 from llamatune.models.placement import place
-from llamatune.models.reward_model import HEAD, Task, has_head, set_padding
+from llamatune.models.reward_model import Task, has_head, set_padding, wrong_task
 from llamatune.recipe.blocks import Chat, Hardware, Lora, Model
 
 if TYPE_CHECKING:
@@ -71,24 +71,13 @@ def task_of(name: str) -> Task:
     adapter = _adapter_in(Path(name))
     if adapter is None:
         return "score" if has_head(find_base(name)) else "generate"
-    settings = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    return "score" if HEAD in (settings.get("modules_to_save") or []) else "generate"
+    return adapter_task(adapter)
 
 
 def _check_task(name: str, adapter: Path | None, base: Base, task: Task) -> None:
     made_for = task_of(name)
-    if made_for == task:
-        return
-    what = {"score": "a reward model", "generate": "a chat or base model"}
-    raise ModelError(
-        "E238",
-        f"`{name}` is {what[made_for]}, and this needs {what[task]}",
-        place=str(adapter or base.folder),
-        why="without its own trained head its scores would be random numbers"
-        if task == "score"
-        else "it gives one number and no text",
-        hint="name a run of `stage: reward`" if task == "score" else "name the model that writes the replies",
-    )
+    if made_for != task:
+        raise wrong_task(name, str(adapter or base.folder), task)
 
 
 def _adapter_in(folder: Path) -> Path | None:

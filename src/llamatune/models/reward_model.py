@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from llamatune.errors import ModelError
+
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
@@ -28,6 +30,21 @@ def has_head(base: Base) -> bool:
     )
 
 
+def wrong_task(name: str, place: str, task: Task) -> ModelError:
+    """The error for a model of the other kind than `task` needs."""
+    kinds = ("a chat or base model", "a reward model")
+    is_kind, needed = kinds if task == "score" else kinds[::-1]
+    return ModelError(
+        "E238",
+        f"`{name}` is {is_kind}, and this needs {needed}",
+        place=place,
+        why="without its own trained head its scores would be random numbers"
+        if task == "score"
+        else "it gives one number and no text",
+        hint="name a run of `stage: reward`" if task == "score" else "name the model that writes the replies",
+    )
+
+
 def draw_head(model: PreTrainedModel, seed: int) -> None:
     """Draw the head's weights: normal with deviation 1 / sqrt(hidden + 1), so that first scores are small."""
     import torch
@@ -37,6 +54,19 @@ def draw_head(model: PreTrainedModel, seed: int) -> None:
     drawn = torch.randn(weight.shape, generator=generator) / (weight.shape[1] + 1) ** 0.5
     with torch.no_grad():
         weight.copy_(drawn)
+
+
+def hold_head(model: PreTrainedModel, *, float32: bool) -> None:
+    """Let the head take what a model of any precision gives it; `float32` holds its weights in that, so that the
+    head of an adapter is what its file says, whatever the base is held in."""
+
+    def to_its_own(head: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return tuple(hidden.to(next(head.parameters()).dtype) for hidden in inputs)
+
+    head = getattr(model, HEAD)
+    if float32:
+        head.float()
+    head.register_forward_pre_hook(to_its_own)
 
 
 def set_padding(model: PreTrainedModel, pad_id: int) -> None:

@@ -370,6 +370,11 @@ class RewardLoss(Block):
 
     @model_validator(mode="after")
     def _no_pairs_no_options(self) -> RewardLoss:
-        if self.objective == "scores" and self.model_fields_set - {"objective"}:
+        if self.objective == "scores" and (self.margin, self.margin_table, self.center, self.safety) != (
+            "none",
+            None,
+            0,
+            0,
+        ):
             raise ValueError("margin, center and safety belong to `objective: pairs`")
         return self

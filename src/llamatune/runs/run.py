@@ -55,15 +55,14 @@ Resume = Literal["auto", "none"]
 _GROWING = ("metrics.jsonl", "speed.jsonl", "replies.jsonl")
 """Files that a resume cuts back to where they were at the checkpoint."""
 _FILES = (
-    *(
-        FINISHED,
-        "manifest.json",
-        "data.json",
-        "preview.json",
-        "evaluation.json",
-        "report.html",
-        "events.jsonl",
-    ),
+    FINISHED,
+    "manifest.json",
+    "data.json",
+    "preview.json",
+    "evaluation.json",
+    "nonfinite.json",
+    "report.html",
+    "events.jsonl",
     *_GROWING,
 )
 _ARTEFACTS = ("adapter", "model")

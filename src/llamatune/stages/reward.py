@@ -35,7 +35,7 @@ def run(recipe: RewardRecipe, run: Run) -> Result:
     started = time.monotonic()
     with Display("reward", quiet=not run.is_main) as display:
         display.say_all(run.notices)
-        start = find_start(recipe.model, recipe.hardware, max_length=recipe.data.max_length)
+        start = find_start(recipe.model, recipe.hardware, max_length=recipe.data.max_length, task="score")
         chat = ChatFormat(start.tokenizer, recipe.chat)
         kind, encoder = reward_encoder(recipe, chat)
         data = prepare(
@@ -65,8 +65,6 @@ def run(recipe: RewardRecipe, run: Run) -> Result:
             say=display.say,
         )
         fit(trainer, recipe, run, display)
-        if trainer.figures:
-            run.write_json("evaluation.json", trainer.figures)
         folder = in_main_process(
             trainer,
             lambda: save_trained(
@@ -81,6 +79,6 @@ def run(recipe: RewardRecipe, run: Run) -> Result:
             base=start.base.name,
             steps=trainer.state.global_step,
             seconds=round(time.monotonic() - started, 1),
-            figures=final_figures(trainer),
+            figures=final_figures(trainer) | trainer.accuracies(),
         )
     )

@@ -130,9 +130,15 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         metrics = {f"{metric_key_prefix}_loss": float(torch.cat(losses).mean())}
         for name, found in self.figures.items():
             metrics |= {f"{metric_key_prefix}_{figure}": value for figure, value in flat(name, found)}
+        self.run.write_json("evaluation.json", self.figures)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def accuracies(self) -> dict[str, float]:
+        """Accuracy on each held-out set, for `result.json`."""
+        found = {f"accuracy/{name}": figures.get("accuracy") for name, figures in self.figures.items()}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def known_of(rows: Sequence[Row]) -> dict[str, torch.Tensor]:

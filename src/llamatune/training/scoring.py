@@ -44,7 +44,9 @@ def scores_at(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping[st
     positions = inputs.pop("score_at")
     outputs = model(**inputs, use_cache=False, output_hidden_states=True)
     hidden = outputs.hidden_states[-1].flatten(0, 1)[positions]
-    scores: torch.Tensor = score_head(inner)(hidden)[..., 0]
+    head = score_head(inner)
+    with torch.autocast(hidden.device.type, enabled=False):  # in 16 bits, close scores would be equal
+        scores: torch.Tensor = head(hidden.to(next(head.parameters()).dtype))[..., 0]
     return scores.float()
 
 
@@ -157,7 +159,3 @@ def scores_of_other(name: str, chat: ChatFormat, sets: Mapping[str, Dataset]) ->
             hint="compare models of one base, or score both with `llamatune score`",
         )
     return {name: score_rows(opened.model, list(rows)) for name, rows in sets.items()}
-
-
-def _reads(chat: ChatFormat) -> tuple[str, str]:
-    return chat.template, tokenizer_fingerprint(chat.tokenizer)
