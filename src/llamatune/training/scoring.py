@@ -42,12 +42,22 @@ def scores_at(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping[st
     """
     inputs = {name: value for name, value in inputs.items() if name not in _KNOWN}
     positions = inputs.pop("score_at")
-    outputs = model(**inputs, use_cache=False, output_hidden_states=True)
-    hidden = outputs.hidden_states[-1].flatten(0, 1)[positions]
+    hidden = _last_hidden(model, inner, inputs).flatten(0, 1)[positions]
     head = score_head(inner)
     with torch.autocast(hidden.device.type, enabled=False):  # in 16 bits, close scores would be equal
         scores: torch.Tensor = head(hidden.to(next(head.parameters()).dtype))[..., 0]
     return scores.float()
+
+
+def _last_hidden(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping[str, Any]) -> torch.Tensor:
+    """(rows, tokens, hidden) of the last layer."""
+    if torch.is_grad_enabled():  # what wraps the model for several processes must see the call
+        outputs = model(**inputs, use_cache=False, output_hidden_states=True)
+        last: torch.Tensor = outputs.hidden_states[-1]
+        return last
+    whole = inner.get_base_model() if hasattr(inner, "peft_config") else inner
+    last = whole.base_model(**inputs, use_cache=False).last_hidden_state  # the other layers' need not be kept
+    return last
 
 
 def pair_collator(model: PreTrainedModel, max_length: int) -> Collator:
