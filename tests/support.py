@@ -34,7 +34,13 @@ def reward_recipe(output: Path, changes: dict[str, object] | None = None):
         "output": str(output),
         "model": {"lora": {"rank": 8}},
         "data": {"train": [{"card": "pico-preferences-helpful", "max_rows": 48}], "max_length": 512},
-        "optimization": {"max_steps": 3, "batch_size": 16, "warmup": 0, "learning_rate": 1e-3},
+        "optimization": {
+            "max_steps": 3,
+            "batch_size": 16,
+            "warmup": 0,
+            "min_warmup_steps": 0,
+            "learning_rate": 1e-3,
+        },
         "logging": {"every_steps": 1},
     }
     return _changed(recipe, changes)
