@@ -36,6 +36,7 @@ format: setup
 
 bench: setup
 	$(BIN)/python benchmarks/sft.py
+	$(BIN)/python benchmarks/reward.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/light_commands.py
 	$(BIN)/python benchmarks/prepare_rows.py

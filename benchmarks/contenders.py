@@ -1,94 +1,92 @@
-"""What is compared: plain `trl.SFTTrainer`, llamatune's stage, and a bare PyTorch loop over sorted, padded rows."""
+"""What is compared: plain trl, llamatune's stage, and a bare PyTorch loop over sorted, padded rows."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import torch
 from datasets import Dataset
 from reporting import ROOT
 from round_robin import StepDone
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PrinterCallback, TrainerCallback
-from trl import SFTConfig, SFTTrainer
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback
 
-from llamatune.data.chat import ChatFormat
-from llamatune.data.prepare import prepare
-from llamatune.data.rows import IGNORED
-from llamatune.models.base import BUILTIN
+from llamatune.data.encoders import encoder_for
+from llamatune.data.prepare import Prepared, prepare
 from llamatune.models.load import Start, find_start, load_for_training
+from llamatune.models.reward_model import Task
 from llamatune.pipeline import run as run_stage
-from llamatune.recipe.recipes import SftRecipe
-from llamatune.stages import sft
+from llamatune.recipe.recipes import RewardRecipe, SftRecipe
 from llamatune.training.batches import GlobalBatchSampler
-from llamatune.training.collate import trained_tokens
-from llamatune.training.trainer import SftTrainer
-from llamatune.training.upstream import sft_arguments
+from llamatune.training.trainer import GlobalBatchTrainer
 
 Row = Mapping[str, Any]
-
-_PICO = json.loads((BUILTIN / "pico/config.json").read_text("utf-8")) | {
-    "dtype": "float32",
-    "max_position_embeddings": 2048,
-}
-SHAPES: dict[str, dict[str, Any]] = {
-    "pico": _PICO,
-    "5m": _PICO
-    | {
-        "hidden_size": 256,
-        "intermediate_size": 688,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 8,
-    },
-}
-"""Architectures, all with the vocabulary of pico's tokenizer."""
+Sequences = list[list[int]]
+"""Token ids that the model reads for a row: one list of them, or one for each reply of a pair."""
 
 
-def random_base(folder: Path, shape: str) -> Path:
-    """A model folder with random weights in one of the shapes, and pico's tokenizer."""
-    torch.manual_seed(0)
-    LlamaForCausalLM(LlamaConfig(**SHAPES[shape])).save_pretrained(folder)
-    copy_tokenizer(folder)
-    return folder
+@dataclass(frozen=True)
+class Job(ABC):
+    """What every contender is given: the same recipe, and with it the same weights and rows.
 
+    `micro_batch`: rows of a forward pass of the plain trainer. `title`: what is trained; `plain`: the name of the
+    plain trainer; `rows_are`, `unit`: what a row is called, and what the loss is divided by and speed counted in;
+    `stage`, `trainer`: where llamatune's stage gets its trainer from.
+    """
 
-def copy_tokenizer(folder: Path) -> None:
-    """Put pico's tokenizer beside a model."""
-    for file in (BUILTIN / "pico").glob("*"):
-        if file.name.startswith(("tokenizer", "chat_template")):
-            shutil.copy(file, folder)
-
-
-@dataclass
-class Job:
-    """What every contender is given: the same recipe, and with it the same weights and rows."""
-
-    recipe: SftRecipe
+    recipe: SftRecipe | RewardRecipe
     micro_batch: int
-    """Rows of a forward pass of the plain trainer."""
+    title: ClassVar[str]
+    plain: ClassVar[str]
+    rows_are: ClassVar[str]
+    unit: ClassVar[str]
+    stage: ClassVar[ModuleType]
+    trainer: ClassVar[type[GlobalBatchTrainer]]
+
+    @abstractmethod
+    def sequences(self, row: Row) -> Sequences:
+        """What the model reads for a row, ours or the plain trainer's."""
+
+    @abstractmethod
+    def items(self, row: Row) -> int:
+        """What a row adds to the number that the loss is divided by."""
+
+    @abstractmethod
+    def plain_trainer(self, start: Start, output: Path) -> Trainer:
+        """trl's own trainer with its own collator, as its users call it."""
+
+    @abstractmethod
+    def summed_loss(self, model: Any, rows: Sequence[Row], pad_id: int) -> torch.Tensor:
+        """The loss of a padded forward pass without any trainer, summed over its items."""
+
+    @abstractmethod
+    def about_rows(self) -> str:
+        """Lengths of the rows, and which were left out, in words."""
 
     def start(self) -> Start:
         return find_start(self.recipe.model, self.recipe.hardware, max_length=self.recipe.data.max_length)
 
+    def prepared(self) -> Prepared:
+        """Encoded once, then read from the cache."""
+        kind, encoder = encoder_for(self.recipe, self.start().tokenizer)
+        return prepare(
+            self.recipe.data, encoder, kind=kind, seed=self.recipe.seed, recipe_dir=ROOT, report=_silent
+        )
+
     def rows(self) -> Dataset:
-        """The training rows; encoded once, then read from the cache."""
-        data = self.recipe.data
-        chat = ChatFormat(
-            self.start().tokenizer, self.recipe.chat, max_length=data.max_length, too_long=data.too_long
-        )
-        prepared = prepare(
-            data, chat, kind="conversations", seed=self.recipe.seed, recipe_dir=ROOT, report=_silent
-        )
-        return prepared.train
+        """The training rows."""
+        return self.prepared().train
 
     def model(self) -> PreTrainedModel:
-        return load_for_training(self.start(), self.recipe.model, seed=self.recipe.seed, report=_silent)
+        task: Task = "score" if isinstance(self.recipe, RewardRecipe) else "generate"
+        return load_for_training(
+            self.start(), self.recipe.model, seed=self.recipe.seed, report=_silent, task=task
+        )
 
     def global_batches(self) -> list[list[Row]]:
         """The rows of each step, as llamatune's sampler draws them."""
@@ -113,15 +111,15 @@ def _batches(sampler: GlobalBatchSampler, steps: int) -> Iterator[list[int]]:
 class Trace:
     """What a contender did: its rows in the order of forward passes, and its figures."""
 
-    micro_batches: list[list[list[int]]] = field(default_factory=list)
-    """Token ids of the rows in each forward pass."""
+    micro_batches: list[list[Sequences]] = field(default_factory=list)
+    """The rows of each forward pass."""
     losses: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
     """Norm of each step's gradient, before clipping."""
     first_gradient: Any = None
     """Gradient of the first step, after clipping: a numpy array."""
 
-    def steps(self, sizes: Sequence[int]) -> list[list[list[int]]]:
+    def steps(self, sizes: Sequence[int]) -> list[list[Sequences]]:
         """The rows of each step, sorted: what contenders have in common, however they cut a global batch."""
         rows = (row for batch in self.micro_batches for row in batch)
         return [sorted(next(rows) for _ in range(size)) for size in sizes]
@@ -152,13 +150,14 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
 class _Watched:
     """A collator that remembers its rows."""
 
-    def __init__(self, collate: Any, trace: Trace) -> None:
+    def __init__(self, collate: Any, sequences: Callable[[Row], Sequences], trace: Trace) -> None:
         self.collate = collate
         self.padded = getattr(collate, "padded", True)
+        self.sequences = sequences
         self.trace = trace
 
     def __call__(self, rows: Sequence[Row]) -> Any:
-        self.trace.micro_batches.append([row["input_ids"] for row in rows])
+        self.trace.micro_batches.append([self.sequences(row) for row in rows])
         return self.collate(rows)
 
 
@@ -170,27 +169,20 @@ def _gradient(model: torch.nn.Module) -> Any:
 # ---- plain trl --------------------------------------------------------------------------------------------
 
 
-def plain_config(recipe: SftRecipe, start: Start, output: Path, micro_batch: int) -> SFTConfig:
-    """llamatune's own settings of optimizer, schedule, precision, seeds and logging; trl's way with batches."""
-    batches = {
+def plain_batches(recipe: SftRecipe | RewardRecipe, micro_batch: int) -> dict[str, Any]:
+    """trl's way with batches; all other arguments are llamatune's own: optimizer, schedule, precision, seeds."""
+    return {
         "per_device_train_batch_size": micro_batch,
         "gradient_accumulation_steps": recipe.optimization.batch_size // micro_batch,
         "remove_unused_columns": True,
     }
-    return SFTConfig(**(sft_arguments(recipe, start.placement, output) | batches))
 
 
 def plain_trl(job: Job, step_done: StepDone) -> Trace:
-    """`trl.SFTTrainer` with its own collator, as its users call it."""
-    trace, start = Trace(), job.start()
-    trainer = SFTTrainer(
-        model=job.model(),
-        args=plain_config(job.recipe, start, Path(job.recipe.output).with_name("plain"), job.micro_batch),
-        train_dataset=job.rows(),
-        processing_class=start.tokenizer,
-        data_collator=_Watched(DataCollatorForLanguageModeling(start.tokenizer.pad_token_id), trace),
-        callbacks=[_Watch(trace, step_done)],
-    )
+    trace = Trace()
+    trainer = job.plain_trainer(job.start(), Path(job.recipe.output).with_name("plain"))
+    trainer.data_collator = _Watched(trainer.data_collator, job.sequences, trace)
+    trainer.add_callback(_Watch(trace, step_done))
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     return trace
@@ -203,13 +195,13 @@ def llamatune(job: Job, step_done: StepDone) -> Trace:
     """The whole stage with all that it guards and writes; its trainer gets one callback more."""
     trace = Trace()
 
-    class Watched(SftTrainer):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self.batching.collate = _Watched(self.batching.collate, trace)
-            self.add_callback(_Watch(trace, step_done))
+    def watched(*args: Any, **kwargs: Any) -> GlobalBatchTrainer:
+        trainer = job.trainer(*args, **kwargs)
+        trainer.batching.collate = _Watched(trainer.batching.collate, job.sequences, trace)
+        trainer.add_callback(_Watch(trace, step_done))
+        return trainer
 
-    with patch.object(sft, "SftTrainer", Watched):
+    with patch.object(job.stage, job.trainer.__name__, watched):
         run_stage(job.recipe, recipe_dir=ROOT)
     return trace
 
@@ -221,7 +213,7 @@ _PIECES = 8
 
 
 def bare_loop(job: Job, step_done: StepDone) -> Trace:
-    """The least that training with padding takes: sorted rows, logits of trained positions only, no trainer."""
+    """The least that training with padding takes: sorted rows, outputs only where a loss needs them, no trainer."""
     trace, settings = Trace(), job.recipe.optimization
     model, pad_id = job.model(), job.start().tokenizer.pad_token_id
     optimizer = torch.optim.AdamW(
@@ -232,11 +224,11 @@ def bare_loop(job: Job, step_done: StepDone) -> Trace:
     )
     model.train()
     for rows in job.global_batches():
-        items = sum(map(trained_tokens, rows))
+        items = sum(map(job.items, rows))
         loss = 0.0
-        for batch in _pieces(rows):
-            trace.micro_batches.append([row["input_ids"] for row in batch])
-            part = _summed_loss(model, batch, pad_id) / items
+        for batch in _pieces(job, rows):
+            trace.micro_batches.append([job.sequences(row) for row in batch])
+            part = job.summed_loss(model, batch, pad_id) / items
             part.backward()  # type: ignore[no-untyped-call]
             loss += part.item()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
@@ -250,23 +242,16 @@ def bare_loop(job: Job, step_done: StepDone) -> Trace:
     return trace
 
 
-def _pieces(rows: Sequence[Row]) -> list[list[Row]]:
-    ordered = sorted(rows, key=lambda row: -len(row["input_ids"]))
+def _pieces(job: Job, rows: Sequence[Row]) -> list[list[Row]]:
+    ordered = sorted(rows, key=lambda row: -max(map(len, job.sequences(row))))
     size = -(-len(ordered) // _PIECES)
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
-def _summed_loss(model: Any, rows: Sequence[Row], pad_id: int) -> torch.Tensor:
+def padded(sequences: Sequence[Sequence[int]], filling: int) -> torch.Tensor:
     """Padding stands on the right, where a causal model's earlier positions never see it: no mask is needed."""
-    width = max(len(row["input_ids"]) for row in rows)
-    ids = torch.tensor([[*row["input_ids"], *[pad_id] * (width - len(row["input_ids"]))] for row in rows])
-    labels = torch.tensor(
-        [[*row["labels"][1:], *[IGNORED] * (width + 1 - len(row["labels"]))] for row in rows]
-    )
-    trained = labels != IGNORED
-    hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
-    logits = model.lm_head(hidden[trained])
-    return torch.nn.functional.cross_entropy(logits, labels[trained], reduction="sum")
+    width = max(map(len, sequences))
+    return torch.tensor([[*tokens, *[filling] * (width - len(tokens))] for tokens in sequences])
 
 
 def _parameter_groups(model: torch.nn.Module, decay: float) -> list[dict[str, Any]]:

@@ -26,10 +26,11 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-from contenders import copy_tokenizer, plain_config
 from datasets import Dataset
 from reporting import ROOT, Report, Table
 from safetensors.torch import save_file
+from sft import plain_config
+from shapes import copy_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback, TrainerCallback
 from trl import SFTTrainer
 

@@ -34,8 +34,23 @@ def test_llamatune_and_plain_trl_do_the_same_in_every_step() -> None:
     assert "within 1e-05" in done.stdout
 
 
+def test_llamatune_and_plain_trl_train_the_same_reward_model() -> None:
+    small = ("--rounds", "1", "--steps", "2", "--batch-size", "8", "--micro-batch", "4")
+    done = benchmark("reward", "--data", "pico-preferences-helpful", "--max-length", "128", *small)
+    assert done.returncode == 0, done.stderr
+    assert "over 4 steps: the same pairs in every step" in done.stdout
+    assert "within 1e-05" in done.stdout
+    assert "longer than max_length" in done.stdout
+
+
+def test_batches_in_which_plain_trl_weighs_pairs_unequally_are_not_compared() -> None:
+    done = benchmark("reward", "--rounds", "1", "--steps", "2", "--batch-size", "2000")
+    assert done.returncode == 1
+    assert "5,997 pairs are 2 full batches of 2000, and 4 steps were asked for" in done.stderr
+
+
 def test_a_difference_between_the_trainers_is_not_passed_over() -> None:
-    from sft import Equality, _largest_difference
+    from comparing import Equality, _largest_difference
 
     assert _largest_difference([2.0, 4.0], [2.0, 4.1]) == pytest.approx(0.025)
     assert _largest_difference([2.0], [float("nan")]) == float("inf") == _largest_difference([], [])
