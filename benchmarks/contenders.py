@@ -157,6 +157,9 @@ class _Watched:
         self.padded = getattr(collate, "padded", True)
         self.trace = trace
 
+    def tokens(self, row: Row) -> int:
+        return len(row["input_ids"])
+
     def __call__(self, rows: Sequence[Row]) -> Any:
         self.trace.micro_batches.append([row["input_ids"] for row in rows])
         return self.collate(rows)

@@ -200,7 +200,7 @@ class Place:
             "weights": sha256(weights.read_bytes()).hexdigest(),
             "metrics": self.metrics(),
             **{
-                name: self.file(name).read_text("utf-8")
+                Path(name).stem: self.file(name).read_text("utf-8")
                 for name in ("replies.jsonl", "evaluation.json")
                 if self.file(name).is_file()
             },

@@ -67,7 +67,7 @@ def undisturbed(new_pairs):
             ended = place.run(*overrides)
             assert ended.code == 0, ended.said
             known[overrides] = place.learnt()
-            assert known[overrides]["evaluation.json"] and "replies.jsonl" not in known[overrides]
+            assert known[overrides]["evaluation"] and "replies" not in known[overrides]
         return known[overrides]
 
     return of
