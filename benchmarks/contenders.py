@@ -156,6 +156,9 @@ class _Watched:
         self.sequences = sequences
         self.trace = trace
 
+    def tokens(self, row: Row) -> int:
+        return len(row["input_ids"])
+
     def __call__(self, rows: Sequence[Row]) -> Any:
         self.trace.micro_batches.append([self.sequences(row) for row in rows])
         return self.collate(rows)

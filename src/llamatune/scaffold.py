@@ -125,7 +125,7 @@ def _block(schema: type[BaseModel], path: tuple[str, ...], values: dict[str, Any
             yield ""
         info, block = field_at(schema, here), block_at(schema, here)
         sentence = (info.description if info else None) or (_first_line(block) if block else None)
-        yield from (f"{indent}# {line}" for line in (sentence or "").splitlines())
+        yield from (f"{indent}# {line.strip()}" for line in (sentence or "").splitlines())
         if isinstance(value, dict):
             yield f"{indent}{key}:"
             yield from _block(schema, here, value)

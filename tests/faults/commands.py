@@ -199,7 +199,11 @@ class Place:
         return {
             "weights": sha256(weights.read_bytes()).hexdigest(),
             "metrics": self.metrics(),
-            "replies": self.file("replies.jsonl").read_text("utf-8"),
+            **{
+                Path(name).stem: self.file(name).read_text("utf-8")
+                for name in ("replies.jsonl", "evaluation.json")
+                if self.file(name).is_file()
+            },
         }
 
     def metrics(self) -> list[dict[str, Any]]:

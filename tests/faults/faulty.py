@@ -36,9 +36,10 @@ def watch() -> None:
 
     from llamatune.runs import checkpoints, report
     from llamatune.runs.run import Run
+    from llamatune.stages import reward as reward_stage
     from llamatune.stages import sft
-    from llamatune.training import replies
-    from llamatune.training.trainer import GlobalBatchTrainer, SftTrainer
+    from llamatune.training import replies, reward
+    from llamatune.training.trainer import GlobalBatchTrainer
 
     if getattr(watch, "done", False):
         return
@@ -53,9 +54,16 @@ def watch() -> None:
         _now_at(f"gradients {_step}")  # before the update
         return result
 
-    def loss(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
-        _now_at(f"forward {_step}" if model.training else f"evaluation {_step}")
-        return plain_loss(self, model, *args, **kwargs)
+    def watched_loss(plain: Any) -> Any:
+        def loss(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+            _now_at(f"forward {_step}" if model.training else f"evaluation {_step}")
+            return plain(self, model, *args, **kwargs)
+
+        return loss
+
+    def score_rows(*args: Any, **kwargs: Any) -> Any:
+        _now_at(f"evaluation {_step}")
+        return plain_score_rows(*args, **kwargs)
 
     def answer(*args: Any, **kwargs: Any) -> Any:
         generated["tokens"] = 0
@@ -130,7 +138,9 @@ def watch() -> None:
         return plain_finish(self, result)
 
     plain_step, GlobalBatchTrainer.training_step = GlobalBatchTrainer.training_step, step
-    plain_loss, SftTrainer.compute_loss = SftTrainer.compute_loss, loss
+    for trainer in _trainers():
+        trainer.compute_loss = watched_loss(trainer.compute_loss)
+    plain_score_rows, reward.score_rows = reward.score_rows, score_rows
     plain_answer, replies.continue_prompts = replies.continue_prompts, answer
     plain_forward, LlamaForCausalLM.forward = LlamaForCausalLM.forward, forward
     plain_save_model, GlobalBatchTrainer.save_model = GlobalBatchTrainer.save_model, save_model
@@ -142,8 +152,17 @@ def watch() -> None:
     plain_rmtree, shutil.rmtree = shutil.rmtree, rmtree
     plain_fsync, os.fsync = os.fsync, fsync
     plain_write_report, report.write_report = report.write_report, write_report
-    plain_save_trained, sft.save_trained = sft.save_trained, save_trained
+    plain_save_trained = sft.save_trained
+    sft.save_trained = reward_stage.save_trained = save_trained
     plain_finish, Run.finish = Run.finish, finish
+
+
+def _trainers() -> list[Any]:
+    """Those whose losses are watched and broken."""
+    from llamatune.training.reward import RewardModelTrainer
+    from llamatune.training.trainer import SftTrainer
+
+    return [SftTrainer, RewardModelTrainer]
 
 
 def _at(moment: str | None, action: Callable[[], None]) -> None:
@@ -251,27 +270,34 @@ def break_gradient(at_step: int) -> None:
 def break_row(place: str) -> None:
     """One row of the data gives NaN, whichever batch it is in."""
     from llamatune.training.collate import PaddingFree
+    from llamatune.training.pairs import SharedPrompts
 
     seen = {"it": False}
 
-    def collate(self: Any, rows: Any) -> Any:
-        seen["it"] = any(row.get("place") == place for row in rows)
-        return plain(self, rows)
+    def watched(plain: Any) -> Any:
+        def collate(self: Any, rows: Any) -> Any:
+            seen["it"] = any(row.get("place") == place for row in rows)
+            return plain(self, rows)
 
-    plain, PaddingFree.__call__ = PaddingFree.__call__, collate
+        return collate
+
+    for kind in (PaddingFree, SharedPrompts):
+        kind.__call__ = watched(kind.__call__)  # type: ignore[method-assign]
     _change_loss(lambda loss: loss * float("nan") if seen["it"] else loss)
 
 
 def _change_loss(change: Callable[[Any], Any]) -> None:
-    from llamatune.training.trainer import SftTrainer
-
     watch()
 
-    def loss(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
-        result = plain(self, model, *args, **kwargs)
-        return change(result) if model.training else result
+    def changed(plain: Any) -> Any:
+        def loss(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+            result = plain(self, model, *args, **kwargs)
+            return change(result) if model.training else result
 
-    plain, SftTrainer.compute_loss = SftTrainer.compute_loss, loss
+        return loss
+
+    for trainer in _trainers():
+        trainer.compute_loss = changed(trainer.compute_loss)
 
 
 def raise_learning_rate(at_step: int, factor: float) -> None:
@@ -302,10 +328,9 @@ def short_of_memory(where: str, tokens: int) -> None:
     """More than `tokens` tokens at once are too many in `forward`, `backward`, `evaluation` or `replies`."""
     import torch
     from accelerate import Accelerator
-    from transformers.models.llama.modeling_llama import LlamaForCausalLM
+    from transformers.models.llama.modeling_llama import LlamaForCausalLM, LlamaForSequenceClassification
 
-    from llamatune.training import replies
-    from llamatune.training.trainer import SftTrainer
+    from llamatune.training import replies, reward
 
     watch()
     now = {"tokens": 0, "doing": ""}
@@ -326,11 +351,14 @@ def short_of_memory(where: str, tokens: int) -> None:
                 f"CUDA out of memory. Tried to allocate {now['tokens']} MiB. GPU 0 has a total capacity of 1 MiB"
             )
 
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        now["tokens"] = (kwargs["input_ids"] if "input_ids" in kwargs else args[0]).numel()
-        if now["doing"] == where:
-            check()
-        return plain_forward(self, *args, **kwargs)
+    def short(plain: Any) -> Any:
+        def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+            now["tokens"] = (kwargs["input_ids"] if "input_ids" in kwargs else args[0]).numel()
+            if now["doing"] == where:
+                check()
+            return plain(self, *args, **kwargs)
+
+        return forward
 
     def backward(self: Any, loss: Any, **kwargs: Any) -> None:
         if where == "backward":
@@ -338,10 +366,13 @@ def short_of_memory(where: str, tokens: int) -> None:
         plain_backward(self, loss, **kwargs)
 
     replies.continue_prompts = doing(lambda *args: "replies", replies.continue_prompts)
-    SftTrainer.compute_loss = doing(
-        lambda trainer, model, *args: "forward" if model.training else "evaluation", SftTrainer.compute_loss
-    )
-    plain_forward, LlamaForCausalLM.forward = LlamaForCausalLM.forward, forward
+    reward.score_rows = doing(lambda *args: "evaluation", reward.score_rows)
+    for trainer in _trainers():
+        trainer.compute_loss = doing(
+            lambda trainer, model, *args: "forward" if model.training else "evaluation", trainer.compute_loss
+        )
+    for kind in (LlamaForCausalLM, LlamaForSequenceClassification):
+        kind.forward = short(kind.forward)
     plain_backward, Accelerator.backward = Accelerator.backward, backward
 
 

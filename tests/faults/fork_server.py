@@ -31,6 +31,7 @@ def load_everything() -> None:
         "llamatune.pipeline",
         "llamatune.stages.sft",
         "llamatune.stages.pretrain",
+        "llamatune.stages.reward",
         "llamatune.runs.report.curves",
         "peft.tuners.lora.bnb",
         "peft.utils.transformers_weight_conversion",

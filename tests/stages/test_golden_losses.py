@@ -25,6 +25,12 @@ RECIPES = {
         "data.train=[{card: pico-pretrain, max_rows: 2000}]",
         "data.eval=[]",
     ],
+    "reward": [
+        "model={base: pico, lora: {rank: 8}}",  # the SFT run that it begins with is not in a clean clone
+        "optimization.max_steps=6",
+        "checkpoint.every_steps=100",
+        "data.eval=[]",
+    ],
 }
 
 
@@ -42,8 +48,9 @@ def machine() -> dict[str, str]:
 
 
 def losses(stage: str, output: Path) -> list[float]:
+    name = "reward_helpful" if stage == "reward" else stage
     recipe = load(
-        ROOT / f"recipes/pico/{stage}.yaml",
+        ROOT / f"recipes/pico/{name}.yaml",
         [f"output={output}", "generation.prompts=[]", "logging.every_steps=1", *RECIPES[stage]],
     )
     threads = torch.get_num_threads()

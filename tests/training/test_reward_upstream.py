@@ -25,6 +25,7 @@ from llamatune.training.pairs import SeparateReplies, SharedPrompts
 from llamatune.training.reward import MARGINS
 from llamatune.training.scored_rows import EndToEnd, PaddedRows
 from llamatune.training.scoring import can_share_prompts, score_rows, scores_at
+from llamatune.training.trainer import Batching
 from support import ROOT, reward_recipe
 
 WORDS = ["cup", "hat", "key", "map", "pen", "bag", "box", "car", "dog", "egg"]
@@ -286,6 +287,15 @@ def test_a_prompt_is_computed_once(pairs: list[dict[str, Any]]) -> None:
     assert shared["input_ids"].numel() == tokens
     assert int(separate["attention_mask"].sum()) == tokens + prompts
     assert separate["input_ids"].shape[0] == 2 * len(pairs)
+
+
+@pytest.mark.parametrize("budget", [150, 400, 1000])
+def test_the_budget_holds_for_separate_replies(pairs: list[dict[str, Any]], budget: int) -> None:
+    batching = Batching(len(pairs), budget, SeparateReplies(0), fused=False, describe="")
+    batches = batching.micro_batches(pairs, 0, 1)
+    assert sum(map(len, batches)) == len(pairs)
+    for batch in batches:
+        assert SeparateReplies(0)(batch)["input_ids"].numel() <= budget or len(batch) == 1
 
 
 def test_a_window_shorter_than_the_rows_is_not_shared(pairs: list[dict[str, Any]]) -> None:

@@ -169,7 +169,10 @@ def _begin_reward_adapter(model: PreTrainedModel, folder: Path, config: Any) -> 
     for name, value in _peft_task("score").items():
         setattr(config, name, value)
     head = getattr(model, HEAD).weight.detach().clone()
+    name = config.base_model_name_or_path
+    config.base_model_name_or_path = None  # peft would warn of, and note, a path of this machine
     adapted = get_peft_model(model, config)
+    adapted.peft_config["default"].base_model_name_or_path = name
     matrices = load_file(folder / "adapter_model.safetensors")
     set_peft_model_state_dict(adapted, {**matrices, f"{_PREFIX}{HEAD}.weight": head})
     return adapted

@@ -18,10 +18,21 @@ class Collator(Protocol):
     padded: bool
     """Whether rows are padded to the longest."""
 
+    def tokens(self, row: Mapping[str, Any]) -> int:
+        """What a row adds to the forward pass, padding left out."""
+        ...
+
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> Tensors: ...
 
 
-class PaddingFree:
+class OnceEach:
+    """Collators that put each token of a row into the forward pass once."""
+
+    def tokens(self, row: Mapping[str, Any]) -> int:
+        return len(row["input_ids"])
+
+
+class PaddingFree(OnceEach):
     """Lays rows end to end in a single one, so that not one position is padding.
 
     Each document (a row, or each of `seq_lengths` in a packed one) starts at position 0 and sees only itself:
@@ -47,7 +58,7 @@ class PaddingFree:
         }
 
 
-class Padded:
+class Padded(OnceEach):
     """Pads rows on the right to the longest: for models whose attention cannot be told where documents begin.
 
     Packed rows get position ids that restart at each document and no attention mask, which is how transformers

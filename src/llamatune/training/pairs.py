@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from llamatune.training.collate import Tensors
+from llamatune.training.collate import OnceEach, Tensors
 
 Pair = Mapping[str, Any]
 """A row of preference data: `input_ids` of prompt + chosen + rejected, and `pair` (see `lengths`)."""
@@ -40,7 +40,7 @@ def labels_of(rows: Sequence[Pair]) -> torch.Tensor:
     return torch.tensor([row["pair"][3:6] for row in rows]).T
 
 
-class SharedPrompts:
+class SharedPrompts(OnceEach):
     """Collates pairs so that each prompt is computed once: pairs x (prompt + chosen + rejected) tokens.
 
     `score_at` has shape (2, pairs): the last token of each chosen and of each rejected reply.
@@ -72,6 +72,11 @@ class SeparateReplies:
 
     def __init__(self, pad_id: int) -> None:
         self.pad_id = pad_id
+
+    def tokens(self, row: Pair) -> int:
+        """Those of two rows, the shorter padded to the longer."""
+        prompt, chosen, rejected = lengths(row)
+        return 2 * (prompt + max(chosen, rejected))
 
     def __call__(self, rows: Sequence[Pair]) -> Tensors:
         conversations = [self._conversation(row, side) for side in (0, 1) for row in rows]

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from llamatune.training.collate import Padded, PaddingFree, Tensors
+from llamatune.training.collate import OnceEach, Padded, PaddingFree, Tensors
 
 Row = Mapping[str, Any]
 """`input_ids`, and `score` where it is known."""
 
 
-class EndToEnd:
+class EndToEnd(OnceEach):
     """Collates conversations end to end; `score_at`, of shape (rows,), is the last token of each."""
 
     padded = False
@@ -23,7 +23,7 @@ class EndToEnd:
         return _scored(batch, rows, (batch["cu_seq_lens_q"][1:] - 1).long())
 
 
-class PaddedRows:
+class PaddedRows(OnceEach):
     """Collates conversations padded on the right, for models that cannot take them end to end."""
 
     padded = True

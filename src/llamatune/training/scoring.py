@@ -119,9 +119,10 @@ def score_rows(model: PreTrainedModel, rows: Sequence[Row]) -> np.ndarray:
     Raises:
         OutOfMemoryError: memory does not hold a single row.
     """
-    lengths = [len(row["input_ids"]) for row in rows]
     are_pairs = "pair" in rows[0]
-    collate = (pair_collator if are_pairs else row_collator)(model, max(lengths))
+    longest = max(len(row["input_ids"]) for row in rows)
+    collate = (pair_collator if are_pairs else row_collator)(model, longest)
+    lengths = [collate.tokens(row) for row in rows]
     scores = np.empty((len(rows), 2) if are_pairs else len(rows), dtype=np.float32)
     budget, waiting = _BUDGET, list(range(len(rows)))
     with sampling_mode(model):

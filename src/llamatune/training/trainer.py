@@ -57,7 +57,7 @@ class Batching:
 
     def micro_batches(self, rows: Sequence[Row], process: int, processes: int) -> list[list[Row]]:
         """This process's share of some rows, cut; each process gets the same number, some of them empty."""
-        lengths = [len(row["input_ids"]) for row in rows]
+        lengths = [self.collate.tokens(row) for row in rows]
         cuts = []
         for own in share(lengths, processes):
             batches = cut([lengths[index] for index in own], self.budget, padded=self.collate.padded)
@@ -174,10 +174,10 @@ class GlobalBatchTrainer(Trainer):  # type: ignore[misc]
     def _cut_smaller(self, rows: Sequence[Row]) -> None:
         """Halve the micro-batches; the global batch stays what it was."""
         largest = max(
-            sum(len(row["input_ids"]) for row in batch)
+            sum(map(self.batching.collate.tokens, batch))
             for batch in self.batching.micro_batches(rows, 0, self.accelerator.num_processes)
         )
-        longest = max(len(row["input_ids"]) for row in rows)
+        longest = max(map(self.batching.collate.tokens, rows))
         if largest <= longest:
             raise one_row_too_many(longest)
         self.batching.budget = max(largest // 2, 1)
