@@ -393,3 +393,21 @@ def test_row_32_the_search_is_linear(text: str) -> None:
     begin = time.process_time()
     refuse_secrets(text, "r.yaml")
     assert time.process_time() - begin < 5
+
+
+REWARD = GOOD.replace("stage: sft", "stage: reward")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("generation: {max_new_tokens: 8}", "`generation`"),
+        ("chat: {loss_on: all}", "`chat.loss_on`"),
+        ("hardware: {loss: fused}", "`hardware.loss`"),
+        ("loss: {margin: small, margin_table: [1, 1, 1, 1]}", "`margin_table`"),
+        ("loss: {objective: scores, safety: 1}", "objective: pairs"),
+    ],
+)
+def test_what_would_do_nothing_to_a_reward_model_is_refused(line: str, said: str) -> None:
+    loads(REWARD)
+    assert said in str(only(REWARD + line))

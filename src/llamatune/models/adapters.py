@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llamatune.errors import ModelError
 from llamatune.models.base import Base, check_weights
-from llamatune.models.reward_model import HEAD, Task, hold_head
+from llamatune.models.reward_model import HEAD, Task, hold_in_float32
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +52,7 @@ def add_adapter(model: PreTrainedModel, lora: Lora, *, task: Task = "generate") 
             hint=f"use a rank of at most {smallest}; 8 to 64 are usual",
         )
     if task == "score":
-        hold_head(model, float32=True)
+        hold_in_float32(model)
     config = LoraConfig(
         **_peft_task(task),
         r=lora.rank,
@@ -62,7 +62,16 @@ def add_adapter(model: PreTrainedModel, lora: Lora, *, task: Task = "generate") 
         use_rslora=lora.rs_lora,
         use_dora=lora.dora,
     )
-    return get_peft_model(model, config)
+    adapted = get_peft_model(model, config)
+    _name_head_once(adapted)
+    return adapted
+
+
+def _name_head_once(model: PreTrainedModel) -> None:
+    """peft adds its own names of heads to the list at every start."""
+    config = model.peft_config["default"]
+    if HEAD in (config.modules_to_save or []):
+        config.modules_to_save = [HEAD]
 
 
 def _peft_task(task: Task) -> dict[str, Any]:
@@ -148,11 +157,12 @@ def load_adapter(
     config = PeftConfig.from_pretrained(str(folder))
     config.inference_mode = not trainable
     if task == "score":
-        hold_head(model, float32=True)
+        hold_in_float32(model)
     if task == "score" and HEAD not in (config.modules_to_save or []):
         loaded = _begin_reward_adapter(model, folder, config)
     else:
         loaded = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable, config=config)
+    _name_head_once(loaded)
     broken = [
         name for name, weight in loaded.named_parameters() if "lora_" in name and not weight.isfinite().all()
     ]

@@ -56,16 +56,14 @@ def draw_head(model: PreTrainedModel, seed: int) -> None:
         weight.copy_(drawn)
 
 
-def hold_head(model: PreTrainedModel, *, float32: bool) -> None:
-    """Let the head take what a model of any precision gives it; `float32` holds its weights in that, so that the
-    head of an adapter is what its file says, whatever the base is held in."""
+def hold_in_float32(model: PreTrainedModel) -> None:
+    """Hold the head's weights in float32, so that the head of an adapter is what its file says, and let it take what
+    a model of any precision gives it."""
 
     def to_its_own(head: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return tuple(hidden.to(next(head.parameters()).dtype) for hidden in inputs)
 
-    head = getattr(model, HEAD)
-    if float32:
-        head.float()
+    head = getattr(model, HEAD).float()
     head.register_forward_pre_hook(to_its_own)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llamatune.recipe.blocks import (
     Block,
@@ -33,7 +33,6 @@ class StageRecipe(Block):
     """Run directory: resolved recipe, metrics, the trained model or adapter."""
     model: Model = Model()
     optimization: Optimization = Optimization()
-    generation: Generation = Generation()
     hardware: Hardware = Hardware()
     logging: Logging = Logging()
     checkpoint: Checkpointing = Checkpointing()
@@ -49,6 +48,7 @@ class PretrainRecipe(StageRecipe):
 
     stage: Literal["pretrain"]
     data: PretrainData
+    generation: Generation = Generation()
 
 
 class SftRecipe(StageRecipe):
@@ -57,6 +57,7 @@ class SftRecipe(StageRecipe):
     stage: Literal["sft"]
     chat: Chat = Chat()
     data: Data
+    generation: Generation = Generation()
 
 
 class RewardOptimization(Optimization):
@@ -82,6 +83,18 @@ class RewardRecipe(StageRecipe):
     compare_with: Text | None = None
     """Another reward model (a finished run, an adapter or a folder): how far the two agree on the held-out pairs."""
     optimization: RewardOptimization = RewardOptimization()
+
+    @model_validator(mode="after")
+    def _nothing_is_generated(self) -> RewardRecipe:
+        if self.chat.loss_on != "assistant":
+            raise ValueError(
+                "`chat.loss_on` is for stages that predict tokens: a score has no loss on tokens"
+            )
+        if self.hardware.loss != "auto":
+            raise ValueError(
+                "`hardware.loss` is for stages that predict tokens: a reward model has no output layer"
+            )
+        return self
 
 
 Recipe = Annotated[PretrainRecipe | SftRecipe | RewardRecipe, Field(discriminator="stage")]

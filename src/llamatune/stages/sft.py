@@ -68,7 +68,14 @@ def run(recipe: SftRecipe, run: Run) -> Result:
             run=run,
             display=display,
         )
-        fit(trainer, recipe, run, display, sample=replies.show)
+        fit(
+            trainer,
+            recipe,
+            run,
+            display,
+            sample=replies.show,
+            sample_every=recipe.generation.every_steps,
+        )
         folder = in_main_process(
             trainer,
             lambda: save_trained(model, start.tokenizer, start.base, run.directory, stage="sft", chat=chat),

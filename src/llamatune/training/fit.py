@@ -60,11 +60,13 @@ def fit(
     display: Display,
     *,
     sample: Callable[[int], None] = lambda step: None,
+    sample_every: int | None = None,
 ) -> None:
     """Train from the start or from the run's checkpoint, to the end or to a request to stop.
 
     Args:
         sample: shows sample replies of the model as it is; called with the step. A reward model has none.
+        sample_every: steps between two calls; else it is called before and after training only.
 
     Raises:
         StoppedError: a signal asked for it; everything is saved.
@@ -78,7 +80,7 @@ def fit(
 
     keep_float32(trainer.model)
     trainer.remove_callback(PrinterCallback)  # it would print every log line as a dictionary
-    flow = Flow(trainer, recipe, run, display, sample)
+    flow = Flow(trainer, recipe, run, display, sample, sample_every)
     trainer.add_callback(flow)
     for tracker in trackers(recipe.logging.report_to, warn):
         trainer.add_callback(tracker)

@@ -35,12 +35,14 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         run: Run,
         display: Display,
         sample: Callable[[int], None],
+        sample_every: int | None,
     ) -> None:
         self.trainer = trainer
         self.recipe = recipe
         self.run = run
         self.display = display
         self.sample = sample
+        self.sample_every = sample_every
         self.progress = Progress(trainer, run, display)
         self.steps_per_epoch = len(trainer.get_train_dataloader())
         self.stopping = False
@@ -61,8 +63,7 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         step, last = state.global_step, state.global_step >= state.max_steps
         self.run.beat(step, state.max_steps)
         self.display.advance(step)
-        every = self.recipe.generation.every_steps
-        if every and step % every == 0 and not last:
+        if self.sample_every and step % self.sample_every == 0 and not last:
             with self.progress.clock_stopped():
                 self.sample(step)
         control.should_log = control.should_log or last
