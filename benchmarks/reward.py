@@ -48,6 +48,7 @@ def main() -> None:
 
 def make_job(options: argparse.Namespace, folder: Path) -> RewardJob:
     recipe = common_recipe(options, folder) | {"stage": "reward"}
+    recipe["optimization"]["min_warmup_steps"] = 0
     recipe["data"] |= {"max_length": options.max_length, "too_long": "drop", "max_dropped": 1}
     loaded = loads(json.dumps(recipe))
     assert isinstance(loaded, RewardRecipe)
