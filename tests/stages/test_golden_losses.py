@@ -18,17 +18,16 @@ from llamatune.recipe.load import load
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests/golden"
 RECIPES = {
-    "sft": ["optimization.max_steps=6", "checkpoint.every_steps=100"],
+    "sft": ["optimization.max_steps=6", "generation.prompts=[]"],
     "pretrain": [
         "optimization.max_steps=6",
-        "checkpoint.every_steps=100",
+        "generation.prompts=[]",
         "data.train=[{card: pico-pretrain, max_rows: 2000}]",
         "data.eval=[]",
     ],
     "reward": [
         "model={base: pico, lora: {rank: 8}}",  # the SFT run that it begins with is not in a clean clone
         "optimization.max_steps=6",
-        "checkpoint.every_steps=100",
         "data.eval=[]",
     ],
 }
@@ -51,7 +50,7 @@ def losses(stage: str, output: Path) -> list[float]:
     name = "reward_helpful" if stage == "reward" else stage
     recipe = load(
         ROOT / f"recipes/pico/{name}.yaml",
-        [f"output={output}", "generation.prompts=[]", "logging.every_steps=1", *RECIPES[stage]],
+        [f"output={output}", "logging.every_steps=1", "checkpoint.every_steps=100", *RECIPES[stage]],
     )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums depend on how many share them
