@@ -1,6 +1,7 @@
 """Shared by all tests: no network, a cache of their own, and a few trained runs that many tests look at."""
 
 import os
+import signal
 import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -12,6 +13,10 @@ from pathlib import Path
 import pytest
 
 from support import METHODS, REWARD_METHODS, ROOT, reward_recipe, sft_recipe
+
+# Under nohup or in the background these are ignored, in every child too, and llamatune leaves ignored signals alone.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
