@@ -135,18 +135,25 @@ def run(
     allow_outside: AllowOutside = False,
 ) -> None:
     """Run a recipe's stage, or go on with it; prints the run directory."""
+    from llamatune.errors import StoppedError
+    from llamatune.pipeline import part_processes
     from llamatune.pipeline import run as run_recipe
     from llamatune.recipe.load import load
     from llamatune.recipe.shipped import find_recipe
 
     loaded = load(recipe, overrides or (), allow_outside=allow_outside)
-    result = run_recipe(
-        loaded,
-        recipe_dir=find_recipe(recipe).parent,
-        overwrite=overwrite,
-        resume=resume,
-        force=force_resume or (),
-    )
+    try:
+        result = run_recipe(
+            loaded,
+            recipe_dir=find_recipe(recipe).parent,
+            overwrite=overwrite,
+            resume=resume,
+            force=force_resume or (),
+        )
+    except StoppedError:
+        part_processes()
+        raise
+    part_processes()
     if os.environ.get("RANK", "0") != "0":
         return  # the first process of a distributed run speaks for all
     use = "score replies" if result.stage == "reward" else "chat with it"
