@@ -22,6 +22,7 @@ LEVELS = [
     {"recipe", "runs"},
     {"data", "models"},
     {"training"},
+    {"rl"},
     {"stages"},
     {"exam", "pipeline", "scaffold", "scores", "terminal_chat"},
     {"cli"},

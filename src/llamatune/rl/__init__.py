@@ -1,0 +1,1 @@
+"""PPO in pieces: pure functions of tensors, each of which can be checked by hand."""
