@@ -111,7 +111,7 @@ def test_recipe_runs_and_world_never_import_torch() -> None:
 def test_public_surface() -> None:
     import llamatune
 
-    assert llamatune.__all__ == ["LlamatuneError", "__version__", "load", "run"]
+    assert llamatune.__all__ == ["LlamatuneError", "PPOConfig", "PPOTrainer", "__version__", "load", "run"]
     assert callable(llamatune.load) and issubclass(llamatune.LlamatuneError, Exception)
     with pytest.raises(AttributeError):
         _ = llamatune.absent

@@ -9,13 +9,17 @@ if TYPE_CHECKING:
     from llamatune.errors import LlamatuneError
     from llamatune.pipeline import run
     from llamatune.recipe.load import load
+    from llamatune.rl.config import PPOConfig
+    from llamatune.rl.ppo_trainer import PPOTrainer
 
 __version__ = "0.1.0"
-__all__ = ["LlamatuneError", "__version__", "load", "run"]
+__all__ = ["LlamatuneError", "PPOConfig", "PPOTrainer", "__version__", "load", "run"]
 
 # Imported at first use, so that `import llamatune` and the light commands stay fast.
 _HOMES = {
     "LlamatuneError": "llamatune.errors",
+    "PPOConfig": "llamatune.rl.config",
+    "PPOTrainer": "llamatune.rl.ppo_trainer",
     "load": "llamatune.recipe.load",
     "run": "llamatune.pipeline",
 }

@@ -101,15 +101,26 @@ def load_for_training(
 
 
 def load_base_model(
-    base: Base, placement: Placement, *, nf4: bool = False, double: bool = True, task: Task = "generate"
+    base: Base,
+    placement: Placement,
+    *,
+    nf4: bool = False,
+    double: bool = True,
+    quantization: Any = None,
+    task: Task = "generate",
 ) -> PreTrainedModel:
-    """The base's weights from safetensors, on the placement's device; `nf4` holds them frozen in 4 bits."""
+    """The base's weights from safetensors, on the placement's device; `nf4` holds them frozen in 4 bits.
+
+    `quantization`: a transformers quantization config, instead of llamatune's own for `nf4`.
+    """
     import torch
 
     kind, arguments = _class_for(task)
     arguments["device_map"] = {"": placement.device}
     if nf4:
-        arguments["quantization_config"] = nf4_config(placement, double=double)
+        quantization = nf4_config(placement, double=double)
+    if quantization is not None:
+        arguments["quantization_config"] = quantization
     try:
         model = kind.from_pretrained(
             base.folder,
@@ -127,7 +138,7 @@ def load_base_model(
             place=str(base.folder),
             hint="check the download",
         ) from error
-    if nf4:
+    if quantization is not None:
         from peft import prepare_model_for_kbit_training
 
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)

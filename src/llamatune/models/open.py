@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from llamatune.errors import ModelError
 from llamatune.models.adapters import adapter_task, load_adapter, read_card
@@ -31,7 +31,13 @@ class OpenModel:
 
 
 def open_model(
-    name: str, *, base: str | None = None, dtype: str = "auto", task: Task = "generate"
+    name: str,
+    *,
+    base: str | None = None,
+    dtype: str = "auto",
+    task: Task = "generate",
+    train: Literal["nothing", "adapter", "weights"] = "nothing",
+    quantization: Any = None,
 ) -> OpenModel:
     """Open `pico`, a model folder, an adapter folder, a finished run or a hub model.
 
@@ -39,23 +45,27 @@ def open_model(
         task: `score` opens a reward model.
         base: the base of an adapter, where it is not to be found under the name that the adapter notes.
         dtype: as in a recipe's `model.dtype`.
+        train: what will be trained: the adapter that is opened or will be added, or all weights, which are then held
+            in a precision fit for it. An adapter that is opened is trained in either case.
+        quantization: a transformers quantization config for the base.
 
     Raises:
         ModelError: not found, unsafe, an adapter of another base, or a model that was made for the other task.
     """
-    adapter = _adapter_in(Path(name))
+    adapter = adapter_in(Path(name))
     if adapter is None:
         found = find_base(name)
     else:
         check_weights(adapter, "adapter_model.safetensors")
         found = _base_of(adapter, base)
-    # The weights are only read, so they may be held like the frozen base of an adapter.
-    placement = place(Model(base=found.name, dtype=dtype, lora=Lora()), Hardware())  # type: ignore[arg-type]
+    # Weights that are only read may be held like the frozen base of an adapter.
+    frozen = Lora() if adapter is not None or train != "weights" else None
+    placement = place(Model(base=found.name, dtype=dtype, lora=frozen), Hardware())  # type: ignore[arg-type]
     _check_task(name, adapter, found, task)
-    model = load_base_model(found, placement, task=task)
+    model = load_base_model(found, placement, quantization=quantization, task=task)
     source = found
     if adapter is not None:
-        model = load_adapter(model, adapter, found, trainable=False, task=task)
+        model = load_adapter(model, adapter, found, trainable=train != "nothing", task=task)
         if (adapter / "tokenizer.json").is_file():
             source = Base(name, adapter)
     note = read_card(adapter or found.folder).get("chat")
@@ -68,7 +78,7 @@ def open_model(
 
 def task_of(name: str) -> Task:
     """What a model is made for: `score` with a reward head, else `generate`."""
-    adapter = _adapter_in(Path(name))
+    adapter = adapter_in(Path(name))
     if adapter is None:
         return "score" if has_head(find_base(name)) else "generate"
     return adapter_task(adapter)
@@ -80,7 +90,8 @@ def _check_task(name: str, adapter: Path | None, base: Base, task: Task) -> None
         raise wrong_task(name, str(adapter or base.folder), task)
 
 
-def _adapter_in(folder: Path) -> Path | None:
+def adapter_in(folder: Path) -> Path | None:
+    """The folder itself, or that in a finished run, if it holds an adapter."""
     for candidate in (folder, folder / "adapter"):
         if (candidate / "adapter_config.json").is_file():
             return candidate

@@ -60,7 +60,12 @@ class SpikeWatchdog:
 
 def gradient_norm(model: torch.nn.Module) -> float:
     """The norm over all gradients, before clipping."""
-    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    return norm_of(model.parameters())
+
+
+def norm_of(weights: Iterable[torch.nn.Parameter]) -> float:
+    """The norm over the gradients of some weights; 0 without any."""
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
     return float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
 
 

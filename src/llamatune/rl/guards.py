@@ -1,0 +1,153 @@
+"""What stops or warns of a PPO run that went wrong: KL blow-up, reward and entropy collapse, completions that are all
+cut off, gradients that are zero. Each shows the completion that tells most about it."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from llamatune.errors import DivergedError, RecipeError
+
+Action = Literal["stop", "warn", "ignore"]
+ACTIONS = ("stop", "warn", "ignore")
+_WINDOW = 20
+_ENOUGH = 5
+"""Iterations that a comparison with earlier ones needs."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A limit and what happens beyond it."""
+
+    limit: float
+    action: Action
+
+
+DEFAULT_GUARDS: dict[str, Guard] = {
+    "kl": Guard(50.0, "stop"),
+    "reward_drop": Guard(3.0, "warn"),
+    "entropy": Guard(0.01, "warn"),
+    "truncated": Guard(0.99, "warn"),
+    "zero_gradients": Guard(0.0, "stop"),
+}
+"""kl: mean KL of a completion above it. reward_drop: the mean reward is so many deviations (of the first iteration's
+scores) below the best of the last 20 iterations. entropy: mean entropy of a token below it. truncated: a larger share
+of the completions was cut off. zero_gradients: the policy's gradient norm is not above it."""
+
+
+def check_guards(asked: dict[str, Any] | str, defaults: Mapping[str, Guard]) -> dict[str, Guard]:
+    """The defaults with what was asked for: {"kl": {"limit": 20, "action": "warn"}}, or JSON of it.
+
+    Raises:
+        RecipeError: no such guard, or no such action.
+    """
+    if isinstance(asked, str):
+        asked = dict(json.loads(asked))
+    found = dict(defaults)
+    for name, settings in asked.items():
+        if name not in defaults:
+            raise RecipeError(
+                "E025",
+                f"there is no guard `{name}`",
+                place="PPOConfig.guards",
+                hint=f"there are {', '.join(defaults)}",
+            )
+        guard = Guard(
+            float(settings.get("limit", defaults[name].limit)), settings.get("action", defaults[name].action)
+        )
+        if guard.action not in ACTIONS or set(settings) - {"limit", "action"}:
+            raise RecipeError(
+                "E025",
+                f"guard `{name}` is {settings}",
+                place="PPOConfig.guards",
+                hint="give `limit`, a number, and `action`: stop, warn or ignore",
+            )
+        found[name] = guard
+    return found
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A guard's finding: `text` for the user, and whether the run must end."""
+
+    guard: str
+    text: str
+    stop: bool
+
+    def error(self, step: int) -> DivergedError:
+        return DivergedError(
+            "E604",
+            f"{self.text} (step {step})",
+            place=f"guards.{self.guard}",
+            why="the steps after it would be spent on a policy that no longer learns what is wanted",
+            hint="look at completions.jsonl; lower the learning rate, raise `kl_coef`, or change the guard "
+            f"(`guards: {{{self.guard}: {{action: warn}}}}`) and go on from the last checkpoint",
+        )
+
+
+class Watch:
+    """Looks at the figures of each iteration. `rewards` and `spread` are its state."""
+
+    def __init__(self, guards: Mapping[str, Guard]) -> None:
+        self.guards = guards
+        self.rewards: deque[float] = deque(maxlen=_WINDOW)
+        self.spread: float | None = None
+
+    def rollouts(self, figures: Mapping[str, float], samples: Mapping[str, str]) -> list[Finding]:
+        """Findings about an iteration's rollouts.
+
+        Args:
+            figures: `kl`, `reward`, `reward_std`, `entropy`, `ended_share`.
+            samples: by guard, the completion that shows it.
+        """
+        found: list[Finding] = []
+
+        def look(guard: str, bad: bool, text: str) -> None:
+            settings = self.guards[guard]
+            if bad and settings.action != "ignore":
+                shown = samples.get(guard)
+                text += f"; for example: {shown!r}" if shown else ""
+                found.append(Finding(guard, text, settings.action == "stop"))
+
+        limit = {name: guard.limit for name, guard in self.guards.items()}
+        look(
+            "kl",
+            not figures["kl"] <= limit["kl"],
+            f"the KL of a completion is {figures['kl']:.4g} on average",
+        )
+        look(
+            "entropy",
+            not figures["entropy"] >= limit["entropy"],
+            f"the entropy of a token is {figures['entropy']:.4g}: the policy says always the same",
+        )
+        cut = 1 - figures["ended_share"]
+        look("truncated", cut > limit["truncated"], f"{cut:.0%} of the completions were cut off")
+        if self.spread is None:
+            self.spread = max(figures["reward_std"], 1e-6)
+        if len(self.rewards) >= _ENOUGH:
+            best = max(self.rewards)
+            look(
+                "reward_drop",
+                not figures["reward"] >= best - limit["reward_drop"] * self.spread,
+                f"the mean reward fell from {best:.4g} to {figures['reward']:.4g}",
+            )
+        self.rewards.append(figures["reward"])
+        return found
+
+    def gradients(self, norm: float, sample: str) -> list[Finding]:
+        """A finding when the policy's gradient vanished."""
+        guard = self.guards["zero_gradients"]
+        if norm > guard.limit or guard.action == "ignore":
+            return []
+        text = f"the policy's gradient norm is {norm:.4g}: nothing is learnt; for example from {sample!r}"
+        return [Finding("zero_gradients", text, guard.action == "stop")]
+
+    def state(self) -> dict[str, Any]:
+        return {"rewards": list(self.rewards), "spread": self.spread}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.rewards = deque(state["rewards"], maxlen=_WINDOW)
+        self.spread = state["spread"]

@@ -1,0 +1,824 @@
+"""Proximal policy optimisation, as the Llama 2 paper trains its chat models (section 3.2.3).
+
+An iteration samples completions for a batch of prompts, scores them, computes advantages, and makes one optimizer step
+for each mini-batch. `PPOTrainer` is a transformers Trainer whose step is such an optimizer step: evaluation,
+callbacks, logging, checkpoints, resuming and early stopping are the Trainer's.
+
+What an iteration does depends on its number and the seed alone: which prompts, which random numbers, which
+mini-batches. So a resumed run repeats nothing and skips nothing, and the number of processes changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from accelerate.utils import send_to_device
+from safetensors.torch import load_file
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerControl
+
+from llamatune.data.chat import ChatFormat
+from llamatune.errors import CheckpointError, DivergedError, ModelError
+from llamatune.models.memory import free_memory, one_row_too_many, ran_out_of_memory
+from llamatune.recipe.blocks import Chat
+from llamatune.rl import processes
+from llamatune.rl.config import PPOConfig
+from llamatune.rl.experience import Experience, combined, experience
+from llamatune.rl.guards import Finding, Watch
+from llamatune.rl.kl import kl_controller
+from llamatune.rl.logprobs import logprobs_and_entropies
+from llamatune.rl.losses import policy_loss, token_weights, value_loss
+from llamatune.rl.masked import zero_outside
+from llamatune.rl.opening import RewardFunctions, begin_as_reward, open_policy, open_rewards, open_roles
+from llamatune.rl.prompts import Prompts, text_of
+from llamatune.rl.reward_functions import Completion
+from llamatune.rl.roles import Adapters, Role, Separate, save_weights
+from llamatune.rl.rollouts import Generator, PlainGenerator, seed_of, up_to_stop
+from llamatune.rl.sequences import Rollout, collate, mask_of, padded
+from llamatune.rl.whitening import RunningMoments
+from llamatune.training.attention import can_be_padding_free
+from llamatune.training.batches import cut
+from llamatune.training.guards import gradient_norm, norm_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from peft import PeftConfig
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+Combine = Callable[[dict[str, torch.Tensor], Sequence[Mapping[str, Any]]], torch.Tensor]
+STATE, EXPERIENCE, CRITIC = "ppo_state.json", "experience.safetensors", "critic/model.safetensors"
+"""What a checkpoint holds besides the policy and the Trainer's files."""
+_TRAINED: tuple[Role, Role] = ("policy", "value")
+_SUMS = ("policy_loss", "value_loss", "ratio", "clipped", "value_clipped", "approx_kl", "ratio_max")
+
+
+class PPOTrainer(Trainer):  # type: ignore[misc]
+    """Trains a policy with PPO.
+
+    Args:
+        model: the policy: a loaded causal language model, one with an adapter named `default`, or what `llamatune chat`
+            opens: a run, a folder, an adapter, a hub model.
+        args: see `PPOConfig`.
+        reward_funcs: what scores completions: names of reward models, loaded ones, Python functions; one, a list, or a
+            mapping by name. Named `helpfulness` and `safety`, they are combined as in the paper.
+        train_dataset, eval_dataset: a column `prompt`, text or messages; `is_safety` tags safety prompts; all columns
+            reach the reward functions.
+        processing_class: the tokenizer; of a model given by name, its own.
+        reward_processing_classes: tokenizers of loaded reward models; the policy's when None.
+        reward_combine: f(scores by name, rows) -> (batch,), instead of `args.reward_combination`.
+        ref_model: the reference; the policy as it is at the start when None.
+        value_model: a sequence classification model with one label; when None, see `args.critic_init`.
+        peft_config: train a new adapter; all roles then share one base (`args.roles`).
+        quantization_config: quantise the base of a model given by name.
+        generator: samples completions, instead of `args.generation_backend`.
+
+    Attributes:
+        timings: seconds so far in `generate`, `score` and `train`.
+
+    Raises:
+        LlamatuneError: what does not go together, before anything is spent.
+    """
+
+    args: PPOConfig
+    control: TrainerControl
+    optimizer: torch.optim.Optimizer | None
+
+    def __init__(
+        self,
+        model: str | Path | PreTrainedModel,
+        args: PPOConfig,
+        reward_funcs: RewardFunctions,
+        *,
+        train_dataset: Dataset,
+        eval_dataset: Dataset | None = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        reward_processing_classes: Any = None,
+        reward_combine: Combine | None = None,
+        ref_model: PreTrainedModel | str | None = None,
+        value_model: PreTrainedModel | str | None = None,
+        peft_config: PeftConfig | None = None,
+        quantization_config: Any = None,
+        generator: Generator | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+    ) -> None:
+        policy, opened = open_policy(model, peft_config, quantization_config, args.seed)
+        tokenizer = processing_class or (opened.tokenizer if opened else None)
+        if tokenizer is None:
+            raise ModelError(
+                "E240", "`processing_class` is missing", place="PPOTrainer", hint="give the tokenizer"
+            )
+        _check_padding(tokenizer)
+        chat_block = opened.chat if opened is not None and processing_class is None else Chat()
+        self.chat = ChatFormat(tokenizer, chat_block) if tokenizer.chat_template else None
+        self.stop_ids = _stop_ids(args, self.chat, tokenizer, policy)
+        roles = open_roles(policy, args, ref_model=ref_model, value_model=value_model)
+        self.rewards = open_rewards(reward_funcs, reward_processing_classes, roles, tokenizer, self.chat)
+        _check_combination(args, [reward.name for reward in self.rewards])
+        if args.critic_init == "reward" and value_model is None:
+            begin_as_reward(roles, self.rewards)
+        roles.padding_free = _padding_free(roles)
+        super().__init__(
+            model=roles,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=tokenizer,
+            data_collator=_as_step,
+            callbacks=callbacks,
+            optimizers=optimizers,
+        )
+        self.pass_tokens = args.micro_batch_tokens
+        self.prompts = self._prompts(train_dataset)
+        self.eval_prompts = self._prompts(eval_dataset) if eval_dataset is not None else None
+        _check_context(self.prompts, policy, args)
+        self.reward_combine = reward_combine
+        self.generator = generator or self._generator()
+        self.kl = kl_controller(args.kl_controller, _beta(args, policy), args.kl_target, args.kl_horizon)
+        self.moments = RunningMoments()
+        self.watch = Watch(args.watched)
+        self.experience: Experience | None = None
+        self.timings = {"generate": 0.0, "score": 0.0, "train": 0.0}
+        self._figures: dict[str, list[float]] = defaultdict(list)
+
+    @property
+    def roles(self) -> Separate | Adapters:
+        """The roles' module, without what wraps it for several processes."""
+        roles: Separate | Adapters = self.accelerator.unwrap_model(self.model)
+        return roles
+
+    @property
+    def policy(self) -> PreTrainedModel:
+        """The policy: the very model that was given, or opened."""
+        return self.roles.policy_model()
+
+    # ---- the steps ------------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Counts the optimizer steps of a pass over the prompts; what a step does follows from its number."""
+        iterations = -(-len(self.prompts) // self.args.batch_size)
+        steps = range(iterations * self.args.updates_per_iteration)
+        # A generator of its own: iterating must not draw from the global random state.
+        return DataLoader(steps, batch_size=1, collate_fn=_as_step, generator=torch.Generator())  # type: ignore[arg-type]
+
+    def training_step(
+        self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """The gradients of one mini-batch; before an iteration's first one, its rollouts.
+
+        Raises:
+            DivergedError: loss or gradient are not finite (before the update), or a guard stops the run.
+        """
+        iteration, update = divmod(self.state.global_step, self.args.updates_per_iteration)
+        model.train()
+        if update == 0 or self.experience is None:
+            self.experience = None  # its memory is free while the next one is made
+            self.experience = self.collect(iteration)
+        with self._timed("train"):
+            loss, figures = self._update(self.experience, self.mini_batch(iteration, update))
+        for name, figure in (self.experience.figures | figures).items():
+            self._figures[name].append(figure)
+        return loss
+
+    def mini_batch(self, iteration: int, update: int) -> list[int]:
+        """Which rollouts of an iteration an update learns from: each epoch has a permutation of its own."""
+        size = self.args.mini_batch
+        epoch, part = divmod(update, self.args.batch_size // size)
+        generator = torch.Generator().manual_seed(seed_of(self.args.seed, "mini-batch", iteration, epoch))
+        order = torch.randperm(self.args.batch_size, generator=generator).tolist()
+        return sorted(order[part * size : (part + 1) * size])
+
+    # ---- rollouts -------------------------------------------------------------------------------------------
+
+    def collect(self, iteration: int) -> Experience:
+        """Sample, score, and compute advantages for an iteration; the same in every process."""
+        rows = self.prompts.rows_of(iteration, self.args.batch_size)
+        seeds = [seed_of(self.args.seed, "rollout", iteration, number) for number in range(len(rows))]
+        with self._timed("generate"):
+            rollouts = self.sample(self.prompts, rows, seeds)
+        with self._timed("score"):
+            scores, reward = self.score(self.prompts, rollouts)
+            found = experience(
+                rollouts,
+                **self.read(rollouts),
+                scores=scores,
+                reward=reward,
+                kl_coef=self.kl.coef,
+                moments=self.moments,
+                args=self.args,
+            )
+        self.kl.update(found.figures["kl"], len(rollouts))
+        self.on_rollouts(iteration, found)
+        self._heed(self.watch.rollouts(found.figures, self._telling(found)))
+        return found
+
+    def sample(self, prompts: Prompts, rows: Sequence[int], seeds: Sequence[int]) -> list[Rollout]:
+        """A completion for each row of prompts."""
+        ids = [prompts.ids(prompts[row]) for row in rows]
+        own = processes.own_share(list(map(len, ids)), self.accelerator)
+        with self._generating():
+            completions = self.generator.generate([ids[n] for n in own], [seeds[n] for n in own])
+        every = processes.gathered(own, completions, len(rows), self.accelerator)
+        rollouts = []
+        for row, prompt, completion in zip(rows, ids, every, strict=True):
+            tokens, ended = up_to_stop(completion, self.stop_ids)
+            rollouts.append(Rollout(row, prompt, tokens, ended))
+        return rollouts
+
+    def score(
+        self, prompts: Prompts, rollouts: Sequence[Rollout]
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Scores by reward function, and the combined reward, (batch,) each."""
+        rows = [prompts[rollout.row] for rollout in rollouts]
+        completions = [self.completion(rollout) for rollout in rollouts]
+        own = processes.own_share([rollout.length for rollout in rollouts], self.accelerator)
+        scores = {}
+        for judge in self.rewards:
+            found = judge([rows[n] for n in own], [completions[n] for n in own]).tolist()
+            every = processes.gathered(own, found, len(rollouts), self.accelerator)
+            scores[judge.name] = torch.tensor(every, dtype=torch.float32)
+        if self.reward_combine is not None:
+            reward = self.reward_combine(scores, rows).float().cpu()
+        else:
+            is_safety = torch.tensor([bool(row.get("is_safety")) for row in rows])
+            reward = combined(scores, is_safety, self.args)
+        return scores, reward
+
+    def completion(self, rollout: Rollout) -> Completion:
+        """What reward functions and readers see of a rollout."""
+        tokens = rollout.completion[:-1] if rollout.ended else rollout.completion
+        text = str(self.processing_class.decode(tokens, skip_special_tokens=True))
+        return Completion(text.strip() if self.chat else text, rollout.completion, rollout.ended)
+
+    def read(self, rollouts: Sequence[Rollout]) -> dict[str, torch.Tensor]:
+        """What policy, reference and critic say of rollouts: (batch, time) each, and `next_values` (batch,).
+
+        The policy's log-probabilities are recomputed here, whatever the generator thinks they are: the ratio of the
+        first update must be 1.
+        """
+        own = processes.own_share([rollout.length for rollout in rollouts], self.accelerator)
+        mine = [rollouts[n] for n in own]
+        with torch.no_grad():
+            policy = self._each("policy", mine)
+            reference = self._each("reference", mine)
+            values = self._each("value", mine)
+        found = {
+            "logprobs": [one[0] for one in policy],
+            "entropies": [one[1] for one in policy],
+            "ref_logprobs": [one[0] for one in reference],
+            "values": [one[0] for one in values],
+        }
+        lengths = [len(rollout.completion) for rollout in rollouts]
+        read = {
+            name: padded(torch.cat(processes.gathered(own, parts, len(rollouts), self.accelerator)), lengths)
+            for name, parts in found.items()
+        }
+        last = processes.gathered(own, [one[1] for one in values], len(rollouts), self.accelerator)
+        return read | {"next_values": torch.stack(last)}
+
+    def _each(self, role: Role, rollouts: Sequence[Rollout]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """For each rollout: (log-probabilities, entropies) of its tokens, or (values, the value behind the last)."""
+        found: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        for part in self._passes(
+            rollouts,
+            lambda batch, numbers: dict(zip(numbers, self._read_pass(role, batch), strict=True)),
+        ):
+            found.update(part)
+        return [found[number] for number in range(len(rollouts))]
+
+    def _read_pass(self, role: Role, rollouts: Sequence[Rollout]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        with self.compute_loss_context_manager(), self.roles.acting(role):
+            first, second = self._outputs(role, rollouts)
+        lengths = [len(rollout.completion) for rollout in rollouts]
+        seconds = second.cpu() if role == "value" else torch.split(second.cpu(), lengths)
+        return list(zip(torch.split(first.cpu(), lengths), seconds, strict=True))
+
+    def _outputs(self, role: Role, rollouts: Sequence[Rollout]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(tokens,) log-probabilities and entropies; or (tokens,) values and (rows,) those behind the last tokens."""
+        batch = collate(
+            rollouts, padding_free=self.roles.padding_free, pad_id=self.processing_class.pad_token_id
+        )
+        inputs = send_to_device(batch.inputs, self.args.device)
+        positions, last, tokens = (
+            one.to(self.args.device) for one in (batch.positions, batch.last, batch.tokens)
+        )
+        if role == "value":
+            values = self.roles(role, inputs, torch.cat([positions, last]))
+            return values[: len(positions)], values[len(positions) :]
+        logits = self.roles(role, inputs, positions)
+        return logprobs_and_entropies(logits, tokens, self.args.temperature)
+
+    # ---- updates --------------------------------------------------------------------------------------------
+
+    def _update(self, found: Experience, chosen: Sequence[int]) -> tuple[torch.Tensor, dict[str, float]]:
+        """Gradients of a mini-batch, in all processes those of the whole; and its figures."""
+        step = self.state.global_step + 1
+        trained = [number for number in chosen if found.trained[number].any()]
+        tokens, sequences = int(found.trained[trained].sum()), len(trained)
+        lengths = [found.rollouts[number].length for number in trained]
+        own = [trained[n] for n in processes.own_share(lengths, self.accelerator)]
+        sums = self._gradients(found, own, tokens, sequences)
+        largest = processes.most(sums.pop("ratio_max", 0.0), self.accelerator)
+        sums = processes.summed(sums, self.accelerator)
+        processes.sum_gradients((weight for _, weight in self._named_weights()), self.accelerator)
+        self._check_finite(step, sums["loss"], found, trained)
+        norm = norm_of(weight for name, weight in self._named_weights() if not self.roles.is_critic(name))
+        if trained:
+            self._heed(self.watch.gradients(norm, self.completion(found.rollouts[trained[0]]).text))
+        count = max(tokens, 1)
+        figures = {
+            "loss": sums["loss"],
+            "policy_loss": sums["policy_loss"],
+            "value_loss": sums["value_loss"],
+            "ratio": sums["ratio"] / count,
+            "ratio_max": largest,
+            "clip_share": sums["clipped"] / count,
+            "value_clip_share": sums["value_clipped"] / count,
+            "approx_kl": sums["approx_kl"] / count,
+            "policy_grad_norm": norm,
+        }
+        return torch.tensor(sums["loss"], device=self.args.device), figures
+
+    def _gradients(
+        self, found: Experience, own: Sequence[int], tokens: int, sequences: int
+    ) -> dict[str, float]:
+        """Backward passes over this process's part of a mini-batch, role by role; sums of figures over it.
+
+        One role's passes end before the other's begin: less memory, and on one base the only order in which the
+        backward passes see the adapter of their forward pass.
+        """
+        sums = dict.fromkeys(_SUMS, 0.0)
+        rollouts = [found.rollouts[number] for number in own]
+        for role in _TRAINED:
+
+            def backward(
+                batch: Sequence[Rollout], numbers: Sequence[int], role: Role = role
+            ) -> dict[str, float]:
+                rows = [own[number] for number in numbers]
+                return self._backward(role, found, rows, tokens, sequences)
+
+            for statistics in self._passes(rollouts, backward, again=partial(self._drop_gradients, role)):
+                for name, value in statistics.items():
+                    sums[name] = max(sums[name], value) if name == "ratio_max" else sums[name] + value
+        sums["loss"] = sums["policy_loss"] + self.args.vf_coef * sums["value_loss"]
+        return sums
+
+    def _backward(
+        self, role: Role, found: Experience, rows: Sequence[int], tokens: int, sequences: int
+    ) -> dict[str, float]:
+        """One forward and backward pass; sums of figures over its tokens."""
+        device = self.args.device
+        rollouts = [found.rollouts[row] for row in rows]
+        lengths = [len(rollout.completion) for rollout in rollouts]
+        time = slice(0, max(lengths))
+
+        def of(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor[rows, time].to(device)
+
+        mask = of(found.trained)
+        weights = token_weights(
+            mask=mask, aggregation=self.args.aggregation, tokens=tokens, sequences=sequences
+        )
+        with self.compute_loss_context_manager(), self.roles.acting(role):
+            first, second = self._outputs(role, rollouts)
+            if role == "value":
+                loss, statistics = value_loss(
+                    values=padded(first, lengths),
+                    old_values=of(found.values),
+                    returns=of(found.returns),
+                    mask=mask,
+                    cliprange=self.args.cliprange_value,
+                    weights=weights,
+                )
+                total = self.args.vf_coef * loss
+            else:
+                loss, statistics = policy_loss(
+                    logprobs=padded(first, lengths),
+                    old_logprobs=of(found.logprobs),
+                    advantages=of(found.advantages),
+                    mask=mask,
+                    cliprange=self.args.cliprange,
+                    weights=weights,
+                )
+                total = loss
+                if self.args.entropy_coef:
+                    total = loss - self.args.entropy_coef * (weights * padded(second, lengths)).sum()
+            self.accelerator.backward(total)
+        figures = {name: float(value) for name, value in statistics.items() if name in _SUMS}
+        return figures | {f"{role}_loss": float(loss.detach())}
+
+    def _passes(
+        self,
+        rollouts: Sequence[Rollout],
+        run: Callable[[Sequence[Rollout], Sequence[int]], Result],
+        again: Callable[[], None] = lambda: None,
+    ) -> list[Result]:
+        """What `run` gives for each forward pass over some rollouts.
+
+        Where memory runs out, passes are made smaller and all of them repeated, after `again`.
+
+        Raises:
+            OutOfMemoryError: memory does not hold a single rollout.
+        """
+        while True:
+            results = []
+            for numbers in self._cut(rollouts):
+                result = _within_memory(run, [rollouts[number] for number in numbers], numbers)
+                if result is None:
+                    break
+                results.append(result)
+            else:
+                return results
+            again()
+            self._cut_smaller(rollouts)
+
+    def _cut(self, rollouts: Sequence[Rollout]) -> list[list[int]]:
+        """Which rollouts share a forward pass: those of about the same length."""
+        lengths = [rollout.length for rollout in rollouts]
+        if self.pass_tokens is not None:
+            return cut(lengths, self.pass_tokens, padded=not self.roles.padding_free)
+        order = sorted(range(len(lengths)), key=lambda number: -lengths[number])
+        size = self.args.per_device_train_batch_size
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+    def _cut_smaller(self, rollouts: Sequence[Rollout]) -> None:
+        largest = max(sum(rollouts[number].length for number in numbers) for numbers in self._cut(rollouts))
+        longest = max(rollout.length for rollout in rollouts)
+        if largest <= longest:
+            raise one_row_too_many(longest)
+        self.pass_tokens = max(largest // 2, 1)
+        free_memory()
+        self.say(f"memory ran out: at most {self.pass_tokens:,} tokens in a forward pass from here on")
+
+    def _drop_gradients(self, role: Role) -> None:
+        for name, weight in self._named_weights():
+            if self.roles.is_critic(name) == (role == "value"):
+                weight.grad = None
+
+    def _named_weights(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        return ((name, weight) for name, weight in self.roles.named_parameters() if weight.requires_grad)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Every trained weight in one group: policy and critic, with and without weight decay."""
+        if self.optimizer is None:
+            roles = self.model if model is None else model
+            kind, settings = self.get_optimizer_cls_and_kwargs(self.args, roles)
+            decaying = set(self.get_decay_parameter_names(roles))
+            groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = defaultdict(list)
+            for name, weight in roles.named_parameters():
+                if weight.requires_grad:
+                    groups[self.roles.is_critic(name), name in decaying].append(weight)
+            rates = (self.args.learning_rate, self.args.critic_learning_rate or self.args.learning_rate)
+            self.optimizer = kind(
+                [
+                    {
+                        "params": weights,
+                        "lr": rates[critic],
+                        "weight_decay": self.args.weight_decay if decays else 0.0,
+                    }
+                    for (critic, decays), weights in groups.items()
+                ],
+                **settings,
+            )
+        return self.optimizer
+
+    # ---- guards ---------------------------------------------------------------------------------------------
+
+    def _check_finite(self, step: int, loss: float, found: Experience, chosen: Sequence[int]) -> None:
+        norm = gradient_norm(self.roles)
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
+        sample = self.completion(found.rollouts[chosen[0]]).text if chosen else ""
+        raise DivergedError(
+            "E602",
+            f"{what} at step {step}, in a mini-batch with {sample[:80]!r}",
+            why=f"the update was not made, so the weights are those of step {step - 1}",
+            hint="look at the rewards in completions.jsonl; lower the learning rate or train in float32",
+        )
+
+    def _heed(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            if finding.stop:
+                raise finding.error(self.state.global_step + 1)
+            self.say(f"warning: {finding.text}")
+
+    def _telling(self, found: Experience) -> dict[str, str]:
+        """By guard, the completion that shows most of what it looks at."""
+        entropy = -found.logprobs.sum(1) / found.mask.sum(1)
+        cut_off = [number for number, rollout in enumerate(found.rollouts) if not rollout.ended] or [0]
+        numbers = {
+            "kl": int(found.kl.sum(1).argmax()),
+            "reward_drop": int(found.reward.argmin()),
+            "entropy": int(entropy.argmin()),
+            "truncated": cut_off[0],
+        }
+        return {guard: self.completion(found.rollouts[n]).text[:200] for guard, n in numbers.items()}
+
+    def say(self, text: str) -> None:
+        """Tell the user something that is not a figure."""
+        if self.accelerator.is_main_process:
+            logger.warning(text)
+
+    # ---- evaluation, logging --------------------------------------------------------------------------------
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Rewards, KL and lengths of completions for the held-out prompts, with the same random numbers each time.
+
+        `eval_reward` is what early stopping looks at (`metric_for_best_model`, `greater_is_better`).
+        """
+        prompts = self._prompts(eval_dataset) if eval_dataset is not None else self.eval_prompts
+        if prompts is None:
+            return {}
+        self.model.eval()
+        seeds = [seed_of(self.args.seed, "eval", number) for number in range(len(prompts))]
+        rollouts = self.sample(prompts, range(len(prompts)), seeds)
+        scores, reward = self.score(prompts, rollouts)
+        read = self.read(rollouts)
+        lengths = [len(rollout.completion) for rollout in rollouts]
+        kl = zero_outside(read["logprobs"] - read["ref_logprobs"], mask_of(lengths)).sum(1)
+        self.model.train()
+        figures = {
+            "reward": float(reward.mean()),
+            **{f"reward/{name}": float(score.mean()) for name, score in scores.items()},
+            "kl": float(kl.mean()),
+            "length": sum(lengths) / len(lengths),
+            "ended_share": sum(rollout.ended for rollout in rollouts) / len(rollouts),
+        }
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
+        self.on_evaluation(prompts, rollouts, reward)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log lines of steps carry PPO's figures, each the mean over the steps since the last line."""
+        if "loss" in logs:
+            logs |= {name: sum(values) / len(values) for name, values in self._figures.items()}
+            self._figures.clear()
+        super().log(logs, start_time)
+
+    def on_rollouts(self, iteration: int, found: Experience) -> None:
+        """Called with each new experience: writes completions.jsonl, one line for each rollout."""
+        if not (self.args.log_completions and self.accelerator.is_main_process):
+            return
+        with (Path(self.args.output_dir) / "completions.jsonl").open("a", encoding="utf-8") as file:
+            for line in self.table(iteration, found):
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def table(self, iteration: int, found: Experience) -> Iterator[dict[str, Any]]:
+        """A row for each rollout: prompt, completion, scores, reward, KL, length."""
+        for number, rollout in enumerate(found.rollouts):
+            completion = self.completion(rollout)
+            yield {
+                "iteration": iteration,
+                "prompt": text_of(self.prompts[rollout.row]["prompt"]),
+                "completion": completion.text,
+                "reward": round(float(found.reward[number]), 4),
+                **{name: round(float(score[number]), 4) for name, score in found.scores.items()},
+                "kl": round(float(found.kl[number].sum()), 4),
+                "tokens": len(rollout.completion),
+                "ended": rollout.ended,
+            }
+
+    def on_evaluation(self, prompts: Prompts, rollouts: Sequence[Rollout], reward: torch.Tensor) -> None:
+        """Called with the completions of held-out prompts and their (batch,) rewards."""
+
+    # ---- saving and resuming --------------------------------------------------------------------------------
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The policy in plain transformers or peft layout, without the critic or a trace of the other roles."""
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or self.args.output_dir)
+        policy = self.policy
+        if hasattr(policy, "peft_config"):
+            policy.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
+            (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+        else:
+            policy.save_pretrained(str(folder))
+        self.processing_class.save_pretrained(str(folder))
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """The Trainer's files, and what only PPO has: critic, controller, statistics, an iteration half done."""
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            self.save_state_of_ppo(folder)
+        super()._save_checkpoint(*args, **kwargs)
+
+    def save_state_of_ppo(self, folder: Path) -> None:
+        """Write the critic and PPO's state into a checkpoint's folder."""
+        (folder / CRITIC).parent.mkdir(parents=True, exist_ok=True)
+        save_weights(self.roles.critic_state(), folder / CRITIC)
+        half_done = self.experience if self.state.global_step % self.args.updates_per_iteration else None
+        if half_done is not None:
+            save_weights(half_done.tensors(), folder / EXPERIENCE)
+        state = {
+            "kl": self.kl.state(),
+            "moments": self.moments.state(),
+            "watch": self.watch.state(),
+            "figures": dict(self._figures),
+            "experience": half_done.figures if half_done is not None else None,
+            "batch": [self.args.batch_size, self.args.mini_batch_size, self.args.num_ppo_epochs],
+        }
+        (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        self._load_roles(folder)
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        batch = [self.args.batch_size, self.args.mini_batch_size, self.args.num_ppo_epochs]
+        if state["batch"] != batch:
+            raise CheckpointError(
+                "E404",
+                f"the checkpoint was made with batch, mini-batch and epochs {state['batch']}, and these are {batch}",
+                place=str(folder),
+                why="its steps would be those of other iterations",
+                hint="go on with the same sizes, or start again from the saved policy",
+            )
+        self.kl.restore(state["kl"])
+        self.moments.restore(state["moments"])
+        self.watch.restore(state["watch"])
+        self._figures = defaultdict(list, state["figures"])
+        self.experience = None
+        if state["experience"] is not None:
+            self.experience = Experience.of(load_file(folder / EXPERIENCE), state["experience"])
+        self._cut_completions(folder)
+
+    def _load_best_model(self) -> None:
+        """Policy and critic of the best checkpoint; PPO's state stays that of the last step."""
+        self._load_roles(Path(self.state.best_model_checkpoint))
+
+    def _load_roles(self, folder: Path) -> None:
+        if not (folder / STATE).is_file():
+            raise CheckpointError(
+                "E404",
+                "there is no checkpoint of PPOTrainer",
+                place=str(folder),
+                why=f"it holds no {STATE}",
+                hint="name a folder checkpoint-N, or start from a saved policy with `model=`",
+            )
+        self.roles.load_policy(folder)
+        self.roles.load_critic(load_file(folder / CRITIC))
+
+    def _cut_completions(self, checkpoint: Path) -> None:
+        """Completions behind the checkpoint will be sampled again: their lines go."""
+        file = Path(self.args.output_dir) / "completions.jsonl"
+        if not (file.is_file() and self.accelerator.is_main_process):
+            return
+        step = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
+        done = -(-step // self.args.updates_per_iteration)
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] < done]
+        file.write_text("".join(kept), encoding="utf-8")
+
+    # ---- parts ----------------------------------------------------------------------------------------------
+
+    def _prompts(self, dataset: Dataset) -> Prompts:
+        return Prompts(
+            dataset,
+            self.processing_class,
+            self.chat,
+            max_length=self.args.max_prompt_length,
+            seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+        )
+
+    def _generator(self) -> Generator:
+        return PlainGenerator(
+            self.policy,
+            pad_id=self.processing_class.pad_token_id,
+            stop_ids=self.stop_ids,
+            max_new_tokens=self.args.max_completion_length,
+            temperature=self.args.temperature,
+            batch_size=self.args.generation_batch_size,
+        )
+
+    @contextmanager
+    def _generating(self) -> Iterator[None]:
+        with self.compute_loss_context_manager(), self.roles.acting("policy"):
+            yield
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.timings[what] += time.monotonic() - started
+
+
+def _within_memory(run: Callable[..., Result], *arguments: Any) -> Result | None:
+    try:
+        return run(*arguments)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+    return None
+
+
+def _as_step(numbers: Sequence[int]) -> dict[str, int]:
+    return {"step": numbers[0]}
+
+
+# ---- checks before anything is spent ------------------------------------------------------------------------
+
+
+def _check_padding(tokenizer: PreTrainedTokenizerBase) -> None:
+    """pad = end token would hide from every mask by token id that a completion ended."""
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        raise ModelError(
+            "E209",
+            "the tokenizer has no token to pad with besides its end token",
+            place="processing_class",
+            why="a policy that is trained so does not learn to stop",
+            hint="set `tokenizer.pad_token` to another special token, such as <pad> or <unk>",
+        )
+
+
+def _stop_ids(
+    args: PPOConfig, chat: ChatFormat | None, tokenizer: PreTrainedTokenizerBase, policy: PreTrainedModel
+) -> set[int]:
+    """Every token that ends a completion: the chat format's, the tokenizer's and all of the model's."""
+    if args.stop_token_ids:
+        return set(args.stop_token_ids)
+    of_model = getattr(policy.generation_config, "eos_token_id", None)
+    ids = set(of_model if isinstance(of_model, list) else [of_model])
+    ids |= {tokenizer.eos_token_id} | (set(chat.stop_ids) if chat is not None else set())
+    ids.discard(None)
+    if not ids or tokenizer.pad_token_id in ids:
+        raise ModelError(
+            "E209",
+            f"completions end with {sorted(ids)}, and the padding token is {tokenizer.pad_token_id}",
+            place="processing_class",
+            why="a completion must have an end that is not padding",
+            hint="give `stop_token_ids`, or set `tokenizer.pad_token` to another special token",
+        )
+    return ids
+
+
+def _check_combination(args: PPOConfig, names: Sequence[str]) -> None:
+    if args.reward_combination == "llama2" and set(names) != {"helpfulness", "safety"}:
+        raise ModelError(
+            "E240",
+            f"`reward_combination: llama2` needs reward functions `helpfulness` and `safety`, and not {list(names)}",
+            place="PPOTrainer(reward_funcs=...)",
+            hint='give `reward_funcs={"helpfulness": ..., "safety": ...}`',
+        )
+    if args.reward_weights is not None and len(args.reward_weights) != len(names):
+        raise ModelError(
+            "E240",
+            f"`reward_weights` has {len(args.reward_weights)} entries for {len(names)} reward functions",
+            place="PPOConfig.reward_weights",
+        )
+
+
+def _check_context(prompts: Prompts, policy: PreTrainedModel, args: PPOConfig) -> None:
+    """Every prompt can be read, and leaves room for a whole completion."""
+    longest = max(len(prompts.ids(prompts[row])) for row in range(len(prompts)))
+    context = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
+    if context is not None and longest + args.max_completion_length > context:
+        raise ModelError(
+            "E221",
+            f"a prompt of {longest:,} tokens and a completion of {args.max_completion_length:,} are longer than the "
+            f"model's context of {context:,}",
+            place="PPOConfig.max_completion_length",
+            why="the model has never seen positions beyond its context",
+            hint="lower `max_completion_length`, or leave out the longest prompts",
+        )
+
+
+def _padding_free(roles: Separate | Adapters) -> bool:
+    """Whether rows may lie end to end in every role's passes; tried on the policy, and set for the others."""
+    if not can_be_padding_free(roles.policy_model(), 1 << 30):
+        return False
+    if isinstance(roles, Adapters):
+        return True
+    attention = _plain(roles.policy).config._attn_implementation
+    for model in (_plain(roles.reference), _plain(roles.critic)):
+        if type(model.base_model) is not type(_plain(roles.policy).base_model):
+            return False  # another architecture than the one that was tried
+        model.set_attn_implementation(attention)
+    return True
+
+
+def _plain(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def _beta(args: PPOConfig, policy: PreTrainedModel) -> float:
+    """The paper's beta by the size of the policy: 0.01 for 7B and 13B, 0.005 for 34B and 70B."""
+    if args.kl_coef is not None:
+        return args.kl_coef
+    return 0.01 if sum(weight.numel() for weight in policy.parameters()) < 30e9 else 0.005
