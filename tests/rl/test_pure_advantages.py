@@ -164,6 +164,19 @@ def test_a15_the_bootstrap_stands_behind_the_last_real_token() -> None:
     assert found.tolist() == [[2.0, 4.0, 0.0, 0.0]]
 
 
+def test_gaps_are_passed_over() -> None:
+    """Tokens in between that the policy did not write, or padding on the left: as if they were not there."""
+    rewards, values = rollout(rows=1, time=3)
+    given = {"gamma": 0.9, "lam": 0.8, "next_values": torch.tensor([2.0])}
+    known = gae(rewards=rewards, values=values, mask=mask_of([3], 3), **given)
+    mask = torch.tensor([[False, True, False, True, True, False]])
+    wide = torch.full((2, 1, 6), torch.nan)
+    wide[:, mask] = torch.stack([rewards, values]).flatten(1)
+    found = gae(rewards=wide[0], values=wide[1], mask=mask, **given)
+    for ours, theirs in zip(found, known, strict=True):
+        assert torch.equal(ours[mask], theirs[0]) and not ours[~mask].any()
+
+
 def test_a20_advantages_are_detached_and_float32() -> None:
     rewards, values = rollout()
     found = gae(
@@ -209,6 +222,10 @@ def test_a14_garbage_reaches_no_sum_and_no_gradient(garbage: float) -> None:
 
 def test_the_mean_of_nothing_is_0() -> None:
     assert masked_mean(torch.full((2, 2), torch.nan), torch.zeros(2, 2, dtype=torch.bool)).item() == 0.0
+
+
+def test_the_mean_of_one() -> None:
+    assert masked_mean(torch.tensor([[5.0, torch.nan]]), mask_of([1], 2)).item() == 5.0
 
 
 def test_sums_are_in_float32() -> None:

@@ -115,7 +115,7 @@ def test_b11_entropy_is_not_negative_and_does_not_see_the_padding() -> None:
     assert entropies(torch.zeros(4)).item() == pytest.approx(math.log(4))
     padded = torch.cat([logits, torch.full((3, 2, 7), torch.nan)], dim=1)
     assert torch.equal(entropies(padded)[:, :5], entropy)
-    # Certain tokens at sizes where rounding of the logsumexp would make it negative.
+    # Nearly certain tokens, at sizes where rounding could make it negative.
     certain = torch.zeros(1000, 50)
     certain[:, 0] = torch.linspace(10, 90, 1000)
     assert (entropies(certain) >= 0).all()

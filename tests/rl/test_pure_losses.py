@@ -75,8 +75,8 @@ def test_the_clipped_surrogate_by_hand(ratio: float, advantage: float, loss: flo
 
 
 def test_policy_statistics_are_sums_by_hand() -> None:
-    """Ratios 1, 2 and 1/2; the fourth token is padding."""
-    ratios = torch.tensor([[1.0, 2.0], [0.5, 9.0]])
+    """Ratios 1, 2 and 1/4; the fourth token is padding."""
+    ratios = torch.tensor([[1.0, 2.0], [0.25, 9.0]])
     _, found = policy_loss(
         logprobs=ratios.log().requires_grad_(),
         old_logprobs=torch.zeros(2, 2),
@@ -85,9 +85,9 @@ def test_policy_statistics_are_sums_by_hand() -> None:
         cliprange=0.2,
         weights=torch.ones(2, 2),
     )
-    k3 = (1 - math.log(2)) + (-0.5 + math.log(2))
+    k3 = (1 - math.log(2)) + (-0.75 + math.log(4))
     assert {name: value.item() for name, value in found.items()} == pytest.approx(
-        {"ratio": 3.5, "clipped": 1.0, "approx_kl": k3, "tokens": 3.0, "ratio_max": 2.0}
+        {"ratio": 3.25, "clipped": 1.0, "approx_kl": k3, "tokens": 3.0, "ratio_max": 2.0}
     )
     assert not any(value.requires_grad for value in found.values())
 

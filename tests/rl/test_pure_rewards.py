@@ -89,6 +89,18 @@ def test_a11_the_score_stands_at_the_last_real_token() -> None:
     assert found.tolist() == expected
 
 
+def test_a11_the_last_real_token_may_stand_behind_a_gap() -> None:
+    """Masks from the left, or with tokens in between that the policy did not write."""
+    mask = torch.tensor([[False, True, False, True], [True, False, False, True]])
+    found = token_rewards(
+        scores=torch.tensor([1.0, 2.0]),
+        kl=torch.full((2, 4), torch.nan).where(~mask, 0),
+        mask=mask,
+        kl_coef=0.1,
+    )
+    assert found.tolist() == [[0, 0, 0, 1.0], [0, 0, 0, 2.0]]
+
+
 def test_a11_padding_moves_nothing() -> None:
     kl, scores = torch.tensor([[0.5, -0.25, 1.0]]), torch.tensor([7.0])
     short = token_rewards(scores=scores, kl=kl, mask=mask_of([3], 3), kl_coef=0.1)

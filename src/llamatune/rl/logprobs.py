@@ -82,5 +82,4 @@ def _entropy(scaled: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
     """-sum p log p, from scaled logits (..., vocab) and their logsumexp (...)."""
     # Finite, so that a token which cannot come (logit -inf) gives 0 x a large number and not 0 x inf.
     logprobs = (scaled - total[..., None]).clamp(min=torch.finfo(scaled.dtype).min)
-    # Rounding may leave the entropy of a certain token just below 0.
-    return -(logprobs.exp() * logprobs).sum(-1).clamp(max=0)
+    return -(logprobs.exp() * logprobs).sum(-1)
