@@ -135,7 +135,6 @@ def preview_rows(recipe: AnyRecipe, recipe_dir: Path, rows: int, *, colour: bool
 
 def _training_rows(recipe: AnyRecipe, recipe_dir: Path, kind: Kind) -> Iterator[Row]:
     """The training rows in canonical form, source by source, without those that no stage can use."""
-    from llamatune.data.canonical import canonical
     from llamatune.data.rows import RowRejected
     from llamatune.data.sources import open_source
 
@@ -143,4 +142,4 @@ def _training_rows(recipe: AnyRecipe, recipe_dir: Path, kind: Kind) -> Iterator[
         opened = open_source(source, recipe_dir, kind=kind)
         for place, raw in opened.rows():
             with suppress(RowRejected):
-                yield canonical(raw, opened.recognised, place)
+                yield opened.canonical(raw, place)

@@ -17,7 +17,7 @@ Template = Literal["tokenizer", "llama2", "alpaca", "vicuna", "baize", "stable-b
 LossOn = Literal["assistant", "last_turn", "all"]
 ChatRowFormat = Literal["messages", "alpaca", "sharegpt", "prompt_completion"]
 PairFormat = Literal["preference", "hh", "sharegpt_preference", "shp", "summarize"]
-RowFormat = Literal[ChatRowFormat, Literal["text"], PairFormat]
+RowFormat = Literal[ChatRowFormat, Literal["text", "prompt_only"], PairFormat]
 
 
 def _number(value: Any) -> Any:
@@ -113,7 +113,8 @@ class Columns(Block):
     messages: Text | None = None
     """List of {role, content} (messages) or {from, value} (sharegpt, sharegpt_preference)."""
     prompt: Text | None = None
-    """The request: `instruction` in alpaca, `prompt` in prompt_completion and preference, `history` in shp."""
+    """The request: `instruction` in alpaca, `prompt` in prompt_completion, prompt_only and preference, `history` in
+    shp."""
     input: Text | None = None
     """Alpaca's optional second half of the request."""
     completion: Text | None = None
@@ -239,6 +240,30 @@ class PreferenceData(Data):
     """Tokens of the prompt with the longer of its two replies, special tokens included."""
     too_long: Literal["error", "drop", "truncate"] = "error"
     """A longer pair stops the run, is left out, or loses exchanges at the front of its prompt."""
+
+
+class PromptSource(Source):
+    """One set of prompts; of conversations, the last reply is left away."""
+
+    safety: Flag | None = None
+    """Whether these prompts ask for something unsafe, so that the safety reward model judges their replies; by the
+    card's category when left out, and false without a card."""
+
+
+class PromptData(Data):
+    """Prompts that the policy answers: which, how long, how mixed."""
+
+    train: Annotated[list[PromptSource], Field(min_length=1)]  # type: ignore[assignment]  # frozen: never appended to
+    """Sets of prompts, mixed by their weights."""
+    eval: list[PromptSource] = []  # type: ignore[assignment]
+    """Held-out prompts; one that also stands in the training data is refused."""
+    ptx: list[Source] = []
+    """Plain text or conversations, for the pretraining loss of `ppo.ptx_coef`."""
+    max_length: Whole = Field(1024, ge=8)
+    """Tokens of a prompt, special tokens included. Longer rows of `ptx` are cut: documents are split, conversations
+    end at a turn boundary."""
+    too_long: Literal["error", "drop"] = "error"
+    """A longer prompt stops the run, or is left out."""
 
 
 class Optimization(Block):

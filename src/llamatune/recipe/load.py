@@ -92,8 +92,8 @@ def _stage(data: Mapping[str, Any], place: Place) -> str:
 
 def sources(recipe: Recipe) -> Iterator[tuple[KeyPath, Source]]:
     """Every data source of a recipe with its key path."""
-    for name in ("train", "eval"):
-        for index, source in enumerate(getattr(recipe.data, name)):
+    for name in ("train", "eval", "ptx"):
+        for index, source in enumerate(getattr(recipe.data, name, ())):
             yield ("data", name, index), source
 
 
