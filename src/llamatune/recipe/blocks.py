@@ -266,8 +266,8 @@ class PromptData(Data):
     """A longer prompt stops the run, or is left out."""
 
 
-class Optimization(Block):
-    """AdamW with warm-up. Defaults are the Llama 2 paper's (sections 2.2 and 3.1) where it states them."""
+class AdamW(Block):
+    """AdamW with warm-up: everything but how long it goes on."""
 
     learning_rate: Real = Field(2e-5, gt=0, le=1)
     """Peak learning rate; typical values are 1e-6 to 1e-3."""
@@ -277,10 +277,6 @@ class Optimization(Block):
     """Final learning rate as a share of the peak."""
     warmup: Real = Field(0.03, ge=0)
     """Warm-up: a share of all steps when below 1, a number of steps otherwise."""
-    epochs: Real = Field(2, gt=0, le=1000)
-    """Passes over the training data."""
-    max_steps: Whole | None = Field(None, ge=1)
-    """Stop after this many optimizer steps; replaces `epochs`."""
     batch_size: Whole = Field(64, ge=1)
     """Sequences in one optimizer step, over all devices and accumulation steps."""
     weight_decay: Real = Field(0.1, ge=0, le=1)
@@ -296,6 +292,15 @@ class Optimization(Block):
     optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit"] = "adamw"
     """8-bit state (bitsandbytes) takes a quarter of the memory; paged state moves to host memory when a GPU is
     short of it."""
+
+
+class Optimization(AdamW):
+    """AdamW with warm-up. Defaults are the Llama 2 paper's (sections 2.2 and 3.1) where it states them."""
+
+    epochs: Real = Field(2, gt=0, le=1000)
+    """Passes over the training data."""
+    max_steps: Whole | None = Field(None, ge=1)
+    """Stop after this many optimizer steps; replaces `epochs`."""
 
 
 class Generation(Block):
