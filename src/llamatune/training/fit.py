@@ -216,7 +216,7 @@ def record_origin(
         (source.role, {"sha256": source.sha256, "rows": source.counts.read}) for source in data.sources
     ]
     facts = {
-        "data": {role: [one for of, one in sources if of == role] for role in ("train", "eval")},
+        "data": {role: [one for of, one in sources if of == role] for role in ("train", "eval", "ptx")},
         "base": {"fingerprint": start.base.fingerprint, "revision": start.base.revision},
         "adapter": file_sha256(adapter / "adapter_model.safetensors") if adapter else None,
         "tokenizer": tokenizer_fingerprint(start.tokenizer),
