@@ -56,6 +56,10 @@ def run(
             from llamatune.stages import reward
 
             return reward.run(recipe, target)
+        if isinstance(recipe, PpoRecipe):
+            from llamatune.stages import ppo
+
+            return ppo.run(recipe, target)
         assert isinstance(recipe, SftRecipe)
         from llamatune.stages import sft
 

@@ -46,6 +46,12 @@ class Reward(Block):
     """Bring scores to mean 0 and deviation 1: those of an iteration, by the statistics of all so far, or not (the
     paper whitens, and leaves open over what)."""
 
+    @property
+    def models(self) -> dict[str, str]:
+        """The reward models, by what they judge."""
+        named = {"helpfulness": self.helpfulness, "safety": self.safety}
+        return {name: model for name, model in named.items() if model is not None}
+
     @model_validator(mode="after")
     def _models_that_there_are(self) -> Reward:
         both = self.helpfulness is not None and self.safety is not None

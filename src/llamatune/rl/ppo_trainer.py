@@ -40,8 +40,8 @@ from llamatune.rl.logprobs import logprobs_and_entropies
 from llamatune.rl.losses import policy_loss, token_weights, value_loss
 from llamatune.rl.masked import zero_outside
 from llamatune.rl.opening import RewardFunctions, begin_as_reward, open_policy, open_rewards, open_roles
-from llamatune.rl.prompts import Prompts, text_of
-from llamatune.rl.reward_functions import Completion
+from llamatune.rl.prompts import PromptRow, Prompts, text_of
+from llamatune.rl.reward_functions import Completion, ModelReward
 from llamatune.rl.roles import Adapters, Role, Separate, save_weights
 from llamatune.rl.rollouts import Generator, PlainGenerator, seed_of, up_to_stop
 from llamatune.rl.sequences import Rollout, collate, mask_of, padded
@@ -83,6 +83,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         peft_config: train a new adapter; all roles then share one base (`args.roles`).
         quantization_config: quantise the base of a model given by name.
         generator: samples completions, instead of `args.generation_backend`.
+        chat: how conversations become tokens, where it is not the tokenizer's chat template as it is.
 
     Attributes:
         timings: seconds so far in `generate`, `score` and `train`.
@@ -111,6 +112,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         peft_config: PeftConfig | None = None,
         quantization_config: Any = None,
         generator: Generator | None = None,
+        chat: ChatFormat | None = None,
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple[Any, Any] = (None, None),
     ) -> None:
@@ -121,8 +123,10 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
                 "E240", "`processing_class` is missing", place="PPOTrainer", hint="give the tokenizer"
             )
         _check_padding(tokenizer)
-        chat_block = opened.chat if opened is not None and processing_class is None else Chat()
-        self.chat = ChatFormat(tokenizer, chat_block) if tokenizer.chat_template else None
+        if chat is None and tokenizer.chat_template:
+            of_model = opened.chat if opened is not None and processing_class is None else Chat()
+            chat = ChatFormat(tokenizer, of_model)
+        self.chat = chat
         self.stop_ids = _stop_ids(args, self.chat, tokenizer, policy)
         roles = open_roles(policy, args, ref_model=ref_model, value_model=value_model)
         self.rewards = open_rewards(reward_funcs, reward_processing_classes, roles, tokenizer, self.chat)
@@ -163,6 +167,22 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
     def policy(self) -> PreTrainedModel:
         """The policy: the very model that was given, or opened."""
         return self.roles.policy_model()
+
+    @property
+    def describe(self) -> str:
+        """Who shares what, in a few words."""
+        rewards = ", ".join(
+            f"{reward.name} ({'on the same base' if getattr(reward, 'role', None) else 'its own model'})"
+            if isinstance(reward, ModelReward)
+            else f"{reward.name} (a function)"
+            for reward in self.rewards
+        )
+        return f"{self.roles.describe}; rewards: {rewards}"
+
+    def policy_alone(self) -> PreTrainedModel:
+        """The policy without the other roles' adapters, once training is over."""
+        self.roles.leave_policy()
+        return self.policy
 
     # ---- the steps ------------------------------------------------------------------------------------------
 
@@ -552,15 +572,15 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         lengths = [len(rollout.completion) for rollout in rollouts]
         kl = zero_outside(read["logprobs"] - read["ref_logprobs"], mask_of(lengths)).sum(1)
         self.model.train()
-        figures = {
+        found = {
             "reward": float(reward.mean()),
             **{f"reward/{name}": float(score.mean()) for name, score in scores.items()},
             "kl": float(kl.mean()),
             "length": sum(lengths) / len(lengths),
             "ended_share": sum(rollout.ended for rollout in rollouts) / len(rollouts),
         }
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
-        self.on_evaluation(prompts, rollouts, reward)
+        found |= self.on_evaluation([prompts[row] for row in range(len(prompts))], rollouts, found)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -595,8 +615,11 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
                 "ended": rollout.ended,
             }
 
-    def on_evaluation(self, prompts: Prompts, rollouts: Sequence[Rollout], reward: torch.Tensor) -> None:
-        """Called with the completions of held-out prompts and their (batch,) rewards."""
+    def on_evaluation(
+        self, rows: Sequence[PromptRow], rollouts: Sequence[Rollout], figures: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Called with held-out prompts, their completions and the figures of them; gives further figures."""
+        return {}
 
     # ---- saving and resuming --------------------------------------------------------------------------------
 

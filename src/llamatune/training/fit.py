@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +21,7 @@ from llamatune.data.preview import to_json
 from llamatune.errors import CheckpointError, LlamatuneError, ModelError
 from llamatune.models.adapters import find_adapter, keep_float32
 from llamatune.models.load import Start
+from llamatune.models.open import weights_digest
 from llamatune.recipe.cards import find_card_file
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.recipes import RewardRecipe, StageRecipe
@@ -203,9 +204,13 @@ def record_origin(
     data: Prepared,
     display: Display,
     chat: ChatFormat | None = None,
+    models: Mapping[str, str] | None = None,
 ) -> None:
     """Write what the run is made from (manifest.json, data.json, preview.json, draft cards for files that were
     named without one); on a resume, compare it first.
+
+    Args:
+        models: further models that decide what is learnt, by their part in it.
 
     Raises:
         RecipeError: a resume from other rows, another base, tokenizer or template, or with another number of
@@ -222,6 +227,7 @@ def record_origin(
         "tokenizer": tokenizer_fingerprint(start.tokenizer),
         "template": sha256(chat.template.encode()).hexdigest() if chat else None,
         "processes": start.placement.processes,
+        **({"models": {part: weights_digest(name) for part, name in models.items()}} if models else {}),
     }
     cards = {
         source.card: file_sha256(find_card_file(source.card, run.recipe_dir))
