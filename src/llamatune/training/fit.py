@@ -32,10 +32,11 @@ from llamatune.training.attention import can_be_padding_free, require_isolation
 from llamatune.training.collate import Collator, Padded, PaddingFree
 from llamatune.training.flow import Flow
 from llamatune.training.pairs import SeparateReplies
+from llamatune.training.run_trainer import RunTrainer
 from llamatune.training.scored_rows import PaddedRows
 from llamatune.training.scoring import pair_collator, row_collator
 from llamatune.training.trackers import trackers
-from llamatune.training.trainer import Batching, GlobalBatchTrainer
+from llamatune.training.trainer import Batching
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -55,7 +56,7 @@ _PREVIEW_ROWS = 3
 
 
 def fit(
-    trainer: GlobalBatchTrainer,
+    trainer: RunTrainer,
     recipe: StageRecipe,
     run: Run,
     display: Display,
@@ -72,7 +73,7 @@ def fit(
     Raises:
         StoppedError: a signal asked for it; everything is saved.
         DiskError: a checkpoint could not be written; the one before it is intact.
-        DivergedError, OutOfMemoryError: see `GlobalBatchTrainer.training_step`.
+        DivergedError, OutOfMemoryError: see the trainer's `training_step`.
     """
 
     def warn(text: str) -> None:
@@ -186,7 +187,7 @@ def choose_scored_batching(model: PreTrainedModel, recipe: RewardRecipe, start: 
     return Batching(size, budget, collate, fused=False, describe=describe)
 
 
-def in_main_process(trainer: GlobalBatchTrainer, write: Callable[[], Result]) -> Result:
+def in_main_process(trainer: RunTrainer, write: Callable[[], Result]) -> Result:
     """What `write` returns in the first process, in all of them; the others wait for it."""
     trainer.run.check_there()
     with disk_errors(trainer.run.directory):
