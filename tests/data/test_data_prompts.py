@@ -18,8 +18,10 @@ from llamatune.data.sources import open_source
 from llamatune.errors import DataError
 from llamatune.models.base import find_base
 from llamatune.models.load import load_tokenizer
+from llamatune.pipeline import preview_rows, recipe_for_file
 from llamatune.recipe.blocks import Chat, Columns, PromptData, PromptSource, Source
 from llamatune.recipe.cards import read_card
+from llamatune.recipe.load import loads
 
 ROOT = Path(__file__).parents[2]
 HELPFUL, ADVERSARIAL = (PromptSource(card=f"pico-prompts-{name}") for name in ("helpful", "adversarial"))
@@ -339,6 +341,33 @@ def test_preview_shows_prompts_with_nothing_trained(chat: ChatFormat) -> None:
     count = len(rows[0].input_ids)
     assert f"row 1: prompt, {count} tokens\n" in shown and f"row 2: safety prompt, {count} tokens\n" in shown
     assert "⟦" not in shown and "Hi" in shown
+
+
+@pytest.mark.parametrize(
+    ("rows", "shown"),
+    [([{"prompt": "Hi"}], "row 1: prompt, "), ([{"messages": [U, A]}], "trained")],
+    ids=["prompts", "conversations"],
+)
+def test_preview_of_a_file(tmp_path: Path, rows: list[dict], shown: str) -> None:
+    recipe = recipe_for_file(Path(write(tmp_path, *rows)), base="pico", template="tokenizer")
+    assert recipe.stage == ("ppo" if "prompt" in rows[0] else "sft")
+    assert shown in preview_rows(recipe, ROOT, 1, colour=False)
+
+
+def test_preview_of_a_recipe(tmp_path: Path) -> None:
+    """Of conversations, ppo is asked the question and shown no answer."""
+    recipe = loads(
+        json.dumps(
+            {
+                "stage": "ppo",
+                "output": "x",
+                "data": {"train": [{"path": write(tmp_path, {"messages": [U, A]}), "safety": True}]},
+                "reward": {"helpfulness": "runs/reward"},
+            }
+        )
+    )
+    shown = preview_rows(recipe, ROOT, 3, colour=False)
+    assert shown.startswith("row 1: safety prompt, ") and "Hi" in shown and "Hello" not in shown
 
 
 def test_preview_json(chat: ChatFormat) -> None:
