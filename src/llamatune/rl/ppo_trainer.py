@@ -279,8 +279,13 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
     def completion(self, rollout: Rollout) -> Completion:
         """What reward functions and readers see of a rollout."""
         tokens = rollout.completion[:-1] if rollout.ended else rollout.completion
-        text = str(self.processing_class.decode(tokens, skip_special_tokens=True))
-        return Completion(text.strip() if self.chat else text, rollout.completion, rollout.ended)
+        decode = partial(self.processing_class.decode, skip_special_tokens=True)
+        if self.prompts.are_conversations:
+            return Completion(decode(tokens).strip(), rollout.completion, rollout.ended)
+        # As prompt + text must give the whole again: decoded by itself, it might lack the space in front.
+        before, whole = decode(rollout.prompt), decode(rollout.prompt + tokens)
+        text = whole[len(before) :] if whole.startswith(before) else decode(tokens)
+        return Completion(text, rollout.completion, rollout.ended)
 
     def read(self, rollouts: Sequence[Rollout]) -> dict[str, torch.Tensor]:
         """What policy, reference and critic say of rollouts: (batch, time) each, and `next_values` (batch,).

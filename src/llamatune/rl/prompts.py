@@ -56,6 +56,11 @@ class Prompts:
     def __len__(self) -> int:
         return len(self.dataset)
 
+    @property
+    def are_conversations(self) -> bool:
+        """A column has one type: all prompts are text, or none is."""
+        return not isinstance(self[0]["prompt"], str)
+
     def rows_of(self, iteration: int, batch_size: int) -> list[int]:
         """The rows of an iteration. The prompts form an endless row of permutations, one for each pass, so that what
         is left of one pass is followed by the next, and every prompt comes up equally often."""
