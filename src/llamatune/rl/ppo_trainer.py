@@ -41,6 +41,7 @@ from llamatune.rl.losses import policy_loss, token_weights, value_loss
 from llamatune.rl.masked import zero_outside
 from llamatune.rl.opening import RewardFunctions, begin_as_reward, open_policy, open_rewards, open_roles
 from llamatune.rl.prompts import PromptRow, Prompts, text_of
+from llamatune.rl.ptx import open_mix
 from llamatune.rl.reward_functions import Completion, ModelReward
 from llamatune.rl.roles import Adapters, Role, Separate, save_weights
 from llamatune.rl.rollouts import Generator, PlainGenerator, seed_of, up_to_stop
@@ -75,6 +76,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             mapping by name. Named `helpfulness` and `safety`, they are combined as in the paper.
         train_dataset, eval_dataset: a column `prompt`, text or messages; `is_safety` tags safety prompts; all columns
             reach the reward functions.
+        ptx_dataset: documents or conversations whose next-token loss is mixed in, `args.ptx_coef`: a column `text`,
+            `messages`, or `input_ids` with or without `labels`.
         processing_class: the tokenizer; of a model given by name, its own.
         reward_processing_classes: tokenizers of loaded reward models; the policy's when None.
         reward_combine: f(scores by name, rows) -> (batch,), instead of `args.reward_combination`.
@@ -104,6 +107,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         *,
         train_dataset: Dataset,
         eval_dataset: Dataset | None = None,
+        ptx_dataset: Dataset | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         reward_processing_classes: Any = None,
         reward_combine: Combine | None = None,
@@ -148,6 +152,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         self.prompts = self._prompts(train_dataset)
         self.eval_prompts = self._prompts(eval_dataset) if eval_dataset is not None else None
         _check_context(self.prompts, policy, args)
+        self.ptx = open_mix(ptx_dataset, args, tokenizer, self.chat, policy)
         self.reward_combine = reward_combine
         self.generator = generator or self._generator()
         self.kl = kl_controller(args.kl_controller, _beta(args, policy), args.kl_target, args.kl_horizon)
@@ -355,6 +360,10 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         lengths = [found.rollouts[number].length for number in trained]
         own = [trained[n] for n in processes.own_share(lengths, self.accelerator)]
         sums = self._gradients(found, own, tokens, sequences)
+        if self.ptx is not None:
+            again = partial(self._gradients, found, own, tokens, sequences)
+            sums["ptx_loss"] = self.ptx.add_gradients(self, again)
+            sums["loss"] += self.args.ptx_coef * sums["ptx_loss"]
         largest = processes.most(sums.pop("ratio_max", 0.0), self.accelerator)
         sums = processes.summed(sums, self.accelerator)
         processes.sum_gradients((weight for _, weight in self._named_weights()), self.accelerator)
@@ -374,6 +383,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             "approx_kl": sums["approx_kl"] / count,
             "policy_grad_norm": norm,
         }
+        if self.ptx is not None:
+            figures["ptx_loss"] = sums["ptx_loss"]
         return torch.tensor(sums["loss"], device=self.args.device), figures
 
     def _gradients(

@@ -48,6 +48,7 @@ def run(recipe: PpoRecipe, run: Run) -> Result:
             reward_funcs=rewards,
             train_dataset=data.train,
             eval_dataset=data.eval,
+            ptx_dataset=data.ptx,
             processing_class=start.tokenizer,
             chat=chat,
             oracle=oracle_for(data.sources, run.recipe_dir),
