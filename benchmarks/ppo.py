@@ -8,29 +8,31 @@ counted from the outside; when they differ from the job's, the benchmark fails.
 
 TRL is installed in an environment of its own at first use: `trl_1_12.py`.
 
-    python benchmarks/ppo.py
+    python benchmarks/ppo.py                          # prompts of 64 tokens each: no padding anywhere
+    python benchmarks/ppo.py --data alpaca.json       # as long as real ones
     python benchmarks/ppo.py --only trl --rounds 2
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import trl_1_12
-from ppo_files import write_files
+from ppo_files import prompts_of, random_prompts, write_models, write_prompts
 from ppo_job import PARTS, POLICY, REWARD, VALUE, PpoJob, counted
 from reporting import ROOT, Report, Spread, Table
 from round_robin import QUIET, Script, StepDone, Training, Turns, round_robin
 from shapes import SHAPES
+
+from llamatune.pipeline import quieten_upstream
 
 OURS, TRL = "llamatune", "TRL 1.12"
 GOAL = 0.4
@@ -39,6 +41,7 @@ GOAL = 0.4
 
 def main() -> None:
     options = parse()
+    quieten_upstream()
     with tempfile.TemporaryDirectory() as folder:
         job = make_job(options, Path(folder))
         turns = round_robin(
@@ -72,8 +75,20 @@ def parse() -> argparse.Namespace:
         default=32,
         help="rollouts in an optimizer step, and in a forward pass of it",
     )
-    add("--epochs", type=int, default=1, help="passes over the rollouts of an iteration")
-    add("--prompt-tokens", type=int, nargs=2, default=(64, 64), metavar=("LEAST", "MOST"))
+    add(
+        "--epochs", type=int, default=4, help="passes over the rollouts of an iteration; the default is TRL's"
+    )
+    add("--data", help="a file of prompts, or of instructions as Alpaca has them; random words if left out")
+    add("--licence", default="", help="of the data, for the results")
+    add("--max-prompt-tokens", type=int, default=512, help="longer prompts of the data are left out")
+    add(
+        "--prompt-tokens",
+        type=int,
+        nargs=2,
+        default=(64, 64),
+        metavar=("LEAST", "MOST"),
+        help="of random words",
+    )
     add("--response-tokens", type=int, default=64)
     add("--score-batch", type=int, default=128, help="rollouts generated, or scored, together")
     add("--patience", type=float, default=0, help="most minutes to wait for a quiet machine before a turn")
@@ -91,9 +106,17 @@ def make_job(options: argparse.Namespace, folder: Path) -> PpoJob:
         epochs=options.epochs,
         score_batch=options.score_batch,
     )
-    write_files(folder, options.shape, tuple(options.prompt_tokens), prompts=4 * options.rollouts)
+    write_models(folder, options.shape)
+    write_prompts(folder, _prompts(options, folder / POLICY))
     job.save()
     return job
+
+
+def _prompts(options: argparse.Namespace, tokenizer: Path) -> list[dict[str, Any]]:
+    """As many as there are rollouts: each iteration has them all, in any order, on every side."""
+    if options.data:
+        return prompts_of(Path(options.data), tokenizer, options.max_prompt_tokens, options.rollouts)
+    return random_prompts(tokenizer, tuple(options.prompt_tokens), options.rollouts)
 
 
 def contenders(options: argparse.Namespace, job: PpoJob) -> dict[str, Training | Script]:
@@ -102,8 +125,10 @@ def contenders(options: argparse.Namespace, job: PpoJob) -> dict[str, Training |
         found[OURS] = partial(llamatune, job)
     if options.only != "llamatune":
         # its own libraries, not those that this Python's are found by; and nothing is looked up on the network
-        command = ["env", "-u", "PYTHONPATH", "HF_HUB_OFFLINE=1", str(trl_1_12.python())]
-        found[TRL] = Script([*command, str(ROOT / "benchmarks/ppo_trl.py"), job.place("job.json")])
+        command = ["env", "-u", "PYTHONPATH", "HF_HUB_OFFLINE=1", "TRL_EXPERIMENTAL_SILENCE=1"]
+        found[TRL] = Script(
+            [*command, str(trl_1_12.python()), str(ROOT / "benchmarks/ppo_trl.py"), job.place("job.json")]
+        )
     return found
 
 
@@ -124,7 +149,7 @@ def llamatune(job: PpoJob, step_done: StepDone) -> dict[str, Any]:
 
     from llamatune import PPOTrainer
 
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    quieten_upstream()
     parts: list[dict[str, float]] = []
 
     class Watch(TrainerCallback):  # type: ignore[misc]
@@ -231,10 +256,13 @@ def seconds_of(found: Turns, steps: int) -> Seconds:
 def describe(options: argparse.Namespace, job: PpoJob, turns: Mapping[str, Turns]) -> Report:
     seconds = {name: seconds_of(found, options.steps) for name, found in turns.items()}
     tokens = job.rollouts * job.response_tokens
+    lengths = sorted(len(row["input_ids"]) for row in job.prompts())
     tables = [_seconds_table(seconds), _speed_table(seconds, turns, tokens)]
     figures: dict[str, Any] = {
         "shape": options.shape,
-        "prompt_tokens": list(options.prompt_tokens),
+        "data": Path(options.data).name if options.data else "random words",
+        "licence": options.licence,
+        "prompt_tokens": lengths,
         "job": {name: value for name, value in asdict(job).items() if name != "folder"},
         "steps_a_turn": options.steps,
         "seconds_per_iteration": seconds,
@@ -245,7 +273,7 @@ def describe(options: argparse.Namespace, job: PpoJob, turns: Mapping[str, Turns
         "work": {name: found.result["work"] for name, found in turns.items()},
         "logged": {name: found.result["logged"] for name, found in turns.items()},
     }
-    notes = [_job_note(options, job)]
+    notes = [_job_note(options, job, lengths)]
     if TRL in turns:
         figures["versions_beside"] = turns[TRL].result["versions"]
         notes.append(_versions_note(turns[TRL].result["versions"]))
@@ -257,7 +285,7 @@ def describe(options: argparse.Namespace, job: PpoJob, turns: Mapping[str, Turns
         met = "met" if shares[WHOLE].median <= GOAL else "NOT met"
         notes.append(f"Goal: at most {GOAL} of TRL's time; {met}.")
     notes.append(_MEANING)
-    return Report(f"PPO beside TRL 1.12, shape {options.shape}", figures, tables, notes)
+    return Report(f"PPO beside TRL 1.12, shape {options.shape}, {figures['data']}", figures, tables, notes)
 
 
 def shares_of(turns: Mapping[str, Turns], seconds: Mapping[str, Seconds]) -> dict[str, Spread]:
@@ -309,15 +337,20 @@ def _share_table(shares: Mapping[str, Spread], memory: float) -> Table:
     )
 
 
-def _job_note(options: argparse.Namespace, job: PpoJob) -> str:
-    least, most = options.prompt_tokens
-    prompts = f"{least}" if least == most else f"{least} to {most}"
+def _job_note(options: argparse.Namespace, job: PpoJob, lengths: Sequence[int]) -> str:
+    origin = f"{Path(options.data).name} (licence: {options.licence})" if options.data else "random words"
+    shortest, longest = lengths[0], lengths[-1]
+    spread = (
+        f"{shortest} to {longest} (on average {fmean(lengths):.0f})" if shortest < longest else f"{longest}"
+    )
+    padded = (longest + job.response_tokens) / (fmean(lengths) + job.response_tokens)
     return (
-        f"Policy, reference, value model and one reward model, shape {options.shape}, random float32 weights; an "
-        f"iteration is {job.rollouts} rollouts of {job.response_tokens} tokens after prompts of {prompts}, "
-        f"{job.epochs} pass{'es' if job.epochs > 1 else ''} over them in mini-batches of {job.mini_batch}, one forward "
-        f"pass and one optimizer step each. The policy never samples an end or padding token, so that all "
-        f"rollouts are equally long on both sides."
+        f"Policy, reference, value model and one reward model, shape {options.shape}, random float32 weights. An "
+        f"iteration is {job.rollouts} rollouts of {job.response_tokens} tokens after prompts of {spread} tokens from "
+        f"{origin}, the same prompts in each iteration, and {job.epochs} pass{'es' if job.epochs > 1 else ''} over "
+        f"them in mini-batches of {job.mini_batch}, one optimizer step each; padded to the longest they are "
+        f"{padded:.2f} times as many tokens. The policy never samples an end or padding token: all replies are "
+        "equally long on both sides."
     )
 
 

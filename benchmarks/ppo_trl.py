@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+import warnings
 from dataclasses import asdict
 from functools import partial, wraps
 from importlib import metadata
@@ -31,6 +32,7 @@ from transformers import (
     AutoTokenizer,
     PrinterCallback,
     TrainerCallback,
+    utils,
 )
 from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
 
@@ -142,4 +144,7 @@ class Split(TrainerCallback):  # type: ignore[misc]
 
 
 if __name__ == "__main__":
+    utils.logging.disable_progress_bar()
+    utils.logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", category=FutureWarning)
     follow(partial(train, PpoJob.load(sys.argv[1])))
