@@ -31,7 +31,8 @@ def run(recipe: PpoRecipe, run: Run) -> Result:
     started = time.monotonic()
     with Display("ppo", quiet=not run.is_main) as display:
         display.say_all(run.notices)
-        start = find_start(recipe.model, recipe.hardware, max_length=recipe.data.max_length)
+        longest = recipe.data.max_length + recipe.rollout.max_new_tokens
+        start = find_start(recipe.model, recipe.hardware, max_length=longest)
         chat = ChatFormat(start.tokenizer, recipe.chat)
         data = load_prompts(
             recipe.data, chat, seed=recipe.seed, recipe_dir=run.recipe_dir, report=display.say
