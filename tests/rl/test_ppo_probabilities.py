@@ -7,9 +7,6 @@ from typing import Any
 import pytest
 import torch
 from peft import get_peft_model
-from transformers import GPT2Config, GPT2LMHeadModel
-
-from llamatune.rl.sequences import Rollout
 from tiny_ppo import (
     EOS,
     EOT,
@@ -31,6 +28,9 @@ from tiny_ppo import (
     trainer_of,
     weights_of,
 )
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from llamatune.rl.sequences import Rollout
 
 RAGGED = [
     Rollout(0, [1, 9, 12], [20, 21, 8, EOS], True),
@@ -113,7 +113,9 @@ def test_a3_values_match_an_explicit_loop(tmp_path: Path, method: str, padding_f
             for step in range(len(rollout.completion) + 1):
                 ids = torch.tensor([[*rollout.prompt, *rollout.completion[:step]]])
                 if method == "separate":
-                    trainer.roles.critic.config.pad_token_id = None  # the score of the last token, whatever it is
+                    trainer.roles.critic.config.pad_token_id = (
+                        None  # the score of the last token, whatever it is
+                    )
                     value = float(trainer.roles.critic(input_ids=ids).logits)
                 else:
                     hidden = trainer.policy.get_base_model().model(input_ids=ids).last_hidden_state[0, -1]
@@ -217,8 +219,7 @@ def test_a4_a_completion_does_not_depend_on_who_shares_its_batch(tmp_path: Path,
     seeds = [3, 4, 5, 6]
     together = trainer.generator.generate(prompts, seeds)
     alone = [
-        trainer.generator.generate([prompt], [seed])[0]
-        for prompt, seed in zip(prompts, seeds, strict=True)
+        trainer.generator.generate([prompt], [seed])[0] for prompt, seed in zip(prompts, seeds, strict=True)
     ]
     assert together == alone
     assert len(set(map(tuple, together))) == 4
@@ -395,7 +396,17 @@ def test_b12_figures_do_not_see_the_padding(tmp_path: Path) -> None:
         trainer.roles.padding_free = False
         trainer.train()
         lines.append(trainer.state.log_history[:4])
-    names = {"loss", "ratio", "approx_kl", "clip_share", "entropy", "kl", "value_loss", "policy_loss", "reward"}
+    names = {
+        "loss",
+        "ratio",
+        "approx_kl",
+        "clip_share",
+        "entropy",
+        "kl",
+        "value_loss",
+        "policy_loss",
+        "reward",
+    }
     assert names <= set(lines[0][0])
     for one, other in zip(*lines, strict=True):
         for name in one:
