@@ -139,6 +139,10 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
         default=0.0,
         metadata={"help": "Weight of the next-token loss on `ptx_dataset` (InstructGPT's PPO-ptx)."},
     )
+    ptx_batch_size: int | None = field(
+        default=None,
+        metadata={"help": "Rows of `ptx_dataset` in an optimizer step; `mini_batch_size` when None."},
+    )
 
     # Roles.
     roles: Literal["auto", "adapters", "separate"] = field(
@@ -222,6 +226,10 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
         for name in ("gamma", "lam"):
             if not 0 <= getattr(self, name) <= 1:
                 raise refused(name, f"is {getattr(self, name)}, and must be between 0 and 1")
+        if self.ptx_coef < 0:
+            raise refused("ptx_coef", f"is {self.ptx_coef}, and must not be below 0")
+        if self.ptx_batch_size is not None and (self.ptx_batch_size < 1 or not self.ptx_coef):
+            raise refused("ptx_batch_size", "must be above 0, and belongs to a `ptx_coef` above 0")
         if not 0 < self.safety_threshold < 1:
             raise refused("safety_threshold", "is a probability between 0 and 1")
         if self.kl_controller == "adaptive" and self.kl_target is None:

@@ -115,23 +115,24 @@ def experience(
     """
     mask = mask_of([len(rollout.completion) for rollout in rollouts])
     ended = torch.tensor([rollout.ended for rollout in rollouts])
+    counted = ended if args.truncation == "mask" else torch.ones_like(ended)  # others are in no mean either
+    trained = mask & counted[:, None]
     scalar = missing_end_penalty(reward, ended, args.missing_eos_penalty)
     if args.whiten_scores == "batch":
-        scalar = whiten(scalar)
+        scalar = whiten(scalar, counted)
     elif args.whiten_scores == "running":
-        moments.update(scalar)
+        moments.update(scalar, counted)
         scalar = moments.whiten(scalar)
     kl = zero_outside(kl_terms(logprobs, ref_logprobs, args.kl_estimator), mask)
     rewards = token_rewards(scores=scalar, kl=kl, mask=mask, kl_coef=kl_coef)
     if args.whiten_rewards:
-        rewards = whiten(rewards, mask, shift_mean=False)
+        rewards = whiten(rewards, trained, shift_mean=False)
     values = zero_outside(values, mask)
     bootstrap = torch.where(ended, 0.0, next_values) if args.truncation == "bootstrap" else None
     advantages, returns = gae(
         rewards=rewards, values=values, mask=mask, gamma=args.gamma, lam=args.lam, next_values=bootstrap
     )
-    trained = mask & ended[:, None] if args.truncation == "mask" else mask
-    explained = explained_variance(values, returns, mask)
+    explained = explained_variance(values, returns, trained)
     if args.whiten_advantages:
         advantages = whiten(advantages, trained)
     lengths = mask.sum(1).float()

@@ -40,8 +40,9 @@ from llamatune.rl.logprobs import logprobs_and_entropies
 from llamatune.rl.losses import policy_loss, token_weights, value_loss
 from llamatune.rl.masked import zero_outside
 from llamatune.rl.opening import RewardFunctions, begin_as_reward, open_policy, open_rewards, open_roles
-from llamatune.rl.prompts import Prompts, text_of
-from llamatune.rl.reward_functions import Completion
+from llamatune.rl.prompts import PromptRow, Prompts, text_of
+from llamatune.rl.ptx import open_mix
+from llamatune.rl.reward_functions import Completion, ModelReward
 from llamatune.rl.roles import Adapters, Role, Separate, save_weights
 from llamatune.rl.rollouts import Generator, PlainGenerator, seed_of, up_to_stop
 from llamatune.rl.sequences import Rollout, collate, mask_of, padded
@@ -75,6 +76,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             mapping by name. Named `helpfulness` and `safety`, they are combined as in the paper.
         train_dataset, eval_dataset: a column `prompt`, text or messages; `is_safety` tags safety prompts; all columns
             reach the reward functions.
+        ptx_dataset: documents or conversations whose next-token loss is mixed in, `args.ptx_coef`: a column `text`,
+            `messages`, or `input_ids` with or without `labels`.
         processing_class: the tokenizer; of a model given by name, its own.
         reward_processing_classes: tokenizers of loaded reward models; the policy's when None.
         reward_combine: f(scores by name, rows) -> (batch,), instead of `args.reward_combination`.
@@ -83,6 +86,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         peft_config: train a new adapter; all roles then share one base (`args.roles`).
         quantization_config: quantise the base of a model given by name.
         generator: samples completions, instead of `args.generation_backend`.
+        chat: how conversations become tokens, where it is not the tokenizer's chat template as it is.
 
     Attributes:
         timings: seconds so far in `generate`, `score` and `train`.
@@ -103,6 +107,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         *,
         train_dataset: Dataset,
         eval_dataset: Dataset | None = None,
+        ptx_dataset: Dataset | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         reward_processing_classes: Any = None,
         reward_combine: Combine | None = None,
@@ -111,6 +116,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         peft_config: PeftConfig | None = None,
         quantization_config: Any = None,
         generator: Generator | None = None,
+        chat: ChatFormat | None = None,
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple[Any, Any] = (None, None),
     ) -> None:
@@ -121,8 +127,10 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
                 "E240", "`processing_class` is missing", place="PPOTrainer", hint="give the tokenizer"
             )
         _check_padding(tokenizer)
-        chat_block = opened.chat if opened is not None and processing_class is None else Chat()
-        self.chat = ChatFormat(tokenizer, chat_block) if tokenizer.chat_template else None
+        if chat is None and tokenizer.chat_template:
+            of_model = opened.chat if opened is not None and processing_class is None else Chat()
+            chat = ChatFormat(tokenizer, of_model)
+        self.chat = chat
         self.stop_ids = _stop_ids(args, self.chat, tokenizer, policy)
         roles = open_roles(policy, args, ref_model=ref_model, value_model=value_model)
         self.rewards = open_rewards(reward_funcs, reward_processing_classes, roles, tokenizer, self.chat)
@@ -144,6 +152,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         self.prompts = self._prompts(train_dataset)
         self.eval_prompts = self._prompts(eval_dataset) if eval_dataset is not None else None
         _check_context(self.prompts, policy, args)
+        self.ptx = open_mix(ptx_dataset, args, tokenizer, self.chat, policy)
         self.reward_combine = reward_combine
         self.generator = generator or self._generator()
         self.kl = kl_controller(args.kl_controller, _beta(args, policy), args.kl_target, args.kl_horizon)
@@ -163,6 +172,22 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
     def policy(self) -> PreTrainedModel:
         """The policy: the very model that was given, or opened."""
         return self.roles.policy_model()
+
+    @property
+    def describe(self) -> str:
+        """Who shares what, in a few words."""
+        rewards = ", ".join(
+            f"{reward.name} ({'on the same base' if getattr(reward, 'role', None) else 'its own model'})"
+            if isinstance(reward, ModelReward)
+            else f"{reward.name} (a function)"
+            for reward in self.rewards
+        )
+        return f"{self.roles.describe}; rewards: {rewards}"
+
+    def policy_alone(self) -> PreTrainedModel:
+        """The policy without the other roles' adapters, once training is over."""
+        self.roles.leave_policy()
+        return self.policy
 
     # ---- the steps ------------------------------------------------------------------------------------------
 
@@ -259,8 +284,13 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
     def completion(self, rollout: Rollout) -> Completion:
         """What reward functions and readers see of a rollout."""
         tokens = rollout.completion[:-1] if rollout.ended else rollout.completion
-        text = str(self.processing_class.decode(tokens, skip_special_tokens=True))
-        return Completion(text.strip() if self.chat else text, rollout.completion, rollout.ended)
+        decode = partial(self.processing_class.decode, skip_special_tokens=True)
+        if self.prompts.are_conversations:
+            return Completion(decode(tokens).strip(), rollout.completion, rollout.ended)
+        # As prompt + text must give the whole again: decoded by itself, it might lack the space in front.
+        before, whole = decode(rollout.prompt), decode(rollout.prompt + tokens)
+        text = whole[len(before) :] if whole.startswith(before) else decode(tokens)
+        return Completion(text, rollout.completion, rollout.ended)
 
     def read(self, rollouts: Sequence[Rollout]) -> dict[str, torch.Tensor]:
         """What policy, reference and critic say of rollouts: (batch, time) each, and `next_values` (batch,).
@@ -330,6 +360,10 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         lengths = [found.rollouts[number].length for number in trained]
         own = [trained[n] for n in processes.own_share(lengths, self.accelerator)]
         sums = self._gradients(found, own, tokens, sequences)
+        if self.ptx is not None:
+            again = partial(self._gradients, found, own, tokens, sequences)
+            sums["ptx_loss"] = self.ptx.add_gradients(self, again)
+            sums["loss"] += self.args.ptx_coef * sums["ptx_loss"]
         largest = processes.most(sums.pop("ratio_max", 0.0), self.accelerator)
         sums = processes.summed(sums, self.accelerator)
         processes.sum_gradients((weight for _, weight in self._named_weights()), self.accelerator)
@@ -349,6 +383,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             "approx_kl": sums["approx_kl"] / count,
             "policy_grad_norm": norm,
         }
+        if self.ptx is not None:
+            figures["ptx_loss"] = sums["ptx_loss"]
         return torch.tensor(sums["loss"], device=self.args.device), figures
 
     def _gradients(
@@ -552,15 +588,15 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         lengths = [len(rollout.completion) for rollout in rollouts]
         kl = zero_outside(read["logprobs"] - read["ref_logprobs"], mask_of(lengths)).sum(1)
         self.model.train()
-        figures = {
+        found = {
             "reward": float(reward.mean()),
             **{f"reward/{name}": float(score.mean()) for name, score in scores.items()},
             "kl": float(kl.mean()),
             "length": sum(lengths) / len(lengths),
             "ended_share": sum(rollout.ended for rollout in rollouts) / len(rollouts),
         }
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
-        self.on_evaluation(prompts, rollouts, reward)
+        found |= self.on_evaluation([prompts[row] for row in range(len(prompts))], rollouts, found)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -595,8 +631,11 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
                 "ended": rollout.ended,
             }
 
-    def on_evaluation(self, prompts: Prompts, rollouts: Sequence[Rollout], reward: torch.Tensor) -> None:
-        """Called with the completions of held-out prompts and their (batch,) rewards."""
+    def on_evaluation(
+        self, rows: Sequence[PromptRow], rollouts: Sequence[Rollout], figures: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Called with held-out prompts, their completions and the figures of them; gives further figures."""
+        return {}
 
     # ---- saving and resuming --------------------------------------------------------------------------------
 

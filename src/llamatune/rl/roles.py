@@ -89,6 +89,13 @@ class Separate(_Roles):
     def acting(self, role: Role) -> AbstractContextManager[None]:
         return nullcontext()
 
+    @property
+    def describe(self) -> str:
+        return "policy, critic and reference are models of their own"
+
+    def leave_policy(self) -> None:
+        """Nothing was put on the policy."""
+
     def policy_model(self) -> PreTrainedModel:
         return self.policy
 
@@ -166,6 +173,19 @@ class Adapters(_Roles):
         for layer in self._layers:
             layer._active_adapter = [name or POLICY]
             layer._disable_adapters = name is None
+
+    @property
+    def describe(self) -> str:
+        of = "a frozen copy of the adapter" if self.has_reference_adapter else "the base alone"
+        return f"policy and critic are adapters on one base, the reference is {of}"
+
+    def leave_policy(self) -> None:
+        """Take off every adapter but the policy's."""
+        for name in [name for name in self.backbone.peft_config if name != POLICY]:
+            self.backbone.delete_adapter(name)
+        self._switch(POLICY)
+        for name, weight in self.backbone.named_parameters():
+            weight.requires_grad_(f".{POLICY}" in name)
 
     def policy_model(self) -> PreTrainedModel:
         return self.backbone
