@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -190,7 +191,8 @@ class ContinuousBatchingGenerator:
             # Left to itself, it would take half of the computer's memory.
             pages = -(-(max(map(len, prompts)) + steps) // 256) + 1
             settings |= {"num_blocks": at_once * pages, "max_batch_tokens": max(512, at_once)}
-        return ContinuousBatchingConfig(**settings)
+        known = {field.name for field in fields(ContinuousBatchingConfig)}  # more with each version
+        return ContinuousBatchingConfig(**{name: settings[name] for name in settings.keys() & known})
 
     def _try(self) -> None:
         """Two tokens, whatever they are."""
