@@ -13,6 +13,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from transformers import GenerationConfig
 
 from llamatune.models.memory import free_memory, one_row_too_many, ran_out_of_memory
@@ -52,7 +53,7 @@ def open_generator(
 
     Args:
         prompts: what vLLM makes room for, unless `args.max_prompt_length` says it.
-        sharded: whether the policy's weights are spread over the processes.
+        sharded: whether the policy's weights are, or will be, spread over the processes.
 
     Raises:
         ModelError: it does not work with this policy, or here.
@@ -65,7 +66,7 @@ def open_generator(
     }
     if args.generation_backend in ("auto", "generate"):
         return PlainGenerator(policy, pad_id=pad_id, **common)
-    if sharded:
+    if sharded or any(isinstance(weight, DTensor) for weight in policy.parameters()):
         raise cannot(
             f"is `{args.generation_backend}`, and the policy's weights are spread over the processes",
             why="each process samples by itself, and would need whole weights",
