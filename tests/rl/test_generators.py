@@ -4,6 +4,8 @@ vLLM is not installed here: in its place stands an engine that loads what vLLM w
 peft, so that the folders, names and seeds handed over are real.
 """
 
+import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -442,3 +444,24 @@ def test_adapters_that_vllm_would_not_hold_whole(folder: Path, vllm, settings) -
 def test_a_prompt_without_room(folder: Path, vllm) -> None:
     with pytest.raises(ModelError, match="E240.*room for prompts of 30 tokens, and one has 31"):
         vllm_of(load(folder), longest_prompt=30).generate(PROMPTS, SEEDS)
+
+
+# ---- several processes --------------------------------------------------------------------------------------
+
+
+def test_each_process_has_a_generator_of_its_own(folder: Path, tmp_path: Path) -> None:
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__]
+    arguments = [str(folder), str(tmp_path / "both")]
+    subprocess.run([sys.executable, *command, *arguments], check=True, capture_output=True, timeout=120)
+    trained(folder, tmp_path / "alone", "generate", lora=True)
+    found, expected = ((tmp_path / run / "completions.jsonl").read_text() for run in ("both", "alone"))
+    rows = [
+        [(row["iteration"], row["prompt"], row["completion"]) for row in map(json.loads, text.splitlines())]
+        for text in (found, expected)
+    ]
+    assert rows[0] == rows[1] and len(rows[0]) == 8
+
+
+if __name__ == "__main__":
+    trained(Path(sys.argv[1]), Path(sys.argv[2]), "continuous_batching", lora=True)
+    torch.distributed.destroy_process_group()

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from transformers import GenerationConfig
 
 from llamatune.models.memory import free_memory, one_row_too_many, ran_out_of_memory
@@ -51,7 +53,7 @@ def open_generator(
 
     Args:
         prompts: what vLLM makes room for, unless `args.max_prompt_length` says it.
-        sharded: whether the policy's weights are spread over the processes.
+        sharded: whether the policy's weights are, or will be, spread over the processes.
 
     Raises:
         ModelError: it does not work with this policy, or here.
@@ -64,7 +66,7 @@ def open_generator(
     }
     if args.generation_backend in ("auto", "generate"):
         return PlainGenerator(policy, pad_id=pad_id, **common)
-    if sharded:
+    if sharded or any(isinstance(weight, DTensor) for weight in policy.parameters()):
         raise cannot(
             f"is `{args.generation_backend}`, and the policy's weights are spread over the processes",
             why="each process samples by itself, and would need whole weights",
@@ -190,7 +192,8 @@ class ContinuousBatchingGenerator:
             # Left to itself, it would take half of the computer's memory.
             pages = -(-(max(map(len, prompts)) + steps) // 256) + 1
             settings |= {"num_blocks": at_once * pages, "max_batch_tokens": max(512, at_once)}
-        return ContinuousBatchingConfig(**settings)
+        known = {field.name for field in fields(ContinuousBatchingConfig)}  # more with each version
+        return ContinuousBatchingConfig(**{name: settings[name] for name in settings.keys() & known})
 
     def _try(self) -> None:
         """Two tokens, whatever they are."""

@@ -181,16 +181,18 @@ class VllmGenerator:
             )
         from vllm import SamplingParams
 
-        if self.sleeps:
-            self.engine.wake_up()
-        request = self.sync()
-        outputs = self.engine.generate(
-            [{"prompt_token_ids": prompt} for prompt in prompts],
-            [SamplingParams(**self.sampling(seed)) for seed in seeds],
-            lora_request=request,
-            use_tqdm=False,
-        )
-        self._sleep()
+        # The engine runs in this thread: the trainer's autocast is not meant for it.
+        with torch.no_grad(), torch.autocast(self.model.device.type, enabled=False):
+            if self.sleeps:
+                self.engine.wake_up()
+            request = self.sync()
+            outputs = self.engine.generate(
+                [{"prompt_token_ids": prompt} for prompt in prompts],
+                [SamplingParams(**self.sampling(seed)) for seed in seeds],
+                lora_request=request,
+                use_tqdm=False,
+            )
+            self._sleep()
         return [up_to_stop(list(output.outputs[0].token_ids), self.stop_ids)[0] for output in outputs]
 
     def sampling(self, seed: int) -> dict[str, Any]:
