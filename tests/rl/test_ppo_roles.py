@@ -41,6 +41,7 @@ from llamatune.models.base import find_base
 from llamatune.models.saving import save_trained
 from llamatune.recipe.blocks import Chat, Lora
 from llamatune.rl.roles import Adapters, Separate, adapter_weights
+from llamatune.rl.sequences import Rollout
 
 FIXED = [[20, 21, 8, EOS], [7], [40, 30, 9, 33, 9, 10], [25, EOS]]
 
@@ -461,24 +462,13 @@ def test_a22_a_critic_on_the_base_that_begins_as_the_reward_model(
         tiny_folder, judges, tmp_path, critic_init="reward", parts={"generator": Fixed(FIXED)}
     )
     found = trainer.collect(0)
-    behind = trainer.read(found.rollouts)["next_values"]
-    reward = trainer.rewards[0]
-    for number, rollout in enumerate(found.rollouts):
-        ids = rollout.prompt + rollout.completion
-        row = [trainer.prompts[rollout.row]]
-        if rollout.completion[-1] == EOS:  # the reward model reads <eot> there
-            continue
-        read = reward.ids(row[0]["prompt"], trainer.completion(rollout))
-        assert read[: len(ids)] == ids
-    from llamatune.rl.sequences import Rollout
-
     ended = [
         Rollout(rollout.row, rollout.prompt, [*rollout.completion[:2], 4], True) for rollout in found.rollouts
     ]
     ended = [rollout for rollout in ended if EOS not in rollout.completion]
     scores = trainer.score(trainer.prompts, ended)[0]["helpfulness"]
     assert trainer.read(ended)["next_values"].tolist() == pytest.approx(scores.tolist(), abs=1e-5)
-    assert scores.std() > 0.01 and behind.std() > 0.01
+    assert scores.std() > 0.01
     assert trainable(trainer) == {
         name
         for name, _ in trainer.roles.named_parameters()
