@@ -109,7 +109,7 @@ class Watch:
             settings = self.guards[guard]
             if bad and settings.action != "ignore":
                 shown = samples.get(guard)
-                text += f"; for example: {shown!r}" if shown else ""
+                text += f"; for example: {shown!r}" if shown is not None else ""
                 found.append(Finding(guard, text, settings.action == "stop"))
 
         limit = {name: guard.limit for name, guard in self.guards.items()}

@@ -92,6 +92,9 @@ class Separate(_Roles):
         self.policy = policy
         self.critic = critic
         self.reference = reference.requires_grad_(False).eval()
+        head = score_head(critic)
+        if not any(weight.requires_grad for weight in head.parameters()):
+            head.requires_grad_(True)  # peft freezes a head that its adapter does not name
         for model in (policy, critic, reference):
             disable_dropout(model)
 
