@@ -75,6 +75,12 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
     generation_backend: Literal["auto", "generate", "continuous_batching", "vllm"] = field(
         default="auto", metadata={"help": "How completions are generated; `auto` is plain `generate`."}
     )
+    vllm_gpu_memory_utilization: float = field(
+        default=0.3, metadata={"help": "vllm: the share of the GPU's memory that is its own."}
+    )
+    vllm_enable_sleep_mode: bool = field(
+        default=False, metadata={"help": "vllm: give that memory back between rollouts."}
+    )
     missing_eos_penalty: float | None = field(
         default=None, metadata={"help": "Taken off the score of a completion that was cut off."}
     )
@@ -226,6 +232,8 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
         for name in ("gamma", "lam"):
             if not 0 <= getattr(self, name) <= 1:
                 raise refused(name, f"is {getattr(self, name)}, and must be between 0 and 1")
+        if not 0 < self.vllm_gpu_memory_utilization < 1:
+            raise refused("vllm_gpu_memory_utilization", "is a share between 0 and 1")
         if self.ptx_coef < 0:
             raise refused("ptx_coef", f"is {self.ptx_coef}, and must not be below 0")
         if self.ptx_batch_size is not None and (self.ptx_batch_size < 1 or not self.ptx_coef):

@@ -34,6 +34,7 @@ from llamatune.recipe.blocks import Chat
 from llamatune.rl import processes
 from llamatune.rl.config import PPOConfig
 from llamatune.rl.experience import Experience, combined, experience
+from llamatune.rl.generators import check_backend, open_generator
 from llamatune.rl.guards import Finding, Watch
 from llamatune.rl.kl import kl_controller
 from llamatune.rl.logprobs import logprobs_and_entropies
@@ -44,7 +45,7 @@ from llamatune.rl.prompts import PromptRow, Prompts, text_of
 from llamatune.rl.ptx import open_mix
 from llamatune.rl.reward_functions import Completion, ModelReward
 from llamatune.rl.roles import Adapters, Role, Separate, save_weights
-from llamatune.rl.rollouts import Generator, PlainGenerator, seed_of, up_to_stop
+from llamatune.rl.rollouts import Generator, seed_of, up_to_stop
 from llamatune.rl.sequences import Rollout, collate, mask_of, padded
 from llamatune.rl.whitening import RunningMoments
 from llamatune.training.attention import can_be_padding_free
@@ -120,6 +121,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple[Any, Any] = (None, None),
     ) -> None:
+        if generator is None:
+            check_backend(args)
         policy, opened = open_policy(model, peft_config, quantization_config, args.seed)
         tokenizer = processing_class or (opened.tokenizer if opened else None)
         if tokenizer is None:
@@ -737,13 +740,14 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         )
 
     def _generator(self) -> Generator:
-        return PlainGenerator(
+        return open_generator(
             self.policy,
+            self.args,
             pad_id=self.processing_class.pad_token_id,
             stop_ids=self.stop_ids,
-            max_new_tokens=self.args.max_completion_length,
-            temperature=self.args.temperature,
-            batch_size=self.args.generation_batch_size,
+            prompts=[self.prompts, *([self.eval_prompts] if self.eval_prompts else [])],
+            processes=self.accelerator.num_processes,
+            sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled,
         )
 
     @contextmanager

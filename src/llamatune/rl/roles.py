@@ -53,15 +53,30 @@ class _Roles(nn.Module):
     def _trained_models(self) -> list[Any]:
         raise NotImplementedError
 
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None
-    ) -> None:
+    def _checkpoint_activations(self, settings: dict[str, Any] | None, **others: Any) -> None:
         for model in self._trained_models():
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs or {"use_reentrant": False})
+            enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+            enable(settings or {"use_reentrant": False}, **others)
+
+    # transformers' names for the same thing: the first ones up to 5.22, the others from then on.
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **others: Any
+    ) -> None:
+        self._checkpoint_activations(gradient_checkpointing_kwargs, **others)
 
     def gradient_checkpointing_disable(self) -> None:
         for model in self._trained_models():
             model.gradient_checkpointing_disable()
+
+    @property
+    def is_activation_checkpointing(self) -> bool:
+        return self.is_gradient_checkpointing
+
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **others: Any
+    ) -> None:
+        self._checkpoint_activations(activation_checkpointing_kwargs, **others)
 
     def is_critic(self, name: str) -> bool:
         """Whether a weight, by its name in this module, is the critic's."""
@@ -193,10 +208,8 @@ class Adapters(_Roles):
     def _trained_models(self) -> list[Any]:
         return [self.backbone.get_base_model()]
 
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None
-    ) -> None:
-        super().gradient_checkpointing_enable(gradient_checkpointing_kwargs)
+    def _checkpoint_activations(self, settings: dict[str, Any] | None, **others: Any) -> None:
+        super()._checkpoint_activations(settings, **others)
         self.backbone.enable_input_require_grads()  # else nothing of a frozen base's first layer asks for gradients
 
     def is_critic(self, name: str) -> bool:
