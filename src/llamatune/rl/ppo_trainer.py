@@ -168,6 +168,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
     @property
     def roles(self) -> Separate | Adapters:
         """The roles' module, without what wraps it for several processes."""
+        if isinstance(self.model, (Separate, Adapters)):
+            return self.model  # to unwrap, accelerate looks at every module: as long as a small step takes
         roles: Separate | Adapters = self.accelerator.unwrap_model(self.model)
         return roles
 

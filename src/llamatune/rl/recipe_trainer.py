@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from llamatune.errors import DivergedError
 from llamatune.rl.experience import Experience
+from llamatune.rl.guards import Finding
 from llamatune.rl.ppo_trainer import PPOTrainer
 from llamatune.rl.prompts import PromptRow
 from llamatune.rl.sequences import Rollout
@@ -35,8 +38,12 @@ class RecipePPOTrainer(RunTrainer, PPOTrainer):
     def training_step(
         self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        loss = super().training_step(model, inputs, num_items_in_batch)
-        self.losses.append(float(loss))
+        try:
+            loss = super().training_step(model, inputs, num_items_in_batch)
+        except DivergedError as error:
+            problems = [replace(one, hint=f"{one.hint}; {self.run.ways_on}") for one in error.problems]
+            raise DivergedError.of(problems) from None
+        self.losses.append(self._figures["loss"][-1])
         return loss
 
     def on_rollouts(self, iteration: int, found: Experience) -> None:
@@ -64,12 +71,26 @@ class RecipePPOTrainer(RunTrainer, PPOTrainer):
         self.run.write_json("evaluation.json", {"held_out": self.held_out})
         return further
 
+    def _heed(self, findings: Iterable[Finding]) -> None:
+        """A warning is for readers of the result, too."""
+        findings = list(findings)
+        for finding in findings:
+            if not finding.stop:
+                self.run.event("warning", finding.text)
+        super()._heed(findings)
+
+    def _cut_smaller(self, rollouts: Sequence[Rollout]) -> None:
+        super()._cut_smaller(rollouts)
+        text = f"memory ran out: at most {self.pass_tokens:,} tokens in a forward pass from here on"
+        self.run.event("out_of_memory", text)
+
     def state_to_save(self) -> dict[str, Any]:
-        return super().state_to_save() | {"held_out": self.held_out}
+        return super().state_to_save() | {"held_out": self.held_out, "pass_tokens": self.pass_tokens}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
         self.held_out = list(state["held_out"])
+        self.pass_tokens = min(self.pass_tokens, state["pass_tokens"])
 
     def outcome(self) -> dict[str, float]:
         """The last held-out figures, and how they changed since the start, for `result.json`."""
