@@ -253,7 +253,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         """A completion for each row of prompts."""
         ids = [prompts.ids(prompts[row]) for row in rows]
         own = processes.own_share(list(map(len, ids)), self.accelerator)
-        with self._generating():
+        with processes.together(self.accelerator), self._generating():
             completions = self.generator.generate([ids[n] for n in own], [seeds[n] for n in own])
         every = processes.gathered(own, completions, len(rows), self.accelerator)
         rollouts = []
@@ -271,7 +271,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         own = processes.own_share([rollout.length for rollout in rollouts], self.accelerator)
         scores = {}
         for judge in self.rewards:
-            found = judge([rows[n] for n in own], [completions[n] for n in own]).tolist()
+            with processes.together(self.accelerator):
+                found = judge([rows[n] for n in own], [completions[n] for n in own]).tolist()
             every = processes.gathered(own, found, len(rollouts), self.accelerator)
             scores[judge.name] = torch.tensor(every, dtype=torch.float32)
         if self.reward_combine is not None:
@@ -300,7 +301,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         """
         own = processes.own_share([rollout.length for rollout in rollouts], self.accelerator)
         mine = [rollouts[n] for n in own]
-        with torch.no_grad():
+        with torch.no_grad(), processes.together(self.accelerator):
             policy = self._each("policy", mine)
             reference = self._each("reference", mine)
             values = self._each("value", mine)
@@ -359,11 +360,12 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         tokens, sequences = int(found.trained[trained].sum()), len(trained)
         lengths = [found.rollouts[number].length for number in trained]
         own = [trained[n] for n in processes.own_share(lengths, self.accelerator)]
-        sums = self._gradients(found, own, tokens, sequences)
-        if self.ptx is not None:
-            again = partial(self._gradients, found, own, tokens, sequences)
-            sums["ptx_loss"] = self.ptx.add_gradients(self, again)
-            sums["loss"] += self.args.ptx_coef * sums["ptx_loss"]
+        with processes.together(self.accelerator):
+            sums = self._gradients(found, own, tokens, sequences)
+            if self.ptx is not None:
+                again = partial(self._gradients, found, own, tokens, sequences)
+                sums["ptx_loss"] = self.ptx.add_gradients(self, again)
+                sums["loss"] += self.args.ptx_coef * sums["ptx_loss"]
         largest = processes.most(sums.pop("ratio_max", 0.0), self.accelerator)
         sums = processes.summed(sums, self.accelerator)
         processes.sum_gradients((weight for _, weight in self._named_weights()), self.accelerator)
@@ -658,6 +660,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         if self.args.should_save:
             self.save_state_of_ppo(folder)
         super()._save_checkpoint(*args, **kwargs)
+        self.accelerator.wait_for_everyone()  # no process reads what the first one still writes
 
     def save_state_of_ppo(self, folder: Path) -> None:
         """Write the critic and PPO's state into a checkpoint's folder."""
