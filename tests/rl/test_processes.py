@@ -137,3 +137,9 @@ def test_what_fails_in_one_process_fails_in_all(two: Path) -> None:
     assert second["generator"] == "ZeroDivisionError: division by zero"
     assert first["generator"] == "RuntimeError: in another process: ZeroDivisionError: division by zero"
     assert first["loss"] == second["loss"] and first["loss"].startswith("DivergedError: error[E602]")
+
+
+def test_fsdp_is_refused_where_accelerate_would_not_shard(two: Path) -> None:
+    """On CPUs it would train with DDP, without a word."""
+    told = json.loads((two / "failures.0.json").read_text())
+    assert told["fsdp"].startswith("ModelError: error[E240] PPOConfig.fsdp: `fsdp` is for GPUs")

@@ -42,6 +42,14 @@ def evenness(completion_ids: list[list[int]], **_: Any) -> list[float]:
     return [sum(token % 2 == 0 for token in ids) / 4 - 0.1 * len(ids) for ids in completion_ids]
 
 
+def judge(base: Path) -> Any:
+    """A reward model whose head is the same each time."""
+    from transformers import AutoModelForSequenceClassification
+
+    torch.manual_seed(1)
+    return AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=torch.float32)
+
+
 def make(base: Path, output: Path, reward: Any = evenness, *, lora: bool = False, **changes: Any) -> Any:
     """A trainer on a tiny model, in float32."""
     from datasets import Dataset
@@ -51,12 +59,14 @@ def make(base: Path, output: Path, reward: Any = evenness, *, lora: bool = False
     from llamatune.rl.config import PPOConfig
     from llamatune.rl.ppo_trainer import PPOTrainer
 
-    given = changes.pop("given", {})
+    given = {}
+    if changes.get("ptx_coef"):
+        given["ptx_dataset"] = Dataset.from_list([{"text": f"{prompt} is what we say"} for prompt in PROMPTS])
     prompts = changes.pop("prompts", PROMPTS)
     trainer = PPOTrainer(
         AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32),
         PPOConfig(output_dir=str(output), **(SETTINGS | changes)),
-        reward,
+        [reward, judge(base)] if changes.get("reward_weights") else reward,
         train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in prompts]),
         eval_dataset=Dataset.from_list([{"prompt": "and one held out"}]),
         processing_class=AutoTokenizer.from_pretrained(base),
@@ -127,11 +137,27 @@ def torchrun(script: str, base: Path, folder: Path, processes: int = 2) -> str:
 
 # ---- what one process and several do alike -------------------------------------------------------------------
 
-ALIKE: dict[str, dict[str, Any]] = {
-    "separate": {"whiten_rewards": True},
-    "idle": {"batch_size": 3, "mini_batch_size": 1, "max_steps": 6, "entropy_coef": 0.01},
-    "adapters": {"lora": True, "whiten_scores": "running", "eval_strategy": "steps", "eval_steps": 4},
+BEST = {
+    "eval_strategy": "steps",
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "eval_reward",
+    "greater_is_better": True,
 }
+SAVED = {"save_strategy": "steps", "save_steps": 3, "eval_steps": 3}
+ALIKE: dict[str, dict[str, Any]] = {
+    "separate": {"max_steps": 10, "whiten_rewards": True, "reward_weights": [1.0, 2.0]},
+    "idle": {
+        "batch_size": 3,
+        "mini_batch_size": 1,
+        "num_ppo_epochs": 1,
+        "max_steps": 9,
+        "entropy_coef": 0.01,
+        "ptx_coef": 0.1,
+    },
+    "adapters": {"lora": True, "whiten_scores": "running", **BEST, **SAVED},
+}
+"""`separate` and `idle` make three iterations. In `idle`, a mini-batch has a single row, for one of the processes; so
+has the pretraining mix. `adapters` ends with its best checkpoint."""
 
 
 def alike(base: Path, folder: Path) -> None:
@@ -204,6 +230,10 @@ def failures(base: Path, folder: Path) -> None:
         diverged.collect = lambda iteration: _with_nan(collect(iteration))
     run("generator", broken)
     run("loss", diverged)
+    try:
+        make(base, folder / "fsdp", fsdp=True)  # accelerate notes it in the environment, for good
+    except Exception as error:
+        told["fsdp"] = f"{type(error).__name__}: {error}"
     (folder / f"failures.{RANK}.json").write_text(json.dumps(told))
 
 
@@ -211,7 +241,75 @@ def _with_nan(experience: Any) -> Any:
     return replace(experience, advantages=experience.advantages * float("nan"))
 
 
-SCRIPTS = {"two processes": [alike, shares, resumed, failures]}
+# ---- FSDP2 ----------------------------------------------------------------------------------------------------
+
+
+def shard_on_cpus() -> None:
+    """accelerate shards on GPUs, and passes over CPUs only because its list of devices does not name them."""
+    from accelerate.state import AcceleratorState, PartialState
+    from accelerate.utils import DistributedType
+
+    before = AcceleratorState.__init__
+
+    def init(self: Any, *args: Any, fsdp_plugin: Any = None, **kwargs: Any) -> None:
+        before(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
+        if fsdp_plugin is not None:
+            assert self.distributed_type in (DistributedType.MULTI_CPU, DistributedType.FSDP)
+            self.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+            self.fsdp_plugin = fsdp_plugin
+
+    AcceleratorState.__init__ = init
+
+
+def sharded(base: Path, folder: Path) -> None:
+    """Everything of `ALIKE` with sharded roles; saved in the middle of an iteration, and gone on with from there."""
+    from llamatune.rl.sharding import whole
+
+    shard_on_cpus()
+    formats = {"separate": "FULL_STATE_DICT", "idle": "SHARDED_STATE_DICT", "adapters": "FULL_STATE_DICT"}
+    for name, changes in ALIKE.items():
+        asked = changes | SAVED | {"fsdp": True, "fsdp_config": {"state_dict_type": formats[name]}}
+        trainer = make(base, folder / name, **asked)
+        frozen = {
+            weight: value.clone()
+            for weight, value in trainer.roles.named_parameters()
+            if not value.requires_grad
+        }
+        assert not trainer.sharded
+        trainer.train()
+        assert_spread(trainer)
+        keep(folder, name, trainer)
+        state = trainer.roles.state_dict()
+        assert {
+            weight for weight, value in trainer.roles.named_parameters() if not value.requires_grad
+        } == frozen.keys()
+        assert all(torch.equal(whole(state[weight]), value) for weight, value in frozen.items())
+        assert trainer.generator.model is trainer.policy
+        trainer.save_model()
+        again = make(base, folder / f"{name} again", **asked)
+        again.train(resume_from_checkpoint=str(folder / name / "checkpoint-3"))
+        keep(folder, f"{name} again", again)
+
+
+def assert_spread(trainer: Any) -> None:
+    """About half of every weight is in this process."""
+    assert trainer.sharded
+    state = trainer.roles.state_dict()
+    here = sum(weight.to_local().numel() for weight in state.values())
+    assert here < 0.6 * sum(weight.numel() for weight in state.values())
+
+
+def too_early(base: Path, folder: Path) -> None:
+    """What needs sharded roles before there are any."""
+    from llamatune.errors import ModelError
+
+    try:
+        make(base, folder / "early", fsdp=True).evaluate()
+    except ModelError as error:
+        (folder / f"early.{RANK}.txt").write_text(str(error))
+
+
+SCRIPTS = {"two processes": [alike, shares, resumed, failures], "sharded": [sharded, too_early]}
 
 if __name__ == "__main__":
     from llamatune.pipeline import part_processes, quieten_upstream

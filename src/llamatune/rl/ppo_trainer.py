@@ -528,8 +528,9 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
     ) -> list[Result]:
         """Each pass exchanges weights: a process with fewer of them than others goes on with idle ones."""
         cuts = self._cut(rollouts)
+        idle = int(processes.most(len(cuts), self.accelerator)) - len(cuts)
         results = [run([rollouts[number] for number in numbers], numbers) for numbers in cuts]
-        for _ in range(int(processes.most(len(cuts), self.accelerator)) - len(cuts)):
+        for _ in range(idle):
             with self.compute_loss_context_manager(), self.roles.acting(role):
                 first, _second = self._outputs(role, [Rollout(0, [0], [0], ended=True)])
                 if torch.is_grad_enabled():
@@ -825,18 +826,19 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
 
     @contextmanager
     def _generating(self) -> Iterator[None]:
-        """Where the policy is sharded, the generator's `model` is a whole copy of it meanwhile."""
+        """Where the policy is sharded, the generator's attribute `model` is a whole copy of it meanwhile."""
         with self.compute_loss_context_manager(), self.roles.acting("policy"):
             if not self.sharded:
                 yield
                 return
-            policy = self.accelerator.state.fsdp_plugin.mixed_precision_policy
-            with self.whole_policy(policy.param_dtype if policy is not None else None) as model:
-                self.generator.model = model
-                try:
-                    yield
-                finally:
-                    self.generator.model = None
+            precision = self.accelerator.state.fsdp_plugin.mixed_precision_policy
+            generator: Any = self.generator
+            with self.whole_policy(precision.param_dtype if precision is not None else None) as model:
+                generator.model = model
+            try:
+                yield
+            finally:
+                generator.model = self.policy
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:

@@ -57,7 +57,7 @@ class _Roles(nn.Module):
     @property
     def _no_split_modules(self) -> list[str]:
         """What accelerate shards by themselves."""
-        return layer_classes(self.modules())
+        return layer_classes(self.children())
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: dict[str, Any] | None = None

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from llamatune.errors import ModelError
@@ -40,6 +42,8 @@ def check(plugin: Any, roles: nn.Module) -> None:
     Raises:
         ModelError: FSDP1, a CPU, weights off the device, quantised weights, several precisions.
     """
+    # Outputs of roles are views, and nobody changes them in place.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     if plugin is None:
         raise _cannot("is for GPUs: on this device accelerate does not shard", hint="leave `fsdp` out")
     if plugin.fsdp_version != 2:
@@ -50,7 +54,7 @@ def check(plugin: Any, roles: nn.Module) -> None:
             why="reward models are not sharded, and the other processes would score with empty ones",
             hint="switch it off",
         )
-    if getattr(plugin.cpu_offload, "offload_params", plugin.cpu_offload):
+    if isinstance(plugin.cpu_offload, CPUOffloadPolicy):
         raise _cannot("keeps weights off the device (`cpu_offload`)", hint="switch it off")
     if not all(weight.is_floating_point() for weight in roles.parameters()):
         raise _cannot(
@@ -71,14 +75,12 @@ def not_yet(what: str, hint: str) -> ModelError:
 
 
 def is_sharded(module: nn.Module) -> bool:
-    from torch.distributed.fsdp import FSDPModule
-
     return isinstance(module, FSDPModule)
 
 
-def layer_classes(modules: Iterable[nn.Module]) -> list[str]:
-    """Names of the classes whose weights are gathered by themselves: transformer layers."""
-    every = list(modules)
+def layer_classes(models: Iterable[nn.Module]) -> list[str]:
+    """Names of the classes whose weights are gathered by themselves: the models' transformer layers."""
+    every = [module for model in models for module in model.modules()]
     names = {name for module in every for name in getattr(module, "_no_split_modules", None) or ()}
     return sorted(names & {type(module).__name__ for module in every})
 
