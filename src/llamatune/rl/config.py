@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -169,6 +170,12 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
     )
 
     def __post_init__(self) -> None:
+        if self.deepspeed or os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+            raise refused(
+                "deepspeed",
+                "is given: DeepSpeed is not supported by PPOTrainer",
+                hint="use several processes (DDP), or `fsdp=True`",
+            )
         super().__post_init__()
         self._settle_batches()
         self._check()
@@ -244,12 +251,6 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
             raise refused("kl_target", "is what the adaptive controller steers to: give it")
         if self.kl_target is not None and self.kl_controller == "fixed":
             raise refused("kl_target", "belongs to `kl_controller: adaptive`")
-        if self.deepspeed:
-            raise refused(
-                "deepspeed",
-                "is not supported by PPOTrainer",
-                hint="use several processes (DDP), or FSDP2",
-            )
 
 
 def refused(name: str, what: str, *, why: str | None = None, hint: str | None = None) -> RecipeError:

@@ -148,7 +148,9 @@ class PretrainingMix:
             labels = torch.tensor([label for number in numbers for label in mine[number].labels])
             return self._backward(trainer, rollouts, labels, tokens)
 
-        return math.fsum(trainer._passes([sample.rollout for sample in mine], backward, again=start_again))
+        return math.fsum(
+            trainer._passes("policy", [sample.rollout for sample in mine], backward, again=start_again)
+        )
 
     def _backward(
         self, trainer: PPOTrainer, rollouts: Sequence[Rollout], labels: torch.Tensor, tokens: int
@@ -162,7 +164,7 @@ class PretrainingMix:
             positions = batch.positions[trained].to(device)
             logits = roles("policy", send_to_device(batch.inputs, device), positions)
             loss = -token_logprobs(logits, labels[trained].to(device)).sum() / tokens
-            trainer.accelerator.backward(trainer.args.ptx_coef * loss)
+            trainer.backward(trainer.args.ptx_coef * loss)
         return float(loss.detach())
 
 

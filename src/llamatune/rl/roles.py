@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from llamatune.models.reward_model import HEAD, score_head
+from llamatune.rl.sharding import layer_classes, spread
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -52,6 +53,11 @@ class _Roles(nn.Module):
 
     def _trained_models(self) -> list[Any]:
         raise NotImplementedError
+
+    @property
+    def _no_split_modules(self) -> list[str]:
+        """What accelerate shards by themselves."""
+        return layer_classes(self.children())
 
     def _checkpoint_activations(self, settings: dict[str, Any] | None, **others: Any) -> None:
         for model in self._trained_models():
@@ -127,7 +133,7 @@ class Separate(_Roles):
         return dict(self.critic.state_dict())
 
     def load_critic(self, state: Mapping[str, torch.Tensor]) -> None:
-        self.critic.load_state_dict(state)
+        self.critic.load_state_dict(spread(state, self.critic.state_dict()))
 
     def load_policy(self, folder: Path) -> None:
         if hasattr(self.policy, "peft_config"):
@@ -224,7 +230,7 @@ class Adapters(_Roles):
 
     def load_critic(self, state: Mapping[str, torch.Tensor]) -> None:
         head = {name.removeprefix("value_head."): w for name, w in state.items() if "value_head." in name}
-        self.value_head.load_state_dict(head)
+        self.value_head.load_state_dict(spread(head, self.value_head.state_dict()))
         set_adapter_weights(
             self.backbone, VALUE, {name: w for name, w in state.items() if "value_head." not in name}
         )
@@ -370,7 +376,8 @@ def set_adapter_weights(model: PeftModel, name: str, weights: Mapping[str, torch
     """Raises RuntimeError where a weight is missing or has no place."""
     from peft import set_peft_model_state_dict
 
-    result = set_peft_model_state_dict(model, dict(weights), adapter_name=name)
+    placed = spread(weights, adapter_weights(model, name))
+    result = set_peft_model_state_dict(model, placed, adapter_name=name)
     mine = [key for key in result.missing_keys if "lora_" in key and f".{name}." in key]
     if mine or result.unexpected_keys:
         raise RuntimeError(f"adapter {name}: missing {mine[:3]}, unexpected {result.unexpected_keys[:3]}")
@@ -405,7 +412,7 @@ def load_weights(model: PreTrainedModel, folder: Path) -> None:
     state: dict[str, torch.Tensor] = {}
     for file in sorted(folder.glob("model*.safetensors")):
         state.update(load_file(file))
-    missing, unexpected = model.load_state_dict(state, strict=False)
+    missing, unexpected = model.load_state_dict(spread(state, model.state_dict()), strict=False)
     tied = set(getattr(model, "all_tied_weights_keys", None) or {})
     if unexpected or set(missing) - tied:
         raise RuntimeError(f"{folder}: missing {list(missing)[:3]}, unexpected {list(unexpected)[:3]}")
