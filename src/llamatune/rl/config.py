@@ -159,6 +159,12 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
     )
 
     def __post_init__(self) -> None:
+        if self.deepspeed:
+            raise refused(  # before transformers asks for deepspeed itself
+                "deepspeed",
+                "is not supported by PPOTrainer",
+                hint="use several processes (DDP), or FSDP2",
+            )
         super().__post_init__()
         self._settle_batches()
         self._check()
@@ -228,12 +234,6 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
             raise refused("kl_target", "is what the adaptive controller steers to: give it")
         if self.kl_target is not None and self.kl_controller == "fixed":
             raise refused("kl_target", "belongs to `kl_controller: adaptive`")
-        if self.deepspeed:
-            raise refused(
-                "deepspeed",
-                "is not supported by PPOTrainer",
-                hint="use several processes (DDP), or FSDP2",
-            )
 
 
 def refused(name: str, what: str, *, why: str | None = None, hint: str | None = None) -> RecipeError:

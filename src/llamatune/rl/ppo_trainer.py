@@ -143,7 +143,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         self.pass_tokens = args.micro_batch_tokens
         self.prompts = self._prompts(train_dataset)
         self.eval_prompts = self._prompts(eval_dataset) if eval_dataset is not None else None
-        _check_context(self.prompts, policy, args)
+        for prompts in filter(None, (self.prompts, self.eval_prompts)):
+            _check_context(prompts, policy, args)
         self.reward_combine = reward_combine
         self.generator = generator or self._generator()
         self.kl = kl_controller(args.kl_controller, _beta(args, policy), args.kl_target, args.kl_horizon)
