@@ -1,7 +1,7 @@
 # make setup   install everything into .venv
 # make demo    fine-tune pico and show what it learned (about five minutes)
 # make test    run the tests            make check   lint, format, types
-# make bench   llamatune beside plain trl, the price of guards, light commands, data preparation
+# make bench   llamatune beside plain trl and TRL 1.12's PPO, the price of guards, light commands, data preparation
 # make bench-gpu   the same on a GPU, switch by switch
 # make pico    rebuild the built-in model from nothing (about twenty minutes)
 
@@ -37,6 +37,8 @@ format: setup
 bench: setup
 	$(BIN)/python benchmarks/sft.py
 	$(BIN)/python benchmarks/reward.py
+	$(BIN)/python benchmarks/ppo.py
+	$(BIN)/python benchmarks/ppo_memory.py
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/light_commands.py
 	$(BIN)/python benchmarks/prepare_rows.py

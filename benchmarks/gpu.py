@@ -287,7 +287,7 @@ def _random(name: str, shape: torch.Size, generator: torch.Generator) -> torch.T
 _WARM_UP = 2
 
 
-class _Clock(TrainerCallback):  # type: ignore[misc]
+class Clock(TrainerCallback):  # type: ignore[misc]
     """When each step ended, with the GPU's work done."""
 
     def __init__(self) -> None:
@@ -306,7 +306,7 @@ def measure(job: Job, number: int, base: Path, device: str, steps: int) -> Line:
     with tempfile.TemporaryDirectory() as output:
         recipe = make_recipe(job, number, base, device, steps + _WARM_UP, Path(output) / "run")
         rows = make_rows(job, model_config(job.shape).vocab_size, (steps + _WARM_UP) * job.batch_size)
-        clock = _Clock()
+        clock = Clock()
         try:
             loading, forward = train(job, recipe, rows, clock, plain=number == 0)
         except (RuntimeError, ValueError, OutOfMemoryError) as error:
@@ -362,7 +362,7 @@ def make_rows(job: Job, vocabulary: int, count: int) -> Dataset:
     return Dataset.from_dict({"input_ids": rows, "labels": labels, "row": numbers, "place": places})
 
 
-def train(job: Job, recipe: SftRecipe, rows: Dataset, clock: _Clock, *, plain: bool) -> tuple[float, int]:
+def train(job: Job, recipe: SftRecipe, rows: Dataset, clock: Clock, *, plain: bool) -> tuple[float, int]:
     """Peak memory of loading, and the most tokens in a forward pass."""
     start = find_start(recipe.model, recipe.hardware, max_length=recipe.data.max_length)
     model = load_for_training(start, recipe.model, seed=recipe.seed, report=_silent)
@@ -376,7 +376,7 @@ def train(job: Job, recipe: SftRecipe, rows: Dataset, clock: _Clock, *, plain: b
 
 
 def _train_plainly(
-    job: Job, recipe: SftRecipe, start: Start, model: Any, rows: Dataset, clock: _Clock
+    job: Job, recipe: SftRecipe, start: Start, model: Any, rows: Dataset, clock: Clock
 ) -> None:
     trainer = SFTTrainer(
         model=model,
@@ -389,7 +389,7 @@ def _train_plainly(
     trainer.train()
 
 
-def _train_with_llamatune(recipe: SftRecipe, start: Start, model: Any, rows: Dataset, clock: _Clock) -> int:
+def _train_with_llamatune(recipe: SftRecipe, start: Start, model: Any, rows: Dataset, clock: Clock) -> int:
     """What the stage does between preparing the rows and saving, through a run directory."""
     with Run.open(recipe, recipe_dir=ROOT) as run, Display("sft") as display:
         batching = choose_batching(model, recipe, start, max_length=recipe.data.max_length)

@@ -2,21 +2,25 @@
 
 What else a machine does changes from minute to minute. Taking turns of a few seconds, all contenders suffer from it
 alike, and the ratio of two neighbouring turns means something where their times do not. Each training has a process
-of its own, as it would have with its user; only one of them is ever awake.
+of its own, as it would have with its user; only one of them is ever awake. A training may need libraries in other
+versions: then it is a script, run by the Python that has them, and says by lines of JSON what the others say by a pipe.
+
+This module needs the standard library only, so that such scripts can import it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import resource
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Protocol
 
 QUIET = 0.05
 """Other programs' share of the processors up to which a turn counts as undisturbed."""
@@ -27,6 +31,13 @@ StepDone = Callable[[], None]
 """What a training calls after each step; returns when it is its turn again."""
 Training = Callable[[StepDone], Any]
 """Trains from beginning to end; what it returns must be picklable, as the function itself."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A training of another Python: the command of a script that calls `follow`."""
+
+    command: Sequence[str]
 
 
 @dataclass
@@ -47,7 +58,7 @@ class Turns:
 
 
 def round_robin(
-    trainings: Mapping[str, Training], *, turns: int, steps: int, patience: float = 0.0
+    trainings: Mapping[str, Training | Script], *, turns: int, steps: int, patience: float = 0.0
 ) -> dict[str, Turns]:
     """Give every training its turns of so many steps; every one must make turns * steps steps in all.
 
@@ -56,32 +67,83 @@ def round_robin(
     Raises:
         RuntimeError: a training failed; its traceback is on standard error.
     """
-    context = get_context("spawn")
-    processes, ends = {}, {}
-    for name, training in trainings.items():
-        ends[name], other = context.Pipe()
-        processes[name] = context.Process(target=_work, args=(training, other, steps), daemon=True)
-        processes[name].start()
-        other.close()
+    started = {name: _start(training, steps) for name, training in trainings.items()}
     found = {name: Turns() for name in trainings}
     try:
         for _ in range(turns):
-            for name, end in ends.items():
+            for name, (_, end) in started.items():
                 _wait_for_quiet(patience)
                 _turn(end, found[name])
-        for name, end in ends.items():
+        for name, (process, end) in started.items():
             end.send("end")
             found[name].result, found[name].peak_gib = end.recv()
-            processes[name].join()
-    except EOFError:
+            process.join()
+    except (EOFError, BrokenPipeError):
         raise RuntimeError("a training failed") from None
     finally:
-        for process in processes.values():
+        for process, _ in started.values():
             process.kill()
     return found
 
 
-def _turn(end: Connection, found: Turns) -> None:
+class _End(Protocol):
+    """One's own end of a pipe to another process."""
+
+    def send(self, message: Any, /) -> None: ...
+    def recv(self) -> Any: ...
+
+
+class _Process(Protocol):
+    def join(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+class _ScriptProcess(subprocess.Popen[str]):
+    def join(self) -> None:
+        self.wait()
+
+
+class _Lines:
+    """A pipe of lines of JSON."""
+
+    def __init__(self, reader: IO[str], writer: IO[str]) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, message: Any, /) -> None:
+        print(json.dumps(message), file=self.writer, flush=True)
+
+    def recv(self) -> Any:
+        line = self.reader.readline()
+        if not line:
+            raise EOFError
+        return json.loads(line)
+
+
+def _start(training: Training | Script, steps: int) -> tuple[_Process, _End]:
+    if isinstance(training, Script):
+        script = _ScriptProcess(training.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert script.stdin is not None and script.stdout is not None
+        lines = _Lines(script.stdout, script.stdin)
+        lines.send(steps)
+        return script, lines
+    context = get_context("spawn")
+    end, other = context.Pipe()
+    process = context.Process(target=_work, args=(training, other, steps), daemon=True)
+    process.start()
+    other.close()
+    return process, end
+
+
+def follow(training: Training) -> None:
+    """A script's part: train by turns as `round_robin` says on standard input; the result must be JSON."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what libraries print is no answer
+    end = _Lines(sys.stdin, answers)
+    _work(training, end, steps=end.recv())
+
+
+def _turn(end: _End, found: Turns) -> None:
     busy, started = _busy_seconds(), time.perf_counter()
     end.send("go")
     seconds, own = end.recv()
@@ -100,7 +162,7 @@ def _wait_for_quiet(patience: float) -> None:
             return
 
 
-def _work(training: Training, end: Connection, steps: int) -> None:
+def _work(training: Training, end: _End, steps: int) -> None:
     """A training's process."""
     end.recv()
     count, wall, own = 0, time.perf_counter(), time.process_time()
@@ -114,8 +176,19 @@ def _work(training: Training, end: Connection, steps: int) -> None:
             wall, own = time.perf_counter(), time.process_time()
 
     result = training(step_done)
+    end.send((result, peak_gib()))
+
+
+def peak_gib() -> float:
+    """Most memory that this process held: the kernel's own mark, which a new program starts at zero, or `ru_maxrss`,
+    which at first is that of the process that started this one."""
+    status = Path("/proc/self/status")
+    lines = status.read_text("utf-8").splitlines() if status.exists() else []
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 2**20
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
-    end.send((result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def _busy_seconds() -> float:

@@ -25,6 +25,17 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_attention_heads": 8,
         "num_key_value_heads": 8,
     },
+    "4m": _PICO | {"intermediate_size": 768, "tie_word_embeddings": False},
+    "150m": _PICO
+    | {
+        "hidden_size": 1024,
+        "intermediate_size": 2816,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 16,
+        "head_dim": 64,
+        "tie_word_embeddings": False,
+    },
 }
 """Architectures, all with the vocabulary of pico's tokenizer."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import llamatune
 from support import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -57,6 +58,120 @@ def test_a_difference_between_the_trainers_is_not_passed_over() -> None:
     assert Equality(True, 1e-6, 1e-6, 1e-6).holds
     for wrong in ((False, 0, 0, 0), (True, 2e-5, 0, 0), (True, 0, 2e-5, 0), (True, 0, 0, 2e-5)):
         assert not Equality(*wrong).holds
+
+
+def test_a_script_of_another_python_takes_its_turns(tmp_path: Path) -> None:
+    from round_robin import Script, round_robin
+
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys\nsys.path.insert(0, {str(BENCHMARKS)!r})\n"
+        "from round_robin import follow\n"
+        "def train(step_done):\n"
+        "    for step in range(4):\n"
+        "        print('what a library prints')\n"
+        "        step_done()\n"
+        "    return {'name': sys.argv[1]}\n"
+        "follow(train)\n"
+    )
+    scripts = {name: Script([sys.executable, str(script), name]) for name in ("one", "other")}
+    turns = round_robin(scripts, turns=2, steps=2)
+    assert {name: found.result for name, found in turns.items()} == {
+        "one": {"name": "one"},
+        "other": {"name": "other"},
+    }
+    assert all(len(found.seconds) == 2 and found.peak_gib > 0 for found in turns.values())
+    with pytest.raises(RuntimeError, match="a training failed"):
+        round_robin({"broken": Script([sys.executable, "-c", "raise SystemExit(1)"])}, turns=1, steps=1)
+
+
+def test_rollouts_of_the_ppo_benchmark_never_end_early(tmp_path: Path) -> None:
+    import torch
+    from ppo_files import prompts_of, random_prompts, write_models
+    from ppo_job import POLICY, counted
+    from transformers import AutoModelForCausalLM
+
+    weights = write_models(tmp_path, "4m")
+    assert 4e6 < weights < 4.5e6
+    rows = random_prompts(tmp_path / POLICY, (7, 7), 16)
+    assert {len(row["input_ids"]) for row in rows} == {7}
+    file = tmp_path / "alpaca.json"
+    file.write_text(json.dumps([{"instruction": "Say it.", "input": "twice"}, {"instruction": "x " * 99}]))
+    assert prompts_of(file, tmp_path / POLICY, 20, 1)[0]["prompt"] == "Say it.\ntwice"
+
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / POLICY, dtype=torch.float32)
+    ids = torch.tensor([row["input_ids"] for row in rows])
+    with counted() as work:
+        model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=True, max_new_tokens=64)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0)
+        optimizer.step()
+    assert (work.generated_tokens, work.optimizer_steps, work.ended) == (16 * 64, 1, 0)
+
+
+def test_ppo_is_compared_part_by_part_and_only_for_the_same_work(tmp_path: Path) -> None:
+    from ppo import OURS, TRL, did_all, seconds_of, shares_of
+    from ppo_job import PpoJob
+    from round_robin import Turns
+
+    job = PpoJob(str(tmp_path), iterations=3, rollouts=8, response_tokens=4, mini_batch=4, epochs=2)
+    work = {"generated_tokens": 3 * 8 * 4, "optimizer_steps": 3 * 2 * 2, "ended": 0}
+
+    def turns(seconds: float) -> Turns:
+        part = {"generate": seconds / 4, "score": seconds / 4, "train": seconds / 4}
+        return Turns(
+            [99.0, seconds, seconds], [99.0, seconds, seconds], [0.0, 0.0, 0.5], {"parts": [part] * 3}
+        )
+
+    both = {OURS: turns(4.0), TRL: turns(16.0)}
+    seconds = {name: seconds_of(found, 1) for name, found in both.items()}
+    assert seconds[OURS] == dict.fromkeys(("generate", "score", "train", "rest"), [1.0, 1.0]) | {
+        "iteration": [4.0, 4.0]
+    }
+    shares = shares_of(both, seconds)
+    assert {share.median for share in shares.values()} == {0.25}
+    assert "iteration, 1 undisturbed of 2 rounds" in shares
+    for change in ({}, {"generated_tokens": 95}, {"optimizer_steps": 3}, {"ended": 1}):
+        assert did_all(job, Turns(result={"work": work | change})) is not bool(change)
+
+
+SMALL_PPO = (
+    "--rounds",
+    "1",
+    "--rollouts",
+    "8",
+    "--mini-batch",
+    "4",
+    "--epochs",
+    "2",
+    "--response-tokens",
+    "8",
+)
+
+
+@pytest.mark.skipif(
+    not (ROOT / ".bench/trl-1.12/complete.txt").exists(),
+    reason="TRL 1.12 is not installed: python benchmarks/trl_1_12.py",
+)
+def test_trl_1_12_does_the_work_of_the_ppo_benchmark() -> None:
+    done = benchmark("ppo", "--only", "trl", *SMALL_PPO)
+    assert done.returncode == 0, done.stderr
+    assert "TRL ran with trl 1.12.0" in done.stdout
+
+
+@pytest.mark.skipif(not hasattr(llamatune, "PPOTrainer"), reason="there is no PPOTrainer yet")
+def test_llamatune_does_the_work_of_the_ppo_benchmark() -> None:
+    done = benchmark("ppo", "--only", "llamatune", *SMALL_PPO)
+    assert done.returncode == 0, done.stderr
+
+
+def test_memory_of_ppo_is_compared_with_that_of_sft() -> None:
+    contenders = ["imports", "sft-trl", "sft-llamatune"]
+    if hasattr(llamatune, "PPOTrainer"):
+        contenders.append("ppo-llamatune")
+    small = ("--rounds", "1", "--steps", "1", "--batch-size", "4", "--micro-batch", "2")
+    done = benchmark("ppo_memory", "--shape", "pico", "--only", *contenders, *small)
+    assert done.returncode == 0, done.stderr
+    assert all(f"\n{name} " in done.stdout for name in contenders)
 
 
 def test_overhead_of_a_short_demo_adds_up() -> None:

@@ -22,6 +22,7 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path / "project")
     for stage, row in ROWS.items():
         Path(f"{stage}.jsonl").write_text(row * 3)
+    Path("prompts.jsonl").write_text('{"prompt": "Hello?"}\n')
     return tmp_path
 
 
@@ -86,6 +87,8 @@ def test_leaves_a_foreign_schema_file_alone() -> None:
         ("sft", "stf.jsonl", "did you mean `sft.jsonl`"),
         ("pretrain", "sft.jsonl", "try --stage sft"),
         ("sft", "pretrain.jsonl", "try --stage pretrain"),
+        ("sft", "prompts.jsonl", "try --stage ppo"),
+        ("ppo", "pretrain.jsonl", "try --stage pretrain"),
     ],
 )
 def test_what_cannot_be_written(stage: str, data: str, message: str) -> None:
@@ -94,7 +97,23 @@ def test_what_cannot_be_written(stage: str, data: str, message: str) -> None:
     assert not Path("recipe.yaml").exists()
 
 
-@pytest.mark.parametrize("stage", ["sft", "pretrain"])
+@pytest.mark.parametrize("row", ['{"prompt": "Hello?"}', '{"instruction": "Hello?", "output": "Hi."}'])
+def test_ppo(row: str) -> None:
+    Path("ppo.jsonl").write_text(row + "\n")
+    recipe, _ = written("ppo")
+    assert recipe.stage == "ppo" and recipe.reward.helpfulness == "runs/reward"
+    assert recipe.model.lora is not None and recipe.optimization.learning_rate == 1e-5
+    comments = Path("recipe.yaml").read_text()
+    assert "# A reward model: a finished run" in comments and "# Answers in one iteration" in comments
+
+
+@pytest.mark.parametrize("stage", ["sft", "pretrain", "reward", "ppo"])
 def test_without_data_a_shipped_set_is_named(stage: str) -> None:
     write_recipe(Path("recipe.yaml"), stage=stage, base="pico", data=None, tuning=None)
-    assert load("recipe.yaml").data.train[0].card.startswith("pico-")
+    card = load("recipe.yaml").data.train[0].card
+    expected = {
+        "pretrain": "pico-pretrain",
+        "reward": "pico-preferences-helpful",
+        "ppo": "pico-prompts-helpful",
+    }
+    assert card == expected.get(stage, "pico-sft-helpful")

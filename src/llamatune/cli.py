@@ -100,7 +100,7 @@ def schema() -> None:
 @app.command()
 def init(
     output: Annotated[Path, typer.Option(help="Recipe file to write.")] = Path("recipe.yaml"),
-    stage: Annotated[str, typer.Option(help="pretrain, sft or reward.")] = "sft",
+    stage: Annotated[str, typer.Option(help="pretrain, sft, reward or ppo.")] = "sft",
     base: Annotated[str, typer.Option(help="Base model: pico, a folder, or a hub id.")] = "pico",
     data: Annotated[Path | None, typer.Option(help="Your data; its format is recognised.")] = None,
     lora: Annotated[bool, typer.Option("--lora", help="Train a LoRA adapter (sft's default).")] = False,

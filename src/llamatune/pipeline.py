@@ -10,13 +10,14 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from llamatune.data.formats import Kind
 from llamatune.data.rows import Encoded, Row
-from llamatune.recipe.recipes import PretrainRecipe, RewardRecipe, SftRecipe, StageRecipe
+from llamatune.recipe.recipes import PpoRecipe, PretrainRecipe, RewardRecipe, SftRecipe, StageRecipe
 from llamatune.runs.run import Result, Resume, Run
 
-AnyRecipe = PretrainRecipe | SftRecipe | RewardRecipe
+AnyRecipe = PretrainRecipe | SftRecipe | RewardRecipe | PpoRecipe
 
 
 def run(
@@ -55,6 +56,10 @@ def run(
             from llamatune.stages import reward
 
             return reward.run(recipe, target)
+        if isinstance(recipe, PpoRecipe):
+            from llamatune.stages import ppo
+
+            return ppo.run(recipe, target)
         assert isinstance(recipe, SftRecipe)
         from llamatune.stages import sft
 
@@ -88,8 +93,8 @@ def quieten_upstream() -> None:
 
 
 def recipe_for_file(path: Path, *, base: str, template: str) -> AnyRecipe:
-    """A recipe with nothing but a data file: plain text for pre-training, pairs for a reward model, anything else
-    for sft.
+    """A recipe with nothing but a data file: plain text for pre-training, pairs for a reward model, prompts without
+    replies for ppo, anything else for sft.
 
     Raises:
         DataError: the file's format is not recognised.
@@ -100,8 +105,8 @@ def recipe_for_file(path: Path, *, base: str, template: str) -> AnyRecipe:
     from llamatune.data.formats import kind_of, recognise
     from llamatune.recipe.load import loads
 
-    stages = {"documents": "pretrain", "preferences": "reward", "conversations": "sft"}
-    recipe = {
+    stages = {"documents": "pretrain", "preferences": "reward", "prompts": "ppo", "conversations": "sft"}
+    recipe: dict[str, Any] = {
         "stage": stages[kind_of(recognise(path).format)],
         "output": "unused",
         "model": {"base": base},
@@ -110,6 +115,8 @@ def recipe_for_file(path: Path, *, base: str, template: str) -> AnyRecipe:
     }
     if recipe["stage"] == "pretrain":
         del recipe["chat"]
+    if recipe["stage"] == "ppo":
+        recipe["reward"] = {"helpfulness": "unused"}
     return loads(json.dumps(recipe), name=str(path))
 
 
@@ -135,7 +142,6 @@ def preview_rows(recipe: AnyRecipe, recipe_dir: Path, rows: int, *, colour: bool
 
 def _training_rows(recipe: AnyRecipe, recipe_dir: Path, kind: Kind) -> Iterator[Row]:
     """The training rows in canonical form, source by source, without those that no stage can use."""
-    from llamatune.data.canonical import canonical
     from llamatune.data.rows import RowRejected
     from llamatune.data.sources import open_source
 
@@ -143,4 +149,4 @@ def _training_rows(recipe: AnyRecipe, recipe_dir: Path, kind: Kind) -> Iterator[
         opened = open_source(source, recipe_dir, kind=kind)
         for place, raw in opened.rows():
             with suppress(RowRejected):
-                yield canonical(raw, opened.recognised, place)
+                yield opened.canonical(raw, place)

@@ -23,11 +23,17 @@ from llamatune.recipe.yaml import to_yaml
 
 SCHEMA_FILE = "recipe.schema.json"
 
-_KINDS: dict[str, Kind] = {"pretrain": "documents", "sft": "conversations", "reward": "preferences"}
+_KINDS: dict[str, Kind] = {
+    "pretrain": "documents",
+    "sft": "conversations",
+    "reward": "preferences",
+    "ppo": "prompts",
+}
 """What each stage learns from."""
 # Adapters are trained with about ten times the learning rate of all weights.
 _LEARNING_RATE = {"full": 2e-5, "lora": 2e-4, "qlora": 2e-4}
 _REWARD_LEARNING_RATE = {"full": 1e-5, "lora": 1e-4, "qlora": 1e-4}
+_PPO_LEARNING_RATE = {"full": 1e-6, "lora": 1e-5, "qlora": 1e-5}
 
 
 def write_recipe(output: Path, *, stage: str, base: str, data: Path | None, tuning: str | None) -> list[str]:
@@ -62,7 +68,7 @@ def _source(stage: str, data: Path | None) -> tuple[dict[str, Any], list[str]]:
         raise DataError.of([problem])
     found = recognise(data)
     kind = kind_of(found.format)
-    if kind != _KINDS[stage]:
+    if found.format not in FORMATS[_KINDS[stage]]:
         hint = f"try --stage {next(name for name, takes in _KINDS.items() if takes == kind)}"
         raise DataError(
             "E127", f"rows of format {found.format} are not for {stage}", place=str(data), hint=hint
@@ -77,9 +83,10 @@ def _source(stage: str, data: Path | None) -> tuple[dict[str, Any], list[str]]:
 
 
 def _example_card(stage: str) -> str:
-    """The first generated set among the shipped cards whose rows the stage can use."""
-    for file in sorted(shipped("data_cards").glob("*.md")):
-        card = read_card(file)[0]
+    """The first generated set among the shipped cards whose rows the stage can use; one for safety only if there is no
+    other."""
+    cards = [read_card(file)[0] for file in sorted(shipped("data_cards").glob("*.md"))]
+    for card in sorted(cards, key=lambda card: card.category == "safety"):
         if card.source.kind == "world" and card.format in FORMATS[_KINDS[stage]] and "train" in card.splits:
             return card.name
     raise RecipeError(
@@ -99,6 +106,8 @@ def _chosen(stage: str, base: str, tuning: str, source: dict[str, Any], name: st
         recipe["chat"] = {"template": "tokenizer", "loss_on": "assistant"}
     if stage == "reward":
         recipe["chat"] = {"template": "tokenizer"}
+    if stage == "ppo":
+        return recipe | _chosen_for_ppo(tuning, source)
     recipe["data"] = {"train": [source], "eval_fraction": 0.02, "max_length": 1024, "too_long": "error"}
     rates, epochs = (_REWARD_LEARNING_RATE, 1) if stage == "reward" else (_LEARNING_RATE, 2)
     recipe["optimization"] = {"learning_rate": rates[tuning], "epochs": epochs, "batch_size": 64}
@@ -107,6 +116,23 @@ def _chosen(stage: str, base: str, tuning: str, source: dict[str, Any], name: st
     recipe["logging"] = {"every_steps": 10}
     recipe["seed"] = 0
     return recipe
+
+
+def _chosen_for_ppo(tuning: str, source: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "chat": {"template": "tokenizer"},
+        "data": {"train": [source], "eval_fraction": 0.02, "max_length": 512, "too_long": "error"},
+        "reward": {"helpfulness": "runs/reward"},
+        "rollout": {"max_new_tokens": 256, "temperature": 1.0},
+        "ppo": {"mini_batch_size": 64},
+        "optimization": {
+            "learning_rate": _PPO_LEARNING_RATE[tuning],
+            "batch_size": 512,
+            "iterations": 200,
+        },
+        "logging": {"every_steps": 8},
+        "seed": 0,
+    }
 
 
 def _commented(stage: str, recipe: dict[str, Any], output: Path) -> Iterator[str]:

@@ -14,7 +14,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from llamatune.data.canonical import canonical
 from llamatune.data.formats import FORMATS, Kind, recognise
 from llamatune.data.pairs import PairEncoder
 from llamatune.data.rows import RATINGS, Encoded, Encoder, Reason, Row, RowRejected
@@ -121,7 +120,7 @@ def _rows(data: str, split: str | None, report: Callable[[str], None]) -> tuple[
     left_out = 0
     for place, raw in opened.rows():
         try:
-            rows.append(canonical(raw, opened.recognised, place))
+            rows.append(opened.canonical(raw, place))
         except RowRejected:
             left_out += 1
     if left_out:

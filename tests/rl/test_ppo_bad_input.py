@@ -72,13 +72,6 @@ def test_e025_settings_that_do_not_go_together(
     assert problem.place == f"PPOConfig.{name}" and said in problem.what
 
 
-def test_b28_deepspeed_is_refused(tmp_path: Path) -> None:
-    problem = refusal(
-        RecipeError, "E025", lambda: PPOConfig(output_dir=str(tmp_path), deepspeed={"zero_optimization": {}})
-    )
-    assert "FSDP2" in problem.hint
-
-
 @pytest.mark.parametrize("name", ["top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs"])
 def test_a6_there_is_no_setting_that_truncates_sampling(tmp_path: Path, name: str) -> None:
     with pytest.raises(TypeError, match=name):

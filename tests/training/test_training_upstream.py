@@ -5,12 +5,19 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from transformers import TrainingArguments
 
 from llamatune.errors import ModelError, RecipeError
 from llamatune.models.placement import Placement, place
 from llamatune.recipe.blocks import Hardware, Lora, Model
 from llamatune.recipe.load import loads
-from llamatune.training.upstream import sft_arguments, sft_config
+from llamatune.training.upstream import (
+    config_of,
+    optimization_arguments,
+    run_arguments,
+    sft_arguments,
+    sft_config,
+)
 
 CPU = Placement("cpu", "float32", None, "sdpa", 1)
 
@@ -20,11 +27,42 @@ def recipe(**blocks: object):
     return loads(json.dumps(content))
 
 
+def ppo_recipe(**blocks: object):
+    return recipe(stage="ppo", reward={"helpfulness": "runs/reward"}, **blocks)
+
+
 def test_every_argument_exists_on_the_installed_class() -> None:
     from trl import SFTConfig
 
     known = {field.name for field in fields(SFTConfig)}
     assert set(sft_arguments(recipe(), CPU, Path("x"))) <= known
+
+
+def test_what_all_stages_share_is_transformers_own() -> None:
+    """A trainer of llamatune's own has no argument of trl's."""
+    known = {field.name for field in fields(TrainingArguments)}
+    ppo = ppo_recipe(optimization={"iterations": 3})
+    shared = run_arguments(ppo, CPU, Path("x")) | optimization_arguments(ppo.optimization)
+    assert set(shared) <= known
+    assert not {"max_steps", "num_train_epochs", "per_device_train_batch_size"} & set(shared)
+    everything = sft_arguments(recipe(), CPU, Path("x"))
+    of_sft = run_arguments(recipe(), CPU, Path("x")) | optimization_arguments(recipe().optimization)
+    assert {name: everything[name] for name in of_sft} == of_sft
+
+
+def test_the_papers_values_for_ppo_reach_the_optimizer_settings() -> None:
+    ppo = ppo_recipe()
+    arguments = run_arguments(ppo, CPU, Path("x")) | optimization_arguments(ppo.optimization)
+    config = config_of(TrainingArguments, arguments, ppo, CPU)
+    assert (config.learning_rate, config.weight_decay, config.max_grad_norm) == (1e-6, 0.1, 1.0)
+    assert (config.adam_beta1, config.adam_beta2, config.adam_epsilon) == (0.9, 0.95, 1e-5)
+    assert config.lr_scheduler_type == "constant_with_warmup" and config.get_warmup_steps(1600) == 0
+
+
+def test_upstream_of_another_config_class() -> None:
+    ppo = ppo_recipe(upstream={"packing": True})
+    with pytest.raises(RecipeError, match=r"E028.*TrainingArguments has no argument `packing`"):
+        config_of(TrainingArguments, run_arguments(ppo, CPU, Path("x")), ppo, CPU)
 
 
 def test_the_papers_values_reach_the_optimizer_settings() -> None:

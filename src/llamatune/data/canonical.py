@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from llamatune.data.conversations import Adjustment, conversation, document
+from llamatune.data.conversations import Adjustment, conversation, document, prompt
 from llamatune.data.formats import Raw, Recognised, kind_of
 from llamatune.data.preferences import preference
 from llamatune.data.ratings import score_of
@@ -15,7 +15,7 @@ from llamatune.data.rows import Row
 def canonical(
     raw: Raw, recognised: Recognised, place: str, adjusted: Counter[Adjustment] | None = None
 ) -> Row:
-    """The conversation, document or preference of a row; what was changed in it is counted in `adjusted`.
+    """The conversation, document, preference or prompt of a row; what was changed in it is counted in `adjusted`.
 
     Raises:
         DataError: E122 to E129.
@@ -26,6 +26,8 @@ def canonical(
         return document(raw, recognised.columns, place)
     if kind == "preferences":
         return preference(raw, recognised.format, recognised.columns, place, adjusted)
+    if kind == "prompts":
+        return prompt(raw, recognised.format, recognised.columns, place, adjusted)
     found = conversation(raw, recognised.format, recognised.columns, place, adjusted)
     if recognised.columns.score is None:
         return found

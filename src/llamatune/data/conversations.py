@@ -1,4 +1,4 @@
-"""Raw rows of a recognised format become conversations or documents, checked turn by turn (see `turns`).
+"""Raw rows of a recognised format become conversations, prompts or documents, checked turn by turn (see `turns`).
 
 E126  empty content
 """
@@ -9,7 +9,7 @@ from collections import Counter
 from enum import StrEnum
 
 from llamatune.data.formats import Raw
-from llamatune.data.rows import Conversation, Document, Message, Reason, RowRejected
+from llamatune.data.rows import Conversation, Document, Message, Prompt, Reason, RowRejected
 from llamatune.data.turns import (
     check_order,
     checked_turns,
@@ -69,22 +69,74 @@ def conversation(
     return Conversation(tuple(turns), place)
 
 
+def prompt(
+    raw: Raw,
+    format: RowFormat,
+    columns: Columns,
+    place: str,
+    adjusted: Counter[Adjustment] | None = None,
+    *,
+    is_safety: bool = False,
+) -> Prompt:
+    """What a policy is asked: a row of `prompt_only`, or a conversation without the reply at its end. An unanswered
+    question at the end of a conversation is asked as it stands.
+
+    Raises:
+        DataError: E122 to E126.
+        RowRejected: nobody asks anything.
+    """
+    if format in ("messages", "sharegpt"):
+        turns = _turns(raw, format, columns.messages or "messages", place)
+        if format == "sharegpt":
+            turns = drop_leading_assistant(turns, adjusted)
+    elif format == "prompt_only" and isinstance(raw.get(columns.prompt or "prompt"), list):
+        turns = _prompt_turns(raw, columns.prompt or "prompt", place)
+    else:
+        turns = [_question(raw, format, columns, place)]
+    turns = with_system(raw, columns.system, turns, place)
+    check_order(turns, place)
+    if turns and turns[-1].role == "assistant":
+        if format == "prompt_only":
+            what = "the prompt ends with the assistant's turn, expected the user's"
+            raise DataError(
+                "E125", what, place=place, hint="end with a user message, or use `format: messages`"
+            )
+        turns = turns[:-1]
+    if not turns or turns[-1].role != "user":
+        raise RowRejected(Reason.NO_PROMPT, 0)
+    return Prompt(
+        tuple(Message(turn.role, turn.content, input=turn.input) for turn in turns), place, is_safety
+    )
+
+
+def _prompt_turns(raw: Raw, column: str, place: str) -> list[Message]:
+    """Turns {role, content} or {from, value} of a column."""
+    turns = checked_turns(raw[column], column, place)
+    return from_value(turns, place) if turns and "from" in turns[0] else role_content(turns, place)
+
+
 def _turns(raw: Raw, format: RowFormat, column: str, place: str) -> list[Message]:
     turns = checked_turns(value_of(raw, column, place, format), column, place)
     return role_content(turns, place) if format == "messages" else from_value(turns, place)
 
 
 def _single_turn(raw: Raw, format: RowFormat, columns: Columns, place: str) -> list[Message]:
-    prompt = text_of(raw, columns.prompt or "prompt", place, format)
+    question = _question(raw, format, columns, place)
     reply = text_of(raw, columns.completion or "completion", place, format)
+    if not reply.strip():
+        raise RowRejected(Reason.NO_REPLY, 0)
+    return [question, Message("assistant", reply)]
+
+
+def _question(raw: Raw, format: RowFormat, columns: Columns, place: str) -> Message:
+    """The user's message that a column of text holds."""
+    text = text_of(raw, columns.prompt or "prompt", place, format)
     second = optional_text(raw, columns.input, place)
-    if not prompt.strip():
+    if not text.strip():
         raise DataError(
             "E126", f"column {columns.prompt!r} is empty", place=place, hint="remove or complete the row"
         )
-    if not reply.strip():
-        raise RowRejected(Reason.NO_REPLY, 0)
-    return [Message("user", prompt, input=second), Message("assistant", reply)]
+    return Message("user", text, input=second)
 
 
 def drop_leading_assistant(turns: list[Message], adjusted: Counter[Adjustment] | None) -> list[Message]:

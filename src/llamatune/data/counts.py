@@ -59,7 +59,7 @@ class Counts:
     tokens: int = 0
     """Tokens in one epoch; of a pair, the prompt once and both replies."""
     trained_tokens: int = 0
-    """Tokens in one epoch that have a label; of a pair, the two where a score is read."""
+    """Tokens in one epoch that have a label; of a pair, the two where a score is read; of a prompt, none."""
     longest: int = 0
     """Longest sequence, in tokens; of pairs, the longest prompt with its longer reply."""
     pairs: PairCounts | None = None
@@ -84,12 +84,15 @@ class SourceInfo:
     licence: str | None
     revision: str | None
     counts: Counts
+    is_safety: bool | None = None
+    """Of prompts only: whether they are tagged as safety."""
 
 
 def to_json(value: Counts | SourceInfo) -> dict[str, Any]:
-    """As stored in data.json: without `pairs` and `share` where there are none."""
+    """As stored in data.json: without `pairs`, `share` and `is_safety` where there are none."""
     result = asdict(value)
-    for holder, name in ((result, "pairs"), (result, "share"), (result.get("counts", {}), "pairs")):
+    counts = result.get("counts", {})
+    for holder, name in ((result, "pairs"), (result, "share"), (result, "is_safety"), (counts, "pairs")):
         if name in holder and holder[name] is None:
             del holder[name]
     return result
@@ -185,12 +188,15 @@ def describe(info: SourceInfo) -> str:
         parts.append(f"{counts.truncated:,} truncated")
     if counts.escaped:
         parts.append(f"{counts.escaped:,} control tokens written as text")
+    parts.append(f"{counts.tokens:,} tokens in an epoch")
     if counts.pairs is not None:
-        what = f"{_percent(counts.pairs.prompt_tokens, counts.tokens)} of them in prompts"
-    else:
-        what = f"{_percent(counts.trained_tokens, counts.tokens)} of them trained"
-    parts.append(f"{counts.tokens:,} tokens in an epoch, {what}, longest row {counts.longest:,}")
+        parts.append(f"{_percent(counts.pairs.prompt_tokens, counts.tokens)} of them in prompts")
+    elif info.is_safety is None:
+        parts.append(f"{_percent(counts.trained_tokens, counts.tokens)} of them trained")
+    parts.append(f"longest row {counts.longest:,}")
     text = f"{info.name}{_how_much(info)}: " + ", ".join(parts)
+    if info.is_safety:
+        text += "; tagged as safety"
     if counts.pairs is not None:
         text += f"; {_about_pairs(counts.pairs, counts.sequences)}"
     if counts.dropped.get(Reason.DUPLICATE.value, 0) > counts.read / 2:

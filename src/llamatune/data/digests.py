@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from llamatune.data.rows import Document, Message, Preference, Row
+from llamatune.data.rows import Document, Message, Preference, Prompt, Row
 from llamatune.errors import DataError
 
 
 def row_digests(row: Row) -> tuple[bytes, bytes]:
     """16-byte digests of the row, and of its prompt: all before the last reply, or before both replies of a pair;
-    of a document, the whole text.
+    of a document and of a prompt, the whole.
 
     Raises:
         DataError: E103, text that is no valid Unicode.
@@ -38,6 +38,9 @@ def _digests(row: Row) -> tuple[bytes, bytes]:
             _update(digest, side)
         digest.update(str((row.rating, row.chosen_safe, row.rejected_safe)).encode())
         return digest.digest(), prompt
+    if isinstance(row, Prompt):
+        _update(digest, row.messages)
+        return digest.digest(), digest.digest()
     last = max(index for index, message in enumerate(row.messages) if message.role == "assistant")
     _update(digest, row.messages[:last])
     prompt = digest.digest()

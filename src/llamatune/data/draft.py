@@ -16,7 +16,7 @@ from typing import Any
 from llamatune.data.canonical import canonical
 from llamatune.data.conversations import Adjustment
 from llamatune.data.counts import SourceInfo
-from llamatune.data.formats import FORMATS, ROWS_SEEN, Recognised, kind_of, recognise, recognise_rows
+from llamatune.data.formats import FORMATS, ROWS_SEEN, Kind, Recognised, kind_of, recognise, recognise_rows
 from llamatune.data.readers import read_rows
 from llamatune.data.rows import RowRejected
 from llamatune.data.sources import card_files
@@ -48,6 +48,8 @@ limits: [] # what a user of the data should know
 
 Where the rows come from, how they were chosen and cleaned, and what is known to be wrong with them.
 """
+
+_USES: dict[Kind, str] = {"preferences": "reward models", "prompts": "reinforcement learning"}
 
 _FRONT = re.compile(r"---[ ]*\r?\n(.*?)^---[ ]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 
@@ -98,7 +100,7 @@ def draft_card(
         name=name,
         description=to_yaml(description),
         measured=to_yaml(measured),
-        use="reward models" if kind_of(recognised.format) == "preferences" else "fine-tuning",
+        use=_USES.get(kind_of(recognised.format), "fine-tuning"),
     )
     target.write_text(text, encoding="utf-8")
     return target

@@ -5,21 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llamatune.data.chat import ChatFormat
+from llamatune.data.encode_prompts import PromptEncoder
 from llamatune.data.encode_text import TextEncoder
 from llamatune.data.formats import Kind
 from llamatune.data.pairs import PairEncoder
 from llamatune.data.rows import Encoder
 from llamatune.data.scored import ScoredEncoder
-from llamatune.recipe.recipes import PretrainRecipe, RewardRecipe, SftRecipe
+from llamatune.recipe.recipes import PpoRecipe, PretrainRecipe, RewardRecipe, SftRecipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 def encoder_for(
-    recipe: PretrainRecipe | SftRecipe | RewardRecipe, tokenizer: PreTrainedTokenizerBase
+    recipe: PretrainRecipe | SftRecipe | RewardRecipe | PpoRecipe, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[Kind, Encoder]:
     """The kind of rows that a recipe's stage takes, and their encoder."""
+    if isinstance(recipe, PpoRecipe):
+        chat = ChatFormat(tokenizer, recipe.chat)
+        return "prompts", PromptEncoder(
+            chat, max_length=recipe.data.max_length, too_long=recipe.data.too_long
+        )
     length, too_long = recipe.data.max_length, recipe.data.too_long
     if isinstance(recipe, PretrainRecipe):
         return "documents", TextEncoder(tokenizer, max_length=length, too_long=too_long)

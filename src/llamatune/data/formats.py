@@ -5,6 +5,7 @@ sharegpt           conversations: [{from, value}, ...]                 [system]
 alpaca             instruction, output                                 [input] [system]
 prompt_completion  prompt, completion (or response, question/answer)   [system]
 text               text
+prompt_only        prompt: text, or turns {role, content} or {from, value}                [input] [system]
 and those of preference pairs, see `pair_formats`
 
 E120  no format fits the columns
@@ -27,16 +28,19 @@ from llamatune.data.readers import read_rows
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import ChatRowFormat, Columns, PairFormat, RowFormat
 
-Kind = Literal["conversations", "documents", "preferences", "scores"]
+Kind = Literal["conversations", "documents", "preferences", "prompts", "scores", "ptx"]
 Raw = dict[str, Any]
 
 FORMATS: dict[Kind, tuple[RowFormat, ...]] = {
     "conversations": get_args(ChatRowFormat),
     "documents": ("text",),
     "preferences": get_args(PairFormat),
+    "prompts": ("prompt_only", *get_args(ChatRowFormat)),
     "scores": get_args(ChatRowFormat),
+    "ptx": (*get_args(ChatRowFormat), "text"),
 }
-"""`scores` are conversations with a score for the last reply."""
+"""Formats of each kind, after the kind that a format is first of all for. `prompts` may be conversations without their
+last reply; `scores` are conversations with a score for it; `ptx` is what a next-token loss can be taken of."""
 
 ROWS_SEEN = 20
 """Rows that recognition looks at."""
@@ -76,6 +80,7 @@ _REQUIRED: dict[RowFormat, tuple[str, ...]] = {
     "alpaca": ("prompt", "completion"),
     "prompt_completion": ("prompt", "completion"),
     "text": ("text",),
+    "prompt_only": ("prompt",),
 }
 _USUAL: dict[RowFormat, dict[str, str]] = {
     "messages": {"messages": "messages"},
@@ -83,11 +88,12 @@ _USUAL: dict[RowFormat, dict[str, str]] = {
     "alpaca": {"prompt": "instruction", "completion": "output", "input": "input"},
     "prompt_completion": {"prompt": "prompt", "completion": "completion"},
     "text": {"text": "text"},
+    "prompt_only": {"prompt": "prompt", "input": "input"},
 }
 _EXPECTED = (
     "messages: `messages` = [{role, content}, ...]; sharegpt: `conversations` = [{from, value}, ...]; "
     "alpaca: `instruction`, `output`, optional `input`; prompt_completion: `prompt` and `completion` or "
-    "`response`, `question` and `answer`; text: `text`"
+    "`response`, `question` and `answer`; text: `text`; prompt_only: `prompt`"
 )
 
 
@@ -148,17 +154,22 @@ def _with_score(columns: Columns, given: dict[str, str], found: Sequence[str], p
     return columns.model_copy(update={"score": name})
 
 
+_INSTEAD_OF_PAIRS: dict[Kind | None, str] = {
+    "conversations": "; for sft give conversations or prompts with one answer each",
+    "scores": " with `loss.objective: pairs`",
+    "prompts": "; to take their prompts alone, set `format: prompt_only`",
+}
+
+
 def _refuse_rows_of_other_stages(
     rows: Sequence[Raw], found: Sequence[str], kind: Kind | None, place: str
 ) -> None:
-    if kind in ("conversations", "scores") and pair_formats.looks_like_pairs(found):
+    if kind in _INSTEAD_OF_PAIRS and pair_formats.looks_like_pairs(found):
         raise DataError(
             "E127",
             f"these are preference rows (columns {', '.join(found)})",
             place=place,
-            hint="they train a reward model with `loss.objective: pairs`"
-            if kind == "scores"
-            else "they train a reward model; for sft give conversations or prompts with one answer each",
+            hint=f"they train a reward model{_INSTEAD_OF_PAIRS[kind]}",
         )
     if (
         kind == "preferences"
@@ -215,6 +226,8 @@ def _candidates(rows: Sequence[Raw], given: dict[str, str], kind: Kind | None) -
             add("alpaca" if "input" in given else "prompt_completion", **names)
         if "text" in given:
             add("text", text=given["text"])
+        if kind == "prompts" and "prompt" in given and not result:
+            add("prompt_only", prompt=given["prompt"], input=given.get("input"))
         return result
     for name in _TURN_COLUMNS:
         if name in found and (style := _turn_style(rows, name)):
@@ -229,6 +242,9 @@ def _candidates(rows: Sequence[Raw], given: dict[str, str], kind: Kind | None) -
         if name in found:
             add("text", text=name)
             break
+    only_text = all(candidate.format == "text" for candidate in result)
+    if "prompt" in found and ((kind == "prompts" and only_text) or (kind is None and not result)):
+        add("prompt_only", prompt="prompt")
     return result
 
 
@@ -269,6 +285,7 @@ def _check_choice(chosen: list[Recognised], found: Sequence[str], kind: Kind | N
     if not chosen:
         pairs = kind == "preferences" or (kind is None and pair_formats.looks_like_pairs(found))
         example = "{prompt: ..., chosen: ..., rejected: ...}" if pairs else "{prompt: ..., completion: ...}"
+        example = "{prompt: ...}" if kind == "prompts" else example
         raise DataError(
             "E120",
             f"no format fits the columns found: {columns}",
@@ -303,8 +320,13 @@ _NEEDS: dict[Kind, tuple[str, str]] = {
         "score regression needs conversations, each with a score",
         "name prompt, answer and score: `columns: {prompt: ..., completion: ..., score: ...}`",
     ),
+    "prompts": ("ppo needs prompts", "name the column that holds them: `columns: {prompt: ...}`"),
+    "ptx": (
+        "the pretraining loss needs plain text or conversations",
+        "name the column that holds plain text: `columns: {text: ...}`",
+    ),
 }
-_STAGES = {"conversations": "sft", "documents": "pretrain", "preferences": "reward"}
+_STAGES = {"conversations": "sft", "documents": "pretrain", "preferences": "reward", "prompts": "ppo"}
 
 
 def _check_kind(format: RowFormat, kind: Kind | None, place: str) -> None:

@@ -37,7 +37,7 @@ Report = Callable[[str], None]
 @dataclass
 class Prepared:
     """Training and evaluation sets with columns `input_ids`, `labels`, `source`, `row`, `place`, and their
-    story; preference pairs have a column `pair` more, the numbers of a `rows.Pair`.
+    story; preference pairs have a column `pair` more, the numbers of a `rows.Pair`; prompts see `prompts`.
 
     `row` is the row's number in its source, from 0; `place` is its `file:line`. `counts` are those of the
     training sources together.
@@ -96,7 +96,7 @@ def prepare(
     infos = [_info(part, epoch) for part, epoch in zip(parts, epochs, strict=True)]
     for info in infos:
         report(describe(info))
-    _check_left(infos)
+    _check_left(infos, kind)
     in_eval = _evaluation(parts, epochs)
     return Prepared(
         train=mix.concatenated(epochs[: len(train)]),
@@ -119,7 +119,7 @@ def _encoded(data: Data, encode: Encoder, kind: Kind, recipe_dir: Path, report: 
         shard = encode_source(
             one, encode, kind=kind, deduplicate=data.deduplicate, max_length=data.max_length
         )
-        _check_dropped(data, shard)
+        _check_dropped(data, shard, kind)
         role: Literal["train", "eval"] = "train" if number < len(data.train) else "eval"
         parts.append(_Part(source, role, one, shard, Pool.of(shard)))
     return parts
@@ -157,7 +157,7 @@ _MEANT = (Reason.DUPLICATE.value, Reason.CHOSEN_UNSAFE.value)
 """Leaving these out is no loss: nothing is lost with a duplicate, and the paper leaves out the others."""
 
 
-def _check_dropped(data: Data, shard: Shard) -> None:
+def _check_dropped(data: Data, shard: Shard, kind: Kind) -> None:
     """`too_long: error` and `max_dropped`."""
     dropped, read = shard.info["dropped"], shard.info["read"]
     too_long = dropped.get(Reason.TOO_LONG.value, 0)
@@ -169,7 +169,8 @@ def _check_dropped(data: Data, shard: Shard) -> None:
             f"(the longest has {shard.info['longest_dropped']:,} tokens): {places}",
             place=shard.name,
             why="Cut or left out without a word, they would change what is learnt",
-            hint="raise `data.max_length`, or choose `data.too_long: drop` or `truncate`",
+            hint="raise `data.max_length`, or choose `data.too_long: drop`"
+            + (" or `truncate`" if kind != "prompts" else ""),
         )
     lost = {reason: count for reason, count in dropped.items() if reason not in _MEANT}
     if sum(lost.values()) > data.max_dropped * read:
@@ -183,16 +184,20 @@ def _check_dropped(data: Data, shard: Shard) -> None:
         )
 
 
-def _check_left(infos: Sequence[SourceInfo]) -> None:
+def _check_left(infos: Sequence[SourceInfo], kind: Kind) -> None:
+    """Something is left to learn from: prompts, else trained tokens."""
+    what = "prompts left" if kind == "prompts" else "trainable tokens"
     for role in ("train", "eval"):
         counts = total([info.counts for info in infos if info.role == role])
-        if counts.read and not counts.trained_tokens:
+        if counts.read and not (counts.sequences if kind == "prompts" else counts.trained_tokens):
             reasons = "; ".join(f"{reason}: {count:,}" for reason, count in counts.dropped.items())
             raise DataError(
                 "E132",
-                f"0 trainable tokens in {counts.read:,} rows" + (f" ({reasons})" if reasons else ""),
+                f"0 {what} in {counts.read:,} rows" + (f" ({reasons})" if reasons else ""),
                 place=f"data.{role}",
-                hint="`llamatune data preview` shows rows with their trained tokens",
+                hint="look at the reasons: nothing is left to answer"
+                if kind == "prompts"
+                else "`llamatune data preview` shows rows with their trained tokens",
             )
 
 
@@ -214,6 +219,7 @@ def _info(part: _Part, epoch: Pool) -> SourceInfo:
         card=opened.card,
         licence=opened.licence,
         revision=opened.revision,
+        is_safety=opened.is_safety,
         counts=count_source(
             part.shard.info, shared=part.shared, kept=part.pool, held_out=part.held_out, epoch=epoch
         ),

@@ -30,9 +30,15 @@ def preview(rows: Iterable[Encoded], decode: Callable[[list[int]], str], *, colo
 
 
 def _about(row: Encoded) -> str:
-    if row.pair is None:
-        return f"{len(row.input_ids)} tokens, {row.trained} trained"
-    return _about_pair(row.pair)
+    if row.pair is not None:
+        return _about_pair(row.pair)
+    if row.prompt is not None:
+        return f"{_about_prompt(row.is_safety)}, {len(row.input_ids)} tokens"
+    return f"{len(row.input_ids)} tokens, {row.trained} trained"
+
+
+def _about_prompt(is_safety: bool) -> str:
+    return "safety prompt" if is_safety else "prompt"
 
 
 def _about_pair(pair: Pair) -> str:
@@ -57,6 +63,8 @@ def to_json(row: Mapping[str, Any], decode: Callable[[list[int]], str]) -> dict[
         return shown
     if "score" in row:
         shown["about"] = f"score {row['score']:.4g}"
+    if "prompt" in row:
+        shown["about"] = _about_prompt(row["is_safety"])
     return shown | {"tokens": spans(ids, labels, decode)}
 
 

@@ -1,7 +1,7 @@
 """The canonical rows that every file format becomes, and what a row becomes for the trainer.
 
-A source file yields raw rows; they become a `Conversation`, a `Document` or a `Preference`; an `Encoder` (the
-chat format, plain text, or pairs) turns those into token ids and labels. Nothing here knows about files or
+A source file yields raw rows; they become a `Conversation`, a `Document`, a `Preference` or a `Prompt`; an `Encoder`
+(the chat format, plain text, pairs or prompts) turns those into token ids and labels. Nothing here knows about files or
 tokenizers.
 """
 
@@ -76,7 +76,19 @@ class Preference:
     rejected_safe: bool | None = None
 
 
-Row = Conversation | Document | Preference
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a policy is asked: messages that end with the user's. `place` is `file:line` of the row.
+
+    `is_safety`: the prompt asks for something unsafe, as far as its source says (paper, section 3.2.3).
+    """
+
+    messages: tuple[Message, ...]
+    place: str
+    is_safety: bool = False
+
+
+Row = Conversation | Document | Preference | Prompt
 
 
 class Pair(NamedTuple):
@@ -121,6 +133,10 @@ class Encoded:
     pair: Pair | None = None
     score: float | None = None
     """How good the reply is, of rows for score regression."""
+    prompt: list[dict[str, str]] | None = None
+    """The messages of a prompt, each {role, content}; none of its tokens is trained."""
+    is_safety: bool = False
+    """See `Prompt`."""
 
     @property
     def trained(self) -> int:
@@ -142,6 +158,7 @@ class Reason(StrEnum):
     TOO_LONG = "longer than max_length"
     NO_ROOM = "no trained token left after truncation"
     NO_REPLY = "no reply to train on"
+    NO_PROMPT = "no user message to answer"
     EMPTY_TURN = "an empty turn"
     IDENTICAL = "chosen and rejected are the same"
     CHOSEN_UNSAFE = "chosen reply unsafe, the other one safe"
@@ -157,7 +174,7 @@ class RowRejected(Exception):
 
 
 class Encoder(Protocol):
-    """Turns a row into training sequences; one for a conversation or a pair, one or more for a document.
+    """Turns a row into training sequences; one for a conversation, a pair or a prompt, one or more for a document.
 
     `fingerprint` changes whenever the same row would give other tokens (tokenizer, template, policies), so it
     keys the token cache. `encode` raises `DataError` for a row that the recipe does not allow and

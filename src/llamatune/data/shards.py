@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llamatune.data.cache import cache_key, stored
-from llamatune.data.canonical import canonical
 from llamatune.data.conversations import Adjustment
 from llamatune.data.digests import row_digests
 from llamatune.data.formats import Kind
@@ -144,7 +143,7 @@ class _Build:
         for number, (place, raw) in enumerate(self.source.rows()):
             self.read += 1
             try:
-                row = canonical(raw, self.source.recognised, place, self.adjusted)
+                row = self.source.canonical(raw, place, self.adjusted)
                 digests = row_digests(row)
             except RowRejected as rejected:
                 self._drop(rejected, place)
@@ -180,8 +179,8 @@ class _Build:
 
 
 class _Writer:
-    """Writes `rows.arrow` and `sequences.bin` in batches of about BATCH_TOKENS tokens. Preferences have a column
-    more, their `Pair`, and so have scored rows."""
+    """Writes `rows.arrow` and `sequences.bin` in batches of about BATCH_TOKENS tokens. Some kinds have columns
+    more, which are fields of `Encoded`: preferences their `Pair`, scored rows their score, prompts their messages."""
 
     def __init__(self, folder: Path, source: str, kind: Kind) -> None:
         import pyarrow as pa
@@ -194,9 +193,14 @@ class _Writer:
             ("row", pa.int64()),
             ("place", pa.string()),
         ]
-        more = {"preferences": [("pair", tokens)], "scores": [("score", pa.float32())]}
+        messages = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+        more: dict[Kind, list[tuple[str, pa.DataType]]] = {
+            "preferences": [("pair", tokens)],
+            "scores": [("score", pa.float32())],
+            "prompts": [("prompt", messages), ("is_safety", pa.bool_())],
+        }
         self._schema = pa.schema([*fields, *more.get(kind, [])])
-        self._more = next((name for name, _ in more.get(kind, [])), None)
+        self._more = [name for name, _ in more.get(kind, [])]
         self._source = source
         self._table = (folder / "sequences.bin").open("wb")
         self._file = (folder / "rows.arrow").open("wb")
@@ -208,7 +212,7 @@ class _Writer:
         self._offsets = [0]
         self._rows: list[int] = []
         self._places: list[str] = []
-        self._known: list[Pair | float] = []
+        self._known: dict[str, list[Any]] = {name: [] for name in self._more}
         self._sequences: list[tuple[Any, ...]] = []
 
     def add(self, number: int, place: str, digests: tuple[bytes, bytes], encoded: Encoded) -> None:
@@ -219,8 +223,8 @@ class _Writer:
         self._offsets.append(len(self._input_ids))
         self._rows.append(number)
         self._places.append(place)
-        if self._more is not None:
-            self._known.append(getattr(encoded, self._more))
+        for name, known in self._known.items():
+            known.append(getattr(encoded, name))
         self._sequences.append(
             (number, *digests, length, encoded.trained, encoded.escaped, encoded.truncated)
         )
@@ -244,8 +248,7 @@ class _Writer:
             pa.array(self._rows, pa.int64()),
             pa.array(self._places, pa.string()),
         ]
-        if self._more is not None:
-            columns.append(pa.array(self._known, self._schema.field(self._more).type))
+        columns += [pa.array(known, self._schema.field(name).type) for name, known in self._known.items()]
         self._stream.write_batch(pa.record_batch(columns, schema=self._schema))
         self._table.write(np.array(self._sequences, dtype=SEQUENCE).tobytes())
         self._clear()

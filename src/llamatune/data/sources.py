@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -16,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.data.cache import cache_key
-from llamatune.data.formats import FORMATS, ROWS_SEEN, Kind, Recognised, recognise_rows
+from llamatune.data.canonical import canonical
+from llamatune.data.conversations import Adjustment, prompt
+from llamatune.data.formats import FORMATS, ROWS_SEEN, Kind, Raw, Recognised, recognise_rows
 from llamatune.data.readers import Rows, read_rows
+from llamatune.data.rows import Row
 from llamatune.errors import DataError
-from llamatune.recipe.blocks import RowFormat, Source
+from llamatune.recipe.blocks import PromptSource, RowFormat, Source
 from llamatune.recipe.cards import DataCard, find_card, split_files, verify
 from llamatune.recipe.hashing import cache_folder, file_sha256
 
@@ -28,13 +32,15 @@ from llamatune.recipe.hashing import cache_folder, file_sha256
 class OpenSource:
     """A source whose files are there, verified, and whose format is known.
 
-    `fingerprint` changes with the content, the format, the columns or the number of rows taken.
+    `fingerprint` changes with the content, the format, the columns, the number of rows taken or the safety tag.
+    `is_safety` is None where rows are no prompts.
     """
 
     name: str
     files: tuple[Path, ...]
     sha256: tuple[str, ...]
     recognised: Recognised
+    is_safety: bool | None = None
     max_rows: int | None = None
     card: str | None = None
     licence: str | None = None
@@ -43,11 +49,18 @@ class OpenSource:
     @property
     def fingerprint(self) -> str:
         columns = self.recognised.columns.model_dump(exclude_none=True)
-        return cache_key(self.sha256, self.recognised.format, columns, self.max_rows)
+        return cache_key(self.sha256, self.recognised.format, columns, self.max_rows, self.is_safety)
 
     def rows(self) -> Rows:
         """`(place, raw row)` of all files, in order. Raises what the readers raise."""
         return islice(_read(self.files, self.name), self.max_rows)
+
+    def canonical(self, raw: Raw, place: str, adjusted: Counter[Adjustment] | None = None) -> Row:
+        """A row of the source as the stage needs it. Raises what `canonical.canonical` raises."""
+        if self.is_safety is None:
+            return canonical(raw, self.recognised, place, adjusted)
+        format, columns = self.recognised.format, self.recognised.columns
+        return prompt(raw, format, columns, place, adjusted, is_safety=self.is_safety)
 
 
 def open_source(source: Source, recipe_dir: Path, *, kind: Kind) -> OpenSource:
@@ -81,11 +94,19 @@ def open_source(source: Source, recipe_dir: Path, *, kind: Kind) -> OpenSource:
         files=tuple(files),
         sha256=tuple(file_sha256(file) for file in files),
         recognised=recognised,
+        is_safety=_is_safety(source, card) if kind == "prompts" else None,
         max_rows=source.max_rows,
         card=card.name if card else None,
         licence=card.license.id if card else None,
         revision=revision,
     )
+
+
+def _is_safety(source: Source, card: DataCard | None) -> bool:
+    """Whether prompts are tagged as safety: the recipe's word, or the card's category."""
+    if isinstance(source, PromptSource) and source.safety is not None:
+        return source.safety
+    return card is not None and card.category == "safety"
 
 
 def _read(files: list[Path] | tuple[Path, ...], name: str) -> Rows:

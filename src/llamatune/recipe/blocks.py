@@ -17,7 +17,7 @@ Template = Literal["tokenizer", "llama2", "alpaca", "vicuna", "baize", "stable-b
 LossOn = Literal["assistant", "last_turn", "all"]
 ChatRowFormat = Literal["messages", "alpaca", "sharegpt", "prompt_completion"]
 PairFormat = Literal["preference", "hh", "sharegpt_preference", "shp", "summarize"]
-RowFormat = Literal[ChatRowFormat, Literal["text"], PairFormat]
+RowFormat = Literal[ChatRowFormat, Literal["text", "prompt_only"], PairFormat]
 
 
 def _number(value: Any) -> Any:
@@ -113,7 +113,8 @@ class Columns(Block):
     messages: Text | None = None
     """List of {role, content} (messages) or {from, value} (sharegpt, sharegpt_preference)."""
     prompt: Text | None = None
-    """The request: `instruction` in alpaca, `prompt` in prompt_completion and preference, `history` in shp."""
+    """The request: `instruction` in alpaca, `prompt` in prompt_completion, prompt_only and preference, `history` in
+    shp."""
     input: Text | None = None
     """Alpaca's optional second half of the request."""
     completion: Text | None = None
@@ -241,8 +242,32 @@ class PreferenceData(Data):
     """A longer pair stops the run, is left out, or loses exchanges at the front of its prompt."""
 
 
-class Optimization(Block):
-    """AdamW with warm-up. Defaults are the Llama 2 paper's (sections 2.2 and 3.1) where it states them."""
+class PromptSource(Source):
+    """One set of prompts; of conversations, the last reply is left away."""
+
+    safety: Flag | None = None
+    """Whether these prompts ask for something unsafe, so that the safety reward model judges their replies; by the
+    card's category when left out, and false without a card."""
+
+
+class PromptData(Data):
+    """Prompts that the policy answers: which, how long, how mixed."""
+
+    train: Annotated[list[PromptSource], Field(min_length=1)]  # type: ignore[assignment]  # frozen: never appended to
+    """Sets of prompts, mixed by their weights."""
+    eval: list[PromptSource] = []  # type: ignore[assignment]
+    """Held-out prompts; one that also stands in the training data is refused."""
+    ptx: list[Source] = []
+    """Plain text or conversations, for the pretraining loss of `ppo.ptx_coef`."""
+    max_length: Whole = Field(1024, ge=8)
+    """Tokens of a prompt, special tokens included. Longer rows of `ptx` are cut: documents are split, conversations
+    end at a turn boundary."""
+    too_long: Literal["error", "drop"] = "error"
+    """A longer prompt stops the run, or is left out."""
+
+
+class AdamW(Block):
+    """AdamW with warm-up: everything but how long it goes on."""
 
     learning_rate: Real = Field(2e-5, gt=0, le=1)
     """Peak learning rate; typical values are 1e-6 to 1e-3."""
@@ -252,10 +277,6 @@ class Optimization(Block):
     """Final learning rate as a share of the peak."""
     warmup: Real = Field(0.03, ge=0)
     """Warm-up: a share of all steps when below 1, a number of steps otherwise."""
-    epochs: Real = Field(2, gt=0, le=1000)
-    """Passes over the training data."""
-    max_steps: Whole | None = Field(None, ge=1)
-    """Stop after this many optimizer steps; replaces `epochs`."""
     batch_size: Whole = Field(64, ge=1)
     """Sequences in one optimizer step, over all devices and accumulation steps."""
     weight_decay: Real = Field(0.1, ge=0, le=1)
@@ -271,6 +292,15 @@ class Optimization(Block):
     optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit"] = "adamw"
     """8-bit state (bitsandbytes) takes a quarter of the memory; paged state moves to host memory when a GPU is
     short of it."""
+
+
+class Optimization(AdamW):
+    """AdamW with warm-up. Defaults are the Llama 2 paper's (sections 2.2 and 3.1) where it states them."""
+
+    epochs: Real = Field(2, gt=0, le=1000)
+    """Passes over the training data."""
+    max_steps: Whole | None = Field(None, ge=1)
+    """Stop after this many optimizer steps; replaces `epochs`."""
 
 
 class Generation(Block):

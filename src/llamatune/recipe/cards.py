@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -23,8 +23,6 @@ from llamatune.recipe.paths import outside_problem
 from llamatune.recipe.problems import problems_of
 from llamatune.recipe.shipped import shipped
 from llamatune.recipe.yaml import parse, read_text, to_yaml
-
-CardFormat: TypeAlias = RowFormat | Literal["prompt_only"]
 
 _NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 _SHA256 = r"^[0-9a-f]{64}$"
@@ -111,7 +109,7 @@ class DataCard(Block):
     description: Text
     license: License
     source: CardSource
-    format: CardFormat
+    format: RowFormat
     """What a row looks like."""
     columns: Columns | None = None
     """Column names, where they are not the format's usual ones."""

@@ -92,8 +92,8 @@ def _stage(data: Mapping[str, Any], place: Place) -> str:
 
 def sources(recipe: Recipe) -> Iterator[tuple[KeyPath, Source]]:
     """Every data source of a recipe with its key path."""
-    for name in ("train", "eval"):
-        for index, source in enumerate(getattr(recipe.data, name)):
+    for name in ("train", "eval", "ptx"):
+        for index, source in enumerate(getattr(recipe.data, name, ())):
             yield ("data", name, index), source
 
 
@@ -101,8 +101,7 @@ def _path_problems(recipe: Recipe, place: Place, allow_outside: bool) -> Iterato
     if problem := output_problem(recipe.output, place(("output",), False)):
         yield problem
     named = [((*at, "path"), source.path) for at, source in sources(recipe) if source.path is not None]
-    models = [(("model", key), getattr(recipe.model, key)) for key in ("base", "adapter")]
-    for at, path in [*named, *((at, path) for at, path in models if path is not None and _is_path(path))]:
+    for at, path in [*named, *((at, path) for at, path in _models(recipe) if _is_path(path))]:
         problem = None if allow_outside else outside_problem(path, place(at, False))
         if problem is None and at[-1] == "path":
             problem = missing_problem(path, place(at, False))
@@ -110,8 +109,16 @@ def _path_problems(recipe: Recipe, place: Place, allow_outside: bool) -> Iterato
             yield problem
 
 
+def _models(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+    """Every model that a recipe names, with its key path."""
+    blocks = {"model": ("base", "adapter"), "reward": ("helpfulness", "safety")}
+    for block, keys in blocks.items():
+        named = ((key, getattr(getattr(recipe, block, None), key, None)) for key in keys)
+        yield from (((block, key), name) for key, name in named if name is not None)
+
+
 def _is_path(name: str) -> bool:
-    """A base or adapter that is certainly a folder; anything else may be a hub id."""
+    """A base, an adapter or a reward model that is certainly a folder; anything else may be a hub id."""
     return name.startswith((".", "/", "~")) or ".." in Path(name).parts or Path(name).exists()
 
 

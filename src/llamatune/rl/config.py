@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -75,6 +76,12 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
     generation_backend: Literal["auto", "generate", "continuous_batching", "vllm"] = field(
         default="auto", metadata={"help": "How completions are generated; `auto` is plain `generate`."}
     )
+    vllm_gpu_memory_utilization: float = field(
+        default=0.3, metadata={"help": "vllm: the share of the GPU's memory that is its own."}
+    )
+    vllm_enable_sleep_mode: bool = field(
+        default=False, metadata={"help": "vllm: give that memory back between rollouts."}
+    )
     missing_eos_penalty: float | None = field(
         default=None, metadata={"help": "Taken off the score of a completion that was cut off."}
     )
@@ -139,6 +146,10 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
         default=0.0,
         metadata={"help": "Weight of the next-token loss on `ptx_dataset` (InstructGPT's PPO-ptx)."},
     )
+    ptx_batch_size: int | None = field(
+        default=None,
+        metadata={"help": "Rows of `ptx_dataset` in an optimizer step; `mini_batch_size` when None."},
+    )
 
     # Roles.
     roles: Literal["auto", "adapters", "separate"] = field(
@@ -159,11 +170,11 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
     )
 
     def __post_init__(self) -> None:
-        if self.deepspeed:
-            raise refused(  # before transformers asks for deepspeed itself
+        if self.deepspeed or os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+            raise refused(
                 "deepspeed",
-                "is not supported by PPOTrainer",
-                hint="use several processes (DDP), or FSDP2",
+                "is given: DeepSpeed is not supported by PPOTrainer",
+                hint="use several processes (DDP), or `fsdp=True`",
             )
         super().__post_init__()
         self._settle_batches()
@@ -228,6 +239,12 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
         for name in ("gamma", "lam"):
             if not 0 <= getattr(self, name) <= 1:
                 raise refused(name, f"is {getattr(self, name)}, and must be between 0 and 1")
+        if not 0 < self.vllm_gpu_memory_utilization < 1:
+            raise refused("vllm_gpu_memory_utilization", "is a share between 0 and 1")
+        if self.ptx_coef < 0:
+            raise refused("ptx_coef", f"is {self.ptx_coef}, and must not be below 0")
+        if self.ptx_batch_size is not None and (self.ptx_batch_size < 1 or not self.ptx_coef):
+            raise refused("ptx_batch_size", "must be above 0, and belongs to a `ptx_coef` above 0")
         if not 0 < self.safety_threshold < 1:
             raise refused("safety_threshold", "is a probability between 0 and 1")
         if self.kl_controller == "adaptive" and self.kl_target is None:

@@ -140,8 +140,11 @@ def open_rewards(
     roles: Separate | Adapters,
     default_tokenizer: PreTrainedTokenizerBase,
     default_chat: ChatFormat | None,
+    *,
+    share_base: bool = True,
 ) -> list[Reward]:
-    """The reward functions by name, in the order given. A reward adapter on the policy's base shares that base.
+    """The reward functions by name, in the order given. A reward adapter on the policy's base shares that base, unless
+    `share_base` is False: layers that are sharded serve the roles only.
 
     Raises:
         ModelError: not a reward model.
@@ -151,7 +154,7 @@ def open_rewards(
     found: list[Reward] = []
     for (name, one), tokenizer in zip(named.items(), classes, strict=True):
         if isinstance(one, (str, Path)):
-            found.append(_by_name(name, str(one), roles))
+            found.append(_by_name(name, str(one), roles if share_base else None))
         elif hasattr(one, "forward"):
             found.append(_given_model(name, one, tokenizer, default_tokenizer, default_chat))
         elif callable(one):
@@ -184,7 +187,7 @@ def _classes(given: Any, rewards: int) -> list[Any]:
     return every
 
 
-def _by_name(name: str, path: str, roles: Separate | Adapters) -> Reward:
+def _by_name(name: str, path: str, roles: Separate | Adapters | None) -> Reward:
     folder = adapter_in(Path(path))
     if folder is not None and isinstance(roles, Adapters) and _same_base(folder, roles):
         role = f"reward_{name}"

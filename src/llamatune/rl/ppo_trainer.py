@@ -16,13 +16,13 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from accelerate.utils import send_to_device
+from accelerate.utils import save_fsdp_optimizer, send_to_device
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerControl
@@ -31,19 +31,21 @@ from llamatune.data.chat import ChatFormat
 from llamatune.errors import CheckpointError, DivergedError, ModelError
 from llamatune.models.memory import free_memory, one_row_too_many, ran_out_of_memory
 from llamatune.recipe.blocks import Chat
-from llamatune.rl import processes
+from llamatune.rl import processes, sharding
 from llamatune.rl.config import PPOConfig
 from llamatune.rl.experience import Experience, combined, experience
+from llamatune.rl.generators import check_backend, open_generator
 from llamatune.rl.guards import Finding, Watch
 from llamatune.rl.kl import kl_controller
 from llamatune.rl.logprobs import logprobs_and_entropies
 from llamatune.rl.losses import policy_loss, token_weights, value_loss
 from llamatune.rl.masked import zero_outside
 from llamatune.rl.opening import RewardFunctions, begin_as_reward, open_policy, open_rewards, open_roles
-from llamatune.rl.prompts import Prompts, text_of
-from llamatune.rl.reward_functions import Completion
+from llamatune.rl.prompts import PromptRow, Prompts, text_of
+from llamatune.rl.ptx import open_mix
+from llamatune.rl.reward_functions import Completion, ModelReward
 from llamatune.rl.roles import Adapters, Role, Separate, save_weights
-from llamatune.rl.rollouts import Generator, PlainGenerator, seed_of, up_to_stop
+from llamatune.rl.rollouts import Generator, seed_of, up_to_stop
 from llamatune.rl.sequences import Rollout, collate, mask_of, padded
 from llamatune.rl.whitening import RunningMoments
 from llamatune.training.attention import can_be_padding_free
@@ -75,6 +77,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             mapping by name. Named `helpfulness` and `safety`, they are combined as in the paper.
         train_dataset, eval_dataset: a column `prompt`, text or messages; `is_safety` tags safety prompts; all columns
             reach the reward functions.
+        ptx_dataset: documents or conversations whose next-token loss is mixed in, `args.ptx_coef`: a column `text`,
+            `messages`, or `input_ids` with or without `labels`.
         processing_class: the tokenizer; of a model given by name, its own.
         reward_processing_classes: tokenizers of loaded reward models; the policy's when None.
         reward_combine: f(scores by name, rows) -> (batch,), instead of `args.reward_combination`.
@@ -83,6 +87,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         peft_config: train a new adapter; all roles then share one base (`args.roles`).
         quantization_config: quantise the base of a model given by name.
         generator: samples completions, instead of `args.generation_backend`.
+        chat: how conversations become tokens, where it is not the tokenizer's chat template as it is.
 
     Attributes:
         timings: seconds so far in `generate`, `score` and `train`.
@@ -103,6 +108,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         *,
         train_dataset: Dataset,
         eval_dataset: Dataset | None = None,
+        ptx_dataset: Dataset | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         reward_processing_classes: Any = None,
         reward_combine: Combine | None = None,
@@ -111,9 +117,12 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         peft_config: PeftConfig | None = None,
         quantization_config: Any = None,
         generator: Generator | None = None,
+        chat: ChatFormat | None = None,
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple[Any, Any] = (None, None),
     ) -> None:
+        if generator is None:
+            check_backend(args)
         policy, opened = open_policy(model, peft_config, quantization_config, args.seed)
         tokenizer = processing_class or (opened.tokenizer if opened else None)
         if tokenizer is None:
@@ -121,11 +130,20 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
                 "E240", "`processing_class` is missing", place="PPOTrainer", hint="give the tokenizer"
             )
         _check_padding(tokenizer)
-        chat_block = opened.chat if opened is not None and processing_class is None else Chat()
-        self.chat = ChatFormat(tokenizer, chat_block) if tokenizer.chat_template else None
+        if chat is None and tokenizer.chat_template:
+            of_model = opened.chat if opened is not None and processing_class is None else Chat()
+            chat = ChatFormat(tokenizer, of_model)
+        self.chat = chat
         self.stop_ids = _stop_ids(args, self.chat, tokenizer, policy)
         roles = open_roles(policy, args, ref_model=ref_model, value_model=value_model)
-        self.rewards = open_rewards(reward_funcs, reward_processing_classes, roles, tokenizer, self.chat)
+        self.rewards = open_rewards(
+            reward_funcs,
+            reward_processing_classes,
+            roles,
+            tokenizer,
+            self.chat,
+            share_base=not sharding.asked_for(args),
+        )
         _check_combination(args, [reward.name for reward in self.rewards])
         if args.critic_init == "reward" and value_model is None:
             begin_as_reward(roles, self.rewards)
@@ -140,11 +158,15 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             callbacks=callbacks,
             optimizers=optimizers,
         )
+        if sharding.asked_for(args):
+            sharding.check(self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled else None, roles)
+        self._shell = sharding.without_weights(policy) if self.is_fsdp_enabled else None
         self.pass_tokens = args.micro_batch_tokens
         self.prompts = self._prompts(train_dataset)
         self.eval_prompts = self._prompts(eval_dataset) if eval_dataset is not None else None
         for prompts in filter(None, (self.prompts, self.eval_prompts)):
             _check_context(prompts, policy, args)
+        self.ptx = open_mix(ptx_dataset, args, tokenizer, self.chat, policy)
         self.reward_combine = reward_combine
         self.generator = generator or self._generator()
         self.kl = kl_controller(args.kl_controller, _beta(args, policy), args.kl_target, args.kl_horizon)
@@ -157,6 +179,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
     @property
     def roles(self) -> Separate | Adapters:
         """The roles' module, without what wraps it for several processes."""
+        if isinstance(self.model, (Separate, Adapters)):
+            return self.model  # to unwrap, accelerate looks at every module: as long as a small step takes
         roles: Separate | Adapters = self.accelerator.unwrap_model(self.model)
         return roles
 
@@ -164,6 +188,38 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
     def policy(self) -> PreTrainedModel:
         """The policy: the very model that was given, or opened."""
         return self.roles.policy_model()
+
+    @property
+    def describe(self) -> str:
+        """Who shares what, in a few words."""
+        rewards = ", ".join(
+            f"{reward.name} ({'on the same base' if getattr(reward, 'role', None) else 'its own model'})"
+            if isinstance(reward, ModelReward)
+            else f"{reward.name} (a function)"
+            for reward in self.rewards
+        )
+        return f"{self.roles.describe}; rewards: {rewards}"
+
+    def policy_alone(self) -> PreTrainedModel:
+        """The policy without the other roles' adapters, once training is over."""
+        self.roles.leave_policy()
+        return self.policy
+
+    @contextmanager
+    def whole_policy(self, dtype: torch.dtype | None = None) -> Iterator[PreTrainedModel]:
+        """The policy; where it is sharded, a plain copy with all weights (of this type), as long as the block lasts.
+
+        Under FSDP, all processes must come here together.
+        """
+        if self._shell is None or not self.sharded:
+            yield self.policy
+        else:
+            yield sharding.filled(self._shell, self.policy, dtype)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether FSDP2 has spread the roles' weights over the processes."""
+        return sharding.is_sharded(self.roles)
 
     # ---- the steps ------------------------------------------------------------------------------------------
 
@@ -229,7 +285,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         """A completion for each row of prompts."""
         ids = [prompts.ids(prompts[row]) for row in rows]
         own = processes.own_share(list(map(len, ids)), self.accelerator)
-        with self._generating():
+        with self._generating(), processes.together(self.accelerator):
             completions = self.generator.generate([ids[n] for n in own], [seeds[n] for n in own])
         every = processes.gathered(own, completions, len(rows), self.accelerator)
         rollouts = []
@@ -247,7 +303,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         own = processes.own_share([rollout.length for rollout in rollouts], self.accelerator)
         scores = {}
         for judge in self.rewards:
-            found = judge([rows[n] for n in own], [completions[n] for n in own]).tolist()
+            with processes.together(self.accelerator):
+                found = judge([rows[n] for n in own], [completions[n] for n in own]).tolist()
             every = processes.gathered(own, found, len(rollouts), self.accelerator)
             scores[judge.name] = torch.tensor(every, dtype=torch.float32)
         if self.reward_combine is not None:
@@ -276,7 +333,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         """
         own = processes.own_share([rollout.length for rollout in rollouts], self.accelerator)
         mine = [rollouts[n] for n in own]
-        with torch.no_grad():
+        with torch.no_grad(), self._together():
             policy = self._each("policy", mine)
             reference = self._each("reference", mine)
             values = self._each("value", mine)
@@ -298,6 +355,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         """For each rollout: (log-probabilities, entropies) of its tokens, or (values, the value behind the last)."""
         found: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         for part in self._passes(
+            role,
             rollouts,
             lambda batch, numbers: dict(zip(numbers, self._read_pass(role, batch), strict=True)),
         ):
@@ -335,10 +393,16 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         tokens, sequences = int(found.trained[trained].sum()), len(trained)
         lengths = [found.rollouts[number].length for number in trained]
         own = [trained[n] for n in processes.own_share(lengths, self.accelerator)]
-        sums = self._gradients(found, own, tokens, sequences)
+        with self._together():
+            sums = self._gradients(found, own, tokens, sequences)
+            if self.ptx is not None:
+                again = partial(self._gradients, found, own, tokens, sequences)
+                sums["ptx_loss"] = self.ptx.add_gradients(self, again)
+                sums["loss"] += self.args.ptx_coef * sums["ptx_loss"]
         largest = processes.most(sums.pop("ratio_max", 0.0), self.accelerator)
         sums = processes.summed(sums, self.accelerator)
-        processes.sum_gradients((weight for _, weight in self._named_weights()), self.accelerator)
+        if not self.sharded:  # FSDP has summed them
+            processes.sum_gradients((weight for _, weight in self._named_weights()), self.accelerator)
         self._check_finite(step, sums["loss"], found, trained)
         norm = norm_of(weight for name, weight in self._named_weights() if not self.roles.is_critic(name))
         if trained:
@@ -355,6 +419,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             "approx_kl": sums["approx_kl"] / count,
             "policy_grad_norm": norm,
         }
+        if self.ptx is not None:
+            figures["ptx_loss"] = sums["ptx_loss"]
         return torch.tensor(sums["loss"], device=self.args.device), figures
 
     def _gradients(
@@ -375,7 +441,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
                 rows = [own[number] for number in numbers]
                 return self._backward(role, found, rows, tokens, sequences)
 
-            for statistics in self._passes(rollouts, backward, again=partial(self._drop_gradients, role)):
+            drop = partial(self._drop_gradients, role)
+            for statistics in self._passes(role, rollouts, backward, again=drop):
                 for name, value in statistics.items():
                     sums[name] = max(sums[name], value) if name == "ratio_max" else sums[name] + value
         sums["loss"] = sums["policy_loss"] + self.args.vf_coef * sums["value_loss"]
@@ -421,23 +488,32 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
                 total = loss
                 if self.args.entropy_coef:
                     total = loss - self.args.entropy_coef * (weights * padded(second, lengths)).sum()
-            self.accelerator.backward(total)
+            self.backward(total)
         figures = {name: float(value) for name, value in statistics.items() if name in _SUMS}
         return figures | {f"{role}_loss": float(loss.detach())}
 
+    def backward(self, loss: torch.Tensor) -> None:
+        """The gradients of this process's part of a loss, of which the whole is the sum over all processes."""
+        # FSDP makes it their mean.
+        self.accelerator.backward(loss * self.accelerator.num_processes if self.sharded else loss)
+
     def _passes(
         self,
+        role: Role,
         rollouts: Sequence[Rollout],
         run: Callable[[Sequence[Rollout], Sequence[int]], Result],
         again: Callable[[], None] = lambda: None,
     ) -> list[Result]:
         """What `run` gives for each forward pass over some rollouts.
 
-        Where memory runs out, passes are made smaller and all of them repeated, after `again`.
+        Where memory runs out, passes are made smaller and all of them repeated, after `again`; not where the role is
+        sharded, since the others wait in the pass that failed.
 
         Raises:
             OutOfMemoryError: memory does not hold a single rollout.
         """
+        if self.sharded:
+            return self._sharded_passes(role, rollouts, run)
         while True:
             results = []
             for numbers in self._cut(rollouts):
@@ -449,6 +525,27 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
                 return results
             again()
             self._cut_smaller(rollouts)
+
+    def _sharded_passes(
+        self,
+        role: Role,
+        rollouts: Sequence[Rollout],
+        run: Callable[[Sequence[Rollout], Sequence[int]], Result],
+    ) -> list[Result]:
+        """Each pass exchanges weights: a process with fewer of them than others goes on with idle ones."""
+        cuts = self._cut(rollouts)
+        idle = int(processes.most(len(cuts), self.accelerator)) - len(cuts)
+        results = [run([rollouts[number] for number in numbers], numbers) for numbers in cuts]
+        for _ in range(idle):
+            with self.compute_loss_context_manager(), self.roles.acting(role):
+                first, _second = self._outputs(role, [Rollout(0, [0], [0], ended=True)])
+                if torch.is_grad_enabled():
+                    self.backward(0.0 * first.sum())
+        return results
+
+    def _together(self) -> AbstractContextManager[None]:
+        """For passes; those of sharded roles are exchanges, and the launcher ends the processes that wait in one."""
+        return nullcontext() if self.sharded else processes.together(self.accelerator)
 
     def _cut(self, rollouts: Sequence[Rollout]) -> list[list[int]]:
         """Which rollouts share a forward pass: those of about the same length."""
@@ -550,6 +647,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         prompts = self._prompts(eval_dataset) if eval_dataset is not None else self.eval_prompts
         if prompts is None:
             return {}
+        if self.is_fsdp_enabled and not self.sharded:
+            raise sharding.not_yet("evaluate", "set `eval_on_start=True`, or evaluate after `train`")
         self.model.eval()
         seeds = [seed_of(self.args.seed, "eval", number) for number in range(len(prompts))]
         rollouts = self.sample(prompts, range(len(prompts)), seeds)
@@ -558,15 +657,15 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         lengths = [len(rollout.completion) for rollout in rollouts]
         kl = zero_outside(read["logprobs"] - read["ref_logprobs"], mask_of(lengths)).sum(1)
         self.model.train()
-        figures = {
+        found = {
             "reward": float(reward.mean()),
             **{f"reward/{name}": float(score.mean()) for name, score in scores.items()},
             "kl": float(kl.mean()),
             "length": sum(lengths) / len(lengths),
             "ended_share": sum(rollout.ended for rollout in rollouts) / len(rollouts),
         }
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
-        self.on_evaluation(prompts, rollouts, reward)
+        found |= self.on_evaluation([prompts[row] for row in range(len(prompts))], rollouts, found)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -601,35 +700,43 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
                 "ended": rollout.ended,
             }
 
-    def on_evaluation(self, prompts: Prompts, rollouts: Sequence[Rollout], reward: torch.Tensor) -> None:
-        """Called with the completions of held-out prompts and their (batch,) rewards."""
+    def on_evaluation(
+        self, rows: Sequence[PromptRow], rollouts: Sequence[Rollout], figures: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Called with held-out prompts, their completions and the figures of them; gives further figures."""
+        return {}
 
     # ---- saving and resuming --------------------------------------------------------------------------------
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """The policy in plain transformers or peft layout, without the critic or a trace of the other roles."""
-        if not self.args.should_save:
-            return
         folder = Path(output_dir or self.args.output_dir)
-        policy = self.policy
-        if hasattr(policy, "peft_config"):
-            policy.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
-            (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
-        else:
-            policy.save_pretrained(str(folder))
-        self.processing_class.save_pretrained(str(folder))
+        with self.whole_policy() as policy:
+            if not self.args.should_save:
+                return
+            if hasattr(policy, "peft_config"):
+                policy.save_pretrained(
+                    str(folder), selected_adapters=["default"], save_embedding_layers=False
+                )
+                (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+            else:
+                policy.save_pretrained(str(folder))
+            self.processing_class.save_pretrained(str(folder))
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """The Trainer's files, and what only PPO has: critic, controller, statistics, an iteration half done."""
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        if self.args.should_save:
-            self.save_state_of_ppo(folder)
+        self.save_state_of_ppo(folder)
         super()._save_checkpoint(*args, **kwargs)
+        self.accelerator.wait_for_everyone()  # no process reads what the first one still writes
 
     def save_state_of_ppo(self, folder: Path) -> None:
         """Write the critic and PPO's state into a checkpoint's folder."""
+        critic = sharding.whole_state(self.roles.critic_state(), keep=self.args.should_save)
+        if not self.args.should_save:
+            return
         (folder / CRITIC).parent.mkdir(parents=True, exist_ok=True)
-        save_weights(self.roles.critic_state(), folder / CRITIC)
+        save_weights(critic, folder / CRITIC)
         half_done = self.experience if self.state.global_step % self.args.updates_per_iteration else None
         if half_done is not None:
             save_weights(half_done.tensors(), folder / EXPERIENCE)
@@ -642,6 +749,16 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             "batch": [self.args.batch_size, self.args.mini_batch_size, self.args.num_ppo_epochs],
         }
         (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """Under FSDP, upstream would write all roles a second time, the frozen reference included."""
+        if not self.sharded:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        plugin = self.accelerator.state.fsdp_plugin
+        save_fsdp_optimizer(plugin, self.accelerator, self.optimizer, self.model, output_dir)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)
@@ -704,19 +821,31 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         )
 
     def _generator(self) -> Generator:
-        return PlainGenerator(
+        return open_generator(
             self.policy,
+            self.args,
             pad_id=self.processing_class.pad_token_id,
             stop_ids=self.stop_ids,
-            max_new_tokens=self.args.max_completion_length,
-            temperature=self.args.temperature,
-            batch_size=self.args.generation_batch_size,
+            prompts=[self.prompts, *([self.eval_prompts] if self.eval_prompts else [])],
+            processes=self.accelerator.num_processes,
+            sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled,
         )
 
     @contextmanager
     def _generating(self) -> Iterator[None]:
+        """Where the policy is sharded, the generator's attribute `model` is a whole copy of it meanwhile."""
         with self.compute_loss_context_manager(), self.roles.acting("policy"):
-            yield
+            if not self.sharded:
+                yield
+                return
+            precision = self.accelerator.state.fsdp_plugin.mixed_precision_policy
+            generator: Any = self.generator
+            with self.whole_policy(precision.param_dtype if precision is not None else None) as model:
+                generator.model = model
+            try:
+                yield
+            finally:
+                generator.model = self.policy
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:

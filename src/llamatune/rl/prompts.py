@@ -18,6 +18,28 @@ if TYPE_CHECKING:
 PromptRow = Mapping[str, Any]
 
 
+class Order:
+    """Which rows each batch takes: an endless row of permutations, one for each pass over the rows, so that what is
+    left of one pass is followed by the next, and every row comes up equally often."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self.seed = seed
+        self._passes: dict[int, list[int]] = {}
+
+    def rows_of(self, batch: int, batch_size: int) -> list[int]:
+        """The rows of a batch, by its number alone."""
+        places = range(batch * batch_size, (batch + 1) * batch_size)
+        return [self._pass(place // self.size)[place % self.size] for place in places]
+
+    def _pass(self, number: int) -> list[int]:
+        if number not in self._passes:
+            generator = torch.Generator().manual_seed(self.seed + number)
+            order = torch.randperm(self.size, generator=generator).tolist()
+            self._passes = {**self._passes, number: order} if len(self._passes) < 2 else {number: order}
+        return self._passes[number]
+
+
 class Prompts:
     """A dataset with a column `prompt`: text, or messages that end with the user's.
 
@@ -50,8 +72,7 @@ class Prompts:
         self.tokenizer = tokenizer
         self.chat = chat
         self.max_length = max_length
-        self.seed = seed
-        self._orders: dict[int, list[int]] = {}
+        self._order = Order(len(dataset), seed)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -62,18 +83,8 @@ class Prompts:
         return not isinstance(self[0]["prompt"], str)
 
     def rows_of(self, iteration: int, batch_size: int) -> list[int]:
-        """The rows of an iteration. The prompts form an endless row of permutations, one for each pass, so that what
-        is left of one pass is followed by the next, and every prompt comes up equally often."""
-        size = len(self)
-        places = range(iteration * batch_size, (iteration + 1) * batch_size)
-        return [self._order(place // size)[place % size] for place in places]
-
-    def _order(self, epoch: int) -> list[int]:
-        if epoch not in self._orders:
-            generator = torch.Generator().manual_seed(self.seed + epoch)
-            order = torch.randperm(len(self), generator=generator).tolist()
-            self._orders = {**self._orders, epoch: order} if len(self._orders) < 2 else {epoch: order}
-        return self._orders[epoch]
+        """The rows of an iteration."""
+        return self._order.rows_of(iteration, batch_size)
 
     def __getitem__(self, row: int) -> PromptRow:
         found: PromptRow = self.dataset[row]

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from llamatune.models.reward_model import HEAD, score_head
+from llamatune.rl.sharding import layer_classes, spread
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -52,6 +53,11 @@ class _Roles(nn.Module):
 
     def _trained_models(self) -> list[Any]:
         raise NotImplementedError
+
+    @property
+    def _no_split_modules(self) -> list[str]:
+        """What accelerate shards by themselves."""
+        return layer_classes(self.children())
 
     def _checkpoint_activations(self, settings: dict[str, Any] | None, **others: Any) -> None:
         for model in self._trained_models():
@@ -107,6 +113,13 @@ class Separate(_Roles):
     def acting(self, role: Role) -> AbstractContextManager[None]:
         return nullcontext()
 
+    @property
+    def describe(self) -> str:
+        return "policy, critic and reference are models of their own"
+
+    def leave_policy(self) -> None:
+        """Nothing was put on the policy."""
+
     def policy_model(self) -> PreTrainedModel:
         return self.policy
 
@@ -120,7 +133,7 @@ class Separate(_Roles):
         return dict(self.critic.state_dict())
 
     def load_critic(self, state: Mapping[str, torch.Tensor]) -> None:
-        self.critic.load_state_dict(state)
+        self.critic.load_state_dict(spread(state, self.critic.state_dict()))
 
     def load_policy(self, folder: Path) -> None:
         if hasattr(self.policy, "peft_config"):
@@ -185,6 +198,19 @@ class Adapters(_Roles):
             layer._active_adapter = [name or POLICY]
             layer._disable_adapters = name is None
 
+    @property
+    def describe(self) -> str:
+        of = "a frozen copy of the adapter" if self.has_reference_adapter else "the base alone"
+        return f"policy and critic are adapters on one base, the reference is {of}"
+
+    def leave_policy(self) -> None:
+        """Take off every adapter but the policy's."""
+        for name in [name for name in self.backbone.peft_config if name != POLICY]:
+            self.backbone.delete_adapter(name)
+        self._switch(POLICY)
+        for name, weight in self.backbone.named_parameters():
+            weight.requires_grad_(f".{POLICY}" in name)
+
     def policy_model(self) -> PreTrainedModel:
         return self.backbone
 
@@ -204,7 +230,7 @@ class Adapters(_Roles):
 
     def load_critic(self, state: Mapping[str, torch.Tensor]) -> None:
         head = {name.removeprefix("value_head."): w for name, w in state.items() if "value_head." in name}
-        self.value_head.load_state_dict(head)
+        self.value_head.load_state_dict(spread(head, self.value_head.state_dict()))
         set_adapter_weights(
             self.backbone, VALUE, {name: w for name, w in state.items() if "value_head." not in name}
         )
@@ -350,7 +376,8 @@ def set_adapter_weights(model: PeftModel, name: str, weights: Mapping[str, torch
     """Raises RuntimeError where a weight is missing or has no place."""
     from peft import set_peft_model_state_dict
 
-    result = set_peft_model_state_dict(model, dict(weights), adapter_name=name)
+    placed = spread(weights, adapter_weights(model, name))
+    result = set_peft_model_state_dict(model, placed, adapter_name=name)
     mine = [key for key in result.missing_keys if "lora_" in key and f".{name}." in key]
     if mine or result.unexpected_keys:
         raise RuntimeError(f"adapter {name}: missing {mine[:3]}, unexpected {result.unexpected_keys[:3]}")
@@ -385,7 +412,7 @@ def load_weights(model: PreTrainedModel, folder: Path) -> None:
     state: dict[str, torch.Tensor] = {}
     for file in sorted(folder.glob("model*.safetensors")):
         state.update(load_file(file))
-    missing, unexpected = model.load_state_dict(state, strict=False)
+    missing, unexpected = model.load_state_dict(spread(state, model.state_dict()), strict=False)
     tied = set(getattr(model, "all_tied_weights_keys", None) or {})
     if unexpected or set(missing) - tied:
         raise RuntimeError(f"{folder}: missing {list(missing)[:3]}, unexpected {list(unexpected)[:3]}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from llamatune.errors import ModelError
 from llamatune.models.memory import free_memory, one_row_too_many, ran_out_of_memory
 from llamatune.models.sampling import sampling_mode
 
@@ -42,6 +43,13 @@ def up_to_stop(tokens: Sequence[int], stop_ids: Collection[int]) -> tuple[list[i
         if token in stop_ids:
             return list(tokens[: index + 1]), True
     return list(tokens), False
+
+
+def cannot(what: str, *, why: str | None = None, hint: str | None = None) -> ModelError:
+    """The error for a backend that does not work."""
+    return ModelError(
+        "E240", f"`generation_backend` {what}", place="PPOConfig.generation_backend", why=why, hint=hint
+    )
 
 
 class PlainGenerator:
@@ -116,24 +124,34 @@ class PlainGenerator:
 
 
 class Draws(LogitsProcessor):  # type: ignore[misc]
-    """Draws each row's next token from softmax(logits / temperature) by inverting its distribution function at a
-    uniform number, of which each row has a sequence of its own; leaves this token as the only possible one."""
+    """Draws each row's next token, and leaves it as the only possible one."""
 
     def __init__(self, seeds: Sequence[int], steps: int, temperature: float) -> None:
-        rows = [torch.rand(steps, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        self.uniform = torch.stack(rows)
+        self.uniform = torch.stack([uniform_numbers(seed, steps) for seed in seeds])
         self.temperature = temperature
         self.step = 0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         self.uniform = self.uniform.to(scores.device)
-        probabilities = torch.softmax(scores.float() / self.temperature, -1)
-        cumulative = probabilities.double().cumsum(-1)
-        # A number below the whole sum lands on a token with a probability above zero.
-        targets = self.uniform[:, self.step, None].double() * cumulative[:, -1:]
-        chosen = torch.searchsorted(cumulative, targets, right=True).clamp(max=scores.shape[-1] - 1)
+        only = drawn(scores, self.uniform[:, self.step], self.temperature)
         self.step += 1
-        return torch.full_like(scores, float("-inf")).scatter_(-1, chosen, 0.0)
+        return only
+
+
+def uniform_numbers(seed: int, steps: int) -> torch.Tensor:
+    """(steps,) float32 in [0, 1): all the randomness of a completion."""
+    return torch.rand(steps, generator=torch.Generator().manual_seed(seed))
+
+
+def drawn(scores: torch.Tensor, uniform: torch.Tensor, temperature: float) -> torch.Tensor:
+    """(rows, vocabulary): 0 at a token drawn from softmax(scores / temperature) by inverting its distribution function
+    at each row's uniform number, -inf elsewhere."""
+    probabilities = torch.softmax(scores.float() / temperature, -1)
+    cumulative = probabilities.double().cumsum(-1)
+    # A number below the whole sum lands on a token with a probability above zero.
+    targets = uniform[:, None].double() * cumulative[:, -1:]
+    chosen = torch.searchsorted(cumulative, targets, right=True).clamp(max=scores.shape[-1] - 1)
+    return torch.full_like(scores, float("-inf")).scatter_(-1, chosen, 0.0)
 
 
 @contextmanager

@@ -17,12 +17,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _FIGURES = (
+    ("reward", "reward {:.3f}"),
+    ("kl", "KL {:.3f}"),
+    ("ratio", "ratio {:.3f}"),
+    ("clip_share", "clipped {:.1%}"),
+    ("entropy", "entropy {:.2f}"),
+    ("explained_variance", "explained {:.2f}"),
+    ("length", "{:.0f} tokens"),
+    ("ended_share", "{:.0%} ended"),
     ("loss", "loss {:.4f}"),
     ("learning_rate", "lr {:.2e}"),
     ("grad_norm", "grad {:.2f}"),
     ("trained_tokens_per_second", "{:,.0f} tok/s"),
     ("pairs_per_second", "{:,.0f} pairs/s"),
     ("rows_per_second", "{:,.0f} rows/s"),
+    ("rollouts_per_second", "{:,.1f} rollouts/s"),
     ("memory_gib", "{:.2f} GiB"),
 )
 

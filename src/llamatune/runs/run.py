@@ -11,7 +11,9 @@ data.json          rows kept and left out, by source and reason
 preview.json       a few training rows with their trained tokens
 data_cards/        draft cards of data files that were named without one
 replies.jsonl      sample replies before, during and after training
-evaluation.json    of a reward model: how well it tells the better reply, on each held-out set
+completions.jsonl  of PPO: each answer of the policy with its scores
+evaluation.json    of a reward model: how well it tells the better reply, on each held-out set; of PPO: rewards of
+                   held-out prompts over time
 adapter/ or model/ the artefact
 result.json        written last: its presence says that the run finished
 report.html        all of this to look at
@@ -52,7 +54,7 @@ from llamatune.runs.status import Status
 
 Resume = Literal["auto", "none"]
 
-_GROWING = ("metrics.jsonl", "speed.jsonl", "replies.jsonl")
+_GROWING = ("metrics.jsonl", "speed.jsonl", "replies.jsonl", "completions.jsonl")
 """Files that a resume cuts back to where they were at the checkpoint."""
 _FILES = (
     FINISHED,
@@ -299,6 +301,10 @@ class Run:
 
     def log_reply(self, record: dict[str, Any]) -> None:
         self._append("replies.jsonl", record)
+
+    def log_completion(self, record: dict[str, Any]) -> None:
+        """Append to completions.jsonl what PPO's policy answered, and what that was worth."""
+        self._append("completions.jsonl", record)
 
     def event(self, kind: str, text: str) -> None:
         """Note something that a reader of the result should know.

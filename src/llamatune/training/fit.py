@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +21,7 @@ from llamatune.data.preview import to_json
 from llamatune.errors import CheckpointError, LlamatuneError, ModelError
 from llamatune.models.adapters import find_adapter, keep_float32
 from llamatune.models.load import Start
+from llamatune.models.open import weights_digest
 from llamatune.recipe.cards import find_card_file
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.recipes import RewardRecipe, StageRecipe
@@ -31,10 +32,11 @@ from llamatune.training.attention import can_be_padding_free, require_isolation
 from llamatune.training.collate import Collator, Padded, PaddingFree
 from llamatune.training.flow import Flow
 from llamatune.training.pairs import SeparateReplies
+from llamatune.training.run_trainer import RunTrainer
 from llamatune.training.scored_rows import PaddedRows
 from llamatune.training.scoring import pair_collator, row_collator
 from llamatune.training.trackers import trackers
-from llamatune.training.trainer import Batching, GlobalBatchTrainer
+from llamatune.training.trainer import Batching
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,7 +56,7 @@ _PREVIEW_ROWS = 3
 
 
 def fit(
-    trainer: GlobalBatchTrainer,
+    trainer: RunTrainer,
     recipe: StageRecipe,
     run: Run,
     display: Display,
@@ -71,7 +73,7 @@ def fit(
     Raises:
         StoppedError: a signal asked for it; everything is saved.
         DiskError: a checkpoint could not be written; the one before it is intact.
-        DivergedError, OutOfMemoryError: see `GlobalBatchTrainer.training_step`.
+        DivergedError, OutOfMemoryError: see the trainer's `training_step`.
     """
 
     def warn(text: str) -> None:
@@ -185,7 +187,7 @@ def choose_scored_batching(model: PreTrainedModel, recipe: RewardRecipe, start: 
     return Batching(size, budget, collate, fused=False, describe=describe)
 
 
-def in_main_process(trainer: GlobalBatchTrainer, write: Callable[[], Result]) -> Result:
+def in_main_process(trainer: RunTrainer, write: Callable[[], Result]) -> Result:
     """What `write` returns in the first process, in all of them; the others wait for it."""
     trainer.run.check_there()
     with disk_errors(trainer.run.directory):
@@ -203,9 +205,13 @@ def record_origin(
     data: Prepared,
     display: Display,
     chat: ChatFormat | None = None,
+    models: Mapping[str, str] | None = None,
 ) -> None:
     """Write what the run is made from (manifest.json, data.json, preview.json, draft cards for files that were
     named without one); on a resume, compare it first.
+
+    Args:
+        models: further models that decide what is learnt, by their part in it.
 
     Raises:
         RecipeError: a resume from other rows, another base, tokenizer or template, or with another number of
@@ -216,12 +222,13 @@ def record_origin(
         (source.role, {"sha256": source.sha256, "rows": source.counts.read}) for source in data.sources
     ]
     facts = {
-        "data": {role: [one for of, one in sources if of == role] for role in ("train", "eval")},
+        "data": {role: [one for of, one in sources if of == role] for role in ("train", "eval", "ptx")},
         "base": {"fingerprint": start.base.fingerprint, "revision": start.base.revision},
         "adapter": file_sha256(adapter / "adapter_model.safetensors") if adapter else None,
         "tokenizer": tokenizer_fingerprint(start.tokenizer),
         "template": sha256(chat.template.encode()).hexdigest() if chat else None,
         "processes": start.placement.processes,
+        **({"models": {part: weights_digest(name) for part, name in models.items()}} if models else {}),
     }
     cards = {
         source.card: file_sha256(find_card_file(source.card, run.recipe_dir))

@@ -19,10 +19,7 @@ from llamatune.recipe.recipes import StageRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
 from llamatune.training.progress import Progress
-from llamatune.training.trainer import GlobalBatchTrainer
-
-_UPSTREAM_ONLY = ("num_tokens", "entropy", "mean_token_accuracy", "total_flos")
-"""Figures of trl that start again at a resume, or average over micro-batches."""
+from llamatune.training.run_trainer import RunTrainer
 
 
 class Flow(TrainerCallback):  # type: ignore[misc]
@@ -30,7 +27,7 @@ class Flow(TrainerCallback):  # type: ignore[misc]
 
     def __init__(
         self,
-        trainer: GlobalBatchTrainer,
+        trainer: RunTrainer,
         recipe: StageRecipe,
         run: Run,
         display: Display,
@@ -101,7 +98,8 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        record = {name: value for name, value in (logs or {}).items() if not name.endswith(_UPSTREAM_ONLY)}
+        hidden = self.trainer.hidden
+        record = {name: value for name, value in (logs or {}).items() if not name.endswith(hidden)}
         self.progress.log(state.global_step, record)
 
     def _evaluation_due(self, step: int) -> bool:

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from llamatune.errors import DivergedError
 from llamatune.recipe.blocks import Watchdog
@@ -66,7 +67,8 @@ def gradient_norm(model: torch.nn.Module) -> float:
 def norm_of(weights: Iterable[torch.nn.Parameter]) -> float:
     """The norm over the gradients of some weights; 0 without any."""
     gradients = [weight.grad for weight in weights if weight.grad is not None]
-    return float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+    norm = torch.nn.utils.get_total_norm(gradients) if gradients else 0.0
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
 
 def places(rows: Iterable[Mapping[str, Any]]) -> list[str]:

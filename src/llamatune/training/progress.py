@@ -10,13 +10,13 @@ import torch
 
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
-from llamatune.training.trainer import GlobalBatchTrainer
+from llamatune.training.run_trainer import RunTrainer
 
 
 class Progress:
     """Writes what the trainer logs to metrics.jsonl, what the clock says to speed.jsonl, both to the display."""
 
-    def __init__(self, trainer: GlobalBatchTrainer, run: Run, display: Display) -> None:
+    def __init__(self, trainer: RunTrainer, run: Run, display: Display) -> None:
         self.trainer = trainer
         self.run = run
         self.display = display
@@ -61,7 +61,7 @@ def peak_memory_gib() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 3)
 
 
-def final_figures(trainer: GlobalBatchTrainer) -> dict[str, float]:
+def final_figures(trainer: RunTrainer) -> dict[str, float]:
     """The last training and held-out loss and the peak memory, for `result.json`."""
     figures = {"loss": trainer.last_loss} if trainer.last_loss is not None else {}
     held_out = [record["eval_loss"] for record in trainer.state.log_history if "eval_loss" in record]

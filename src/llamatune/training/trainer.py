@@ -1,8 +1,9 @@
-"""The trainer of every stage: a trl trainer whose unit of work is the global batch.
+"""The trainer of the stages that go through rows: a trl trainer whose unit of work is the global batch.
 
 `GlobalBatchTrainer` is mixed into trl's trainers and overrides only what transformers documents for overriding:
-the training dataloader, the training step, evaluation, logging and saving. A step gets the rows of a whole global
-batch, cuts them into micro-batches, adds up their gradients, and looks at the result before the update is made.
+the training dataloader, the training step, evaluation and saving; what it shares with other stages is in `run_trainer`.
+A step gets the rows of a whole global batch, cuts them into micro-batches, adds up their gradients, and looks at the
+result before the update is made.
 Having the whole batch in hand makes the rest simple: when memory runs out, the batch is cut smaller and repeated;
 when a loss is not finite, its rows are known.
 """
@@ -10,7 +11,7 @@ when a loss is not finite, its rows are known.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,18 +19,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import send_to_device
 from torch.nn.functional import cross_entropy
-from transformers import Trainer, TrainerControl
 from trl import SFTTrainer
 
 from llamatune.data.rows import IGNORED
 from llamatune.errors import DivergedError
 from llamatune.models.memory import free_memory, one_row_too_many, ran_out_of_memory
-from llamatune.recipe.blocks import Watchdog
-from llamatune.runs.files import disk_errors
-from llamatune.runs.run import Run
 from llamatune.training.batches import GlobalBatchLoader, cut, share
 from llamatune.training.collate import Collator, Tensors, trained_tokens
-from llamatune.training.guards import SpikeWatchdog, diverged, gradient_norm
+from llamatune.training.guards import diverged, gradient_norm
+from llamatune.training.run_trainer import RunTrainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -67,33 +65,16 @@ class Batching:
         return cuts[process] + idle * (longest - len(cuts[process]))
 
 
-class GlobalBatchTrainer(Trainer):  # type: ignore[misc]
-    """See the module. Further arguments: `batching`, `run` and `watchdog`, from the recipe.
-
-    `trained` counts the items that gradients were computed for, `unit` says what an item is; `losses` are those of
-    the steps since the last log line.
-    """
+class GlobalBatchTrainer(RunTrainer):
+    """See the module. Further arguments: `batching`, and those of `RunTrainer`."""
 
     unit = "trained_tokens"
+    hidden = (*RunTrainer.hidden, "num_tokens", "entropy", "mean_token_accuracy")
+    """Figures of trl that start again at a resume, or average over micro-batches."""
 
-    def __init__(
-        self,
-        *args: Any,
-        batching: Batching,
-        run: Run,
-        watchdog: Watchdog,
-        say: Callable[[str], None],
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, batching: Batching, **kwargs: Any) -> None:
         super().__init__(*args, data_collator=_never, **kwargs)
-        self.control: TrainerControl
         self.batching = batching
-        self.run = run
-        self.watchdog = SpikeWatchdog(watchdog)
-        self.say = say
-        self.trained = 0
-        self.losses: list[float] = []
-        self.last_loss: float | None = None
 
     # ---- training -----------------------------------------------------------------------------------------
 
@@ -281,37 +262,14 @@ class GlobalBatchTrainer(Trainer):  # type: ignore[misc]
                 raise
         return None
 
-    # ---- logging and saving -------------------------------------------------------------------------------
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """The logged loss is the mean of the steps since the last line, also across a resume."""
-        if "loss" in logs:
-            logs["loss"] = self.last_loss = sum(self.losses) / len(self.losses)
-            self.losses.clear()
-        if "train_runtime" not in logs:  # upstream's summary counts from the last resume only
-            super().log(logs, start_time)
+    # ---- saving -------------------------------------------------------------------------------------------
 
     def state_to_save(self) -> dict[str, Any]:
-        """What the checkpoint must hold besides upstream's files, so that logs and guards go on as they were."""
-        return {
-            "losses": self.losses,
-            "last_loss": self.last_loss,
-            "trained": self.trained,
-            "budget": self.batching.budget,
-            "watchdog": self.watchdog.state(),
-        }
+        return super().state_to_save() | {"budget": self.batching.budget}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.losses = list(state["losses"])
-        self.last_loss = state["last_loss"]
-        self.trained = state["trained"]
+        super().restore(state)
         self.batching.budget = min(self.batching.budget, state["budget"])
-        self.watchdog.restore(state["watchdog"])
-
-    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """The only place where upstream writes; private there, and overridden by trl's trainers as well."""
-        with disk_errors(self.run.checkpoints, self.run.checkpoint_bytes):
-            super()._save_checkpoint(*args, **kwargs)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Weights only, as safetensors: no pickled arguments, no tokenizer, no look at the hub."""

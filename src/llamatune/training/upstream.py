@@ -1,7 +1,8 @@
 """The one module that knows upstream argument names.
 
-Recipes use the field's words; here they become the arguments of trl's config classes. A test asserts that each
-name exists on the installed class, so an upstream rename fails a test instead of being ignored.
+Recipes use the field's words; here they become the arguments of trl's config classes, and of transformers'
+TrainingArguments, which all of them share. A test asserts that each name exists on the installed class, so an upstream
+rename fails a test instead of being ignored.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from llamatune.errors import ModelError, RecipeError
 from llamatune.models.placement import Placement
-from llamatune.recipe.recipes import RewardRecipe, StageRecipe
+from llamatune.recipe.blocks import AdamW
+from llamatune.recipe.recipes import EpochRecipe, RewardRecipe, StageRecipe
 from llamatune.training.trackers import check_trackers
 
 if TYPE_CHECKING:
@@ -27,30 +29,24 @@ _OPTIMIZERS = {
 }
 
 
-def sft_config(recipe: StageRecipe, placement: Placement, output: Path) -> SFTConfig:
-    """The trl config for a pretrain or sft recipe.
-
-    Raises:
-        RecipeError: an `upstream` name that trl does not have or that a recipe field already sets, or more
-            processes than rows in a batch.
-        ModelError: what needs a GPU, without one.
-    """
+def sft_config(recipe: EpochRecipe, placement: Placement, output: Path) -> SFTConfig:
+    """The trl config for a pretrain or sft recipe. Raises what `config_of` raises."""
     from trl import SFTConfig
 
-    return _config(SFTConfig, sft_arguments(recipe, placement, output), recipe, placement)
+    return config_of(SFTConfig, sft_arguments(recipe, placement, output), recipe, placement)
 
 
 def reward_config(recipe: RewardRecipe, placement: Placement, output: Path) -> RewardConfig:
-    """The trl config for a reward recipe. Raises what `sft_config` raises."""
+    """The trl config for a reward recipe. Raises what `config_of` raises."""
     from trl import RewardConfig
 
-    return _config(RewardConfig, reward_arguments(recipe, placement, output), recipe, placement)
+    return config_of(RewardConfig, reward_arguments(recipe, placement, output), recipe, placement)
 
 
-def sft_arguments(recipe: StageRecipe, placement: Placement, output: Path) -> dict[str, Any]:
+def sft_arguments(recipe: EpochRecipe, placement: Placement, output: Path) -> dict[str, Any]:
     """Every argument that llamatune decides for trl's SFTTrainer."""
     # Rows come tokenised, labelled and cut to length, with a collator of our own.
-    return _arguments(recipe, placement, output) | {
+    return _trl_arguments(recipe, placement, output) | {
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "packing": False,
     }
@@ -59,48 +55,53 @@ def sft_arguments(recipe: StageRecipe, placement: Placement, output: Path) -> di
 def reward_arguments(recipe: RewardRecipe, placement: Placement, output: Path) -> dict[str, Any]:
     """Every argument that llamatune decides for trl's RewardTrainer."""
     # An adapter's dropout is the recipe's choice, and scores are read in evaluation mode.
-    return _arguments(recipe, placement, output) | {"disable_dropout": False}
+    return _trl_arguments(recipe, placement, output) | {"disable_dropout": False}
 
 
 Config = TypeVar("Config")
 
 
-def _config(
+def config_of(
     kind: type[Config], arguments: dict[str, Any], recipe: StageRecipe, placement: Placement
 ) -> Config:
+    """A trainer's config, from the arguments that llamatune decides and those under `upstream`.
+
+    Args:
+        kind: a dataclass, TrainingArguments or one derived from it.
+        arguments: names that `upstream` may not set, and their values.
+
+    Raises:
+        RecipeError: an `upstream` name that `kind` does not have, refuses or that `arguments` decide, a tracker that
+            is not installed, or more processes than rows in a batch.
+        ModelError: what needs a GPU, without one.
+    """
     if placement.device == "cpu":
         _check_cpu(recipe)
     _check_processes(recipe.optimization.batch_size, placement.processes)
     check_trackers(recipe.logging.report_to)
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    _check_upstream(recipe.upstream, known, set(arguments))
+    _check_upstream(recipe.upstream, known, set(arguments), kind.__name__)
     try:
         return kind(**arguments, **recipe.upstream)
     except (TypeError, ValueError) as error:
         if not recipe.upstream:
             raise
-        raise RecipeError("E028", f"trl refuses these settings: {error}", place="upstream") from None
+        raise RecipeError(
+            "E028", f"{kind.__name__} refuses these settings: {error}", place="upstream"
+        ) from None
 
 
-def _arguments(recipe: StageRecipe, placement: Placement, output: Path) -> dict[str, Any]:
-    """What all trainers share; nothing that matters is left to an upstream default."""
-    hardware = recipe.hardware
+def run_arguments(recipe: StageRecipe, placement: Placement, output: Path) -> dict[str, Any]:
+    """Arguments of transformers' TrainingArguments that all stages share; nothing that matters is left to an upstream
+    default."""
+    checkpointing = recipe.hardware.activation_checkpointing
     return {
         "output_dir": str(output),
-        # The trainer sees one batch a step, the global one; how it is cut is not upstream's business.
-        "per_device_train_batch_size": max(recipe.optimization.batch_size // placement.processes, 1),
-        "gradient_accumulation_steps": 1,
-        "average_tokens_across_devices": True,
-        "ddp_find_unused_parameters": False,
-        **_optimization(recipe),
         **_reporting(recipe),
-        "max_length": None,  # rows come cut to length
         "remove_unused_columns": False,
-        "dataloader_drop_last": False,
         "dataloader_pin_memory": placement.device == "cuda",
-        "activation_checkpointing": hardware.activation_checkpointing,
-        "gradient_checkpointing": hardware.activation_checkpointing,
-        "activation_offloading": hardware.activation_offloading,
+        "activation_checkpointing": checkpointing,
+        "gradient_checkpointing": checkpointing,
         "bf16": placement.autocast == "bfloat16",
         "fp16": placement.autocast == "float16",
         "use_cpu": placement.device == "cpu",
@@ -112,8 +113,8 @@ def _arguments(recipe: StageRecipe, placement: Placement, output: Path) -> dict[
     }
 
 
-def _optimization(recipe: StageRecipe) -> dict[str, Any]:
-    settings = recipe.optimization
+def optimization_arguments(settings: AdamW) -> dict[str, Any]:
+    """Arguments of transformers' TrainingArguments for the optimizer and its schedule; not for how long."""
     schedules: dict[str, tuple[str, dict[str, float]]] = {
         "cosine": ("cosine_with_min_lr", {"min_lr_rate": settings.final_fraction}),
         "linear": ("polynomial", {"lr_end": settings.final_fraction * settings.learning_rate, "power": 1.0}),
@@ -125,14 +126,31 @@ def _optimization(recipe: StageRecipe) -> dict[str, Any]:
         "lr_scheduler_type": schedule,
         "lr_scheduler_kwargs": schedule_arguments,
         "warmup_steps": settings.warmup,
-        "num_train_epochs": settings.epochs,
-        "max_steps": settings.max_steps if settings.max_steps is not None else -1,
         "optim": _OPTIMIZERS[settings.optimizer],
         "weight_decay": settings.weight_decay,
         "adam_beta1": settings.beta1,
         "adam_beta2": settings.beta2,
         "adam_epsilon": settings.eps,
         "max_grad_norm": settings.max_grad_norm,
+    }
+
+
+def _trl_arguments(recipe: EpochRecipe, placement: Placement, output: Path) -> dict[str, Any]:
+    """What the trainers of global batches share."""
+    settings = recipe.optimization
+    return {
+        **run_arguments(recipe, placement, output),
+        **optimization_arguments(settings),
+        "num_train_epochs": settings.epochs,
+        "max_steps": settings.max_steps if settings.max_steps is not None else -1,
+        # The trainer sees one batch a step, the global one; how it is cut is not upstream's business.
+        "per_device_train_batch_size": max(settings.batch_size // placement.processes, 1),
+        "gradient_accumulation_steps": 1,
+        "average_tokens_across_devices": True,
+        "ddp_find_unused_parameters": False,
+        "dataloader_drop_last": False,
+        "max_length": None,  # rows come cut to length
+        "activation_offloading": recipe.hardware.activation_offloading,
     }
 
 
@@ -182,7 +200,7 @@ def _check_processes(batch_size: int, processes: int) -> None:
         )
 
 
-def _check_upstream(asked: dict[str, Any], known: set[str], ours: set[str]) -> None:
+def _check_upstream(asked: dict[str, Any], known: set[str], ours: set[str], config: str) -> None:
     for name in asked:
         if name in ours:
             raise RecipeError(
@@ -196,7 +214,7 @@ def _check_upstream(asked: dict[str, Any], known: set[str], ours: set[str]) -> N
             near = difflib.get_close_matches(name, known, n=1)
             raise RecipeError(
                 "E028",
-                f"the installed trl config has no argument `{name}`",
+                f"the installed {config} has no argument `{name}`",
                 place=f"upstream.{name}",
-                hint=f"did you mean `{near[0]}`?" if near else "see the documentation of trl's SFTConfig",
+                hint=f"did you mean `{near[0]}`?" if near else f"see the documentation of {config}",
             )

@@ -10,7 +10,7 @@ from llamatune.runs.report.sections import count, fact
 from llamatune.runs.report.tables import Cell, Table, heading, percent
 
 MOST_SOURCES, MOST_KINDS = 200, 20
-_EPOCH = {"pairs": "pairs in an epoch", "rows": "rows in an epoch"}
+_EPOCH = {"pairs": "pairs in an epoch", "rows": "rows in an epoch", "prompts": "prompts in an epoch"}
 
 
 def section(data: dict[str, Any], stage: str) -> dict[str, Any]:
@@ -22,6 +22,8 @@ def section(data: dict[str, Any], stage: str) -> dict[str, Any]:
     unit = ""
     if stage == "reward":
         unit = "pairs" if any("pairs" in counts for _, counts in sources) else "rows"
+    if stage == "ppo":
+        unit = "prompts"
     return {
         "unit": _EPOCH.get(unit, "trained tokens"),
         "sources": [_source(source, counts, unit) for source, counts in sources],

@@ -1,0 +1,85 @@
+"""Reinforcement learning from human feedback with PPO (paper section 3.2.3).
+
+The policy answers a batch of prompts; two reward models score the answers, R_c = R_s where safety is at stake, else
+R_h; the reward is whiten(logit(R_c)) - beta * KL(policy || policy at the start); one gradient step for each mini-batch
+of 64 of the 512 answers, 200 to 400 iterations. What the paper leaves open is in docs/ppo.md.
+
+    llamatune run recipes/pico/ppo.yaml
+"""
+
+from __future__ import annotations
+
+import time
+
+from llamatune.data.chat import ChatFormat
+from llamatune.data.prompts import load_prompts
+from llamatune.models.load import find_start, load_for_training
+from llamatune.models.saving import save_trained
+from llamatune.recipe.recipes import PpoRecipe
+from llamatune.rl.arguments import ppo_config
+from llamatune.rl.oracle import oracle_for
+from llamatune.rl.recipe_trainer import RecipePPOTrainer
+from llamatune.runs.display import Display
+from llamatune.runs.run import Result, Run
+from llamatune.training.fit import fit, in_main_process, record_origin
+from llamatune.training.progress import final_figures
+from llamatune.training.replies import SampleReplies, chat_prompts
+
+
+def run(recipe: PpoRecipe, run: Run) -> Result:
+    """Train on prompts and reward models; leaves the policy as `adapter/` or `model/` in the run directory."""
+    started = time.monotonic()
+    with Display("ppo", quiet=not run.is_main) as display:
+        display.say_all(run.notices)
+        longest = recipe.data.max_length + recipe.rollout.max_new_tokens
+        start = find_start(recipe.model, recipe.hardware, max_length=longest)
+        chat = ChatFormat(start.tokenizer, recipe.chat)
+        data = load_prompts(
+            recipe.data, chat, seed=recipe.seed, recipe_dir=run.recipe_dir, report=display.say
+        )
+        rewards = recipe.reward.models
+        record_origin(run, recipe, start, data, display, chat, models=rewards)
+
+        arguments = ppo_config(recipe, start.placement, run.checkpoints)
+        arguments.eval_on_start = data.eval is not None and run.checkpoint is None
+        model = load_for_training(start, recipe.model, seed=recipe.seed, report=display.say)
+        trainer = RecipePPOTrainer(
+            model=model,
+            args=arguments,
+            reward_funcs=rewards,
+            train_dataset=data.train,
+            eval_dataset=data.eval,
+            ptx_dataset=data.ptx,
+            processing_class=start.tokenizer,
+            chat=chat,
+            oracle=oracle_for(data.sources, run.recipe_dir),
+            run=run,
+            say=display.say,
+        )
+        display.say(f"roles    {trainer.describe}")
+        replies = SampleReplies(
+            model,
+            start.tokenizer,
+            chat_prompts(recipe.generation, chat, data.eval or data.train),
+            recipe.generation,
+            stop_ids=chat.stop_ids,
+            run=run,
+            display=display,
+        )
+        fit(trainer, recipe, run, display, sample=replies.show, sample_every=recipe.generation.every_steps)
+        policy = trainer.policy_alone()
+        folder = in_main_process(
+            trainer,
+            lambda: save_trained(policy, start.tokenizer, start.base, run.directory, stage="ppo", chat=chat),
+        )
+
+    return run.finish(
+        Result(
+            stage="ppo",
+            artefact=folder.name,
+            base=start.base.name,
+            steps=trainer.state.global_step,
+            seconds=round(time.monotonic() - started, 1),
+            figures=final_figures(trainer) | trainer.outcome(),
+        )
+    )

@@ -1,0 +1,84 @@
+"""What every stage's trainer shares with its run: logging, checkpoints, and the state behind both.
+
+`RunTrainer` is mixed into a transformers trainer, in front of it. It overrides only what transformers documents for
+overriding, and the one place where checkpoints are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from transformers import Trainer, TrainerControl
+
+from llamatune.recipe.blocks import Watchdog
+from llamatune.runs.files import disk_errors
+from llamatune.runs.run import Run
+from llamatune.training.guards import SpikeWatchdog
+
+
+class RunTrainer(Trainer):  # type: ignore[misc]
+    """A trainer that belongs to a run.
+
+    Args:
+        run: the open run directory.
+        say: prints a line for the user.
+        watchdog: the recipe's block; None where a loss that goes up means nothing.
+
+    The training step of a derived class adds to `trained` the items that it computed gradients for (`unit` says what an
+    item is) and appends its loss to `losses`, those of the steps since the last log line; where it leaves them empty,
+    upstream's mean is logged, which begins anew at a resume. `save_model` is the derived class's, too: upstream's also
+    writes a pickle, and a checkpoint that holds one is not trusted.
+    """
+
+    unit: str = "rows"
+    hidden: ClassVar[tuple[str, ...]] = ("total_flos",)
+    """Figures whose names end so are logged by upstream and not written down."""
+
+    def __init__(
+        self,
+        *args: Any,
+        run: Run,
+        say: Callable[[str], None],
+        watchdog: Watchdog | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.control: TrainerControl
+        self.run = run
+        self.say = say
+        self.watchdog = SpikeWatchdog(watchdog or Watchdog(loss_spike=None))
+        self.trained = 0
+        self.losses: list[float] = []
+        self.last_loss: float | None = None
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """The logged loss is the mean of the steps since the last line, also across a resume."""
+        if "loss" in logs:
+            if self.losses:
+                logs["loss"] = sum(self.losses) / len(self.losses)
+            self.last_loss = logs["loss"]
+            self.losses.clear()
+        if "train_runtime" not in logs:  # upstream's summary counts from the last resume only
+            super().log(logs, start_time)
+
+    def state_to_save(self) -> dict[str, Any]:
+        """What the checkpoint must hold besides upstream's files, so that logs and guards go on as they were."""
+        return {
+            "losses": self.losses,
+            "last_loss": self.last_loss,
+            "trained": self.trained,
+            "watchdog": self.watchdog.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_to_save` gave."""
+        self.losses = list(state["losses"])
+        self.last_loss = state["last_loss"]
+        self.trained = state["trained"]
+        self.watchdog.restore(state["watchdog"])
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """The only place where upstream writes; private there, and overridden by trl's trainers as well."""
+        with disk_errors(self.run.checkpoints, self.run.checkpoint_bytes):
+            super()._save_checkpoint(*args, **kwargs)
