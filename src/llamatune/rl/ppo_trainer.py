@@ -164,7 +164,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         self.pass_tokens = args.micro_batch_tokens
         self.prompts = self._prompts(train_dataset)
         self.eval_prompts = self._prompts(eval_dataset) if eval_dataset is not None else None
-        _check_context(self.prompts, policy, args)
+        for prompts in filter(None, (self.prompts, self.eval_prompts)):
+            _check_context(prompts, policy, args)
         self.ptx = open_mix(ptx_dataset, args, tokenizer, self.chat, policy)
         self.reward_combine = reward_combine
         self.generator = generator or self._generator()
