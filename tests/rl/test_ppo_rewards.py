@@ -4,6 +4,7 @@ import asyncio
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ from llamatune.data.pairs import scored_ids
 from llamatune.models.open import open_model
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat
-from llamatune.rl.ppo_trainer import PPOTrainer
+from llamatune.rl.ppo_trainer import PPOTrainer, _beta
 from llamatune.rl.prompts import messages_of
 from llamatune.rl.reward_functions import ModelReward
 from support import ROOT, reward_recipe
@@ -471,3 +472,19 @@ def test_the_trainer_is_public(tmp_path: Path) -> None:
     assert llamatune.PPOTrainer is PPOTrainer
     one, other = (weights_of(trained(tmp_path)) for _ in range(2))
     assert largest_difference(one, other) == 0
+
+
+@pytest.mark.parametrize(("billions", "beta"), [(7, 0.01), (13, 0.01), (34, 0.005), (70, 0.005)])
+@pytest.mark.parametrize("bits", [16, 4])
+def test_beta_is_the_papers_by_the_weights_that_a_model_stands_for(
+    billions: int, beta: float, bits: int
+) -> None:
+    """Two 4-bit weights lie in one byte: a base of 34B is no smaller for being held so."""
+    count = billions * 10**9
+    stored = torch.empty(count // 2 if bits == 4 else count, dtype=torch.uint8, device="meta")
+    weight = torch.nn.Parameter(stored, requires_grad=False)
+    if bits == 4:
+        weight.quant_state = SimpleNamespace(shape=torch.Size([count]))  # type: ignore[attr-defined]
+    policy: Any = SimpleNamespace(parameters=lambda: iter([weight]))
+    asked: Any = SimpleNamespace(kl_coef=None)
+    assert _beta(asked, policy) == beta

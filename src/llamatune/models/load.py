@@ -249,12 +249,13 @@ def _padding_token(tokenizer: PreTrainedTokenizerBase, base: Base) -> str:
 
 def trainable_share(model: torch.nn.Module) -> str:
     """`1,234,567 of 98,765,432 weights (1.25%)`; 4-bit weights count as the weights they stand for."""
-    counts = [(_weights_in(parameter), parameter.requires_grad) for parameter in model.parameters()]
+    counts = [(weights_in(parameter), parameter.requires_grad) for parameter in model.parameters()]
     total = sum(count for count, _ in counts)
     trained = sum(count for count, requires_grad in counts if requires_grad)
     return f"{trained:,} of {total:,} weights ({trained / total:.2%})"
 
 
-def _weights_in(parameter: torch.nn.Parameter) -> int:
+def weights_in(parameter: torch.nn.Parameter) -> int:
+    """How many weights it stands for, two in each byte where it is held in 4 bits."""
     state = getattr(parameter, "quant_state", None)
     return int(state.shape.numel()) if state is not None else parameter.numel()

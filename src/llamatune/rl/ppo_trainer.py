@@ -29,6 +29,7 @@ from transformers import Trainer, TrainerControl
 
 from llamatune.data.chat import ChatFormat
 from llamatune.errors import CheckpointError, DivergedError, ModelError
+from llamatune.models.load import weights_in
 from llamatune.models.memory import free_memory, one_row_too_many, ran_out_of_memory
 from llamatune.recipe.blocks import Chat
 from llamatune.rl import processes, sharding
@@ -956,4 +957,4 @@ def _beta(args: PPOConfig, policy: PreTrainedModel) -> float:
     """The paper's beta by the size of the policy: 0.01 for 7B and 13B, 0.005 for 34B and 70B."""
     if args.kl_coef is not None:
         return args.kl_coef
-    return 0.01 if sum(weight.numel() for weight in policy.parameters()) < 30e9 else 0.005
+    return 0.01 if sum(map(weights_in, policy.parameters())) < 30e9 else 0.005
