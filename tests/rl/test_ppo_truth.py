@@ -297,7 +297,7 @@ def test_bandit_converges_to_its_optimum(tmp_path: Path, method: str) -> None:
         trainer = bandit(
             tmp_path,
             method,
-            max_steps=80,
+            max_steps=60,
             batch_size=64,
             mini_batch_size=32,
             num_ppo_epochs=2,
@@ -315,7 +315,7 @@ def test_bandit_with_a_kl_penalty_converges_to_the_closed_form(tmp_path: Path) -
     beta = 0.2
     trainer = bandit(
         tmp_path,
-        max_steps=120,
+        max_steps=90,
         batch_size=256,
         mini_batch_size=128,
         num_ppo_epochs=2,
