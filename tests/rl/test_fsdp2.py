@@ -13,7 +13,7 @@ from torch import nn
 from llamatune.errors import LlamatuneError, ModelError
 from llamatune.rl import sharding
 from llamatune.rl.config import PPOConfig
-from rl.trainings import ALIKE, End, alike, torchrun
+from rl.trainings import ALIKE, End, alike, curve, make, torchrun
 
 Base = Callable[..., Path]
 
@@ -53,7 +53,7 @@ def test_b27_sharded_roles_make_the_updates_of_one_process(one: Path, sharded: P
             assert line == pytest.approx(other, rel=2e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ALIKE)
+@pytest.mark.parametrize("name", [*ALIKE, "half"])
 def test_b27_a_sharded_run_goes_on_bitwise(sharded: Path, name: str) -> None:
     for rank in (0, 1):
         whole, again = End.of(sharded, name, rank), End.of(sharded, f"{name} again", rank)
@@ -61,7 +61,18 @@ def test_b27_a_sharded_run_goes_on_bitwise(sharded: Path, name: str) -> None:
         assert again.curve == whole.curve
 
 
-@pytest.mark.parametrize("name", ["separate", "idle"])
+def test_b27_in_16_bits_the_updates_are_about_the_same(base: Path, sharded: Path, tmp_path: Path) -> None:
+    """Weights stay in float32; samples are drawn, and passes made, in bfloat16, with activation checkpointing."""
+    alone = make(base, tmp_path, max_steps=4)
+    alone.train()
+    end = End.of(sharded, "half")
+    assert {weight.dtype for weight in end.weights.values()} == {torch.float32}
+    for line, other in zip(end.curve, curve(alone), strict=True):
+        for figure in ("loss", "grad_norm", "policy_grad_norm", "ratio"):
+            assert line[figure] == pytest.approx(other[figure], rel=0.02, abs=0.002)
+
+
+@pytest.mark.parametrize("name", ["separate", "idle", "half"])
 def test_b22_the_saved_policy_is_plain_and_whole(base: Path, sharded: Path, name: str) -> None:
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM

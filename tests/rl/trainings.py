@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ def weights_of(trainer: Any) -> dict[str, torch.Tensor]:
 
     state = trainer.roles.state_dict()
     trained = [name for name, weight in trainer.roles.named_parameters() if weight.requires_grad]
-    return {name: whole(state[name]).detach().clone() for name in trained}
+    names = [name.replace("_checkpoint_wrapped_module.", "") for name in trained]
+    return {name: whole(state[name]).detach().clone() for name in names}
 
 
 def curve(trainer: Any) -> list[dict[str, float]]:
@@ -257,6 +259,8 @@ def shard_on_cpus() -> None:
             assert self.distributed_type in (DistributedType.MULTI_CPU, DistributedType.FSDP)
             self.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
             self.fsdp_plugin = fsdp_plugin
+            if self._mixed_precision != "no":
+                fsdp_plugin.set_mixed_precision(self._mixed_precision)
 
     AcceleratorState.__init__ = init
 
@@ -269,7 +273,7 @@ def sharded(base: Path, folder: Path) -> None:
     formats = {"separate": "FULL_STATE_DICT", "idle": "SHARDED_STATE_DICT", "adapters": "FULL_STATE_DICT"}
     for name, changes in ALIKE.items():
         asked = changes | SAVED | {"fsdp": True, "fsdp_config": {"state_dict_type": formats[name]}}
-        trainer = make(base, folder / name, **asked)
+        trainer = make(base, folder / name, **deepcopy(asked))
         frozen = {
             weight: value.clone()
             for weight, value in trainer.roles.named_parameters()
@@ -299,6 +303,32 @@ def assert_spread(trainer: Any) -> None:
     assert here < 0.6 * sum(weight.numel() for weight in state.values())
 
 
+def half(base: Path, folder: Path) -> None:
+    """Passes in 16 bits with activation checkpointing, weights in 32."""
+    asked = SAVED | {
+        "max_steps": 4,
+        "bf16": True,
+        "fsdp": True,
+        "fsdp_config": {"activation_checkpointing": True},
+    }
+    trainer = make(base, folder / "half", **deepcopy(asked))
+    generate, sampled_in = trainer.generator.generate, set()
+
+    def watched(prompts: Any, seeds: list[int]) -> Any:
+        sampled_in.add(str(trainer.generator.model.dtype))
+        return generate(prompts, seeds)
+
+    trainer.generator.generate = watched
+    trainer.train()
+    assert_spread(trainer)
+    assert sampled_in == {"torch.bfloat16"}
+    keep(folder, "half", trainer)
+    trainer.save_model()
+    again = make(base, folder / "half again", **asked)
+    again.train(resume_from_checkpoint=str(folder / "half/checkpoint-3"))
+    keep(folder, "half again", again)
+
+
 def too_early(base: Path, folder: Path) -> None:
     """What needs sharded roles before there are any."""
     from llamatune.errors import ModelError
@@ -309,7 +339,7 @@ def too_early(base: Path, folder: Path) -> None:
         (folder / f"early.{RANK}.txt").write_text(str(error))
 
 
-SCRIPTS = {"two processes": [alike, shares, resumed, failures], "sharded": [sharded, too_early]}
+SCRIPTS = {"two processes": [alike, shares, resumed, failures], "sharded": [sharded, half, too_early]}
 
 if __name__ == "__main__":
     from llamatune.pipeline import part_processes, quieten_upstream

@@ -131,15 +131,15 @@ def filled(shell: PreTrainedModel, model: PreTrainedModel, dtype: torch.dtype | 
         shell: from `without_weights`; stays as it is.
     """
     found = copy.deepcopy(shell)
-    weights = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    weights = {name for name, _ in shell.named_parameters(remove_duplicate=False)}
     state = {}
     for name, weight in model.state_dict().items():
         gathered = whole(weight.detach())
         state[name] = gathered.to(dtype) if dtype is not None and name in weights else gathered
     found.load_state_dict(state, assign=True)
-    for name, buffer in model.named_buffers():
+    for name, buffer in list(found.named_buffers()):
         parent, _, last = name.rpartition(".")
-        setattr(found.get_submodule(parent), last, buffer)
+        setattr(found.get_submodule(parent), last, buffer.to(model.device))
     found.tie_weights()
     return found
 
