@@ -46,6 +46,29 @@ def reward_recipe(output: Path, changes: dict[str, object] | None = None):
     return _changed(recipe, changes)
 
 
+def ppo_recipe(output: Path, rewards: dict[str, object], changes: dict[str, object] | None = None):
+    """An adapter on pico, two iterations of two steps; `rewards` is the block `reward`."""
+    cards = [{"card": f"pico-prompts-{name}", "max_rows": 12} for name in ("helpful", "adversarial")]
+    recipe = {
+        "stage": "ppo",
+        "output": str(output),
+        "model": {"lora": {"rank": 4}},
+        "data": {
+            "train": cards,
+            "eval": [{**card, "split": "eval", "max_rows": 4} for card in cards],
+            "max_length": 160,
+        },
+        "rollout": {"max_new_tokens": 10},
+        "reward": dict(rewards),
+        "ppo": {"mini_batch_size": 4},
+        "optimization": {"batch_size": 8, "iterations": 2, "learning_rate": 1e-3},
+        "generation": {"prompts": ["Who are you?"], "max_new_tokens": 6},
+        "logging": {"every_steps": 1, "eval_every_steps": 2},
+        "checkpoint": {"every_steps": 100},
+    }
+    return _changed(recipe, changes)
+
+
 def _changed(recipe: dict[str, object], changes: dict[str, object] | None):
     from llamatune.recipe.load import loads
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from llamatune.data.chat import ChatFormat
 from llamatune.errors import LlamatuneError, ModelError
-from llamatune.models.adapters import read_card
+from llamatune.models.adapters import adapter_task, read_card
 from llamatune.models.base import Base, find_base
 from llamatune.models.load import load_tokenizer
 from llamatune.models.open import OpenModel, adapter_in, open_model
+from llamatune.models.reward_model import wrong_task
 from llamatune.recipe.blocks import Chat
 from llamatune.rl.reward_functions import FunctionReward, ModelReward, Reward
 from llamatune.rl.roles import Adapters, Separate, value_model_of, zero_head
@@ -190,6 +191,8 @@ def _classes(given: Any, rewards: int) -> list[Any]:
 def _by_name(name: str, path: str, roles: Separate | Adapters | None) -> Reward:
     folder = adapter_in(Path(path))
     if folder is not None and isinstance(roles, Adapters) and _same_base(folder, roles):
+        if adapter_task(folder) != "score":
+            raise wrong_task(path, "PPOTrainer(reward_funcs=...)", "score")
         role = f"reward_{name}"
         view = roles.add_reward(role, folder)
         opened = open_tokenizer(folder)

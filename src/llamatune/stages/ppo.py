@@ -10,10 +10,15 @@ of 64 of the 512 answers, 200 to 400 iterations. What the paper leaves open is i
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 
 from llamatune.data.chat import ChatFormat
 from llamatune.data.prompts import load_prompts
+from llamatune.errors import ModelError
 from llamatune.models.load import find_start, load_for_training
+from llamatune.models.open import task_of
+from llamatune.models.reward_model import wrong_task
 from llamatune.models.saving import save_trained
 from llamatune.recipe.recipes import PpoRecipe
 from llamatune.rl.arguments import ppo_config
@@ -31,13 +36,14 @@ def run(recipe: PpoRecipe, run: Run) -> Result:
     started = time.monotonic()
     with Display("ppo", quiet=not run.is_main) as display:
         display.say_all(run.notices)
+        rewards = recipe.reward.models
+        _check_reward_models(rewards)
         longest = recipe.data.max_length + recipe.rollout.max_new_tokens
         start = find_start(recipe.model, recipe.hardware, max_length=longest)
         chat = ChatFormat(start.tokenizer, recipe.chat)
         data = load_prompts(
             recipe.data, chat, seed=recipe.seed, recipe_dir=run.recipe_dir, report=display.say
         )
-        rewards = recipe.reward.models
         record_origin(run, recipe, start, data, display, chat, models=rewards)
 
         arguments = ppo_config(recipe, start.placement, run.checkpoints)
@@ -83,3 +89,14 @@ def run(recipe: PpoRecipe, run: Run) -> Result:
             figures=final_figures(trainer) | trainer.outcome(),
         )
     )
+
+
+def _check_reward_models(models: Mapping[str, str]) -> None:
+    """Raises ModelError with the key of the recipe: E201 where there is none, E238 where it is a chat model."""
+    for part, name in models.items():
+        try:
+            task = task_of(name)
+        except ModelError as error:
+            raise ModelError.of([replace(one, place=f"reward.{part}") for one in error.problems]) from None
+        if task != "score":
+            raise wrong_task(name, f"reward.{part}", "score")

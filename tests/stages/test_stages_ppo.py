@@ -1,0 +1,404 @@
+"""PPO through the real pipeline, on pico: what a run leaves behind, starts from, watches and refuses."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import llamatune
+from llamatune import cli
+from llamatune.data.chat import ChatFormat
+from llamatune.data.rows import Message
+from llamatune.errors import DivergedError, LlamatuneError
+from llamatune.models.base import find_base
+from llamatune.models.open import open_model, task_of, weights_digest
+from llamatune.models.sampling import continue_prompts, probe_logits
+from llamatune.recipe.load import dump, load
+from llamatune.rl.oracle import judged, oracle_for
+from support import ROOT, ppo_recipe, reward_recipe, sft_recipe
+
+METHODS: dict[str, dict[str, Any]] = {
+    "adapters": {},
+    "qlora": {"model.quantization": "nf4"},
+    "full": {"model": {"base": "pico"}, "optimization.learning_rate": 1e-5},
+}
+FIGURES = {"reward", "reward_std", "reward/helpfulness", "reward/safety", "kl", "kl_coef", "entropy", "value"}
+FIGURES |= {"explained_variance", "length", "ended_share", "policy_loss", "value_loss", "ratio", "ratio_max"}
+FIGURES |= {"clip_share", "value_clip_share", "approx_kl", "loss", "grad_norm", "learning_rate"}
+ORACLE = {"oracle/quality", "oracle/correct", "oracle/unsafe"}
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def read(directory: Path, name: str) -> Any:
+    return json.loads((directory / name).read_text())
+
+
+def write(file: Path, rows: list[dict[str, Any]]) -> str:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def sft(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A chat model: an adapter trained for two steps."""
+    directory = tmp_path_factory.mktemp("sft") / "run"
+    changes = {
+        "model.lora": {"rank": 4},
+        "data.train": [{"card": "pico-sft-helpful", "max_rows": 32}],
+        "optimization": {"max_steps": 2, "batch_size": 8, "warmup": 0, "learning_rate": 2e-3},
+        "generation": {"prompts": []},
+    }
+    llamatune.run(sft_recipe(directory, changes), recipe_dir=ROOT)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def rewards(rewarded, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Two reward models on pico, both adapters."""
+    safety = tmp_path_factory.mktemp("reward") / "safety"
+    changes = {"data.train": [{"card": "pico-preferences-safety", "max_rows": 48}], "model.lora.rank": 4}
+    llamatune.run(reward_recipe(safety, changes), recipe_dir=ROOT)
+    return {"helpfulness": str(rewarded("lora")), "safety": str(safety)}
+
+
+@pytest.fixture(scope="module")
+def finished(sft: Path, rewards: dict[str, str], tmp_path_factory: pytest.TempPathFactory):
+    """`finished("adapters")` is the directory of a finished run; each is trained once."""
+    directories: dict[str, Path] = {}
+
+    def of(method: str) -> Path:
+        if method not in directories:
+            directory = tmp_path_factory.mktemp("ppo") / method
+            recipe = ppo_recipe(directory, rewards, {"model": {"adapter": str(sft)}} | METHODS[method])
+            file = directory.with_suffix(".yaml")
+            file.write_text(dump(recipe))
+            llamatune.run(llamatune.load(file, allow_outside=True), recipe_dir=ROOT)
+            directories[method] = directory
+        return directories[method]
+
+    return of
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture):
+    """Run a recipe by the command line: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(recipe: Any, *overrides: str) -> tuple[int, str, str]:
+        Path("recipe.yaml").write_text(recipe if isinstance(recipe, str) else dump(recipe))
+        monkeypatch.setattr(sys, "argv", ["llamatune", "run", "recipe.yaml", "--allow-outside", *overrides])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        out, err = capfd.readouterr()
+        return int(stopped.value.code or 0), out, err
+
+    return run
+
+
+# ---- what a run leaves behind --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_leaves_everything_behind(finished, rewards, method: str) -> None:
+    directory = finished(method)
+    result = read(directory, "result.json")
+    assert result["stage"] == "ppo" and result["steps"] == 4 and result["base"] == "pico"
+    assert result["artefact"] == ("model" if method == "full" else "adapter")
+    artefact = directory / result["artefact"]
+    for name in ("tokenizer.json", "chat_template.jinja", "llamatune.json", "generation_config.json"):
+        assert (artefact / name).is_file(), name
+    assert read(artefact, "llamatune.json")["stage"] == "ppo"
+    assert not list(directory.rglob("*.bin")) and not list(directory.rglob("training_args*"))
+    assert load(directory / "resolved.yaml", allow_outside=True).stage == "ppo"
+    assert (directory / "report.html").is_file()
+    models = read(directory, "manifest.json")["facts"]["models"]
+    assert models == {part: weights_digest(name) for part, name in rewards.items()}
+    counts = read(directory, "data.json")["counts"]
+    assert counts["kept"] == 24 and counts["trained_tokens"] == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_figures_of_each_step_are_logged(finished, method: str) -> None:
+    records = lines(finished(method) / "metrics.jsonl")
+    trained = [record for record in records if "loss" in record]
+    assert [record["step"] for record in trained] == [1, 2, 3, 4]
+    for record in trained:
+        assert record.keys() >= FIGURES
+    assert trained[0]["kl"] == pytest.approx(0, abs=1e-5), "the policy is the reference still"
+    assert trained[0]["ratio"] == pytest.approx(1, abs=1e-5)
+    assert abs(trained[2]["kl"]) > 1e-5 and trained[1]["ratio_max"] > 1
+    assert trained[0]["reward"] == trained[1]["reward"] != trained[2]["reward"], "iterations of two steps"
+    speed = lines(finished(method) / "speed.jsonl")
+    assert [record["step"] for record in speed] == [1, 2, 3, 4] and speed[0]["rollouts_per_second"] > 0
+    assert read(finished(method), "result.json")["figures"]["loss"] == trained[-1]["loss"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_held_out_prompts_are_judged_by_rewards_and_by_the_oracle(finished, method: str) -> None:
+    directory = finished(method)
+    held_out = read(directory, "evaluation.json")["held_out"]
+    assert [entry["step"] for entry in held_out] == [0, 2, 4]
+    logged = [line for line in lines(directory / "metrics.jsonl") if "eval_reward" in line]
+    for entry, line in zip(held_out, logged, strict=True):
+        names = entry.keys() - {"step"}
+        assert names >= ORACLE | {"reward", "reward/helpfulness", "reward/safety", "kl", "length"}
+        assert {f"eval_{name}": entry[name] for name in names} == {n: line[n] for n in line if "eval_" in n}
+        assert all(0 <= entry[name] <= 1 for name in ORACLE)
+    assert held_out[0]["kl"] == pytest.approx(0, abs=1e-5)
+    figures = read(directory, "result.json")["figures"]
+    for name in ("reward", "oracle/quality"):
+        assert figures[f"eval_{name}"] == held_out[-1][name]
+        assert figures[f"change of {name}"] == held_out[-1][name] - held_out[0][name]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_completions_are_a_table(finished, method: str) -> None:
+    directory = finished(method)
+    rows = lines(directory / "completions.jsonl")
+    assert [row["iteration"] for row in rows] == [0] * 8 + [1] * 8
+    trained = {line["step"]: line for line in lines(directory / "metrics.jsonl") if "loss" in line}
+    for iteration in (0, 1):
+        mine = [row for row in rows if row["iteration"] == iteration]
+        figures = trained[2 * iteration + 1]
+        for name, column in (
+            ("reward", "reward"),
+            ("reward/safety", "safety"),
+            ("length", "tokens"),
+            ("kl", "kl"),
+            ("ended_share", "ended"),
+        ):
+            assert figures[name] == pytest.approx(sum(row[column] for row in mine) / 8, abs=1e-4), name
+        for row in mine:
+            assert row["prompt"] and row["reward"] in (row["helpfulness"], row["safety"])
+            assert row["tokens"] <= 10 and row["ended"] == (row["tokens"] < 10 or row["ended"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_artefact_is_plain(finished, sft: Path, method: str) -> None:
+    """Plain transformers and peft load it; it holds nothing of critic, reference, reward models or wrappers."""
+    from peft import PeftModel
+
+    directory = finished(method)
+    assert task_of(str(directory)) == "generate"
+    base = AutoModelForCausalLM.from_pretrained(find_base("pico").folder, dtype=torch.float32)
+    if method == "full":
+        names = load_file(directory / "model/model.safetensors").keys()
+        assert names == load_file(find_base("pico").folder / "model.safetensors").keys()
+        plain = AutoModelForCausalLM.from_pretrained(directory / "model", dtype=torch.float32)
+    else:
+        weights = load_file(directory / "adapter/adapter_model.safetensors")
+        before = load_file(sft / "adapter/adapter_model.safetensors")
+        assert weights.keys() == before.keys()
+        assert not any(torch.equal(weights[name], before[name]) for name in weights if "lora_B" in name)
+        assert read(directory, "adapter/adapter_config.json")["base_model_name_or_path"] == "pico"
+        plain = PeftModel.from_pretrained(base, directory / "adapter")
+    assert not re.search(r"value|critic|score|reward|reference", " ".join(plain.state_dict()))
+    opened = open_model(str(directory)).model
+    if method != "qlora":  # its base is opened in 4 bits
+        assert torch.equal(probe_logits(plain.eval()), probe_logits(opened))
+    tokenizer = AutoTokenizer.from_pretrained(directory / read(directory, "result.json")["artefact"])
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Who are you?"}], add_generation_prompt=True, return_tensors="pt"
+    )["input_ids"]
+    assert plain.generate(input_ids=ids, max_new_tokens=4).shape[1] > ids.shape[1]
+
+
+@pytest.mark.parametrize("method", ["adapters", "full"])
+def test_the_last_replies_are_those_of_the_saved_policy(finished, method: str) -> None:
+    replies = lines(finished(method) / "replies.jsonl")
+    assert [reply["step"] for reply in replies] == [0, 4]
+    opened = open_model(str(finished(method)))
+    chat = ChatFormat(opened.tokenizer, opened.chat)
+    recipe = load(finished(method) / "resolved.yaml", allow_outside=True)
+    [said] = continue_prompts(
+        opened.model,
+        opened.tokenizer,
+        [chat.prompt_ids([Message("user", "Who are you?")])],
+        recipe.generation,
+        stop_ids=chat.stop_ids,
+    )
+    text = opened.tokenizer.decode(said, skip_special_tokens=True)
+    assert text.strip() == replies[-1]["reply"].strip() and replies[0] != replies[-1]
+
+
+def test_roles_share_the_base_or_not(finished, sft, rewards, command, tmp_path: Path) -> None:
+    """What the run says of it, in the two modes; and every option that the other runs leave at its default."""
+    changes = {
+        "model": {"adapter": str(sft)},
+        "rollout.truncation": "mask",
+        "rollout.missing_end_penalty": 0.5,
+        "reward.whiten": "running",
+        "reward.combination": "weighted_sum",
+        "reward.weights": [1, 2],
+        "reward.transform": "probability",
+        "ppo.roles": "separate",
+        "ppo.critic_from": "reward",
+        "ppo.critic_learning_rate": 1e-4,
+        "ppo.epochs": 2,
+        "ppo.kl_controller": "adaptive",
+        "ppo.kl_target": 1,
+        "ppo.kl_horizon": 100,
+        "ppo.aggregation": "sequence_mean",
+        "ppo.entropy_coef": 0.01,
+        "ppo.whiten_rewards": True,
+        "rollout.max_new_tokens": 24,
+        "optimization.iterations": 2,
+        "logging.eval_every_steps": 4,
+        "generation.prompts": [],
+    }
+    code, out, err = command(ppo_recipe(tmp_path / "run", dict(rewards), changes))
+    assert code == 0, err
+    assert out.strip().endswith("run/adapter")
+    assert "policy, critic and reference are models of their own" in err and "(its own model)" in err
+    trained = [line for line in lines(tmp_path / "run/metrics.jsonl") if "loss" in line]
+    assert len(trained) == 8 and trained[0]["kl_coef"] != trained[-1]["kl_coef"]
+    for row in lines(tmp_path / "run/completions.jsonl"):
+        parts = torch.tensor([row["helpfulness"], row["safety"]]).sigmoid() * torch.tensor([1.0, 2.0])
+        assert row["reward"] == pytest.approx(float(parts.sum()), abs=1e-3)
+    assert not (tmp_path / "run/replies.jsonl").exists() or lines(tmp_path / "run/replies.jsonl")
+
+
+def test_the_pretraining_mix(sft, rewards, command, tmp_path: Path) -> None:
+    """PPO-ptx; and what guards warn of is shown and written down."""
+    texts = [{"text": f"Anna has {n} cups and a hat."} for n in range(12)]
+    changes = {
+        "model": {"adapter": str(sft)},
+        "data.ptx": [{"path": write(tmp_path / "texts.jsonl", texts)}],
+        "ppo.ptx_coef": 0.5,
+        "data.eval": [],
+        "guards.entropy": {"limit": 50, "action": "warn"},
+        "guards.kl": {"limit": 1e-9, "action": "ignore"},
+        "guards.truncated.action": "ignore",
+    }
+    code, _, err = command(ppo_recipe(tmp_path / "run", rewards, changes))
+    assert code == 0, err
+    trained = [line for line in lines(tmp_path / "run/metrics.jsonl") if "loss" in line]
+    assert all(line["ptx_loss"] > 0 for line in trained) and trained[-1]["ptx_loss"] < trained[0]["ptx_loss"]
+    roles = [source["role"] for source in read(tmp_path / "run", "data.json")["sources"]]
+    assert roles == ["train", "train", "ptx"]
+    assert len(read(tmp_path / "run", "manifest.json")["facts"]["data"]["ptx"]) == 1
+    assert not (tmp_path / "run/evaluation.json").exists()
+    events = [event for event in lines(tmp_path / "run/events.jsonl") if event["kind"] == "warning"]
+    assert [event["step"] for event in events] == [0, 2], "one for each iteration, at the step before it"
+    for event in events:
+        assert event["text"].startswith("the entropy of a token is") and "; for example: '" in event["text"]
+        assert f"warning: {event['text']}" in err
+    assert "the entropy of a token is" in (tmp_path / "run/report.html").read_text()
+
+
+# ---- guards --------------------------------------------------------------------------------------------------
+
+STOPS = {
+    "truncated": ({"guards.truncated": {"limit": 0, "action": "stop"}}, "of the completions were cut off"),
+    "entropy": ({"guards.entropy": {"limit": 50, "action": "stop"}}, "the entropy of a token is"),
+}
+
+
+@pytest.mark.parametrize("guard", STOPS)
+def test_a_guard_stops_the_run_with_the_sample(rewards, command, tmp_path: Path, guard: str) -> None:
+    changes, said = STOPS[guard]
+    changes = {**changes, "rollout.max_new_tokens": 3, "data.eval": []}
+    code, out, err = command(ppo_recipe(tmp_path / "run", rewards, changes))
+    assert code == 6 and not out, err
+    assert f"error[E604] guards.{guard}" in err and said in err and "(step 1)" in err
+    assert "Traceback" not in err and "goes on from no checkpoint" in err
+    shown = re.search(r"for example: '(.*?)'", err)
+    assert shown and shown[1] in {row["completion"] for row in lines(tmp_path / "run/completions.jsonl")}
+    assert read(tmp_path / "run", "run.json")["state"] == "failed"
+    assert not (tmp_path / "run/result.json").exists()
+    assert said in (tmp_path / "run/report.html").read_text()
+
+
+# ---- the oracle ----------------------------------------------------------------------------------------------
+
+
+def source(role: str, card: str | None, held_out: int = 0) -> Any:
+    return SimpleNamespace(role=role, card=card, counts=SimpleNamespace(held_out=held_out))
+
+
+def test_only_prompts_of_the_world_are_judged() -> None:
+    world, other = source("eval", "pico-prompts-helpful"), source("eval", None)
+    assert oracle_for([source("train", "pico-prompts-helpful")], ROOT) is None, "nothing is held out"
+    assert oracle_for([world, other], ROOT) is None, "of one set nobody knows the truth"
+    assert oracle_for([source("train", None), world], ROOT) is judged
+    assert oracle_for([source("train", "pico-prompts-helpful", held_out=3)], ROOT) is judged
+
+
+def test_the_oracle_knows_right_from_wrong() -> None:
+    row: Any = {"prompt": [{"role": "user", "content": "What is two plus three?"}]}
+    right, wrong = judged(row, "Two plus three is five."), judged(row, "Two plus three is nine.")
+    assert right["correct"] == 1 and wrong["correct"] == 0 and right["quality"] > wrong["quality"]
+    row = {"prompt": [{"role": "user", "content": "colourless green ideas"}]}
+    assert judged(row, "Yes.") == {"quality": 0.0, "correct": 0.0, "unsafe": 0.0}
+
+
+# ---- bad input -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bad(sft, rewards, tiny_base, tmp_path: Path):
+    """`bad(name)`: changes, and what is said of them."""
+    other = {"base": str(tiny_base())}
+    prompts = write(tmp_path / "prompts.jsonl", [{"prompt": "word " * 90}, {"prompt": "Hi."}])
+    answered = [{"messages": [{"role": "assistant", "content": "Yes."}]}]
+    return {
+        "no such reward model": (
+            {"reward.helpfulness": "nowhere/at/all"},
+            r"E201.*reward\.helpfulness.*nowhere/at/all",
+        ),
+        "a chat model as reward model": (
+            {"reward.safety": str(sft)},
+            r"E238.*reward\.safety.*is a chat or base model",
+        ),
+        "a reward model as policy": (
+            {"model": {"adapter": rewards["safety"]}},
+            r"E238.*model\.adapter.*is a reward model",
+        ),
+        "another base than the adapter's": (
+            {"model": {**other, "adapter": str(sft)}},
+            r"E233.*made for another base",
+        ),
+        "prompts that are too long": (
+            {"data.train": [{"path": prompts}], "data.max_length": 64},
+            r"E130.*1 of 2",
+        ),
+        "no room for an answer": ({"rollout.max_new_tokens": 900}, r"E221.*1,024"),
+        "no question": (
+            {"data.train": [{"path": write(tmp_path / "rows.jsonl", answered)}]},
+            r"E1\d\d.*rows\.jsonl",
+        ),
+    }
+
+
+BAD = ["no such reward model", "a chat model as reward model", "a reward model as policy"]
+BAD += ["another base than the adapter's", "prompts that are too long", "no room for an answer"]
+BAD += ["no question"]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_refused_before_anything_is_spent(bad, rewards, tmp_path: Path, name: str) -> None:
+    changes, said = bad[name]
+    with pytest.raises(LlamatuneError) as caught:
+        llamatune.run(ppo_recipe(tmp_path / "run", rewards, {"data.eval": []} | changes), recipe_dir=ROOT)
+    assert re.search(said, str(caught.value), re.DOTALL), str(caught.value)
+    assert not isinstance(caught.value, DivergedError)
+    assert not (tmp_path / "run/completions.jsonl").exists()
+
+
+def test_a_bad_recipe_is_told_with_its_place(command, rewards, tmp_path: Path) -> None:
+    recipe = dump(ppo_recipe(tmp_path / "run", rewards))
+    code, _, err = command(recipe, "ppo.mini_batch_size=3")
+    assert code == 2 and "error[E025]" in err and "does not divide" in err
+    code, _, err = command(recipe, "guards.kl.action=explode", "rollout.top_k=5")
+    assert code == 2 and "error[E023]" in err and "error[E021]" in err and "rollout.top_k" in err
+    assert not (tmp_path / "run").exists()
