@@ -229,8 +229,8 @@ def test_e240_the_reference_is_the_policy_itself(tmp_path: Path) -> None:
 
 
 ROLES: list[tuple[Any, dict[str, Any], str, str]] = [
-    (adapted, {"ref_model": policy_of()}, "ref_model", "an adapter on the policy's base"),
-    (adapted, {"value_model": scorer_of()}, "value_model", "an adapter on the policy's base"),
+    (adapted, {"ref_model": policy_of()}, "ref_model", "cannot be a model of its own"),
+    (adapted, {"value_model": scorer_of()}, "value_model", "cannot be a model of its own"),
     (adapted, {"peft_config": lora()}, "peft_config", "a model that has an adapter"),
     (two_adapters, {}, "model", "needs one: `default`"),
     (

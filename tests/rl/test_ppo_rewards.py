@@ -38,7 +38,8 @@ from llamatune.data.pairs import scored_ids
 from llamatune.models.open import open_model
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat
-from llamatune.rl.ppo_trainer import PPOTrainer, _beta
+from llamatune.rl.checks import beta_of
+from llamatune.rl.ppo_trainer import PPOTrainer
 from llamatune.rl.prompts import messages_of
 from llamatune.rl.reward_functions import ModelReward
 from support import ROOT, reward_recipe
@@ -487,4 +488,4 @@ def test_beta_is_the_papers_by_the_weights_that_a_model_stands_for(
         weight.quant_state = SimpleNamespace(shape=torch.Size([count]))  # type: ignore[attr-defined]
     policy: Any = SimpleNamespace(parameters=lambda: iter([weight]))
     asked: Any = SimpleNamespace(kl_coef=None)
-    assert _beta(asked, policy) == beta
+    assert beta_of(asked, policy) == beta

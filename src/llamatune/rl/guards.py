@@ -137,12 +137,14 @@ class Watch:
         self.rewards.append(figures["reward"])
         return found
 
-    def gradients(self, norm: float, sample: str) -> list[Finding]:
-        """A finding when the policy's gradient vanished."""
+    def gradients(self, norm: float, spread: float, sample: str) -> list[Finding]:
+        """A finding when the policy's gradient vanished; only a warning where the rewards had no `spread`."""
         guard = self.guards["zero_gradients"]
         if norm > guard.limit or guard.action == "ignore":
             return []
         text = f"the policy's gradient norm is {norm:.4g}: nothing is learnt; for example from {sample!r}"
+        if spread == 0:  # which the next iteration may end
+            return [Finding("zero_gradients", f"all completions earned the same, so {text}", False)]
         return [Finding("zero_gradients", text, guard.action == "stop")]
 
     def state(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from llamatune.models.reward_model import wrong_task
 from llamatune.recipe.blocks import Chat
 from llamatune.rl.reward_functions import FunctionReward, ModelReward, Reward
 from llamatune.rl.roles import Adapters, Separate, value_model_of, zero_head
+from llamatune.training.attention import can_be_padding_free
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -88,7 +89,7 @@ def open_roles(
         if ref_model is not None or value_model is not None:
             raise _cannot(
                 "ref_model" if ref_model is not None else "value_model",
-                "is an adapter on the policy's base",
+                "cannot be a model of its own where all roles are adapters on the policy's base",
                 hint="leave it out, or set `roles: separate`",
             )
         return Adapters(policy, zero_head(policy))
@@ -132,6 +133,24 @@ def begin_as_reward(roles: Separate | Adapters, rewards: Sequence[Reward]) -> No
     roles.begin_critic(first.role or first.model)
 
 
+def lay_end_to_end(roles: Separate | Adapters) -> bool:
+    """Whether rows may lie end to end in every role's passes; tried on the policy, and set for the others."""
+    if not can_be_padding_free(roles.policy_model(), 1 << 30):
+        return False
+    if isinstance(roles, Adapters):
+        return True
+    attention = plain(roles.policy).config._attn_implementation
+    for model in (plain(roles.reference), plain(roles.critic)):
+        if type(model.base_model) is not type(plain(roles.policy).base_model):
+            return False  # another architecture than the one that was tried
+        model.set_attn_implementation(attention)
+    return True
+
+
+def plain(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
 # ---- rewards ------------------------------------------------------------------------------------------------
 
 
@@ -172,13 +191,16 @@ def _named(given: RewardFunctions) -> dict[str, RewardFunction]:
         every = list(given) if isinstance(given, (list, tuple)) else [given]
         named = {}
         for one in every:
-            name = (
-                Path(one).name if isinstance(one, (str, Path)) else getattr(one, "__name__", "") or "reward"
-            )
+            name = Path(one).name if isinstance(one, (str, Path)) else _name_of(one)
             named[name if name not in named else f"{name}_{len(named)}"] = one
     if not named:
         raise _cannot("reward_funcs", "is empty: nothing would be learnt")
     return named
+
+
+def _name_of(one: Any) -> str:
+    """A function's name, or where a loaded model came from."""
+    return getattr(one, "__name__", "") or Path(getattr(one, "name_or_path", "")).name or "reward_model"
 
 
 def _classes(given: Any, rewards: int) -> list[Any]:

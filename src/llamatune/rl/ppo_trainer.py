@@ -16,41 +16,43 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from accelerate.utils import save_fsdp_optimizer, send_to_device
-from safetensors.torch import load_file
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerControl
+from transformers import TrainerControl
 
 from llamatune.data.chat import ChatFormat
-from llamatune.errors import CheckpointError, DivergedError, ModelError
-from llamatune.models.load import weights_in
-from llamatune.models.memory import free_memory, one_row_too_many, ran_out_of_memory
+from llamatune.errors import DivergedError, ModelError
 from llamatune.recipe.blocks import Chat
 from llamatune.rl import processes, sharding
+from llamatune.rl.checks import beta_of, check_combination, check_context, check_padding, stop_tokens
 from llamatune.rl.config import PPOConfig
 from llamatune.rl.experience import Experience, combined, experience
 from llamatune.rl.generators import check_backend, open_generator
 from llamatune.rl.guards import Finding, Watch
-from llamatune.rl.kl import kl_controller
-from llamatune.rl.logprobs import logprobs_and_entropies
+from llamatune.rl.kl import kl_controller, kl_terms
 from llamatune.rl.losses import policy_loss, token_weights, value_loss
 from llamatune.rl.masked import zero_outside
-from llamatune.rl.opening import RewardFunctions, begin_as_reward, open_policy, open_rewards, open_roles
+from llamatune.rl.opening import (
+    RewardFunctions,
+    begin_as_reward,
+    lay_end_to_end,
+    open_policy,
+    open_rewards,
+    open_roles,
+)
 from llamatune.rl.prompts import PromptRow, Prompts, text_of
 from llamatune.rl.ptx import open_mix
 from llamatune.rl.reward_functions import Completion, ModelReward
-from llamatune.rl.roles import Adapters, Role, Separate, save_weights
+from llamatune.rl.roles import Role
 from llamatune.rl.rollouts import Generator, seed_of, up_to_stop
-from llamatune.rl.sequences import Rollout, collate, mask_of, padded
+from llamatune.rl.saving import SavedRoles
+from llamatune.rl.sequences import Rollout, mask_of, padded
 from llamatune.rl.whitening import RunningMoments
-from llamatune.training.attention import can_be_padding_free
-from llamatune.training.batches import cut
 from llamatune.training.guards import gradient_norm, norm_of
 
 if TYPE_CHECKING:
@@ -61,13 +63,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Combine = Callable[[dict[str, torch.Tensor], Sequence[Mapping[str, Any]]], torch.Tensor]
-STATE, EXPERIENCE, CRITIC = "ppo_state.json", "experience.safetensors", "critic/model.safetensors"
-"""What a checkpoint holds besides the policy and the Trainer's files."""
 _TRAINED: tuple[Role, Role] = ("policy", "value")
 _SUMS = ("policy_loss", "value_loss", "ratio", "clipped", "value_clipped", "approx_kl", "ratio_max")
 
 
-class PPOTrainer(Trainer):  # type: ignore[misc]
+class PPOTrainer(SavedRoles):
     """Trains a policy with PPO.
 
     Args:
@@ -108,7 +108,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         reward_funcs: RewardFunctions,
         *,
         train_dataset: Dataset,
-        eval_dataset: Dataset | None = None,
+        eval_dataset: Dataset | Mapping[str, Dataset] | None = None,
         ptx_dataset: Dataset | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         reward_processing_classes: Any = None,
@@ -130,12 +130,12 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             raise ModelError(
                 "E240", "`processing_class` is missing", place="PPOTrainer", hint="give the tokenizer"
             )
-        _check_padding(tokenizer)
+        check_padding(tokenizer)
         if chat is None and tokenizer.chat_template:
             of_model = opened.chat if opened is not None and processing_class is None else Chat()
             chat = ChatFormat(tokenizer, of_model)
         self.chat = chat
-        self.stop_ids = _stop_ids(args, self.chat, tokenizer, policy)
+        self.stop_ids = stop_tokens(args, self.chat, tokenizer, policy)
         roles = open_roles(policy, args, ref_model=ref_model, value_model=value_model)
         self.rewards = open_rewards(
             reward_funcs,
@@ -145,10 +145,10 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             self.chat,
             share_base=not sharding.asked_for(args),
         )
-        _check_combination(args, [reward.name for reward in self.rewards])
+        check_combination(args, [reward.name for reward in self.rewards])
         if args.critic_init == "reward" and value_model is None:
             begin_as_reward(roles, self.rewards)
-        roles.padding_free = _padding_free(roles)
+        roles.padding_free = lay_end_to_end(roles)
         super().__init__(
             model=roles,
             args=args,
@@ -164,31 +164,19 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         self._shell = sharding.without_weights(policy) if self.is_fsdp_enabled else None
         self.pass_tokens = args.micro_batch_tokens
         self.prompts = self._prompts(train_dataset)
-        self.eval_prompts = self._prompts(eval_dataset) if eval_dataset is not None else None
-        for prompts in filter(None, (self.prompts, self.eval_prompts)):
-            _check_context(prompts, policy, args)
+        held_out = eval_dataset if isinstance(eval_dataset, Mapping) else {"": eval_dataset}
+        self.eval_prompts = {name: self._prompts(one) for name, one in held_out.items() if one is not None}
+        for prompts in (self.prompts, *self.eval_prompts.values()):
+            check_context(prompts, policy, args)
         self.ptx = open_mix(ptx_dataset, args, tokenizer, self.chat, policy)
         self.reward_combine = reward_combine
         self.generator = generator or self._generator()
-        self.kl = kl_controller(args.kl_controller, _beta(args, policy), args.kl_target, args.kl_horizon)
+        self.kl = kl_controller(args.kl_controller, beta_of(args, policy), args.kl_target, args.kl_horizon)
         self.moments = RunningMoments()
         self.watch = Watch(args.watched)
         self.experience: Experience | None = None
         self.timings = {"generate": 0.0, "score": 0.0, "train": 0.0}
         self._figures: dict[str, list[float]] = defaultdict(list)
-
-    @property
-    def roles(self) -> Separate | Adapters:
-        """The roles' module, without what wraps it for several processes."""
-        if isinstance(self.model, (Separate, Adapters)):
-            return self.model  # to unwrap, accelerate looks at every module: as long as a small step takes
-        roles: Separate | Adapters = self.accelerator.unwrap_model(self.model)
-        return roles
-
-    @property
-    def policy(self) -> PreTrainedModel:
-        """The policy: the very model that was given, or opened."""
-        return self.roles.policy_model()
 
     @property
     def describe(self) -> str:
@@ -200,27 +188,6 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             for reward in self.rewards
         )
         return f"{self.roles.describe}; rewards: {rewards}"
-
-    def policy_alone(self) -> PreTrainedModel:
-        """The policy without the other roles' adapters, once training is over."""
-        self.roles.leave_policy()
-        return self.policy
-
-    @contextmanager
-    def whole_policy(self, dtype: torch.dtype | None = None) -> Iterator[PreTrainedModel]:
-        """The policy; where it is sharded, a plain copy with all weights (of this type), as long as the block lasts.
-
-        Under FSDP, all processes must come here together.
-        """
-        if self._shell is None or not self.sharded:
-            yield self.policy
-        else:
-            yield sharding.filled(self._shell, self.policy, dtype)
-
-    @property
-    def sharded(self) -> bool:
-        """Whether FSDP2 has spread the roles' weights over the processes."""
-        return sharding.is_sharded(self.roles)
 
     # ---- the steps ------------------------------------------------------------------------------------------
 
@@ -295,6 +262,12 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             rollouts.append(Rollout(row, prompt, tokens, ended))
         return rollouts
 
+    def complete(self, dataset: Dataset) -> list[Completion]:
+        """What the policy, as it is now, samples for the prompts of a dataset; the same numbers each time."""
+        prompts = self._prompts(dataset)
+        seeds = [seed_of(self.args.seed, "complete", number) for number in range(len(prompts))]
+        return [self.completion(rollout) for rollout in self.sample(prompts, range(len(prompts)), seeds)]
+
     def score(
         self, prompts: Prompts, rollouts: Sequence[Rollout]
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -334,7 +307,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         """
         own = processes.own_share([rollout.length for rollout in rollouts], self.accelerator)
         mine = [rollouts[n] for n in own]
-        with torch.no_grad(), self._together():
+        with torch.no_grad(), self.together():
             policy = self._each("policy", mine)
             reference = self._each("reference", mine)
             values = self._each("value", mine)
@@ -355,7 +328,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
     def _each(self, role: Role, rollouts: Sequence[Rollout]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """For each rollout: (log-probabilities, entropies) of its tokens, or (values, the value behind the last)."""
         found: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        for part in self._passes(
+        for part in self.passes(
             role,
             rollouts,
             lambda batch, numbers: dict(zip(numbers, self._read_pass(role, batch), strict=True)),
@@ -365,25 +338,10 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
 
     def _read_pass(self, role: Role, rollouts: Sequence[Rollout]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         with self.compute_loss_context_manager(), self.roles.acting(role):
-            first, second = self._outputs(role, rollouts)
+            first, second = self.outputs(role, rollouts)
         lengths = [len(rollout.completion) for rollout in rollouts]
         seconds = second.cpu() if role == "value" else torch.split(second.cpu(), lengths)
         return list(zip(torch.split(first.cpu(), lengths), seconds, strict=True))
-
-    def _outputs(self, role: Role, rollouts: Sequence[Rollout]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(tokens,) log-probabilities and entropies; or (tokens,) values and (rows,) those behind the last tokens."""
-        batch = collate(
-            rollouts, padding_free=self.roles.padding_free, pad_id=self.processing_class.pad_token_id
-        )
-        inputs = send_to_device(batch.inputs, self.args.device)
-        positions, last, tokens = (
-            one.to(self.args.device) for one in (batch.positions, batch.last, batch.tokens)
-        )
-        if role == "value":
-            values = self.roles(role, inputs, torch.cat([positions, last]))
-            return values[: len(positions)], values[len(positions) :]
-        logits = self.roles(role, inputs, positions)
-        return logprobs_and_entropies(logits, tokens, self.args.temperature)
 
     # ---- updates --------------------------------------------------------------------------------------------
 
@@ -394,7 +352,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         tokens, sequences = int(found.trained[trained].sum()), len(trained)
         lengths = [found.rollouts[number].length for number in trained]
         own = [trained[n] for n in processes.own_share(lengths, self.accelerator)]
-        with self._together():
+        with self.together():
             sums = self._gradients(found, own, tokens, sequences)
             if self.ptx is not None:
                 again = partial(self._gradients, found, own, tokens, sequences)
@@ -403,11 +361,12 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         largest = processes.most(sums.pop("ratio_max", 0.0), self.accelerator)
         sums = processes.summed(sums, self.accelerator)
         if not self.sharded:  # FSDP has summed them
-            processes.sum_gradients((weight for _, weight in self._named_weights()), self.accelerator)
+            processes.sum_gradients((weight for _, weight in self.trained_weights()), self.accelerator)
         self._check_finite(step, sums["loss"], found, trained)
-        norm = norm_of(weight for name, weight in self._named_weights() if not self.roles.is_critic(name))
+        norm = norm_of(weight for name, weight in self.trained_weights() if not self.roles.is_critic(name))
         if trained:
-            self._heed(self.watch.gradients(norm, self.completion(found.rollouts[trained[0]]).text))
+            sample = self.completion(found.rollouts[trained[0]]).text
+            self._heed(self.watch.gradients(norm, found.figures["reward_std"], sample))
         count = max(tokens, 1)
         figures = {
             "loss": sums["loss"],
@@ -442,8 +401,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
                 rows = [own[number] for number in numbers]
                 return self._backward(role, found, rows, tokens, sequences)
 
-            drop = partial(self._drop_gradients, role)
-            for statistics in self._passes(role, rollouts, backward, again=drop):
+            drop = partial(self.drop_gradients, role)
+            for statistics in self.passes(role, rollouts, backward, again=drop):
                 for name, value in statistics.items():
                     sums[name] = max(sums[name], value) if name == "ratio_max" else sums[name] + value
         sums["loss"] = sums["policy_loss"] + self.args.vf_coef * sums["value_loss"]
@@ -466,7 +425,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             mask=mask, aggregation=self.args.aggregation, tokens=tokens, sequences=sequences
         )
         with self.compute_loss_context_manager(), self.roles.acting(role):
-            first, second = self._outputs(role, rollouts)
+            first, second = self.outputs(role, rollouts)
             if role == "value":
                 loss, statistics = value_loss(
                     values=padded(first, lengths),
@@ -492,111 +451,6 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             self.backward(total)
         figures = {name: float(value) for name, value in statistics.items() if name in _SUMS}
         return figures | {f"{role}_loss": float(loss.detach())}
-
-    def backward(self, loss: torch.Tensor) -> None:
-        """The gradients of this process's part of a loss, of which the whole is the sum over all processes."""
-        # FSDP makes it their mean.
-        self.accelerator.backward(loss * self.accelerator.num_processes if self.sharded else loss)
-
-    def _passes(
-        self,
-        role: Role,
-        rollouts: Sequence[Rollout],
-        run: Callable[[Sequence[Rollout], Sequence[int]], Result],
-        again: Callable[[], None] = lambda: None,
-    ) -> list[Result]:
-        """What `run` gives for each forward pass over some rollouts.
-
-        Where memory runs out, passes are made smaller and all of them repeated, after `again`; not where the role is
-        sharded, since the others wait in the pass that failed.
-
-        Raises:
-            OutOfMemoryError: memory does not hold a single rollout.
-        """
-        if self.sharded:
-            return self._sharded_passes(role, rollouts, run)
-        while True:
-            results = []
-            for numbers in self._cut(rollouts):
-                result = _within_memory(run, [rollouts[number] for number in numbers], numbers)
-                if result is None:
-                    break
-                results.append(result)
-            else:
-                return results
-            again()
-            self._cut_smaller(rollouts)
-
-    def _sharded_passes(
-        self,
-        role: Role,
-        rollouts: Sequence[Rollout],
-        run: Callable[[Sequence[Rollout], Sequence[int]], Result],
-    ) -> list[Result]:
-        """Each pass exchanges weights: a process with fewer of them than others goes on with idle ones."""
-        cuts = self._cut(rollouts)
-        idle = int(processes.most(len(cuts), self.accelerator)) - len(cuts)
-        results = [run([rollouts[number] for number in numbers], numbers) for numbers in cuts]
-        for _ in range(idle):
-            with self.compute_loss_context_manager(), self.roles.acting(role):
-                first, _second = self._outputs(role, [Rollout(0, [0], [0], ended=True)])
-                if torch.is_grad_enabled():
-                    self.backward(0.0 * first.sum())
-        return results
-
-    def _together(self) -> AbstractContextManager[None]:
-        """For passes; those of sharded roles are exchanges, and the launcher ends the processes that wait in one."""
-        return nullcontext() if self.sharded else processes.together(self.accelerator)
-
-    def _cut(self, rollouts: Sequence[Rollout]) -> list[list[int]]:
-        """Which rollouts share a forward pass: those of about the same length."""
-        lengths = [rollout.length for rollout in rollouts]
-        if self.pass_tokens is not None:
-            return cut(lengths, self.pass_tokens, padded=not self.roles.padding_free)
-        order = sorted(range(len(lengths)), key=lambda number: -lengths[number])
-        size = self.args.per_device_train_batch_size
-        return [order[start : start + size] for start in range(0, len(order), size)]
-
-    def _cut_smaller(self, rollouts: Sequence[Rollout]) -> None:
-        largest = max(sum(rollouts[number].length for number in numbers) for numbers in self._cut(rollouts))
-        longest = max(rollout.length for rollout in rollouts)
-        if largest <= longest:
-            raise one_row_too_many(longest)
-        self.pass_tokens = max(largest // 2, 1)
-        free_memory()
-        self.say(f"memory ran out: at most {self.pass_tokens:,} tokens in a forward pass from here on")
-
-    def _drop_gradients(self, role: Role) -> None:
-        for name, weight in self._named_weights():
-            if self.roles.is_critic(name) == (role == "value"):
-                weight.grad = None
-
-    def _named_weights(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
-        return ((name, weight) for name, weight in self.roles.named_parameters() if weight.requires_grad)
-
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Every trained weight in one group: policy and critic, with and without weight decay."""
-        if self.optimizer is None:
-            roles = self.model if model is None else model
-            kind, settings = self.get_optimizer_cls_and_kwargs(self.args, roles)
-            decaying = set(self.get_decay_parameter_names(roles))
-            groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = defaultdict(list)
-            for name, weight in roles.named_parameters():
-                if weight.requires_grad:
-                    groups[self.roles.is_critic(name), name in decaying].append(weight)
-            rates = (self.args.learning_rate, self.args.critic_learning_rate or self.args.learning_rate)
-            self.optimizer = kind(
-                [
-                    {
-                        "params": weights,
-                        "lr": rates[critic],
-                        "weight_decay": self.args.weight_decay if decays else 0.0,
-                    }
-                    for (critic, decays), weights in groups.items()
-                ],
-                **settings,
-            )
-        return self.optimizer
 
     # ---- guards ---------------------------------------------------------------------------------------------
 
@@ -631,11 +485,6 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         }
         return {guard: self.completion(found.rollouts[n]).text[:200] for guard, n in numbers.items()}
 
-    def say(self, text: str) -> None:
-        """Tell the user something that is not a figure."""
-        if self.accelerator.is_main_process:
-            logger.warning(text)
-
     # ---- evaluation, logging --------------------------------------------------------------------------------
 
     def evaluate(
@@ -643,11 +492,22 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
     ) -> dict[str, float]:
         """Rewards, KL and lengths of completions for the held-out prompts, with the same random numbers each time.
 
-        `eval_reward` is what early stopping looks at (`metric_for_best_model`, `greater_is_better`).
+        `eval_reward` is what early stopping looks at (`metric_for_best_model`, `greater_is_better`); of several
+        held-out sets, `eval_NAME_reward`.
         """
-        prompts = self._prompts(eval_dataset) if eval_dataset is not None else self.eval_prompts
-        if prompts is None:
-            return {}
+        if isinstance(eval_dataset, str):  # transformers names one of several so
+            prompts = self.eval_prompts[eval_dataset]
+        elif eval_dataset is not None and not isinstance(eval_dataset, Mapping):
+            prompts = self._prompts(eval_dataset)
+        elif eval_dataset is None and "" in self.eval_prompts:
+            prompts = self.eval_prompts[""]
+        else:
+            sets = eval_dataset if eval_dataset is not None else self.eval_prompts
+            every: dict[str, float] = {}
+            for name in sets:
+                one = name if eval_dataset is None else sets[name]
+                every |= self.evaluate(one, ignore_keys, f"{metric_key_prefix}_{name}")
+            return every
         if self.is_fsdp_enabled and not self.sharded:
             raise sharding.not_yet("evaluate", "set `eval_on_start=True`, or evaluate after `train`")
         self.model.eval()
@@ -656,7 +516,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         scores, reward = self.score(prompts, rollouts)
         read = self.read(rollouts)
         lengths = [len(rollout.completion) for rollout in rollouts]
-        kl = zero_outside(read["logprobs"] - read["ref_logprobs"], mask_of(lengths)).sum(1)
+        terms = kl_terms(read["logprobs"], read["ref_logprobs"], self.args.kl_estimator)
+        kl = zero_outside(terms, mask_of(lengths)).sum(1)
         self.model.train()
         found = {
             "reward": float(reward.mean()),
@@ -707,109 +568,6 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         """Called with held-out prompts, their completions and the figures of them; gives further figures."""
         return {}
 
-    # ---- saving and resuming --------------------------------------------------------------------------------
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """The policy in plain transformers or peft layout, without the critic or a trace of the other roles."""
-        folder = Path(output_dir or self.args.output_dir)
-        with self.whole_policy() as policy:
-            if not self.args.should_save:
-                return
-            if hasattr(policy, "peft_config"):
-                policy.save_pretrained(
-                    str(folder), selected_adapters=["default"], save_embedding_layers=False
-                )
-                (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
-            else:
-                policy.save_pretrained(str(folder))
-            self.processing_class.save_pretrained(str(folder))
-
-    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """The Trainer's files, and what only PPO has: critic, controller, statistics, an iteration half done."""
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        self.save_state_of_ppo(folder)
-        super()._save_checkpoint(*args, **kwargs)
-        self.accelerator.wait_for_everyone()  # no process reads what the first one still writes
-
-    def save_state_of_ppo(self, folder: Path) -> None:
-        """Write the critic and PPO's state into a checkpoint's folder."""
-        critic = sharding.whole_state(self.roles.critic_state(), keep=self.args.should_save)
-        if not self.args.should_save:
-            return
-        (folder / CRITIC).parent.mkdir(parents=True, exist_ok=True)
-        save_weights(critic, folder / CRITIC)
-        half_done = self.experience if self.state.global_step % self.args.updates_per_iteration else None
-        if half_done is not None:
-            save_weights(half_done.tensors(), folder / EXPERIENCE)
-        state = {
-            "kl": self.kl.state(),
-            "moments": self.moments.state(),
-            "watch": self.watch.state(),
-            "figures": dict(self._figures),
-            "experience": half_done.figures if half_done is not None else None,
-            "batch": [self.args.batch_size, self.args.mini_batch_size, self.args.num_ppo_epochs],
-        }
-        (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        """Under FSDP, upstream would write all roles a second time, the frozen reference included."""
-        if not self.sharded:
-            super()._save_optimizer_and_scheduler(output_dir)
-            return
-        plugin = self.accelerator.state.fsdp_plugin
-        save_fsdp_optimizer(plugin, self.accelerator, self.optimizer, self.model, output_dir)
-        if self.args.should_save:
-            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        folder = Path(resume_from_checkpoint)
-        self._load_roles(folder)
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        batch = [self.args.batch_size, self.args.mini_batch_size, self.args.num_ppo_epochs]
-        if state["batch"] != batch:
-            raise CheckpointError(
-                "E404",
-                f"the checkpoint was made with batch, mini-batch and epochs {state['batch']}, and these are {batch}",
-                place=str(folder),
-                why="its steps would be those of other iterations",
-                hint="go on with the same sizes, or start again from the saved policy",
-            )
-        self.kl.restore(state["kl"])
-        self.moments.restore(state["moments"])
-        self.watch.restore(state["watch"])
-        self._figures = defaultdict(list, state["figures"])
-        self.experience = None
-        if state["experience"] is not None:
-            self.experience = Experience.of(load_file(folder / EXPERIENCE), state["experience"])
-        self._cut_completions(folder)
-
-    def _load_best_model(self) -> None:
-        """Policy and critic of the best checkpoint; PPO's state stays that of the last step."""
-        self._load_roles(Path(self.state.best_model_checkpoint))
-
-    def _load_roles(self, folder: Path) -> None:
-        if not (folder / STATE).is_file():
-            raise CheckpointError(
-                "E404",
-                "there is no checkpoint of PPOTrainer",
-                place=str(folder),
-                why=f"it holds no {STATE}",
-                hint="name a folder checkpoint-N, or start from a saved policy with `model=`",
-            )
-        self.roles.load_policy(folder)
-        self.roles.load_critic(load_file(folder / CRITIC))
-
-    def _cut_completions(self, checkpoint: Path) -> None:
-        """Completions behind the checkpoint will be sampled again: their lines go."""
-        file = Path(self.args.output_dir) / "completions.jsonl"
-        if not (file.is_file() and self.accelerator.is_main_process):
-            return
-        step = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
-        done = -(-step // self.args.updates_per_iteration)
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] < done]
-        file.write_text("".join(kept), encoding="utf-8")
-
     # ---- parts ----------------------------------------------------------------------------------------------
 
     def _prompts(self, dataset: Dataset) -> Prompts:
@@ -827,7 +585,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             self.args,
             pad_id=self.processing_class.pad_token_id,
             stop_ids=self.stop_ids,
-            prompts=[self.prompts, *([self.eval_prompts] if self.eval_prompts else [])],
+            prompts=[self.prompts, *self.eval_prompts.values()],
             processes=self.accelerator.num_processes,
             sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled,
         )
@@ -855,106 +613,5 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         self.timings[what] += time.monotonic() - started
 
 
-def _within_memory(run: Callable[..., Result], *arguments: Any) -> Result | None:
-    try:
-        return run(*arguments)
-    except (RuntimeError, MemoryError) as error:
-        if not ran_out_of_memory(error):
-            raise
-    return None
-
-
 def _as_step(numbers: Sequence[int]) -> dict[str, int]:
     return {"step": numbers[0]}
-
-
-# ---- checks before anything is spent ------------------------------------------------------------------------
-
-
-def _check_padding(tokenizer: PreTrainedTokenizerBase) -> None:
-    """pad = end token would hide from every mask by token id that a completion ended."""
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        raise ModelError(
-            "E209",
-            "the tokenizer has no token to pad with besides its end token",
-            place="processing_class",
-            why="a policy that is trained so does not learn to stop",
-            hint="set `tokenizer.pad_token` to another special token, such as <pad> or <unk>",
-        )
-
-
-def _stop_ids(
-    args: PPOConfig, chat: ChatFormat | None, tokenizer: PreTrainedTokenizerBase, policy: PreTrainedModel
-) -> set[int]:
-    """Every token that ends a completion: the chat format's, the tokenizer's and all of the model's."""
-    if args.stop_token_ids:
-        return set(args.stop_token_ids)
-    of_model = getattr(policy.generation_config, "eos_token_id", None)
-    ids = set(of_model if isinstance(of_model, list) else [of_model])
-    ids |= {tokenizer.eos_token_id} | (set(chat.stop_ids) if chat is not None else set())
-    ids.discard(None)
-    if not ids or tokenizer.pad_token_id in ids:
-        raise ModelError(
-            "E209",
-            f"completions end with {sorted(ids)}, and the padding token is {tokenizer.pad_token_id}",
-            place="processing_class",
-            why="a completion must have an end that is not padding",
-            hint="give `stop_token_ids`, or set `tokenizer.pad_token` to another special token",
-        )
-    return ids
-
-
-def _check_combination(args: PPOConfig, names: Sequence[str]) -> None:
-    if args.reward_combination == "llama2" and set(names) != {"helpfulness", "safety"}:
-        raise ModelError(
-            "E240",
-            f"`reward_combination: llama2` needs reward functions `helpfulness` and `safety`, and not {list(names)}",
-            place="PPOTrainer(reward_funcs=...)",
-            hint='give `reward_funcs={"helpfulness": ..., "safety": ...}`',
-        )
-    if args.reward_weights is not None and len(args.reward_weights) != len(names):
-        raise ModelError(
-            "E240",
-            f"`reward_weights` has {len(args.reward_weights)} entries for {len(names)} reward functions",
-            place="PPOConfig.reward_weights",
-        )
-
-
-def _check_context(prompts: Prompts, policy: PreTrainedModel, args: PPOConfig) -> None:
-    """Every prompt can be read, and leaves room for a whole completion."""
-    longest = max(len(prompts.ids(prompts[row])) for row in range(len(prompts)))
-    context = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
-    if context is not None and longest + args.max_completion_length > context:
-        raise ModelError(
-            "E221",
-            f"a prompt of {longest:,} tokens and a completion of {args.max_completion_length:,} are longer than the "
-            f"model's context of {context:,}",
-            place="PPOConfig.max_completion_length",
-            why="the model has never seen positions beyond its context",
-            hint="lower `max_completion_length`, or leave out the longest prompts",
-        )
-
-
-def _padding_free(roles: Separate | Adapters) -> bool:
-    """Whether rows may lie end to end in every role's passes; tried on the policy, and set for the others."""
-    if not can_be_padding_free(roles.policy_model(), 1 << 30):
-        return False
-    if isinstance(roles, Adapters):
-        return True
-    attention = _plain(roles.policy).config._attn_implementation
-    for model in (_plain(roles.reference), _plain(roles.critic)):
-        if type(model.base_model) is not type(_plain(roles.policy).base_model):
-            return False  # another architecture than the one that was tried
-        model.set_attn_implementation(attention)
-    return True
-
-
-def _plain(model: Any) -> Any:
-    return model.get_base_model() if hasattr(model, "peft_config") else model
-
-
-def _beta(args: PPOConfig, policy: PreTrainedModel) -> float:
-    """The paper's beta by the size of the policy: 0.01 for 7B and 13B, 0.005 for 34B and 70B."""
-    if args.kl_coef is not None:
-        return args.kl_coef
-    return 0.01 if sum(map(weights_in, policy.parameters())) < 30e9 else 0.005

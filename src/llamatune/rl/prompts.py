@@ -47,8 +47,8 @@ class Prompts:
         chat: how conversations become tokens; None where the tokenizer has no chat template.
         max_length: most tokens of a prompt; a longer one is an error.
 
-    A row that has `input_ids` already is taken as it is. Further columns reach the reward functions; `is_safety` says
-    which prompts the safety reward model decides.
+    A row that has `input_ids` already is taken as it is; without a column `prompt`, their text is the prompt.
+    Further columns reach the reward functions; `is_safety` says which prompts the safety reward model decides.
     """
 
     def __init__(
@@ -60,15 +60,16 @@ class Prompts:
         max_length: int | None,
         seed: int = 0,
     ) -> None:
-        if "prompt" not in dataset.column_names:
+        if not {"prompt", "input_ids"} & set(dataset.column_names):
             raise DataError(
                 "E145",
-                f"the dataset has no column `prompt`, but {', '.join(dataset.column_names)}",
+                f"the dataset has neither a column `prompt` nor `input_ids`, but {', '.join(dataset.column_names)}",
                 hint="rename the column that holds the prompts: text, or a list of messages",
             )
         if not len(dataset):
             raise DataError("E132", "the dataset of prompts has no row")
         self.dataset = dataset
+        self._rows = dataset.with_format(None)  # plain Python, whatever the dataset was set to give
         self.tokenizer = tokenizer
         self.chat = chat
         self.max_length = max_length
@@ -87,7 +88,9 @@ class Prompts:
         return self._order.rows_of(iteration, batch_size)
 
     def __getitem__(self, row: int) -> PromptRow:
-        found: PromptRow = self.dataset[row]
+        found = dict(self._rows[row])
+        if "prompt" not in found:
+            found["prompt"] = str(self.tokenizer.decode(found["input_ids"], skip_special_tokens=True))
         return found
 
     def ids(self, row: PromptRow) -> list[int]:

@@ -149,7 +149,7 @@ class PretrainingMix:
             return self._backward(trainer, rollouts, labels, tokens)
 
         return math.fsum(
-            trainer._passes("policy", [sample.rollout for sample in mine], backward, again=start_again)
+            trainer.passes("policy", [sample.rollout for sample in mine], backward, again=start_again)
         )
 
     def _backward(

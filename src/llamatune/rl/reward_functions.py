@@ -94,7 +94,7 @@ class ModelReward:
 class FunctionReward:
     """A Python function, called as TRL calls reward functions: `f(prompts=, completions=, completion_ids=, **columns)`
     with a list of each, and giving a list of numbers; it may be `async`. Of conversations, `completions` are lists with
-    one assistant message."""
+    one assistant message. A further argument `ended` says which completions were not cut off."""
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
@@ -104,13 +104,14 @@ class FunctionReward:
         """Raises DataError where the function gives anything but a finite number for each completion."""
         if not rows:
             return torch.empty(0)
-        columns = {name: [row[name] for row in rows] for name in rows[0] if name != "prompt"}
+        columns = {name: [row[name] for row in rows] for name in rows[0] if name not in ("prompt", "ended")}
         found = self.function(
             prompts=[row["prompt"] for row in rows],
             completions=[
                 _as_prompt_is(row["prompt"], one.text) for row, one in zip(rows, completions, strict=True)
             ],
             completion_ids=[one.ids for one in completions],
+            ended=[one.ended for one in completions],
             **columns,
         )
         if inspect.isawaitable(found):
