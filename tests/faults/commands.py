@@ -144,10 +144,13 @@ class Place:
     run_directory: Path = Path("run")
     joins: dict[str, int] = field(default_factory=dict)
     """Processes whose mounts (`mnt`) or network (`net`) the commands share."""
+    always: tuple[Fault, ...] = ()
+    """What is done in every process before the faults of a test."""
 
     def start(self, *overrides: str, **how: Any) -> Process:
         """`llamatune run recipe.yaml OVERRIDES`."""
         how.setdefault("joins", self.joins)
+        how["faults"] = [*self.always, *how.get("faults", ())]
         return self.server.start("run", "recipe.yaml", *overrides, cwd=self.folder, **how)
 
     def run(self, *overrides: str, **how: Any) -> Ended:
@@ -201,7 +204,7 @@ class Place:
             "metrics": self.metrics(),
             **{
                 Path(name).stem: self.file(name).read_text("utf-8")
-                for name in ("replies.jsonl", "evaluation.json")
+                for name in ("replies.jsonl", "completions.jsonl", "evaluation.json")
                 if self.file(name).is_file()
             },
         }

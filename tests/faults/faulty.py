@@ -34,8 +34,10 @@ def watch() -> None:
     from transformers import TrainerState
     from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
+    from llamatune.rl.recipe_trainer import RecipePPOTrainer
     from llamatune.runs import checkpoints, report
     from llamatune.runs.run import Run
+    from llamatune.stages import ppo as ppo_stage
     from llamatune.stages import reward as reward_stage
     from llamatune.stages import sft
     from llamatune.training import replies, reward
@@ -46,13 +48,16 @@ def watch() -> None:
     watch.done = True  # type: ignore[attr-defined]
     generated = {"step": 0, "tokens": -1}
 
-    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
-        global _step
-        _step = self.state.global_step + 1
-        _now_at(f"step {_step}")  # before anything of the step
-        result = plain_step(self, *args, **kwargs)
-        _now_at(f"gradients {_step}")  # before the update
-        return result
+    def watched_step(plain: Any) -> Any:
+        def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+            global _step
+            _step = self.state.global_step + 1
+            _now_at(f"step {_step}")  # before anything of the step
+            result = plain(self, *args, **kwargs)
+            _now_at(f"gradients {_step}")  # before the update
+            return result
+
+        return step
 
     def watched_loss(plain: Any) -> Any:
         def loss(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
@@ -78,10 +83,13 @@ def watch() -> None:
             _now_at(f"replies {_step}: token {generated['tokens']}")
         return plain_forward(self, *args, **kwargs)
 
-    def save_model(self: Any, *args: Any, **kwargs: Any) -> None:
-        _now_at(f"save {_step}")  # before the folder is there
-        plain_save_model(self, *args, **kwargs)
-        _now_at(f"save {_step}: adapter_model.safetensors")
+    def watched_save(plain: Any) -> Any:
+        def save_model(self: Any, *args: Any, **kwargs: Any) -> None:
+            _now_at(f"save {_step}")  # before the folder is there; of PPO, its state is
+            plain(self, *args, **kwargs)
+            _now_at(f"save {_step}: adapter_model.safetensors")
+
+        return save_model
 
     def save(content: Any, file: Any, *args: Any, **kwargs: Any) -> None:
         name = os.path.basename(str(file))
@@ -137,13 +145,15 @@ def watch() -> None:
         _now_at("end")
         return plain_finish(self, result)
 
-    plain_step, GlobalBatchTrainer.training_step = GlobalBatchTrainer.training_step, step
+    for trainer in (GlobalBatchTrainer, RecipePPOTrainer):
+        trainer.training_step = watched_step(trainer.training_step)
+        trainer.save_model = watched_save(trainer.save_model)
+    _watch_ppo()
     for trainer in _trainers():
         trainer.compute_loss = watched_loss(trainer.compute_loss)
     plain_score_rows, reward.score_rows = reward.score_rows, score_rows
     plain_answer, replies.continue_prompts = replies.continue_prompts, answer
     plain_forward, LlamaForCausalLM.forward = LlamaForCausalLM.forward, forward
-    plain_save_model, GlobalBatchTrainer.save_model = GlobalBatchTrainer.save_model, save_model
     plain_save, torch.save = torch.save, save
     plain_save_state, TrainerState.save_to_json = TrainerState.save_to_json, save_state
     plain_commit, checkpoints.commit = checkpoints.commit, commit
@@ -153,8 +163,64 @@ def watch() -> None:
     plain_fsync, os.fsync = os.fsync, fsync
     plain_write_report, report.write_report = report.write_report, write_report
     plain_save_trained = sft.save_trained
-    sft.save_trained = reward_stage.save_trained = save_trained
+    sft.save_trained = reward_stage.save_trained = ppo_stage.save_trained = save_trained
     plain_finish, Run.finish = Run.finish, finish
+
+
+def _watch_ppo() -> None:
+    """The parts of a step of PPO: rollouts, scoring, reading, update; its evaluation, and its files."""
+    from transformers.models.llama.modeling_llama import LlamaForCausalLM
+
+    from llamatune.rl import ppo_trainer
+    from llamatune.rl.reward_functions import ModelReward
+    from llamatune.rl.rollouts import PlainGenerator
+
+    sampled = {"tokens": -1}
+    kind = ppo_trainer.PPOTrainer
+
+    def generate(self: Any, *args: Any, **kwargs: Any) -> Any:
+        sampled["tokens"] = 0
+        try:
+            return plain_generate(self, *args, **kwargs)
+        finally:
+            sampled["tokens"] = -1
+
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if sampled["tokens"] >= 0:
+            sampled["tokens"] += 1
+            _now_at(f"rollouts {_step}: token {sampled['tokens']}")
+        return plain_forward(self, *args, **kwargs)
+
+    def named(plain: Any, name: Callable[..., str]) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            _now_at(name(*args))
+            return plain(*args, **kwargs)
+
+        return call
+
+    def save_weights(state: Any, file: Path) -> None:
+        plain_save_weights(state, file)
+        if f"save {_step}: half of {file.parent.name}/{file.name}" in _doing:
+            os.truncate(file, file.stat().st_size // 2)
+            _now_at(f"save {_step}: half of {file.parent.name}/{file.name}")
+        _now_at(f"save {_step}: {file.parent.name}/{file.name}")
+
+    def save_state_of_ppo(self: Any, folder: Path) -> None:
+        plain_state(self, folder)
+        _now_at(f"save {_step}: ppo_state.json")
+
+    plain_generate, PlainGenerator.generate = PlainGenerator.generate, generate  # type: ignore[method-assign]
+    plain_forward, LlamaForCausalLM.forward = LlamaForCausalLM.forward, forward
+    scoring = named(ModelReward.__call__, lambda reward, *_: f"scoring {_step}: {reward.name}")
+    ModelReward.__call__ = scoring  # type: ignore[method-assign]
+    for method, name in {
+        "read": lambda *_: f"reading {_step}",
+        "evaluate": lambda *_: f"evaluation {_step}",
+        "_backward": lambda trainer, role, *_: f"update {_step}: {role}",
+    }.items():
+        setattr(kind, method, named(getattr(kind, method), name))
+    plain_save_weights, ppo_trainer.save_weights = ppo_trainer.save_weights, save_weights
+    plain_state, kind.save_state_of_ppo = kind.save_state_of_ppo, save_state_of_ppo  # type: ignore[method-assign]
 
 
 def _trainers() -> list[Any]:
@@ -300,6 +366,33 @@ def _change_loss(change: Callable[[Any], Any]) -> None:
         trainer.compute_loss = changed(trainer.compute_loss)
 
 
+def break_ppo(at_step: int, what: str) -> None:
+    """In the iteration of this step one reward is NaN; or the policy's `loss` is in this step, or its `gradient`."""
+    import torch
+
+    from llamatune.rl import ppo_trainer
+    from llamatune.rl.reward_functions import ModelReward
+
+    watch()
+
+    def score(self: Any, *args: Any, **kwargs: Any) -> Any:
+        found = plain_score(self, *args, **kwargs)
+        if what == "reward" and _step == at_step:
+            found[0] = float("nan")
+        return found
+
+    def policy_loss(**kwargs: Any) -> Any:
+        loss, statistics = plain_loss(**kwargs)
+        if what == "loss" and _step == at_step:
+            loss = loss * float("nan")
+        if what == "gradient" and _step == at_step:
+            loss = loss + torch.sqrt((loss - loss.detach()) * 0)
+        return loss, statistics
+
+    plain_score, ModelReward.__call__ = ModelReward.__call__, score  # type: ignore[method-assign]
+    plain_loss, ppo_trainer.policy_loss = ppo_trainer.policy_loss, policy_loss
+
+
 def raise_learning_rate(at_step: int, factor: float) -> None:
     """From the update of this step on, the learning rate is `factor` times what it should be."""
     import torch
@@ -325,11 +418,14 @@ def raise_learning_rate(at_step: int, factor: float) -> None:
 
 
 def short_of_memory(where: str, tokens: int) -> None:
-    """More than `tokens` tokens at once are too many in `forward`, `backward`, `evaluation` or `replies`."""
+    """More than `tokens` tokens at once are too many in `forward`, `backward`, `evaluation`, `replies` or, of PPO,
+    `rollouts`."""
     import torch
     from accelerate import Accelerator
     from transformers.models.llama.modeling_llama import LlamaForCausalLM, LlamaForSequenceClassification
 
+    from llamatune.rl.ppo_trainer import PPOTrainer
+    from llamatune.rl.rollouts import PlainGenerator
     from llamatune.training import replies, reward
 
     watch()
@@ -371,6 +467,8 @@ def short_of_memory(where: str, tokens: int) -> None:
         trainer.compute_loss = doing(
             lambda trainer, model, *args: "forward" if model.training else "evaluation", trainer.compute_loss
         )
+    PPOTrainer._backward = doing(lambda *args: "forward", PPOTrainer._backward)
+    PlainGenerator._generate = doing(lambda *args: "rollouts", PlainGenerator._generate)
     for kind in (LlamaForCausalLM, LlamaForSequenceClassification):
         kind.forward = short(kind.forward)
     plain_backward, Accelerator.backward = Accelerator.backward, backward
@@ -403,6 +501,15 @@ def slow_down(seconds: float) -> None:
         return plain(self, *args, **kwargs)
 
     plain, LlamaForCausalLM.forward = LlamaForCausalLM.forward, forward
+
+
+def without_pictures() -> None:
+    """The report draws nothing: 25 charts take as long as four steps of the run."""
+    from markupsafe import Markup
+
+    from llamatune.runs.report import curves
+
+    curves.draw = lambda *args, **kwargs: Markup("<svg></svg>")
 
 
 def quick_heartbeat() -> None:

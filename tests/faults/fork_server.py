@@ -32,6 +32,7 @@ def load_everything() -> None:
         "llamatune.stages.sft",
         "llamatune.stages.pretrain",
         "llamatune.stages.reward",
+        "llamatune.stages.ppo",
         "llamatune.runs.report.curves",
         "peft.tuners.lora.bnb",
         "peft.utils.transformers_weight_conversion",
