@@ -2,8 +2,8 @@
 
 Both begin from the same random policy, value model and reward model of about 4M weights in float32, with the same
 prompts, rollouts, mini-batches, passes and settings of the optimizer, sampling from the whole distribution at
-temperature 1. The policy gives the end and padding tokens no probability (`ppo_files.py`), so every rollout has
-exactly `--response-tokens` tokens on both sides, whatever a trainer does about ends. Tokens and optimizer steps are
+temperature 1. The policy gives all tokens but words no probability (`ppo_files.py`), so every rollout has exactly
+`--response-tokens` tokens on both sides, whatever a trainer does about ends. Tokens and optimizer steps are
 counted from the outside; when they differ from the job's, the benchmark fails.
 
 TRL is installed in an environment of its own at first use: `trl_1_12.py`.
@@ -156,8 +156,9 @@ def llamatune(job: PpoJob, step_done: StepDone) -> dict[str, Any]:
         """What each part has taken so far, at the end of each iteration; ends a turn."""
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            parts.append({part: trainer.timings[part] for part in PARTS})
-            step_done()
+            if state.global_step % job.steps_an_iteration == 0:
+                parts.append({part: trainer.timings[part] for part in PARTS})
+                step_done()
 
     def scorer(name: str) -> Any:
         return AutoModelForSequenceClassification.from_pretrained(
@@ -188,13 +189,16 @@ def our_config(job: PpoJob, output: str) -> Any:
     return PPOConfig(
         output_dir=output,
         learning_rate=job.learning_rate,
+        adam_beta2=job.adam_beta2,
         adam_epsilon=job.adam_epsilon,
+        weight_decay=job.weight_decay,
         lr_scheduler_type="constant",
         batch_size=job.rollouts,
         mini_batch_size=job.mini_batch,
         num_ppo_epochs=job.epochs,
         per_device_train_batch_size=job.mini_batch,
         total_episodes=job.iterations * job.rollouts,
+        generation_batch_size=job.score_batch,
         max_completion_length=job.response_tokens,
         temperature=1.0,
         kl_coef=job.kl_coef,
@@ -203,9 +207,11 @@ def our_config(job: PpoJob, output: str) -> Any:
         vf_coef=job.vf_coef,
         gamma=job.gamma,
         lam=job.lam,
+        whiten_scores="none",
         seed=job.seed,
         bf16=False,
         use_cpu=True,
+        logging_steps=job.steps_an_iteration,
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
@@ -349,8 +355,8 @@ def _job_note(options: argparse.Namespace, job: PpoJob, lengths: Sequence[int]) 
         f"iteration is {job.rollouts} rollouts of {job.response_tokens} tokens after prompts of {spread} tokens from "
         f"{origin}, the same prompts in each iteration, and {job.epochs} pass{'es' if job.epochs > 1 else ''} over "
         f"them in mini-batches of {job.mini_batch}, one optimizer step each; padded to the longest they are "
-        f"{padded:.2f} times as many tokens. The policy never samples an end or padding token: all replies are "
-        "equally long on both sides."
+        f"{padded:.2f} times as many tokens. The policy samples words only, never an end or padding token: all "
+        "replies are equally long on both sides."
     )
 
 

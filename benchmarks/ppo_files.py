@@ -1,9 +1,10 @@
-"""The models and prompts of the PPO benchmarks: random weights that never end a reply, prompts of known lengths."""
+"""The PPO benchmarks' models and prompts: random weights that write words and never end, prompts of known lengths."""
 
 from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,25 +29,35 @@ def write_prompts(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_policy(folder: Path, shape: str) -> int:
-    """A random model that gives padding, beginning and end no probability, whatever it reads; how many weights it has.
+    """A random model that samples words only, whatever it reads; how many weights it has.
 
-    Every reply then has all the tokens that it may have, on every side and without a setting for it: the first
-    channel of every embedding is the same constant, no layer writes to it, and the output layer reads it for
-    these three tokens only, with a large negative weight.
+    Without an end or padding token every reply has all the tokens that it may have, on every side and without a setting
+    for it; and without odd bytes its text has as many tokens as it was sampled in, so that a reward model that reads
+    text reads no more than one that reads tokens. The first channel of every embedding is the same constant, no
+    layer writes to it, and the output layer reads it for the tokens never to be sampled, with a large negative weight.
     """
+    folder.mkdir(parents=True)
+    copy_tokenizer(folder)
     torch.manual_seed(0)
     model = LlamaForCausalLM(_config(shape, tie_word_embeddings=False))
+    never = torch.ones(model.config.vocab_size, dtype=torch.bool)
+    never[word_ids(AutoTokenizer.from_pretrained(folder))] = False
     with torch.no_grad():
         model.model.embed_tokens.weight[:, 0] = _CONSTANT
         for layer in model.model.layers:
             layer.self_attn.o_proj.weight[0] = 0
             layer.mlp.down_proj.weight[0] = 0
         model.lm_head.weight[:, 0] = 0
-        model.lm_head.weight[:CONTROL] = 0
-        model.lm_head.weight[:CONTROL, 0] = _NEVER
+        model.lm_head.weight[never] = 0
+        model.lm_head.weight[never, 0] = _NEVER
     model.save_pretrained(folder)
-    copy_tokenizer(folder)
     return sum(weight.numel() for weight in model.parameters())
+
+
+def word_ids(tokenizer: Any) -> list[int]:
+    """The tokens that are a space and a word."""
+    texts = {token: tokenizer.decode(token) for token in range(CONTROL, len(tokenizer))}
+    return [token for token, text in texts.items() if re.fullmatch(" [A-Za-z]{2,}", text)]
 
 
 def write_scorer(folder: Path, shape: str, seed: int) -> None:
@@ -68,17 +79,13 @@ def random_prompts(tokenizer_folder: Path, lengths: tuple[int, int], count: int)
     """
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     draw = random.Random(0)
-    words = [text for text in map(tokenizer.decode, range(CONTROL, len(tokenizer))) if _is_word(text)]
+    words = list(map(tokenizer.decode, word_ids(tokenizer)))
     texts = ["".join(draw.choices(words, k=draw.randint(*lengths))) for _ in range(count)]
     rows = [_row(tokenizer, text) for text in texts]
     found = [len(row["input_ids"]) for row in rows]
     if not lengths[0] <= min(found) <= max(found) <= lengths[1]:
         raise ValueError(f"prompts of {min(found)} to {max(found)} tokens instead of {lengths}")
     return rows
-
-
-def _is_word(text: str) -> bool:
-    return len(text) > 2 and text[0] == " " and text[1:].isalpha() and text.isascii()
 
 
 def prompts_of(file: Path, tokenizer_folder: Path, longest: int, count: int) -> list[dict[str, Any]]:

@@ -33,7 +33,9 @@ class PpoJob:
     score_batch: int = 128
     """Rollouts in a batch of generation, and in a forward pass without gradients."""
     learning_rate: float = 1e-6
+    adam_beta2: float = 0.95
     adam_epsilon: float = 1e-5
+    weight_decay: float = 0.1
     kl_coef: float = 0.05
     cliprange: float = 0.2
     vf_coef: float = 0.1
@@ -42,8 +44,12 @@ class PpoJob:
     seed: int = 0
 
     @property
+    def steps_an_iteration(self) -> int:
+        return self.epochs * self.rollouts // self.mini_batch
+
+    @property
     def optimizer_steps(self) -> int:
-        return self.iterations * self.epochs * self.rollouts // self.mini_batch
+        return self.iterations * self.steps_an_iteration
 
     @property
     def generated_tokens(self) -> int:

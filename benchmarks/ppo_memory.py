@@ -157,7 +157,7 @@ def ppo(options: argparse.Namespace, folder: str) -> dict[str, Any]:
     """Five roles on one backbone."""
     import torch
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 
     from llamatune import PPOConfig, PPOTrainer
     from llamatune.pipeline import quieten_upstream
@@ -175,6 +175,7 @@ def ppo(options: argparse.Namespace, folder: str) -> dict[str, Any]:
             num_ppo_epochs=1,
             per_device_train_batch_size=options.micro_batch,
             total_episodes=options.steps * options.batch_size,
+            generation_batch_size=options.batch_size,
             max_completion_length=options.response_tokens,
             temperature=1.0,
             kl_coef=0.05,
@@ -193,6 +194,7 @@ def ppo(options: argparse.Namespace, folder: str) -> dict[str, Any]:
             processing_class=tokenizer,
             peft_config=lora("CAUSAL_LM"),
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.train()
     length = options.prompt_tokens + options.response_tokens
     return {

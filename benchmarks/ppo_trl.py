@@ -76,7 +76,9 @@ def config(job: PpoJob, output: str) -> PPOConfig:
     return PPOConfig(
         output_dir=output,
         learning_rate=job.learning_rate,
+        adam_beta2=job.adam_beta2,
         adam_epsilon=job.adam_epsilon,
+        weight_decay=job.weight_decay,
         lr_scheduler_type="constant",
         per_device_train_batch_size=job.rollouts,
         gradient_accumulation_steps=1,

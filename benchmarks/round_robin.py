@@ -26,6 +26,7 @@ QUIET = 0.05
 """Other programs' share of the processors up to which a turn counts as undisturbed."""
 _LOOK = 2.0
 """Seconds without others after which a turn may begin."""
+_END = "end"
 
 StepDone = Callable[[], None]
 """What a training calls after each step; returns when it is its turn again."""
@@ -75,7 +76,7 @@ def round_robin(
                 _wait_for_quiet(patience)
                 _turn(end, found[name])
         for name, (process, end) in started.items():
-            end.send("end")
+            end.send(_END)
             found[name].result, found[name].peak_gib = end.recv()
             process.join()
     except (EOFError, BrokenPipeError):
@@ -164,15 +165,17 @@ def _wait_for_quiet(patience: float) -> None:
 
 def _work(training: Training, end: _End, steps: int) -> None:
     """A training's process."""
-    end.recv()
+    message = end.recv()
     count, wall, own = 0, time.perf_counter(), time.process_time()
 
     def step_done() -> None:
-        nonlocal count, wall, own
+        nonlocal message, count, wall, own
         count += 1
         if count % steps == 0:
+            if message == _END:
+                raise RuntimeError(f"the training has made {count} steps and goes on after its last turn")
             end.send((time.perf_counter() - wall, time.process_time() - own))
-            end.recv()
+            message = end.recv()
             wall, own = time.perf_counter(), time.process_time()
 
     result = training(step_done)

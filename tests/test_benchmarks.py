@@ -82,6 +82,8 @@ def test_a_script_of_another_python_takes_its_turns(tmp_path: Path) -> None:
     }
     assert all(len(found.seconds) == 2 and found.peak_gib > 0 for found in turns.values())
     with pytest.raises(RuntimeError, match="a training failed"):
+        round_robin({"one": scripts["one"]}, turns=1, steps=2)  # it makes four steps
+    with pytest.raises(RuntimeError, match="a training failed"):
         round_robin({"broken": Script([sys.executable, "-c", "raise SystemExit(1)"])}, turns=1, steps=1)
 
 
@@ -89,7 +91,7 @@ def test_rollouts_of_the_ppo_benchmark_never_end_early(tmp_path: Path) -> None:
     import torch
     from ppo_files import prompts_of, random_prompts, write_models
     from ppo_job import POLICY, counted
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     weights = write_models(tmp_path, "4m")
     assert 4e6 < weights < 4.5e6
@@ -102,10 +104,14 @@ def test_rollouts_of_the_ppo_benchmark_never_end_early(tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tmp_path / POLICY, dtype=torch.float32)
     ids = torch.tensor([row["input_ids"] for row in rows])
     with counted() as work:
-        model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=True, max_new_tokens=64)
+        whole = model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=True, max_new_tokens=64
+        )
         optimizer = torch.optim.AdamW(model.parameters(), lr=0)
         optimizer.step()
     assert (work.generated_tokens, work.optimizer_steps, work.ended) == (16 * 64, 1, 0)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / POLICY)
+    assert [tokenizer.encode(tokenizer.decode(row)) for row in whole] == whole.tolist()
 
 
 def test_ppo_is_compared_part_by_part_and_only_for_the_same_work(tmp_path: Path) -> None:
