@@ -57,7 +57,7 @@ def evaluate(run: Path, entries: list[dict[str, Any]]) -> None:
             "value_loss": 0.3,
             "ratio": 1.0,
             "ratio_max": 1.4,
-            "clip_share": 0.02,
+            "clip_share": 0.0,
             "value_clip_share": 0.1,
             "approx_kl": 0.001,
             "policy_grad_norm": 0.7,
@@ -198,7 +198,7 @@ def test_the_head_says_what_matters(run: Path) -> None:
     assert_safe(page)
     head = page.text.partition("Recipe steps")[2].partition("Evaluation Both")[0]
     assert "held-out reward 5 from 4 at step 0" in head
-    assert "held-out quality, says the oracle 0.68 from 0.6 at step 0" in head
+    assert "held-out quality (oracle) 0.68 from 0.6 at step 0" in head
     assert "held-out KL 1.5 from 0 at step 0" in head
     assert "rollouts per second 2.3 median" in head or "rollouts per second 2.2 median" in head
     assert "training prompts 48 of 50 read" in head
@@ -233,6 +233,13 @@ def test_charts_have_titles_and_units(run: Path) -> None:
     assert text.startswith(
         " training held-out last 5.2, held-out 5 Quality, says the oracle held-out held-out"
     )
+
+
+def test_shares_that_are_zero_are_drawn_from_zero_to_one(run: Path) -> None:
+    """Nothing is clipped at first; a share has no values below zero."""
+    curves = Page(run).source.partition("<b>Clipped tokens</b>")[2].partition("</figure>")[0]
+    labels = re.findall(r"<text[^>]*>([^<]*)</text>", curves)
+    assert "1" in labels and not [label for label in labels if label.startswith(("-", "−"))]
 
 
 def lines_of(file: Path) -> list[dict[str, Any]]:

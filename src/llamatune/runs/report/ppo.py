@@ -49,7 +49,7 @@ _OTHERS = {
     "grad_norm": Known("Gradient norm", "policy and critic, before clipping", True),
     "policy_grad_norm": Known("Gradient norm of the policy", "norm before clipping", True),
 }
-_TILES = {REWARD: "reward", QUALITY: "quality, says the oracle", "kl": "KL", "length": "tokens per answer"}
+_TILES = {REWARD: "reward", QUALITY: "quality (oracle)", "kl": "KL", "length": "tokens per answer"}
 
 
 def known_series(metrics: Iterable[str]) -> dict[str, Known]:
@@ -183,7 +183,7 @@ def _table(entries: list[dict[str, Any]]) -> Table:
     steps = [words.number(entry.get("step", "?")) for entry in (first, last)]
     return Table(
         "Held-out prompts",
-        "The same prompts and the same random numbers each time. Rewards are means of raw scores"
+        "The same prompts and the same random numbers each time. Rewards are means, before whitening"
         + (
             "; the oracle knows the truth of the miniature world, and no part of the training sees it."
             if any(name.startswith("oracle/") for name in names)
