@@ -432,6 +432,8 @@ def test_b20_models_functions_and_coroutines_mixed(tmp_path: Path, judge_run: tu
     found = trainer.kept[-1]
     assert len(found.scores) == 5 and list(found.scores)[2:4] == ["length", "slowly"]
     assert found.scores["length"].tolist() == [len(r.completion) for r in found.rollouts]
+    texts_of = [float(len(trainer.completion(rollout).text)) for rollout in found.rollouts]
+    assert found.scores["slowly"].tolist() == texts_of and max(texts_of) > 0
     assert list(found.scores.values())[4].tolist() == [0.5] * 8
     assert torch.allclose(found.reward, torch.stack(list(found.scores.values())).sum(0))
     assert seen["prompts"][0][-1]["role"] == "user" and seen["completions"][0][0]["role"] == "assistant"

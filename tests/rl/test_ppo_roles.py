@@ -273,7 +273,10 @@ def gradients(trainer: Any) -> dict[str, torch.Tensor]:
 def test_h3_checkpointed_layers_run_again_with_their_own_adapter(
     tiny_folder: Path, judges: dict[str, str], tmp_path: Path, reentrant: bool
 ) -> None:
-    """Gradients with checkpointing are those without: a wrong adapter in the backward pass gave a cosine of -0.09."""
+    """Gradients with checkpointing are those without: a wrong adapter in the backward pass gave a cosine of -0.09.
+
+    In the step that scores with reward models on the same base, too, which must not leave checkpointing off.
+    """
     found = []
     for on in (False, True):
         trainer = five_roles(tiny_folder, judges, tmp_path, mini_batch_size=8)
@@ -282,7 +285,14 @@ def test_h3_checkpointed_layers_run_again_with_their_own_adapter(
         shaken(trainer.roles.value_head, 5, "weight", 0.3)
         if on:
             trainer.roles.activation_checkpointing_enable({"use_reentrant": reentrant})
+        layer = trainer.policy.get_submodule("base_model.model.model.layers.0")
+        runs: list[bool] = []
+        layer.input_layernorm.register_forward_pre_hook(
+            lambda *_, runs=runs: runs.append(torch.is_grad_enabled())
+        )
         found.append(gradients(trainer))
+        # Policy and critic, and each again; the reentrant kind runs without gradients first.
+        assert layer.training and sum(runs) == (4 if on and not reentrant else 2)
     assert found[0].keys() == found[1].keys() and len(found[0]) == len(trainable(trainer))
     for name, plain in found[0].items():
         other = found[1][name]

@@ -207,10 +207,10 @@ class PPOTrainer(SavedRoles):
             DivergedError: loss or gradient are not finite (before the update), or a guard stops the run.
         """
         iteration, update = divmod(self.state.global_step, self.args.updates_per_iteration)
-        model.train()
         if update == 0 or self.experience is None:
             self.experience = None  # its memory is free while the next one is made
             self.experience = self.collect(iteration)
+        model.train()  # not before: a reward model leaves the base that it shares as it was, in evaluation mode
         with self._timed("train"):
             loss, figures = self._update(self.experience, self.mini_batch(iteration, update))
         for name, figure in (self.experience.figures | figures).items():
