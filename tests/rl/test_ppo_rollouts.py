@@ -295,3 +295,29 @@ def test_token_ids_of_prompts_are_taken_as_they_are(tmp_path: Path) -> None:
         rollout == Rollout(rollout.row, [1, 9 + rollout.row, 5], [20, EOS], True)
         for rollout in found.rollouts
     )
+
+
+def test_prompts_that_are_token_ids_only_have_their_text(tmp_path: Path) -> None:
+    """As most scripts for TRL's trainer tokenise, and whatever format the dataset was set to."""
+    seen: list[str] = []
+
+    def reward(prompts: list[str], completions: list[str], ended: list[bool], **_: object) -> list[float]:
+        seen.extend(prompts)
+        assert len(ended) == len(completions) and all(isinstance(one, bool) for one in ended)
+        return [float(len(one)) for one in completions]
+
+    trainer = trainer_of(tmp_path, reward_funcs=reward)
+    ids = [list(trainer.processing_class.encode(text)) for text in ("w1 w2", "w3 w4 w5")]
+    tokenised = Dataset.from_dict({"input_ids": ids}).with_format("torch")
+    assert len(trainer.complete(tokenised)) == 2
+    rollouts = trainer.sample(trainer._prompts(tokenised), [0, 1], [1, 2])
+    assert [rollout.prompt for rollout in rollouts] == ids
+    trainer.score(trainer._prompts(tokenised), rollouts)
+    assert seen[-2:] == [trainer.processing_class.decode(one, skip_special_tokens=True) for one in ids]
+
+
+def test_several_held_out_sets_have_figures_each(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, eval_dataset={"short": texts(), "same": texts()})
+    found = trainer.evaluate()
+    assert found["eval_short_reward"] == found["eval_same_reward"]
+    assert {"eval_short_kl", "eval_same_length"} <= found.keys() and "eval_reward" not in found

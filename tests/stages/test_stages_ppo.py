@@ -22,6 +22,7 @@ from llamatune.models.open import open_model, task_of, weights_digest
 from llamatune.models.sampling import continue_prompts, probe_logits
 from llamatune.recipe.load import dump, load
 from llamatune.rl.oracle import judged, oracle_for
+from llamatune.runs.report.ppo import known_series
 from support import ROOT, ppo_recipe, reward_recipe, sft_recipe
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -141,6 +142,13 @@ def test_the_figures_of_each_step_are_logged(finished, method: str) -> None:
     speed = lines(finished(method) / "speed.jsonl")
     assert [record["step"] for record in speed] == [1, 2, 3, 4] and speed[0]["rollouts_per_second"] > 0
     assert read(finished(method), "result.json")["figures"]["loss"] == trained[-1]["loss"]
+
+
+def test_every_figure_has_a_title_in_the_report(finished) -> None:
+    """A figure without one would be drawn under its name in the program."""
+    records = lines(finished("adapters") / "metrics.jsonl")
+    names = {name for record in records for name in record} - {"time", "step", "epoch"}
+    assert {name.removeprefix("eval_") for name in names} <= known_series(names).keys()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -44,11 +44,11 @@ class RecipePPOTrainer(RunTrainer, PPOTrainer):
             problems = [replace(one, hint=f"{one.hint}; {self.run.ways_on}") for one in error.problems]
             raise DivergedError.of(problems) from None
         self.losses.append(self._figures["loss"][-1])
+        self.trained += self.args.batch_size / self.args.updates_per_iteration
         return loss
 
     def on_rollouts(self, iteration: int, found: Experience) -> None:
         """One line of completions.jsonl for each rollout."""
-        self.trained += len(found.rollouts)
         for line in self.table(iteration, found):
             self.run.log_completion(line)
 

@@ -20,7 +20,7 @@ class Progress:
         self.trainer = trainer
         self.run = run
         self.display = display
-        self._mark = (0, time.monotonic())
+        self._mark: tuple[float, float] = (0, time.monotonic())
 
     def log(self, step: int, record: dict[str, float]) -> None:
         self.run.log(step, record)

@@ -48,7 +48,7 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         self.run = run
         self.say = say
         self.watchdog = SpikeWatchdog(watchdog or Watchdog(loss_spike=None))
-        self.trained = 0
+        self.trained: float = 0
         self.losses: list[float] = []
         self.last_loss: float | None = None
 

@@ -8,6 +8,8 @@ svg.py            pictures as inline SVG
 curves.py         charts of numbers over steps
 plots.py          calibration and scores of a reward model
 head.py           state, figures, and what a reader must not miss
+ppo.py            charts and held-out figures of PPO: did reward and truth rise together?
+completions.py    what its policy answered, first and last
 evaluation.py     how well a reward model tells the better reply
 data.py           rows by source and reason, and what pairs are like
 sections.py       masks, replies, environment, attempts, events, recipe

@@ -73,6 +73,8 @@ def _limits(values: Sequence[float], from_zero: bool) -> tuple[float, float]:
     low, high = min(values), max(values)
     if from_zero:
         low, high = min(low, 0.0), max(high, 0.0)
+        if low == high:
+            return 0.0, 1.0
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         air = abs(high) * 0.1 or 1.0
         return low - air, high + air

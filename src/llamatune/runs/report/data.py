@@ -25,7 +25,10 @@ def section(data: dict[str, Any], stage: str) -> dict[str, Any]:
     if stage == "ppo":
         unit = "prompts"
     return {
-        "unit": _EPOCH.get(unit, "trained tokens"),
+        "unit": _EPOCH.get(unit, "trained tokens").replace(
+            "prompts",
+            "prompts or rows" if any(source.get("role") == "ptx" for source, _ in sources) else "prompts",
+        ),
         "sources": [_source(source, counts, unit) for source, counts in sources],
         "pairs": _pairs(sources) if unit == "pairs" else None,
     }
@@ -39,6 +42,8 @@ def _source(source: dict[str, Any], counts: dict[str, Any], unit: str) -> dict[s
         notes.append(f"share {words.number(share)}")
     if not source.get("card") and source.get("role"):
         notes.append("no data card")
+    if source.get("is_safety") is True:
+        notes.append("safety prompts")
     if source.get("revision"):
         notes.append(f"revision {as_text(source['revision'])}")
     dropped, adjusted = as_mapping(counts.get("dropped")), as_mapping(counts.get("adjusted"))

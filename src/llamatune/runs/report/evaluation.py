@@ -36,6 +36,8 @@ def section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, 
     other = words.shorten(as_text(recipe.get("compare_with")), LONGEST_NAME)
     tables = [_ratings(pairs), _safety(pairs), _lengths(pairs), _agreement(pairs, other), _scores(scored)]
     return {
+        "of": "held-out set",
+        "verdict": None,
         "tables": [table for table in tables if table.rows],
         "plots": [plots.of_set(name, figures, at) for at, (name, figures) in enumerate(pairs[:MOST_PLOTS])],
         "sets_left_out": max(0, len(sets) - MOST_SETS),

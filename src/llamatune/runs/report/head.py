@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from llamatune.runs.report import ppo
 from llamatune.runs.report.reading import as_mapping, as_number, as_rows, as_text
 from llamatune.runs.report.series import Chart, Series
 from llamatune.runs.report.words import duration, median, number, steps_text, utc
@@ -84,26 +85,37 @@ def figures(
     metrics: Mapping[str, Series],
     speed: Mapping[str, Series],
     data: Mapping[str, Any],
+    stage: str = "",
 ) -> list[tuple[str, str, str]]:
     """(what, figure, a note): what a reader wants to know first, then whatever else the stage counted."""
     counted = dict(as_mapping(result.get("figures")))
     nothing = Series()
     tiles = [_steps(result, run, metrics)]
-    for name, what in (("loss", "training loss"), ("eval_loss", "held-out loss")):
-        series = metrics.get(name, nothing)
-        value = counted.pop(name, series.values[-1] if series.values else None)
-        tiles.append((what, _figure(value), _began(series)))
+    if stage == "ppo":
+        tiles += ppo.tiles(metrics)
+        counted = {name: value for name, value in counted.items() if not ppo.is_told(name)}
+    else:
+        for name, what in (("loss", "training loss"), ("eval_loss", "held-out loss")):
+            series = metrics.get(name, nothing)
+            value = counted.pop(name, series.values[-1] if series.values else None)
+            tiles.append((what, _figure(value), _began(series)))
     tiles.append(_time(result, run))
-    for name in ("trained_tokens_per_second", "pairs_per_second", "rows_per_second"):
-        if rates := speed.get(name, nothing).values:
-            tiles.append((name.replace("_", " "), number(round(median(rates))), "median"))
+    for unit in ("trained_tokens", "pairs", "rows", "rollouts"):
+        if rates := speed.get(f"{unit}_per_second", nothing).values:
+            rate = median(rates)
+            tiles.append((f"{unit.replace('_', ' ')} per second", number(_rounded(rate)), "median"))
     memory = counted.pop("peak_memory_gib", max(speed.get("memory_gib", nothing).values, default=None))
     tiles.append(("peak memory", f"{number(memory, 3)} GiB" if memory is not None else "", ""))
     rows = as_mapping(data.get("counts"))
-    what = "training pairs" if "pairs" in rows else "training rows"
+    what = "training pairs" if "pairs" in rows else "training prompts" if stage == "ppo" else "training rows"
     tiles.append((what, _figure(rows.get("kept")), f"of {number(rows.get('read', '?'))} read"))
     tiles += [(name.replace("_", " "), _figure(value), "") for name, value in counted.items()]
     return [tile for tile in tiles if tile[1]][:MOST_FIGURES]
+
+
+def _rounded(rate: float) -> float:
+    """A whole number, but for rates of a few."""
+    return round(rate, 1) if rate < 10 else round(rate)
 
 
 def _figure(value: Any) -> str:
@@ -149,11 +161,13 @@ def notices(
     events: Iterable[Mapping[str, Any]],
     shown: Iterable[Chart],
     broken: Mapping[str, str],
+    alarms: Iterable[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """(what kind, text) of each, the gravest first."""
     found: list[tuple[str, str]] = []
     if state not in ("finished", "running"):
         found.append((STATES.get(state, state).lstrip("✗■ "), _last_words(state, run)))
+    found += alarms
     found += [("abnormal value", f"{chart.title}: {chart.odd_text}") for chart in shown if chart.odd_text]
     attempts = len(as_rows(run.get("attempts")))
     if attempts > 1 or resumed:

@@ -7,7 +7,7 @@ from typing import Any
 
 from llamatune.errors import RecipeError
 from llamatune.runs.files import write_atomic
-from llamatune.runs.report import curves, data, evaluation, head, sections, svg, words
+from llamatune.runs.report import completions, curves, data, evaluation, head, ppo, sections, svg, words
 from llamatune.runs.report.reading import RunFiles, as_mapping, as_text
 from llamatune.runs.report.series import KNOWN, Chart, charts, collect
 
@@ -23,7 +23,12 @@ _HOLDS = {
     "evaluation.json": "the evaluation of the reward model",
     "preview.json": "which tokens of a row are trained",
     "replies.jsonl": "replies before and after training",
+    "completions.jsonl": "what the policy answered, and what that was worth",
     "result.json": "final figures, written when a run finishes",
+}
+_OF_PPO = {
+    "evaluation.json": "rewards of held-out prompts over time",
+    "preview.json": "prompts as the policy reads them",
 }
 """What the page cannot show without a file. events.jsonl is not listed: most runs have nothing to say there."""
 
@@ -84,7 +89,13 @@ def contents(directory: Path) -> dict[str, Any]:
         files.missing.remove("replies.jsonl")  # none were asked for
 
     stage = as_text(recipe.get("stage") or result.get("stage") or "run")
-    evaluated = _evaluation(files, recipe) if stage == "reward" else {}
+    evaluated = _evaluation(files, recipe) if stage in ("reward", "ppo") else {}
+    answered = files.lines("completions.jsonl") if stage == "ppo" else ()
+    held_out = (
+        ppo.section(evaluated, asked=ppo.asked_for_held_out(recipe))
+        if stage == "ppo"
+        else evaluation.section(evaluated, recipe)
+    )
 
     state = head.state(run, finished=bool(result))
     attempts = sections.attempts(run, running=state == "running")
@@ -94,18 +105,24 @@ def contents(directory: Path) -> dict[str, Any]:
         names = evaluation.set_names(evaluated, metrics)
         known = evaluation.known_series(names, evaluation.loss_unit(recipe))
         drawn = evaluation.drawn(metrics, names, evaluated)
+    if stage == "ppo":
+        known = ppo.known_series(metrics)
     shown = charts(drawn | speed, known)
+    holds = _HOLDS | (_OF_PPO if stage == "ppo" else {})
     return {
         "stage": stage,
         "name": directory.resolve().name,
         "state": state,
         "state_text": head.STATES.get(state, state),
         "subtitle": head.subtitle(recipe, result, run),
-        "figures": head.figures(result, run, metrics, speed, rows),
-        "notices": head.notices(state, run, resumes, events, shown, files.broken),
-        "missing": [(name, _HOLDS[name]) for name in files.missing if name in _HOLDS],
-        "evaluation": evaluation.section(evaluated, recipe),
-        **_curves(shown, resumes),
+        "figures": head.figures(result, run, metrics, speed, rows, stage),
+        "evaluation": held_out,
+        "completions": completions.section(answered),
+        "notices": head.notices(
+            state, run, resumes, events, shown, files.broken, ppo.notices(held_out["verdict"])
+        ),
+        "missing": [(name, holds[name]) for name in files.missing if name in holds],
+        **_curves(shown, resumes, wide="" if stage == "ppo" else "loss"),
         "series_left_out": len(metrics) - len(drawn),
         "data": data.section(rows, stage),
         "masks": masks,
@@ -131,22 +148,22 @@ def _evaluation(files: RunFiles, recipe: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _curves(shown: list[Chart], resumes: list[float]) -> dict[str, Any]:
+def _curves(shown: list[Chart], resumes: list[float], wide: str) -> dict[str, Any]:
     """Charts, and what was logged only once as numbers."""
     single = [chart for chart in shown if chart.single and chart.name not in KNOWN]
     curved = [chart for chart in shown if chart not in single]
     last = max([*(chart.last_step for chart in curved), *resumes], default=1.0)
     return {
-        "charts": [_chart(chart, resumes, last) for chart in curved[:MOST_CHARTS]],
+        "charts": [_chart(chart, resumes, last, wide) for chart in curved[:MOST_CHARTS]],
         "charts_left_out": max(0, len(curved) - MOST_CHARTS),
         "resumes": words.steps_text(resumes) if resumes else "",
         "single": [(words.shorten(chart.name, 60), *chart.only) for chart in single[:MOST_CHARTS]],
     }
 
 
-def _chart(chart: Chart, resumes: list[float], last: float) -> dict[str, Any]:
-    """The chart of the loss is drawn twice, for wide and for narrow windows; the others are always narrow."""
-    sizes = [svg.WIDE, svg.NARROW] if chart.name == "loss" else [svg.NARROW]
+def _chart(chart: Chart, resumes: list[float], last: float, wide: str) -> dict[str, Any]:
+    """The chart of this name is drawn twice, for wide and for narrow windows; the others are always narrow."""
+    sizes = [svg.WIDE, svg.NARROW] if chart.name == wide else [svg.NARROW]
     return {
         "title": words.shorten(chart.title, 60),
         "summary": chart.summary,

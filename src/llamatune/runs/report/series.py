@@ -31,6 +31,7 @@ KNOWN = {
     "trained_tokens_per_second": Known("Speed", "trained tokens per second", True),
     "pairs_per_second": Known("Speed", "pairs per second", True),
     "rows_per_second": Known("Speed", "rows per second", True),
+    "rollouts_per_second": Known("Speed", "rollouts per second", True),
     "memory_gib": Known("Peak memory", "GiB", True),
 }
 
@@ -133,9 +134,7 @@ def collect(records: Iterable[dict[str, Any]]) -> dict[str, Series]:
 
 def charts(series: Mapping[str, Series], known: Mapping[str, Known] = KNOWN) -> list[Chart]:
     """Known series first, in their order, then the others by name; `eval_x` goes into the chart of `x`."""
-    held_out = {name: f"eval_{name}" for name in series if f"eval_{name}" in series}
-    if "eval_loss" in series:
-        held_out["loss"] = "eval_loss"
+    held_out = {name: f"eval_{name}" for name in (*series, *known) if f"eval_{name}" in series}
     shown = [name for name in known if name in series or name in held_out]
     shown += sorted(name for name in series if name not in known and name not in held_out.values())
     empty = Series()

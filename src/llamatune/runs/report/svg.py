@@ -58,7 +58,7 @@ def picture(
     salt = {"svg.hashsalt": f"{name!a} {width}"}  # ids that are the same each time, and no other picture's
     with style.context(["default", _SETTINGS | salt]):  # not what a matplotlibrc of the user's says
         figure = Figure(figsize=(width / 72, height / 72), dpi=72, facecolor="none")
-        left, right, top, bottom = 58, 14, 26, 46
+        left, right, top, bottom = 64, 14, 26, 46
         axes = figure.add_axes(
             (left / width, bottom / height, 1 - (left + right) / width, 1 - (top + bottom) / height),
             facecolor="none",
