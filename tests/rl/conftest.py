@@ -6,7 +6,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
     """Models of two layers: threads cost more than they give, and another number of them rounds differently."""
     before = torch.get_num_threads()
