@@ -171,7 +171,7 @@ def _watch_ppo() -> None:
     """The parts of a step of PPO: rollouts, scoring, reading, update; its evaluation, and its files."""
     from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-    from llamatune.rl import ppo_trainer
+    from llamatune.rl import ppo_trainer, saving
     from llamatune.rl.reward_functions import ModelReward
     from llamatune.rl.rollouts import PlainGenerator
 
@@ -219,7 +219,7 @@ def _watch_ppo() -> None:
         "_backward": lambda trainer, role, *_: f"update {_step}: {role}",
     }.items():
         setattr(kind, method, named(getattr(kind, method), name))
-    plain_save_weights, ppo_trainer.save_weights = ppo_trainer.save_weights, save_weights
+    plain_save_weights, saving.save_weights = saving.save_weights, save_weights
     plain_state, kind.save_state_of_ppo = kind.save_state_of_ppo, save_state_of_ppo  # type: ignore[method-assign]
 
 

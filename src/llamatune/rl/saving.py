@@ -78,8 +78,8 @@ class SavedRoles(RolePasses):
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """The Trainer's files, and what only PPO has: critic, controller, statistics, an iteration half done."""
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        self.save_state_of_ppo(folder)
         super()._save_checkpoint(*args, **kwargs)
+        self.save_state_of_ppo(folder)  # its last file is what a checkpoint is known by: without it, none is loaded
         self.accelerator.wait_for_everyone()  # no process reads what the first one still writes
 
     def save_state_of_ppo(self, folder: Path) -> None:
@@ -145,7 +145,8 @@ class SavedRoles(RolePasses):
                 "there is no checkpoint of PPOTrainer",
                 place=str(folder),
                 why=f"it holds no {STATE}",
-                hint="name a folder checkpoint-N, or start from a saved policy with `model=`",
+                hint="name another folder checkpoint-N: this one was never finished, or is none; or start from a saved "
+                "policy with `model=`",
             )
         self.roles.load_policy(folder)
         self.roles.load_critic(load_file(folder / CRITIC))
