@@ -78,8 +78,11 @@ def write_files(options: argparse.Namespace, folder: str) -> int:
     """A policy, two reward adapters on its own backbone, and prompts; how many weights the policy has."""
     import ppo_files
     from peft import get_peft_model
+    from shapes import copy_tokenizer
     from transformers import AutoModelForSequenceClassification
 
+    from llamatune.models.base import find_base
+    from llamatune.models.saving import write_card
     from llamatune.pipeline import quieten_upstream
 
     quieten_upstream()
@@ -87,7 +90,11 @@ def write_files(options: argparse.Namespace, folder: str) -> int:
     weights = ppo_files.write_policy(base, options.shape)
     for name in _REWARDS:
         model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1)
-        get_peft_model(model, lora("SEQ_CLS", modules_to_save=["score"])).save_pretrained(Path(folder, name))
+        adapter = Path(folder, name)
+        get_peft_model(model, lora("SEQ_CLS", modules_to_save=["score"])).save_pretrained(adapter)
+        # as `stage: reward` leaves it: PPO shares the base only with adapters that were made for its very weights
+        copy_tokenizer(adapter)
+        write_card(adapter, find_base(str(base)), stage="reward", chat=None)
     lengths = (options.prompt_tokens, options.prompt_tokens)
     prompts = ppo_files.random_prompts(base, lengths, options.steps * options.batch_size)
     ppo_files.write_prompts(Path(folder), prompts)
@@ -195,6 +202,9 @@ def ppo(options: argparse.Namespace, folder: str) -> dict[str, Any]:
             peft_config=lora("CAUSAL_LM"),
         )
         trainer.remove_callback(PrinterCallback)
+        apart = [reward.name for reward in trainer.rewards if getattr(reward, "role", None) is None]
+        if apart:
+            raise RuntimeError(f"{' and '.join(apart)} has a base of its own: these are no five roles on one")
         trainer.train()
     length = options.prompt_tokens + options.response_tokens
     return {
