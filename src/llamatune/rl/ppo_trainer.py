@@ -11,7 +11,6 @@ mini-batches. So a resumed run repeats nothing and skips nothing, and the number
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
 from collections import defaultdict
@@ -19,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -60,8 +59,6 @@ if TYPE_CHECKING:
     from peft import PeftConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-logger = logging.getLogger(__name__)
-Result = TypeVar("Result")
 Combine = Callable[[dict[str, torch.Tensor], Sequence[Mapping[str, Any]]], torch.Tensor]
 _TRAINED: tuple[Role, Role] = ("policy", "value")
 _SUMS = ("policy_loss", "value_loss", "ratio", "clipped", "value_clipped", "approx_kl", "ratio_max")
@@ -77,7 +74,7 @@ class PPOTrainer(SavedRoles):
         reward_funcs: what scores completions: names of reward models, loaded ones, Python functions; one, a list, or a
             mapping by name. Named `helpfulness` and `safety`, they are combined as in the paper.
         train_dataset, eval_dataset: a column `prompt`, text or messages; `is_safety` tags safety prompts; all columns
-            reach the reward functions.
+            reach the reward functions. Held-out sets may be several, by name.
         ptx_dataset: documents or conversations whose next-token loss is mixed in, `args.ptx_coef`: a column `text`,
             `messages`, or `input_ids` with or without `labels`.
         processing_class: the tokenizer; of a model given by name, its own.
@@ -263,7 +260,8 @@ class PPOTrainer(SavedRoles):
         return rollouts
 
     def complete(self, dataset: Dataset) -> list[Completion]:
-        """What the policy, as it is now, samples for the prompts of a dataset; the same numbers each time."""
+        """What the policy, as it is now, samples for the prompts of a dataset (conversations or text,
+        as those it trains on), with the same random numbers each time."""
         prompts = self._prompts(dataset)
         seeds = [seed_of(self.args.seed, "complete", number) for number in range(len(prompts))]
         return [self.completion(rollout) for rollout in self.sample(prompts, range(len(prompts)), seeds)]

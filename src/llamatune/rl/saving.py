@@ -79,7 +79,9 @@ class SavedRoles(RolePasses):
         """The Trainer's files, and what only PPO has: critic, controller, statistics, an iteration half done."""
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         super()._save_checkpoint(*args, **kwargs)
-        self.save_state_of_ppo(folder)  # its last file is what a checkpoint is known by: without it, none is loaded
+        self.save_state_of_ppo(
+            folder
+        )  # its last file is what a checkpoint is known by: without it, none is loaded
         self.accelerator.wait_for_everyone()  # no process reads what the first one still writes
 
     def save_state_of_ppo(self, folder: Path) -> None:
