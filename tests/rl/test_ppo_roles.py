@@ -105,6 +105,24 @@ def an_sft_adapter(tiny_folder: Path, seed: int = 5) -> PeftModel:
     return shaken(get_peft_model(base, lora()), seed)
 
 
+def test_a_reward_adapter_that_cannot_share_the_base_is_said(
+    tiny_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its own base takes the memory that adapters were chosen to save."""
+    other = policy_of(seed=9)
+    other.save_pretrained(tmp_path / "other")
+    tokenizer_of().save_pretrained(tmp_path / "other")
+    judge = tiny_judge(tmp_path / "other", tmp_path / "judge", 1)
+    with caplog.at_level("WARNING"):
+        trainer = trainer_of(
+            tmp_path, model=str(tiny_folder), reward_funcs={"taste": judge}, parts={"peft_config": lora()}
+        )
+    assert trainer.rewards[0].role is None and "its own model" in trainer.describe
+    assert any(
+        "`taste`" in record.message and "model of its own" in record.message for record in caplog.records
+    )
+
+
 # ---- the reference ------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from llamatune.rl.config import PPOConfig
 
+logger = logging.getLogger(__name__)
 RewardFunction = str | Path | Any
 RewardFunctions = RewardFunction | Sequence[RewardFunction] | Mapping[str, RewardFunction]
 
@@ -198,6 +200,14 @@ def _named(given: RewardFunctions) -> dict[str, RewardFunction]:
     return named
 
 
+def own_base(name: str, path: str) -> str:
+    """What to tell a user who chose adapters to save memory."""
+    return (
+        f"reward model `{name}` ({path}) is no adapter that names the policy's base as its own, so it is loaded as a "
+        "model of its own, with the memory of one"
+    )
+
+
 def _name_of(one: Any) -> str:
     """A function's name, or where a loaded model came from."""
     return getattr(one, "__name__", "") or Path(getattr(one, "name_or_path", "")).name or "reward_model"
@@ -220,6 +230,8 @@ def _by_name(name: str, path: str, roles: Separate | Adapters | None) -> Reward:
         opened = open_tokenizer(folder)
         view.config.pad_token_id = opened[0].pad_token_id
         return ModelReward(name, view, *opened, role=role, acting=partial(roles.acting, role))
+    if isinstance(roles, Adapters):
+        logger.warning("%s", own_base(name, path))
     model = open_model(path, task="score")
     model.model.requires_grad_(False)
     return ModelReward(name, model.model, model.tokenizer, ChatFormat(model.tokenizer, model.chat))
