@@ -108,7 +108,7 @@ def test_weights(tmp_path: Path, encoder, weight: float, expected: dict) -> None
     others = {
         tuple(texts(run(encoder, Source(path=path, weight=weight), seed=seed).train)) for seed in range(5)
     }
-    assert len(others) == (1 if weight == 1 else 5)
+    assert (len(others) == 1) == (weight == 1)  # two of five seeds may agree by chance: 252 ways to take half
 
 
 def test_mixing_keeps_the_sources_apart(tmp_path: Path, encoder) -> None:
