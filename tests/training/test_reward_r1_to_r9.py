@@ -176,13 +176,15 @@ def test_r1_merged_and_plain_peft_give_equal_scores(
     model = plain(merged)
     assert model.config.num_labels == 1 and model.dtype == torch.float32
     model.save_pretrained(tmp_path / "again")
+    close(alone(adapted, rows), scores)
     for other in (
-        alone(adapted, rows),
         alone(model, rows),
         alone(plain(tmp_path / "again"), rows),
         alone(open_model(str(merged), task="score").model, rows),
     ):
-        close(other, scores)
+        close(
+            other, scores, atol=5e-6
+        )  # base + adapter is rounded once more, differently on different processors
     close(ours(trained, rows), scores, atol=1e-5)
 
 

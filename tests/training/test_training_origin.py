@@ -50,4 +50,4 @@ def test_prompts_and_the_pretraining_mix(tmp_path: Path) -> None:
     assert [card.name for card in (folder / "data_cards").iterdir()] == ["text.md"]
     write_report(folder)
     page = (folder / "report.html").read_text()
-    assert "prompts in an epoch" in page and "safety prompt" in page
+    assert "prompts or rows" in page and "safety prompt" in page
