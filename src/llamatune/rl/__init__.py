@@ -1,1 +1,1 @@
-"""PPO in pieces: pure functions of tensors, each of which can be checked by hand."""
+"""PPO (paper section 3.2.3): the trainer, what it is made of, and pure functions that can be checked by hand."""

@@ -13,6 +13,7 @@ backward pass happen inside the same `acting` block, because checkpointed layers
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -34,7 +35,7 @@ POLICY, REFERENCE, VALUE = "default", "reference", "value"
 """Names of adapters; peft saves the one named `default` without a name."""
 
 
-class _Roles(nn.Module):
+class _Roles(nn.Module, ABC):
     """What both ways share.
 
     `forward(role, inputs, positions)` gives logits (tokens, vocabulary) at flat positions, or the values (tokens,)
@@ -43,16 +44,21 @@ class _Roles(nn.Module):
 
     padding_free = False
 
+    @abstractmethod
     def policy_model(self) -> PreTrainedModel:
         """What generates, and is saved."""
-        raise NotImplementedError
+
+    @abstractmethod
+    def is_critic(self, name: str) -> bool:
+        """Whether a weight, by its name in this module, is the critic's."""
+
+    @abstractmethod
+    def _trained_models(self) -> list[Any]:
+        """Those that activation checkpointing is for."""
 
     @property
     def is_gradient_checkpointing(self) -> bool:
         return all(getattr(model, "is_gradient_checkpointing", False) for model in self._trained_models())
-
-    def _trained_models(self) -> list[Any]:
-        raise NotImplementedError
 
     @property
     def _no_split_modules(self) -> list[str]:
@@ -83,10 +89,6 @@ class _Roles(nn.Module):
         self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **others: Any
     ) -> None:
         self._checkpoint_activations(activation_checkpointing_kwargs, **others)
-
-    def is_critic(self, name: str) -> bool:
-        """Whether a weight, by its name in this module, is the critic's."""
-        raise NotImplementedError
 
 
 class Separate(_Roles):
