@@ -16,14 +16,15 @@ from reporting import ROOT
 from round_robin import StepDone
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback
 
-from llamatune.data.encoders import encoder_for
+from llamatune.data.encode.encoders import encoder_for
 from llamatune.data.prepare import Prepared, prepare
+from llamatune.models.heads import Task
 from llamatune.models.load import Start, find_start, load_for_training
-from llamatune.models.reward_model import Task
 from llamatune.pipeline import run as run_stage
-from llamatune.recipe.recipes import RewardRecipe, SftRecipe
+from llamatune.recipe.stages.reward import RewardRecipe
+from llamatune.recipe.stages.sft import SftRecipe
 from llamatune.training.batches import GlobalBatchSampler
-from llamatune.training.trainer import GlobalBatchTrainer
+from llamatune.training.global_batch import GlobalBatchTrainer
 
 Row = Mapping[str, Any]
 Sequences = list[list[int]]

@@ -36,16 +36,17 @@ from trl import SFTTrainer
 
 from llamatune.data.rows import IGNORED
 from llamatune.errors import OutOfMemoryError
+from llamatune.forward.collate import trained_tokens
 from llamatune.models.load import Start, find_start, load_for_training
 from llamatune.pipeline import quieten_upstream
 from llamatune.recipe.load import loads
-from llamatune.recipe.recipes import SftRecipe
+from llamatune.recipe.stages.sft import SftRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
 from llamatune.training.batches import GlobalBatchSampler
-from llamatune.training.collate import trained_tokens
-from llamatune.training.fit import choose_batching, fit
-from llamatune.training.trainer import SftTrainer
+from llamatune.training.batching import choose_batching
+from llamatune.training.fit import fit
+from llamatune.training.sft import SftTrainer
 from llamatune.training.upstream import sft_config
 
 SHAPES: dict[str, dict[str, Any]] = {

@@ -22,7 +22,7 @@ from llamatune.pipeline import run
 from llamatune.recipe.load import load
 from llamatune.runs.run import Run
 from llamatune.stages import sft
-from llamatune.training.trainer import SftTrainer
+from llamatune.training.sft import SftTrainer
 
 RECIPE = ROOT / "recipes/pico/sft.yaml"
 GOAL = 0.02

@@ -129,7 +129,7 @@ def sft(options: argparse.Namespace, folder: str, *, plain: bool) -> dict[str, A
 
     from llamatune.pipeline import quieten_upstream
     from llamatune.recipe.load import loads
-    from llamatune.recipe.recipes import SftRecipe
+    from llamatune.recipe.stages.sft import SftRecipe
 
     quieten_upstream()
     length = options.prompt_tokens + options.response_tokens

@@ -29,7 +29,7 @@ def main() -> None:
                 row = {"prompt": f"What is number {number}?", "completion": f"It is number {number}. " * 5}
                 stream.write(json.dumps(row) + "\n")
 
-        from llamatune.data.chat import ChatFormat
+        from llamatune.data.encode.chat import ChatFormat
         from llamatune.data.prepare import prepare
         from llamatune.models.base import find_base
         from llamatune.models.load import load_tokenizer

@@ -32,7 +32,7 @@ from trl import RewardConfig, RewardTrainer
 from llamatune.data.rows import Pair
 from llamatune.models.load import Start
 from llamatune.recipe.load import loads
-from llamatune.recipe.recipes import RewardRecipe
+from llamatune.recipe.stages.reward import RewardRecipe
 from llamatune.stages import reward
 from llamatune.training.reward import RewardModelTrainer
 from llamatune.training.upstream import reward_arguments

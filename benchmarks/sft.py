@@ -26,12 +26,12 @@ from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from llamatune.data.rows import IGNORED
+from llamatune.forward.collate import trained_tokens
 from llamatune.models.load import Start
 from llamatune.recipe.load import loads
-from llamatune.recipe.recipes import SftRecipe
+from llamatune.recipe.stages.sft import SftRecipe
 from llamatune.stages import sft
-from llamatune.training.collate import trained_tokens
-from llamatune.training.trainer import SftTrainer
+from llamatune.training.sft import SftTrainer
 from llamatune.training.upstream import sft_arguments
 
 

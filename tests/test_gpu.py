@@ -64,8 +64,8 @@ def agree(found: list[list[int]], expected: list[list[int]]) -> bool:
 
 @pytest.mark.parametrize("lora", [False, True])
 def test_continuous_batching_agrees_with_generate(tiny_base, lora: bool) -> None:
-    from llamatune.rl.generators import ContinuousBatchingGenerator
-    from llamatune.rl.rollouts import PlainGenerator
+    from llamatune.sampling.continuous_batching import ContinuousBatchingGenerator
+    from llamatune.sampling.generate import PlainGenerator
 
     policy = policy_on_gpu(tiny_base, lora=lora)
     before = {name: weight.clone() for name, weight in policy.state_dict().items()}
@@ -80,8 +80,8 @@ def test_continuous_batching_agrees_with_generate(tiny_base, lora: bool) -> None
 def test_vllm_follows_the_policy(tiny_base, lora: bool) -> None:
     """Greedy completions are those of `generate`, before and after the policy changes."""
     pytest.importorskip("vllm")
-    from llamatune.rl.rollouts import PlainGenerator
-    from llamatune.rl.vllm_generator import VllmGenerator
+    from llamatune.sampling.generate import PlainGenerator
+    from llamatune.sampling.vllm import VllmGenerator
 
     policy = policy_on_gpu(tiny_base, lora=lora)
     seeds = list(range(len(PROMPTS)))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from llamatune.commands.init import SCHEMA_FILE, write_recipe
 from llamatune.errors import LlamatuneError
 from llamatune.recipe.load import load
 from llamatune.recipe.schema import json_schema
-from llamatune.scaffold import SCHEMA_FILE, write_recipe
 
 ROWS = {
     "sft": '{"instruction": "Say hello.", "output": "Hello."}\n',

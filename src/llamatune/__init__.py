@@ -5,21 +5,22 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from llamatune.version import __version__
+
 if TYPE_CHECKING:
     from llamatune.errors import LlamatuneError
     from llamatune.pipeline import run
+    from llamatune.ppo.config import PPOConfig
+    from llamatune.ppo.trainer import PPOTrainer
     from llamatune.recipe.load import load
-    from llamatune.rl.config import PPOConfig
-    from llamatune.rl.ppo_trainer import PPOTrainer
 
-__version__ = "0.1.0"
 __all__ = ["LlamatuneError", "PPOConfig", "PPOTrainer", "__version__", "load", "run"]
 
 # Imported at first use, so that `import llamatune` and the light commands stay fast.
 _HOMES = {
     "LlamatuneError": "llamatune.errors",
-    "PPOConfig": "llamatune.rl.config",
-    "PPOTrainer": "llamatune.rl.ppo_trainer",
+    "PPOConfig": "llamatune.ppo.config",
+    "PPOTrainer": "llamatune.ppo.trainer",
     "load": "llamatune.recipe.load",
     "run": "llamatune.pipeline",
 }

@@ -54,7 +54,7 @@ BaseOption = Annotated[
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from llamatune import __version__
+        from llamatune.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit
@@ -108,7 +108,7 @@ def init(
     full: Annotated[bool, typer.Option("--full", help="Train all weights (pretrain's default).")] = False,
 ) -> None:
     """Write a commented recipe to start from."""
-    from llamatune.scaffold import write_recipe
+    from llamatune.commands.init import write_recipe
 
     chosen = [name for name, on in (("lora", lora), ("qlora", qlora), ("full", full)) if on]
     if len(chosen) > 1:
@@ -136,10 +136,10 @@ def run(
 ) -> None:
     """Run a recipe's stage, or go on with it; prints the run directory."""
     from llamatune.errors import StoppedError
-    from llamatune.pipeline import part_processes
     from llamatune.pipeline import run as run_recipe
     from llamatune.recipe.load import load
     from llamatune.recipe.shipped import find_recipe
+    from llamatune.runs.ranks import part_processes
 
     loaded = load(recipe, overrides or (), allow_outside=allow_outside)
     try:
@@ -185,9 +185,9 @@ def chat(
     max_new_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.", min=1)] = 512,
 ) -> None:
     """Chat with a model, a run or an adapter; /reset forgets the conversation, /quit ends."""
+    from llamatune.commands.chat import chat_with
     from llamatune.pipeline import quieten_upstream
     from llamatune.recipe.blocks import Generation
-    from llamatune.terminal_chat import chat_with
 
     quieten_upstream()
     generation = Generation(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
@@ -206,7 +206,7 @@ def merge(
     ] = "auto",
 ) -> None:
     """Merge an adapter into its base, and check that the logits stay the same."""
-    from llamatune.models.merge import merge as merge_adapter
+    from llamatune.commands.merge import merge as merge_adapter
     from llamatune.pipeline import quieten_upstream
 
     quieten_upstream()
@@ -222,7 +222,7 @@ def exam(
     ] = 3,
 ) -> None:
     """Examine chat models on the miniature world's held-out questions, marked by its oracle."""
-    from llamatune.exam import examine
+    from llamatune.commands.exam import examine
     from llamatune.pipeline import quieten_upstream
 
     quieten_upstream()
@@ -249,9 +249,9 @@ def score(
     base: BaseOption = None,
 ) -> None:
     """Score replies: figures of preference pairs, or a JSON line with the score of each prompt and reply."""
+    from llamatune.commands.score import figures_table
+    from llamatune.commands.score import score as score_with
     from llamatune.pipeline import quieten_upstream
-    from llamatune.scores import figures_table
-    from llamatune.scores import score as score_with
 
     quieten_upstream()
     with _file_of(rows) as file:
@@ -287,7 +287,7 @@ def data_card(
     update: Annotated[bool, typer.Option("--update", help="Measure the card's files again.")] = False,
 ) -> None:
     """Show a card's path, draft a card for a file, or bring a card's hashes and counts up to date."""
-    from llamatune.data.draft import draft_card, update_card
+    from llamatune.data.read.cards import draft_card, update_card
     from llamatune.recipe.cards import find_card_file
 
     if source is not None:
@@ -301,7 +301,7 @@ def data_card(
 @data.command("check")
 def data_check(name: Annotated[str, typer.Argument(help="Name of the card.")]) -> None:
     """Verify a card, its files' hashes, and that every row can be used."""
-    from llamatune.data.draft import check_card
+    from llamatune.data.read.cards import check_card
 
     for line in check_card(name, Path()):
         typer.echo(line)
@@ -317,7 +317,7 @@ def data_preview(
     allow_outside: AllowOutside = False,
 ) -> None:
     """Show rows as the model will see them, with the trained tokens marked."""
-    from llamatune.pipeline import preview_rows, recipe_for_file
+    from llamatune.commands.preview import preview_rows, recipe_for_file
     from llamatune.recipe.load import load
     from llamatune.recipe.shipped import find_recipe
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import warnings
-from collections.abc import Collection, Iterator
-from contextlib import suppress
-from itertools import islice
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
-from llamatune.data.formats import Kind
-from llamatune.data.rows import Encoded, Row
-from llamatune.recipe.recipes import PpoRecipe, PretrainRecipe, RewardRecipe, SftRecipe, StageRecipe
-from llamatune.runs.run import Result, Resume, Run
-
-AnyRecipe = PretrainRecipe | SftRecipe | RewardRecipe | PpoRecipe
+from llamatune.recipe.stages.common import StageRecipe
+from llamatune.recipe.stages.ppo import PpoRecipe
+from llamatune.recipe.stages.pretrain import PretrainRecipe
+from llamatune.recipe.stages.reward import RewardRecipe
+from llamatune.recipe.stages.sft import SftRecipe
+from llamatune.runs.handover import Result
+from llamatune.runs.run import Resume, Run
 
 
 def run(
@@ -66,17 +63,6 @@ def run(
         return sft.run(recipe, target)
 
 
-def part_processes() -> None:
-    """End the processes of a distributed run in order, once all of them are done or stopped.
-
-    Left to the end of the interpreter, a thread of gloo may outlive it, and a run that went well would end by SIGABRT.
-    """
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
-
-
 def quieten_upstream() -> None:
     """Upstream progress bars and advice would tear the display apart; their errors still come through."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -90,63 +76,3 @@ def quieten_upstream() -> None:
     for name in ("trl", "bitsandbytes"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
-
-
-def recipe_for_file(path: Path, *, base: str, template: str) -> AnyRecipe:
-    """A recipe with nothing but a data file: plain text for pre-training, pairs for a reward model, prompts without
-    replies for ppo, anything else for sft.
-
-    Raises:
-        DataError: the file's format is not recognised.
-        RecipeError: no such template.
-    """
-    import json
-
-    from llamatune.data.formats import kind_of, recognise
-    from llamatune.recipe.load import loads
-
-    stages = {"documents": "pretrain", "preferences": "reward", "prompts": "ppo", "conversations": "sft"}
-    recipe: dict[str, Any] = {
-        "stage": stages[kind_of(recognise(path).format)],
-        "output": "unused",
-        "model": {"base": base},
-        "chat": {"template": template},
-        "data": {"train": [{"path": str(path)}], "max_length": 1 << 20},
-    }
-    if recipe["stage"] == "pretrain":
-        del recipe["chat"]
-    if recipe["stage"] == "ppo":
-        recipe["reward"] = {"helpfulness": "unused"}
-    return loads(json.dumps(recipe), name=str(path))
-
-
-def preview_rows(recipe: AnyRecipe, recipe_dir: Path, rows: int, *, colour: bool) -> str:
-    """The first rows of a recipe's training data, decoded, with the trained tokens marked."""
-    from llamatune.data.encoders import encoder_for
-    from llamatune.data.preview import preview
-    from llamatune.data.rows import RowRejected
-    from llamatune.models.base import find_base
-    from llamatune.models.load import load_tokenizer
-
-    quieten_upstream()
-    tokenizer = load_tokenizer(find_base(recipe.model.base, recipe.model.revision, weights=False))
-    kind, encoder = encoder_for(recipe, tokenizer)
-
-    def encoded() -> Iterator[Encoded]:
-        for row in _training_rows(recipe, recipe_dir, kind):
-            with suppress(RowRejected):
-                yield from encoder.encode(row)
-
-    return preview(islice(encoded(), rows), tokenizer.decode, colour=colour)
-
-
-def _training_rows(recipe: AnyRecipe, recipe_dir: Path, kind: Kind) -> Iterator[Row]:
-    """The training rows in canonical form, source by source, without those that no stage can use."""
-    from llamatune.data.rows import RowRejected
-    from llamatune.data.sources import open_source
-
-    for source in recipe.data.train:
-        opened = open_source(source, recipe_dir, kind=kind)
-        for place, raw in opened.rows():
-            with suppress(RowRejected):
-                yield opened.canonical(raw, place)

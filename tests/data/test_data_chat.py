@@ -2,7 +2,7 @@
 
 import pytest
 
-from llamatune.data.chat import ChatFormat
+from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.preview import marked
 from llamatune.data.rows import IGNORED, Conversation, Message, RowRejected
 from llamatune.errors import DataError, LlamatuneError, ModelError

@@ -1,12 +1,12 @@
 import pytest
 
-from llamatune.data.control_tokens import (
+from llamatune.data.encode.control_tokens import (
     control_tokens,
     count_control_tokens,
     encode_plain,
     tokenizer_fingerprint,
 )
-from llamatune.data.encode_text import TextEncoder
+from llamatune.data.encode.documents import TextEncoder
 from llamatune.data.preview import marked, preview
 from llamatune.data.rows import IGNORED, Document, Encoded, Reason, RowRejected
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from llamatune.data.conversations import Adjustment, conversation, document
-from llamatune.data.formats import recognise, recognise_rows
-from llamatune.data.readers import read_rows
+from llamatune.data.formats.conversations import Adjustment, conversation, document
+from llamatune.data.formats.recognise import recognise, recognise_rows
+from llamatune.data.read.readers import read_rows
 from llamatune.data.rows import Message, Reason, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns
@@ -280,7 +280,7 @@ def test_real_preference_files_are_refused_for_sft(real_data: Path) -> None:
 
 def test_formats_and_readers_are_light() -> None:
     code = (
-        "import sys, llamatune.data.conversations, llamatune.data.sources, llamatune.data.draft;"
+        "import sys, llamatune.data.formats.conversations, llamatune.data.read.sources, llamatune.data.read.cards;"
         "print([m for m in ('torch', 'datasets', 'transformers', 'pyarrow', 'numpy') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

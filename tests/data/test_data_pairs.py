@@ -12,28 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from llamatune.data.chat import ChatFormat
-from llamatune.data.draft import check_card, draft_card
+from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.pairs import PairEncoder, scored_ids
 from llamatune.data.mix import Pool, by_share
-from llamatune.data.pairs import PairEncoder, scored_ids
 from llamatune.data.prepare import Prepared, prepare
 from llamatune.data.preview import marked, preview, to_json
-from llamatune.data.rows import (
-    IGNORED,
-    Conversation,
-    Encoded,
-    Message,
-    Pair,
-    Preference,
-    Reason,
-    RowRejected,
-)
-from llamatune.data.sources import open_source
+from llamatune.data.read.cards import check_card, draft_card
+from llamatune.data.read.sources import open_source
+from llamatune.data.rows import IGNORED, Conversation, Encoded, Message, Pair, Preference, Reason, RowRejected
 from llamatune.errors import DataError, ModelError
 from llamatune.models.base import find_base
 from llamatune.models.load import load_tokenizer
-from llamatune.recipe.blocks import Chat, PreferenceData, Source
+from llamatune.recipe.blocks import Chat, Source
 from llamatune.recipe.hashing import cache_folder
+from llamatune.recipe.stages.reward import PreferenceData
 
 TEMPLATES = ("tokenizer", "llama2", "alpaca", "vicuna", "baize", "stable-beluga", "guanaco")
 PROMPT = (

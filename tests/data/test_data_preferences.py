@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from llamatune.data.canonical import canonical
-from llamatune.data.conversations import Adjustment
-from llamatune.data.formats import kind_of, recognise, recognise_rows
-from llamatune.data.preferences import hh_turns, preference
-from llamatune.data.readers import read_rows
+from llamatune.data.formats.canonical import canonical
+from llamatune.data.formats.conversations import Adjustment
+from llamatune.data.formats.preferences import hh_turns, preference
+from llamatune.data.formats.recognise import kind_of, recognise, recognise_rows
+from llamatune.data.read.readers import read_rows
 from llamatune.data.rows import RATINGS, Message, Preference, Reason, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns

@@ -339,7 +339,7 @@ _MEMORY = """
 import json, sys
 from pathlib import Path
 import datasets, pyarrow
-from llamatune.data import mix, shards
+from llamatune.data import mix, store
 from llamatune.data.packing import pack
 from llamatune.data.prepare import prepare
 from llamatune.data.rows import Encoded, IGNORED

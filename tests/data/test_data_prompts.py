@@ -6,22 +6,23 @@ from typing import Any
 
 import pytest
 
-from llamatune.data.chat import ChatFormat
-from llamatune.data.conversations import Adjustment
-from llamatune.data.draft import check_card, draft_cards
-from llamatune.data.encode_prompts import PromptEncoder
-from llamatune.data.formats import Kind, kind_of, recognise, recognise_rows
+from llamatune.commands.preview import preview_rows, recipe_for_file
+from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.prompts import PromptEncoder
+from llamatune.data.formats.conversations import Adjustment
+from llamatune.data.formats.recognise import Kind, kind_of, recognise, recognise_rows
 from llamatune.data.preview import preview, to_json
 from llamatune.data.prompts import PreparedPrompts, load_prompts
+from llamatune.data.read.cards import check_card, draft_cards
+from llamatune.data.read.sources import open_source
 from llamatune.data.rows import IGNORED, Message, Prompt, Reason
-from llamatune.data.sources import open_source
 from llamatune.errors import DataError
 from llamatune.models.base import find_base
 from llamatune.models.load import load_tokenizer
-from llamatune.pipeline import preview_rows, recipe_for_file
-from llamatune.recipe.blocks import Chat, Columns, PromptData, PromptSource, Source
+from llamatune.recipe.blocks import Chat, Columns, Source
 from llamatune.recipe.cards import read_card
 from llamatune.recipe.load import loads
+from llamatune.recipe.stages.ppo import PromptData, PromptSource
 
 ROOT = Path(__file__).parents[2]
 HELPFUL, ADVERSARIAL = (PromptSource(card=f"pico-prompts-{name}") for name in ("helpful", "adversarial"))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llamatune.data import json_array, readers
-from llamatune.data.readers import read_rows
+from llamatune.data.read import json_array, readers
+from llamatune.data.read.readers import read_rows
 from llamatune.errors import DataError
 
 

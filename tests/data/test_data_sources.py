@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from llamatune.data.draft import check_card, draft_card, update_card
-from llamatune.data.sources import open_source
+from llamatune.data.read.cards import check_card, draft_card, update_card
+from llamatune.data.read.sources import open_source
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Source
 from llamatune.recipe.cards import read_card
@@ -177,7 +177,7 @@ def test_a_hub_set_in_the_local_cache_works_offline(monkeypatch: pytest.MonkeyPa
 def test_a_file_whose_columns_only_the_recipe_names_gets_a_draft_card(folder: Path) -> None:
     """It was refused: the card's draft recognised the file anew."""
     from llamatune.data.counts import Counts, SourceInfo
-    from llamatune.data.draft import draft_cards
+    from llamatune.data.read.cards import draft_cards
 
     Path("odd.jsonl").write_text('{"user_input": "a", "reply_text": "b"}\n')
     columns = {"prompt": "user_input", "completion": "reply_text"}

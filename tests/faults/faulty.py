@@ -34,14 +34,14 @@ def watch() -> None:
     from transformers import TrainerState
     from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-    from llamatune.rl.recipe_trainer import RecipePPOTrainer
+    from llamatune.ppo.from_recipe import RecipePPOTrainer
     from llamatune.runs import checkpoints, report
     from llamatune.runs.run import Run
     from llamatune.stages import ppo as ppo_stage
     from llamatune.stages import reward as reward_stage
     from llamatune.stages import sft
     from llamatune.training import replies, reward
-    from llamatune.training.trainer import GlobalBatchTrainer
+    from llamatune.training.global_batch import GlobalBatchTrainer
 
     if getattr(watch, "done", False):
         return
@@ -171,9 +171,10 @@ def _watch_ppo() -> None:
     """The parts of a step of PPO: rollouts, scoring, reading, update; its evaluation, and its files."""
     from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-    from llamatune.rl import ppo_trainer, saving
-    from llamatune.rl.reward_functions import ModelReward
-    from llamatune.rl.rollouts import PlainGenerator
+    from llamatune.judging.judges import ModelReward
+    from llamatune.ppo import checkpoint as saving
+    from llamatune.ppo import trainer as ppo_trainer
+    from llamatune.sampling.generate import PlainGenerator
 
     sampled = {"tokens": -1}
     kind = ppo_trainer.PPOTrainer
@@ -226,7 +227,7 @@ def _watch_ppo() -> None:
 def _trainers() -> list[Any]:
     """Those whose losses are watched and broken."""
     from llamatune.training.reward import RewardModelTrainer
-    from llamatune.training.trainer import SftTrainer
+    from llamatune.training.sft import SftTrainer
 
     return [SftTrainer, RewardModelTrainer]
 
@@ -303,7 +304,7 @@ def break_data(at_step: int) -> None:
     """A data set on a share that has gone: an OSError that has nothing to do with what the run writes."""
     import errno
 
-    from llamatune.training.trainer import GlobalBatchTrainer
+    from llamatune.training.global_batch import GlobalBatchTrainer
 
     watch()
 
@@ -335,8 +336,8 @@ def break_gradient(at_step: int) -> None:
 
 def break_row(place: str) -> None:
     """One row of the data gives NaN, whichever batch it is in."""
-    from llamatune.training.collate import PaddingFree
-    from llamatune.training.pairs import SharedPrompts
+    from llamatune.forward.collate import PaddingFree
+    from llamatune.forward.pairs import SharedPrompts
 
     seen = {"it": False}
 
@@ -370,8 +371,8 @@ def break_ppo(at_step: int, what: str) -> None:
     """In the iteration of this step one reward is NaN; or the policy's `loss` is in this step, or its `gradient`."""
     import torch
 
-    from llamatune.rl import ppo_trainer
-    from llamatune.rl.reward_functions import ModelReward
+    from llamatune.judging.judges import ModelReward
+    from llamatune.ppo import trainer as ppo_trainer
 
     watch()
 
@@ -424,8 +425,8 @@ def short_of_memory(where: str, tokens: int) -> None:
     from accelerate import Accelerator
     from transformers.models.llama.modeling_llama import LlamaForCausalLM, LlamaForSequenceClassification
 
-    from llamatune.rl.ppo_trainer import PPOTrainer
-    from llamatune.rl.rollouts import PlainGenerator
+    from llamatune.ppo.trainer import PPOTrainer
+    from llamatune.sampling.generate import PlainGenerator
     from llamatune.training import replies, reward
 
     watch()

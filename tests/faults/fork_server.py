@@ -37,7 +37,7 @@ def load_everything() -> None:
         "peft.tuners.lora.bnb",
         "peft.utils.transformers_weight_conversion",
         "llamatune.data.mix",
-        "llamatune.data.shards",
+        "llamatune.data.store",
         "transformers.models.llama.modeling_llama",
         "transformers.models.auto.modeling_auto",
         "transformers.generation",

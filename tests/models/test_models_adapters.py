@@ -9,14 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from llamatune.commands.merge import merge
 from llamatune.errors import DivergedError, LlamatuneError, ModelError
 from llamatune.models.adapters import add_adapter, find_adapter
 from llamatune.models.base import find_base
 from llamatune.models.load import load_base_model, trainable_share
-from llamatune.models.merge import merge
 from llamatune.models.open import open_model
 from llamatune.models.placement import place
-from llamatune.models.sampling import probe_logits
+from llamatune.models.probing import probe_logits
 from llamatune.models.saving import save_trained
 from llamatune.recipe.blocks import Hardware, Lora, Model
 

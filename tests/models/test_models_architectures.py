@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from llamatune.errors import ModelError
+from llamatune.forward.attention import require_isolation
+from llamatune.forward.collate import Padded
 from llamatune.models.open import open_model
-from llamatune.models.sampling import probe_logits
+from llamatune.models.probing import probe_logits
 from llamatune.pipeline import run
 from llamatune.recipe.load import loads
-from llamatune.training.attention import require_isolation
-from llamatune.training.collate import Padded
 from support import ROOT
 
 SHAPES = {

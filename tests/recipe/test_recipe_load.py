@@ -12,8 +12,9 @@ from llamatune.errors import Problem, RecipeError
 from llamatune.recipe import load as loading
 from llamatune.recipe.blocks import Block
 from llamatune.recipe.load import check_output, dump, load, loads
-from llamatune.recipe.recipes import STAGES, StageRecipe
-from llamatune.recipe.secrets import refuse_secrets
+from llamatune.recipe.parsing.secrets import refuse_secrets
+from llamatune.recipe.recipes import STAGES
+from llamatune.recipe.stages.common import StageRecipe
 
 GOOD = """\
 stage: sft

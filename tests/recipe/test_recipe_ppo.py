@@ -8,7 +8,7 @@ import pytest
 
 from llamatune.errors import Problem, RecipeError
 from llamatune.recipe.load import dump, load, loads, sources
-from llamatune.recipe.recipes import PpoRecipe
+from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.runs.manifest import flatten, must_match
 
 BOTH = {"helpfulness": "runs/helpful", "safety": "runs/safe"}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from llamatune.recipe import reference
+from llamatune.recipe.parsing.yaml import parse
 from llamatune.recipe.schema import json_schema
-from llamatune.recipe.yaml import parse
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "recipes/recipe.schema.json"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llamatune.errors import RecipeError
-from llamatune.recipe.yaml import MAX_PROBLEMS, decode, parse, read_text, to_yaml
+from llamatune.recipe.parsing.yaml import MAX_PROBLEMS, decode, parse, read_text, to_yaml
 
 
 def refusal(text: str) -> list[tuple[str, str]]:

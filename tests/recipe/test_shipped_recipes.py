@@ -188,7 +188,7 @@ def test_what_a_recipe_goes_on_from_is_what_another_one_leaves(monkeypatch: pyte
 def test_data_that_cannot_be_shipped_says_how_to_bring_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from llamatune.data.sources import open_source
+    from llamatune.data.read.sources import open_source
 
     monkeypatch.chdir(tmp_path)
     (source,) = load("vicuna/sft_7b").data.train

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from llamatune.data.rows import RATINGS
+from llamatune.judging.figures import SAFETY_BINS, flat, pair_figures, score_figures
 from llamatune.runs.report import evaluation, plots, write_report
 from llamatune.runs.report.tables import percent
-from llamatune.training.reward_metrics import SAFETY_BINS, flat, pair_figures, score_figures
 from report_page import HOSTILE, Page, assert_safe, browse, in_browser, lines
 
 RESOLVED = """\

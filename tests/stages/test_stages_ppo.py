@@ -14,15 +14,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import llamatune
 from llamatune import cli
-from llamatune.data.chat import ChatFormat
+from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.rows import Message
 from llamatune.errors import DivergedError, LlamatuneError
+from llamatune.judging.oracle import judged, oracle_for
 from llamatune.models.base import find_base
 from llamatune.models.open import open_model, task_of, weights_digest
-from llamatune.models.sampling import continue_prompts, probe_logits
+from llamatune.models.probing import probe_logits
 from llamatune.recipe.load import dump, load
-from llamatune.rl.oracle import judged, oracle_for
 from llamatune.runs.report.ppo import known_series
+from llamatune.sampling.replies import continue_prompts
 from support import ROOT, ppo_recipe, reward_recipe, sft_recipe
 
 METHODS: dict[str, dict[str, Any]] = {

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 
 from llamatune.data.rows import IGNORED
+from llamatune.forward.collate import Padded
 from llamatune.models.open import open_model
 from llamatune.pipeline import run
 from llamatune.recipe.load import loads
-from llamatune.training.collate import Padded
 from support import ROOT
 
 DOCUMENTS = [[1, 100, 101, 102, 2], [1, 200, 201, 2], [1, 300, 301, 302, 303, 2]]

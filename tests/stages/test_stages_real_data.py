@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from llamatune.data.draft import draft_card
+from llamatune.commands.init import write_recipe
+from llamatune.data.read.cards import draft_card
 from llamatune.pipeline import run
 from llamatune.recipe.load import load, loads
-from llamatune.scaffold import write_recipe
 from support import ROOT
 
 REAL_DATA = ROOT.parent / "shared" / "data"

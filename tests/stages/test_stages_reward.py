@@ -9,23 +9,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from llamatune.data.chat import ChatFormat
-from llamatune.data.encoders import encoder_for
+from llamatune.commands.init import write_recipe
+from llamatune.commands.merge import merge
+from llamatune.commands.preview import preview_rows, recipe_for_file
+from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.encoders import encoder_for
 from llamatune.data.prepare import prepare
 from llamatune.errors import DataError, LlamatuneError, ModelError
+from llamatune.forward.pairs import Labels
+from llamatune.judging.scoring import score_rows
 from llamatune.models.base import find_base
+from llamatune.models.heads import HEAD
 from llamatune.models.load import find_start, load_for_training, load_tokenizer
-from llamatune.models.merge import merge
 from llamatune.models.open import open_model, task_of
-from llamatune.models.reward_model import HEAD
-from llamatune.models.sampling import probe_logits
-from llamatune.pipeline import preview_rows, recipe_for_file, run
+from llamatune.models.probing import probe_logits
+from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat, Generation, Hardware, Model
 from llamatune.recipe.load import load
-from llamatune.scaffold import write_recipe
-from llamatune.training.pairs import Labels
 from llamatune.training.reward import known_of, pair_losses
-from llamatune.training.scoring import score_rows
 from support import REWARD_METHODS, ROOT, reward_recipe, sft_recipe
 
 EVAL = {
@@ -284,7 +285,7 @@ def test_the_seed_draws_the_head(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_chat_model_operations_refuse_reward_models(rewarded, tmp_path: Path, method: str) -> None:
-    from llamatune.terminal_chat import chat_with
+    from llamatune.commands.chat import chat_with
 
     name = str(rewarded(method))
     with pytest.raises(ModelError, match=r"E238.*is a reward model, and this needs a chat or base model"):

@@ -6,18 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from llamatune.data.chat import ChatFormat
+from llamatune.commands.merge import merge
+from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.prepare import prepare
 from llamatune.data.rows import IGNORED, Message
+from llamatune.forward.collate import Padded
 from llamatune.models.base import find_base
 from llamatune.models.load import load_tokenizer
-from llamatune.models.merge import merge
 from llamatune.models.open import open_model
-from llamatune.models.sampling import probe_logits, sample_replies
+from llamatune.models.probing import probe_logits
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat, Generation
 from llamatune.recipe.load import load, loads
-from llamatune.training.collate import Padded
+from llamatune.sampling.replies import sample_replies
 from support import METHODS, ROOT, sft_recipe
 
 BY_METHOD = pytest.mark.parametrize("method", METHODS)
@@ -128,7 +129,7 @@ def test_a_finished_run_is_a_base_and_is_not_overwritten(trained, tmp_path: Path
 
 
 def test_chat_keeps_forgets_and_ends_the_conversation(trained) -> None:
-    from llamatune.terminal_chat import chat_with
+    from llamatune.commands.chat import chat_with
 
     written: list[str] = []
     lines = ["Who are you?", "", "/reset", "What is two plus three?", "Hello.", "/quit", "never asked"]

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from llamatune.recipe.blocks import RewardLoss
-from llamatune.training.pairs import Labels, labels_of
+from llamatune.forward.pairs import Labels, labels_of
+from llamatune.judging.figures import agreement, figures, flat, headline, pair_figures
+from llamatune.recipe.stages.reward import RewardLoss
 from llamatune.training.reward import MARGINS, known_of, pair_losses
-from llamatune.training.reward_metrics import agreement, figures, flat, headline, pair_figures
 
 LN2 = math.log(2)
 

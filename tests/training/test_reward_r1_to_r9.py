@@ -12,26 +12,26 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from llamatune.data.chat import ChatFormat
-from llamatune.data.encoders import reward_encoder
-from llamatune.data.pairs import PairEncoder, scored_ids
+from llamatune.commands.merge import merge
+from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.encoders import reward_encoder
+from llamatune.data.encode.pairs import PairEncoder, scored_ids
+from llamatune.data.encode.scored import ScoredEncoder
 from llamatune.data.prepare import prepare
+from llamatune.data.read.sources import open_source
 from llamatune.data.rows import RATINGS, Message
-from llamatune.data.scored import ScoredEncoder
-from llamatune.data.sources import open_source
 from llamatune.errors import ModelError
+from llamatune.forward.pairs import SeparateReplies, SharedPrompts
+from llamatune.forward.singles import EndToEnd, PaddedRows
+from llamatune.judging.scoring import can_share_prompts, score_rows, scores_at
 from llamatune.models.adapters import load_adapter
 from llamatune.models.base import find_base
+from llamatune.models.heads import set_padding
 from llamatune.models.load import find_start, load_base_model, load_for_training, load_tokenizer
-from llamatune.models.merge import merge
 from llamatune.models.open import open_model
-from llamatune.models.reward_model import set_padding
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat, Hardware, Model
-from llamatune.training.pairs import SeparateReplies, SharedPrompts
 from llamatune.training.reward import MARGINS
-from llamatune.training.scored_rows import EndToEnd, PaddedRows
-from llamatune.training.scoring import can_share_prompts, score_rows, scores_at
 from support import REWARD_METHODS, ROOT, reward_recipe
 
 BY_METHOD = pytest.mark.parametrize("method", REWARD_METHODS)
@@ -383,7 +383,7 @@ def test_r6_a_batch_of_eight_gives_the_scores_of_each_alone(
 def test_r6_the_order_of_rows_is_kept(
     rewarded, rows: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from llamatune.training import scoring
+    from llamatune.judging import scoring
 
     model = open_model(str(rewarded("lora")), task="score").model
     together = ours(model, rows)

@@ -11,21 +11,21 @@ from typing import Any
 import pytest
 import torch
 
-from llamatune.data.chat import ChatFormat
-from llamatune.data.encoders import reward_encoder
-from llamatune.data.pairs import PairEncoder
+from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.encoders import reward_encoder
+from llamatune.data.encode.pairs import PairEncoder
 from llamatune.data.prepare import prepare
 from llamatune.data.rows import Message, Preference
+from llamatune.forward.pairs import SeparateReplies, SharedPrompts
+from llamatune.forward.singles import EndToEnd, PaddedRows
+from llamatune.judging.scoring import can_share_prompts, score_rows, scores_at
 from llamatune.models.base import find_base
 from llamatune.models.load import find_start, load_for_training, load_tokenizer
 from llamatune.models.open import open_model
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat, Hardware, Model
-from llamatune.training.pairs import SeparateReplies, SharedPrompts
+from llamatune.training.batching import Batching
 from llamatune.training.reward import MARGINS
-from llamatune.training.scored_rows import EndToEnd, PaddedRows
-from llamatune.training.scoring import can_share_prompts, score_rows, scores_at
-from llamatune.training.trainer import Batching
 from support import ROOT, reward_recipe
 
 WORDS = ["cup", "hat", "key", "map", "pen", "bag", "box", "car", "dog", "egg"]

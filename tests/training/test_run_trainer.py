@@ -19,9 +19,9 @@ from llamatune.recipe.load import loads
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
 from llamatune.training.fit import fit, in_main_process
+from llamatune.training.global_batch import GlobalBatchTrainer
 from llamatune.training.progress import final_figures
 from llamatune.training.run_trainer import RunTrainer
-from llamatune.training.trainer import GlobalBatchTrainer
 from llamatune.training.upstream import config_of, optimization_arguments, run_arguments
 
 CPU = Placement("cpu", "float32", None, "sdpa", 1)

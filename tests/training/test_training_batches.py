@@ -10,17 +10,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llamatune.data.chat import ChatFormat
+from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.prepare import prepare
 from llamatune.data.rows import IGNORED
+from llamatune.forward.attention import can_be_padding_free
+from llamatune.forward.collate import Padded, PaddingFree, trained_tokens
+from llamatune.forward.cutting import cut, share
 from llamatune.models.base import find_base
 from llamatune.models.load import load_tokenizer
 from llamatune.models.open import open_model
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat
-from llamatune.training.attention import can_be_padding_free
-from llamatune.training.batches import GlobalBatchLoader, GlobalBatchSampler, cut, share
-from llamatune.training.collate import Padded, PaddingFree, trained_tokens
+from llamatune.training.batches import GlobalBatchLoader, GlobalBatchSampler
 from support import ROOT, sft_recipe
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=1, max_size=70)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from llamatune.data.chat import ChatFormat
+from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.prompts import load_prompts
 from llamatune.models.load import find_start
 from llamatune.recipe.load import loads
 from llamatune.runs.display import Display
 from llamatune.runs.report import write_report
 from llamatune.runs.run import Run
-from llamatune.training.fit import record_origin
+from llamatune.training.origin import record_origin
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llamatune.data.shards import Shard
+from llamatune.data.store import Shard
 from llamatune.errors import DataError
 
 if TYPE_CHECKING:

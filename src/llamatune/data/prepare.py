@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from llamatune.data.counts import Counts, SourceInfo, count_source, describe, to_json, total
-from llamatune.data.formats import Kind
+from llamatune.data.formats.recognise import Kind
+from llamatune.data.read.sources import OpenSource, open_source
 from llamatune.data.rows import Encoder, Reason
-from llamatune.data.sources import OpenSource, open_source
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Data, Source
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import datasets
 
     from llamatune.data.mix import Pool
-    from llamatune.data.shards import Shard
+    from llamatune.data.store import Shard
 
 Report = Callable[[str], None]
 
@@ -110,7 +110,7 @@ def prepare(
 def _encoded(data: Data, encode: Encoder, kind: Kind, recipe_dir: Path, report: Report) -> list[_Part]:
     """Every source of the recipe, opened, encoded and within the recipe's policies."""
     from llamatune.data.mix import Pool
-    from llamatune.data.shards import encode_source
+    from llamatune.data.store import encode_source
 
     opened = [open_source(source, recipe_dir, kind=kind) for source in (*data.train, *data.eval)]
     parts = []

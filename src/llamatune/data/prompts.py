@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llamatune.data.chat import ChatFormat
-from llamatune.data.encode_prompts import PromptEncoder
-from llamatune.data.encode_text import TextEncoder
+from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.documents import TextEncoder
+from llamatune.data.encode.prompts import PromptEncoder
 from llamatune.data.prepare import Prepared, Report, prepare
 from llamatune.data.rows import Document, Encoded, Row
-from llamatune.recipe.blocks import Data, PromptData
+from llamatune.recipe.blocks import Data
+from llamatune.recipe.stages.ppo import PromptData
 
 if TYPE_CHECKING:
     import datasets

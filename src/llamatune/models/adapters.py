@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llamatune.errors import ModelError
 from llamatune.models.base import Base, check_weights
-from llamatune.models.reward_model import HEAD, Task, hold_in_float32
+from llamatune.models.heads import HEAD, Task, hold_in_float32
 
 if TYPE_CHECKING:
     import torch

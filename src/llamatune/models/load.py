@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from llamatune.errors import ModelError
 from llamatune.models.adapters import adapter_task, add_adapter, find_adapter, load_adapter
 from llamatune.models.base import Base, find_base
+from llamatune.models.heads import HEAD, Task, draw_head, has_head, set_padding, wrong_task
 from llamatune.models.placement import Placement, place
-from llamatune.models.reward_model import HEAD, Task, draw_head, has_head, set_padding, wrong_task
 
 if TYPE_CHECKING:
     import torch

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from llamatune.errors import ModelError
 from llamatune.models.adapters import adapter_task, load_adapter, read_card
 from llamatune.models.base import Base, check_weights, find_base
+from llamatune.models.heads import Task, has_head, set_padding, wrong_task
 from llamatune.models.load import load_base_model, load_tokenizer
 from llamatune.models.placement import place
-from llamatune.models.reward_model import Task, has_head, set_padding, wrong_task
 from llamatune.recipe.blocks import Chat, Hardware, Lora, Model
 from llamatune.recipe.hashing import file_sha256
 

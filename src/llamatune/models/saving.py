@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from llamatune.errors import DivergedError, ModelError
 from llamatune.models.adapters import CARD
 from llamatune.models.base import Base
-from llamatune.models.sampling import probe_logits
+from llamatune.models.probing import probe_logits
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from llamatune.data.chat import ChatFormat
+    from llamatune.data.encode.chat import ChatFormat
 
 
 def save_trained(
@@ -60,7 +60,7 @@ def save_trained(
 
 def write_card(folder: Path, base: Base, *, stage: str, chat: ChatFormat | None) -> None:
     """Note beside an artefact what it was made from."""
-    from llamatune import __version__
+    from llamatune.version import __version__
 
     card: dict[str, Any] = {
         "llamatune": __version__,

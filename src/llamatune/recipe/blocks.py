@@ -11,12 +11,20 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from llamatune.recipe.scalars import read_scalar
+from llamatune.recipe.parsing.scalars import read_scalar
 
 Template = Literal["tokenizer", "llama2", "alpaca", "vicuna", "baize", "stable-beluga", "guanaco"]
+
+
 LossOn = Literal["assistant", "last_turn", "all"]
+
+
 ChatRowFormat = Literal["messages", "alpaca", "sharegpt", "prompt_completion"]
+
+
 PairFormat = Literal["preference", "hh", "sharegpt_preference", "shp", "summarize"]
+
+
 RowFormat = Literal[ChatRowFormat, Literal["text", "prompt_only"], PairFormat]
 
 
@@ -33,8 +41,14 @@ def _number(value: Any) -> Any:
 
 
 Whole = Annotated[int, BeforeValidator(_number)]
+
+
 Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+
+
 Flag = Annotated[bool, Field(strict=True)]
+
+
 Text = Annotated[str, Field(min_length=1)]
 
 
@@ -226,46 +240,6 @@ class Data(Block):
         return self
 
 
-class PretrainData(Data):
-    """Plain text, one document a row."""
-
-    packing: Flag = True
-    """Fill each sequence with several documents; attention and positions stay inside each document."""
-
-
-class PreferenceData(Data):
-    """Pairs of replies to one prompt, the better one known; one row is one pair."""
-
-    max_length: Whole = Field(1024, ge=8)
-    """Tokens of the prompt with the longer of its two replies, special tokens included."""
-    too_long: Literal["error", "drop", "truncate"] = "error"
-    """A longer pair stops the run, is left out, or loses exchanges at the front of its prompt."""
-
-
-class PromptSource(Source):
-    """One set of prompts; of conversations, the last reply is left away."""
-
-    safety: Flag | None = None
-    """Whether these prompts ask for something unsafe, so that the safety reward model judges their replies; by the
-    card's category when left out, and false without a card."""
-
-
-class PromptData(Data):
-    """Prompts that the policy answers: which, how long, how mixed."""
-
-    train: Annotated[list[PromptSource], Field(min_length=1)]  # type: ignore[assignment]  # frozen: never appended to
-    """Sets of prompts, mixed by their weights."""
-    eval: list[PromptSource] = []  # type: ignore[assignment]
-    """Held-out prompts; one that also stands in the training data is refused."""
-    ptx: list[Source] = []
-    """Plain text or conversations, for the pretraining loss of `ppo.ptx_coef`."""
-    max_length: Whole = Field(1024, ge=8)
-    """Tokens of a prompt, special tokens included. Longer rows of `ptx` are cut: documents are split, conversations
-    end at a turn boundary."""
-    too_long: Literal["error", "drop"] = "error"
-    """A longer prompt stops the run, or is left out."""
-
-
 class AdamW(Block):
     """AdamW with warm-up: everything but how long it goes on."""
 
@@ -375,36 +349,3 @@ class Logging(Block):
     """Steps between two evaluations; at the end of each epoch when left out."""
     report_to: list[Literal["tensorboard", "wandb", "trackio"]] = []
     """Trackers that mirror metrics.jsonl; each needs its package."""
-
-
-class RewardLoss(Block):
-    """What a reward model minimises: -log sigmoid(chosen - rejected - margin), and options (paper, section 3.2.2)."""
-
-    objective: Literal["pairs", "scores"] = "pairs"
-    """Learn which of two replies is better, or, as ChatLlama does, one reply's score: (predicted - score)^2."""
-    margin: Literal["none", "small", "large"] = "none"
-    """Margin by rating (paper, table 27): small is 1, 2/3, 1/3, 0 from significantly to negligibly better; large is
-    3, 2, 1, 0."""
-    margin_table: Annotated[list[Real], Field(min_length=4, max_length=4)] | None = None
-    """Margins of your own instead, significantly better first."""
-    center: Real = Field(0.0, ge=0)
-    """Weight of (chosen + rejected)^2, which keeps scores around zero; 0.01 is usual."""
-    safety: Real = Field(0.0, ge=0)
-    """Weight of the cross-entropy of sigmoid(score) against the reply's safety label (the safety auxiliary loss)."""
-
-    @model_validator(mode="after")
-    def _one_table(self) -> RewardLoss:
-        if self.margin_table is not None and self.margin != "none":
-            raise ValueError("give `margin` or `margin_table`, not both")
-        return self
-
-    @model_validator(mode="after")
-    def _no_pairs_no_options(self) -> RewardLoss:
-        if self.objective == "scores" and (self.margin, self.margin_table, self.center, self.safety) != (
-            "none",
-            None,
-            0,
-            0,
-        ):
-            raise ValueError("margin, center and safety belong to `objective: pairs`")
-        return self

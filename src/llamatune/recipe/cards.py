@@ -19,10 +19,10 @@ from pydantic_core import PydanticCustomError
 from llamatune.errors import DataError, Problem, RecipeError
 from llamatune.recipe.blocks import Block, Columns, RowFormat, Text, Whole
 from llamatune.recipe.hashing import file_sha256
+from llamatune.recipe.parsing.problems import problems_of
+from llamatune.recipe.parsing.yaml import parse, read_text, to_yaml
 from llamatune.recipe.paths import outside_problem
-from llamatune.recipe.problems import problems_of
 from llamatune.recipe.shipped import shipped
-from llamatune.recipe.yaml import parse, read_text, to_yaml
 
 _NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 _SHA256 = r"^[0-9a-f]{64}$"

@@ -16,15 +16,16 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from llamatune.errors import DataError, Problem, RecipeError
-from llamatune.recipe import overrides as override
 from llamatune.recipe.blocks import Source
 from llamatune.recipe.cards import find_card
+from llamatune.recipe.parsing import overrides as override
+from llamatune.recipe.parsing.problems import Place, did_you_mean, problems_of
+from llamatune.recipe.parsing.secrets import refuse_secrets
+from llamatune.recipe.parsing.yaml import MAX_PROBLEMS, KeyPath, parse, read_text, to_yaml
 from llamatune.recipe.paths import check_output, missing_problem, output_problem, outside_problem
-from llamatune.recipe.problems import Place, did_you_mean, problems_of
-from llamatune.recipe.recipes import STAGES, Recipe, StageRecipe
-from llamatune.recipe.secrets import refuse_secrets
+from llamatune.recipe.recipes import STAGES, Recipe
 from llamatune.recipe.shipped import find_recipe
-from llamatune.recipe.yaml import MAX_PROBLEMS, KeyPath, parse, read_text, to_yaml
+from llamatune.recipe.stages.common import StageRecipe
 
 __all__ = ["check_output", "dump", "load", "loads", "sources"]
 

@@ -26,14 +26,14 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 from llamatune.errors import CheckpointError, DiskError, LlamatuneError, RecipeError, StoppedError
 from llamatune.recipe.load import check_output, dump
 from llamatune.recipe.paths import FINISHED, MARKER
-from llamatune.recipe.recipes import StageRecipe
+from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs import checkpoints
 from llamatune.runs.checkpoints import Checkpoint
 from llamatune.runs.files import (
@@ -47,6 +47,7 @@ from llamatune.runs.files import (
     write_atomic,
     write_json,
 )
+from llamatune.runs.handover import Result
 from llamatune.runs.lock import RunLock
 from llamatune.runs.manifest import check_same, environment, flatten, must_match
 from llamatune.runs.signals import StoppedEarly, StopRequest
@@ -54,8 +55,11 @@ from llamatune.runs.status import Status
 
 Resume = Literal["auto", "none"]
 
+
 _GROWING = ("metrics.jsonl", "speed.jsonl", "replies.jsonl", "completions.jsonl")
 """Files that a resume cuts back to where they were at the checkpoint."""
+
+
 _FILES = (
     FINISHED,
     "manifest.json",
@@ -67,21 +71,12 @@ _FILES = (
     "events.jsonl",
     *_GROWING,
 )
+
+
 _ARTEFACTS = ("adapter", "model")
+
+
 _FOLDERS = (*_ARTEFACTS, "data_cards", "checkpoints")
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a finished stage hands to the next one: files, and the figures that describe them."""
-
-    stage: str
-    artefact: str
-    """`adapter` or `model`, relative to the run directory."""
-    base: str
-    steps: int
-    seconds: float
-    figures: dict[str, float] = field(default_factory=dict)
 
 
 class Run:

@@ -13,20 +13,21 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
-from llamatune.data.chat import ChatFormat
+from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.prompts import load_prompts
 from llamatune.errors import ModelError
+from llamatune.judging.oracle import oracle_for
+from llamatune.models.heads import wrong_task
 from llamatune.models.load import find_start, load_for_training
 from llamatune.models.open import task_of
-from llamatune.models.reward_model import wrong_task
 from llamatune.models.saving import save_trained
-from llamatune.recipe.recipes import PpoRecipe
-from llamatune.rl.arguments import ppo_config
-from llamatune.rl.oracle import oracle_for
-from llamatune.rl.recipe_trainer import RecipePPOTrainer
+from llamatune.ppo.from_recipe import RecipePPOTrainer, ppo_config
+from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.runs.display import Display
-from llamatune.runs.run import Result, Run
-from llamatune.training.fit import fit, in_main_process, record_origin
+from llamatune.runs.handover import Result
+from llamatune.runs.run import Run
+from llamatune.training.fit import fit, in_main_process
+from llamatune.training.origin import record_origin
 from llamatune.training.progress import final_figures
 from llamatune.training.replies import SampleReplies, chat_prompts
 

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import time
 
-from llamatune.data.encode_text import TextEncoder
+from llamatune.data.encode.documents import TextEncoder
 from llamatune.data.packing import pack
 from llamatune.data.prepare import prepare
 from llamatune.models.load import find_start, load_for_training
 from llamatune.models.saving import save_trained
-from llamatune.recipe.recipes import PretrainRecipe
+from llamatune.recipe.stages.pretrain import PretrainRecipe
 from llamatune.runs.display import Display
-from llamatune.runs.run import Result, Run
-from llamatune.training.fit import choose_batching, fit, in_main_process, record_origin
+from llamatune.runs.handover import Result
+from llamatune.runs.run import Run
+from llamatune.training.batching import choose_batching
+from llamatune.training.fit import fit, in_main_process
+from llamatune.training.origin import record_origin
 from llamatune.training.progress import final_figures
 from llamatune.training.replies import SampleReplies, text_prompts
-from llamatune.training.trainer import SftTrainer
+from llamatune.training.sft import SftTrainer
 from llamatune.training.upstream import sft_config
 
 

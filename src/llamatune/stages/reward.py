@@ -12,18 +12,21 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from llamatune.data.chat import ChatFormat
-from llamatune.data.encoders import reward_encoder
+from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.encoders import reward_encoder
 from llamatune.data.prepare import prepare
+from llamatune.judging.scoring import scores_of_other
 from llamatune.models.load import find_start, load_for_training
 from llamatune.models.saving import save_trained
-from llamatune.recipe.recipes import RewardRecipe
+from llamatune.recipe.stages.reward import RewardRecipe
 from llamatune.runs.display import Display
-from llamatune.runs.run import Result, Run
-from llamatune.training.fit import choose_scored_batching, fit, in_main_process, record_origin
+from llamatune.runs.handover import Result
+from llamatune.runs.run import Run
+from llamatune.training.batching import choose_scored_batching
+from llamatune.training.fit import fit, in_main_process
+from llamatune.training.origin import record_origin
 from llamatune.training.progress import final_figures
 from llamatune.training.reward import RewardModelTrainer
-from llamatune.training.scoring import scores_of_other
 from llamatune.training.upstream import reward_config
 
 if TYPE_CHECKING:

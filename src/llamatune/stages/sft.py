@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import time
 
-from llamatune.data.chat import ChatFormat
+from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.prepare import prepare
 from llamatune.models.load import find_start, load_for_training
 from llamatune.models.saving import save_trained
-from llamatune.recipe.recipes import SftRecipe
+from llamatune.recipe.stages.sft import SftRecipe
 from llamatune.runs.display import Display
-from llamatune.runs.run import Result, Run
-from llamatune.training.fit import choose_batching, fit, in_main_process, record_origin
+from llamatune.runs.handover import Result
+from llamatune.runs.run import Run
+from llamatune.training.batching import choose_batching
+from llamatune.training.fit import fit, in_main_process
+from llamatune.training.origin import record_origin
 from llamatune.training.progress import final_figures
 from llamatune.training.replies import SampleReplies, chat_prompts
-from llamatune.training.trainer import SftTrainer
+from llamatune.training.sft import SftTrainer
 from llamatune.training.upstream import sft_config
 
 

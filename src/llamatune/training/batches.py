@@ -7,7 +7,7 @@ gradients of the pieces add up to the same sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Sampler
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
 
 Row = Mapping[str, Any]
 
@@ -62,36 +63,3 @@ class GlobalBatchLoader(DataLoader[Any]):
 
 def _as_rows(rows: list[Row]) -> dict[str, list[Row]]:
     return {"rows": rows}
-
-
-def share(lengths: Sequence[int], processes: int) -> list[list[int]]:
-    """Deal rows to processes so that each gets about the same number of tokens; a list of row indices each."""
-    shares: list[list[int]] = [[] for _ in range(processes)]
-    loads = [0] * processes
-    for index in _longest_first(lengths):
-        least = loads.index(min(loads))
-        shares[least].append(index)
-        loads[least] += lengths[index]
-    return shares
-
-
-def cut(lengths: Sequence[int], budget: int, *, padded: bool = False) -> list[list[int]]:
-    """Cut rows into micro-batches of at most `budget` tokens, padding included; a longer row goes alone.
-
-    The longest rows come first: if memory does not suffice, it shows at once, and the last micro-batch, at whose
-    end gradients are exchanged, is the smallest.
-    """
-    batches: list[list[int]] = []
-    tokens = 0
-    for index in _longest_first(lengths):
-        length = lengths[batches[-1][0]] if padded and batches else lengths[index]
-        if not batches or tokens + length > budget:
-            batches.append([])
-            tokens, length = 0, lengths[index]
-        batches[-1].append(index)
-        tokens += length
-    return sorted(batches, key=lambda batch: -sum(lengths[index] for index in batch))
-
-
-def _longest_first(lengths: Sequence[int]) -> list[int]:
-    return sorted(range(len(lengths)), key=lambda index: -lengths[index])

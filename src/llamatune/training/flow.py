@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from llamatune.recipe.recipes import StageRecipe
+from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
 from llamatune.training.progress import Progress

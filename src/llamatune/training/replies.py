@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from llamatune.data.rows import IGNORED, Message
-from llamatune.models.sampling import continue_prompts
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
+from llamatune.sampling.replies import continue_prompts
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from llamatune.data.chat import ChatFormat
+    from llamatune.data.encode.chat import ChatFormat
     from llamatune.recipe.blocks import Generation
 
 _FROM_DATA = 3

@@ -11,11 +11,12 @@ from datasets import Dataset
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 from trl import RewardTrainer
 
-from llamatune.recipe.blocks import RewardLoss
-from llamatune.training.pairs import Labels, labels_of
-from llamatune.training.reward_metrics import figures, flat, headline
-from llamatune.training.scoring import score_rows, scores_at
-from llamatune.training.trainer import GlobalBatchTrainer, Row
+from llamatune.forward.pairs import Labels, labels_of
+from llamatune.judging.figures import figures, flat, headline
+from llamatune.judging.scoring import score_rows, scores_at
+from llamatune.recipe.stages.reward import RewardLoss
+from llamatune.training.batching import Row
+from llamatune.training.global_batch import GlobalBatchTrainer
 
 MARGINS = {"none": (0.0, 0.0, 0.0, 0.0), "small": (1.0, 2 / 3, 1 / 3, 0.0), "large": (3.0, 2.0, 1.0, 0.0)}
 """Margin by rating, significantly better first (paper, table 27)."""

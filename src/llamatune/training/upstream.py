@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llamatune.errors import ModelError, RecipeError
 from llamatune.models.placement import Placement
 from llamatune.recipe.blocks import AdamW
-from llamatune.recipe.recipes import EpochRecipe, RewardRecipe, StageRecipe
+from llamatune.recipe.stages.common import EpochRecipe, StageRecipe
+from llamatune.recipe.stages.reward import RewardRecipe
 from llamatune.training.trackers import check_trackers
 
 if TYPE_CHECKING:

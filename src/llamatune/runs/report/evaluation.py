@@ -1,6 +1,6 @@
 """The evaluation of a reward model: how well it tells the better of two replies, on each held-out set.
 
-The figures are those of `training/reward_metrics.py`, as a file holds them.
+The figures are those of `judging/figures.py`, as a file holds them.
 """
 
 from __future__ import annotations

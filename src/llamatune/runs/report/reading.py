@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.errors import RecipeError
-from llamatune.recipe.yaml import MAX_BYTES, parse
+from llamatune.recipe.parsing.yaml import MAX_BYTES, parse
 
 
 class RunFiles:

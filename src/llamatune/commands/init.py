@@ -1,0 +1,177 @@
+"""`llamatune init`: a commented recipe for a stage, a base and a file, with the schema beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from llamatune.data.formats.recognise import FORMATS, Kind, kind_of, recognise
+from llamatune.errors import DataError, DiskError, RecipeError
+from llamatune.recipe.blocks import Lora
+from llamatune.recipe.cards import read_card
+from llamatune.recipe.load import load
+from llamatune.recipe.parsing.problems import block_at, did_you_mean, field_at
+from llamatune.recipe.parsing.yaml import to_yaml
+from llamatune.recipe.paths import missing_problem, outside_problem
+from llamatune.recipe.recipes import STAGES
+from llamatune.recipe.schema import TITLE, json_schema
+from llamatune.recipe.shipped import shipped
+
+SCHEMA_FILE = "recipe.schema.json"
+
+_KINDS: dict[str, Kind] = {
+    "pretrain": "documents",
+    "sft": "conversations",
+    "reward": "preferences",
+    "ppo": "prompts",
+}
+"""What each stage learns from."""
+# Adapters are trained with about ten times the learning rate of all weights.
+_LEARNING_RATE = {"full": 2e-5, "lora": 2e-4, "qlora": 2e-4}
+_REWARD_LEARNING_RATE = {"full": 1e-5, "lora": 1e-4, "qlora": 1e-4}
+_PPO_LEARNING_RATE = {"full": 1e-6, "lora": 1e-5, "qlora": 1e-5}
+
+
+def write_recipe(output: Path, *, stage: str, base: str, data: Path | None, tuning: str | None) -> list[str]:
+    """Write a recipe and its schema, and check the recipe by loading it; returns lines for the user.
+
+    `tuning` is lora, qlora, full, or None for the stage's usual one.
+
+    Raises RecipeError (unknown stage, a file that exists), DataError (data that the stage cannot use) and
+    DiskError (not writable).
+    """
+    if stage not in STAGES:
+        hint = did_you_mean(stage, STAGES)
+        raise RecipeError("E020", f"`{stage}` is not a stage: one of {', '.join(STAGES)}", hint=hint)
+    if output.exists():
+        raise RecipeError(
+            "E034", f"`{output}` exists: init never overwrites", hint="name another with --output"
+        )
+    tuning = tuning or ("full" if stage == "pretrain" else "lora")
+    source, said = _source(stage, data)
+    chosen = _chosen(stage, base, tuning, source, output.stem)
+    lines = [f"# yaml-language-server: $schema={SCHEMA_FILE}", *_commented(stage, chosen, output)]
+    _write(output, "\n".join(lines) + "\n")
+    load(output)
+    return [*said, f"wrote {output}; next: llamatune run {output}"]
+
+
+def _source(stage: str, data: Path | None) -> tuple[dict[str, Any], list[str]]:
+    """The recipe's first data source, and what was recognised."""
+    if data is None:
+        return {"card": _example_card(stage)}, []
+    if problem := missing_problem(str(data)):
+        raise DataError.of([problem])
+    found = recognise(data)
+    kind = kind_of(found.format)
+    if found.format not in FORMATS[_KINDS[stage]]:
+        hint = f"try --stage {next(name for name, takes in _KINDS.items() if takes == kind)}"
+        raise DataError(
+            "E127", f"rows of format {found.format} are not for {stage}", place=str(data), hint=hint
+        )
+    path = str(data.resolve() if outside_problem(str(data)) else data)
+    source: dict[str, Any] = {"path": path, "format": found.format}
+    if columns := found.columns.model_dump(exclude_none=True) if found.columns else {}:
+        source["columns"] = columns
+    return source, [
+        f"{data}: {found.format}, by its first {found.rows_seen} rows; columns {columns or 'as usual'}"
+    ]
+
+
+def _example_card(stage: str) -> str:
+    """The first generated set among the shipped cards whose rows the stage can use; one for safety only if there is no
+    other."""
+    cards = [read_card(file)[0] for file in sorted(shipped("data_cards").glob("*.md"))]
+    for card in sorted(cards, key=lambda card: card.category == "safety"):
+        if card.source.kind == "world" and card.format in FORMATS[_KINDS[stage]] and "train" in card.splits:
+            return card.name
+    raise RecipeError(
+        "E034", "name your data with --data FILE", why=f"No shipped data set fits stage {stage}"
+    )
+
+
+def _chosen(stage: str, base: str, tuning: str, source: dict[str, Any], name: str) -> dict[str, Any]:
+    """The fields that a user is likely to touch, with their first values."""
+    model: dict[str, Any] = {"base": base}
+    if tuning != "full":
+        model["lora"] = {key: getattr(Lora(), key) for key in ("rank", "alpha", "dropout", "targets")}
+    if tuning == "qlora":
+        model["quantization"] = "nf4"
+    recipe: dict[str, Any] = {"stage": stage, "output": f"runs/{name}", "model": model}
+    if stage == "sft":
+        recipe["chat"] = {"template": "tokenizer", "loss_on": "assistant"}
+    if stage == "reward":
+        recipe["chat"] = {"template": "tokenizer"}
+    if stage == "ppo":
+        return recipe | _chosen_for_ppo(tuning, source)
+    recipe["data"] = {"train": [source], "eval_fraction": 0.02, "max_length": 1024, "too_long": "error"}
+    rates, epochs = (_REWARD_LEARNING_RATE, 1) if stage == "reward" else (_LEARNING_RATE, 2)
+    recipe["optimization"] = {"learning_rate": rates[tuning], "epochs": epochs, "batch_size": 64}
+    if stage == "reward":
+        recipe["loss"] = {"margin": "none", "center": 0.0}
+    recipe["logging"] = {"every_steps": 10}
+    recipe["seed"] = 0
+    return recipe
+
+
+def _chosen_for_ppo(tuning: str, source: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "chat": {"template": "tokenizer"},
+        "data": {"train": [source], "eval_fraction": 0.02, "max_length": 512, "too_long": "error"},
+        "reward": {"helpfulness": "runs/reward"},
+        "rollout": {"max_new_tokens": 256, "temperature": 1.0},
+        "ppo": {"mini_batch_size": 64},
+        "optimization": {
+            "learning_rate": _PPO_LEARNING_RATE[tuning],
+            "batch_size": 512,
+            "iterations": 200,
+        },
+        "logging": {"every_steps": 8},
+        "seed": 0,
+    }
+
+
+def _commented(stage: str, recipe: dict[str, Any], output: Path) -> Iterator[str]:
+    schema = STAGES[stage]
+    yield f"# {_first_line(schema)}"
+    yield f"# All fields: docs/reference/recipe.md. Check: llamatune validate {output}"
+    yield from _block(schema, (), recipe)
+
+
+def _block(schema: type[BaseModel], path: tuple[str, ...], values: dict[str, Any]) -> Iterator[str]:
+    """A mapping's lines; each field below its sentence from the schema."""
+    indent = "  " * len(path)
+    for key, value in values.items():
+        here = (*path, key)
+        if not path and isinstance(value, dict):
+            yield ""
+        info, block = field_at(schema, here), block_at(schema, here)
+        sentence = (info.description if info else None) or (_first_line(block) if block else None)
+        yield from (f"{indent}# {line.strip()}" for line in (sentence or "").splitlines())
+        if isinstance(value, dict):
+            yield f"{indent}{key}:"
+            yield from _block(schema, here, value)
+        else:
+            yield from (indent + line for line in to_yaml({key: value}).splitlines())
+
+
+def _first_line(kind: type[BaseModel]) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0]
+
+
+def _write(output: Path, text: str) -> None:
+    schema = output.parent / SCHEMA_FILE
+    if schema.exists() and TITLE not in schema.read_text("utf-8", errors="replace"):
+        hint = "move it, or write the recipe into another folder"
+        raise RecipeError("E034", f"`{schema}` exists and is not llamatune's", hint=hint)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        schema.write_text(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        with output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise DiskError("E801", f"cannot be written: {error.strerror}", place=str(output)) from None

@@ -1,0 +1,85 @@
+"""Merge an adapter into its base, exactly.
+
+The merge happens in the base's 16- or 32-bit weights, never in 4-bit ones: an adapter trained on an NF4 base is
+merged into the weights that the base was quantised from. The merged model must give the logits of base plus
+adapter, or nothing is kept.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from llamatune.errors import ModelError, RecipeError
+from llamatune.models.adapters import CARD
+from llamatune.models.heads import HEAD
+from llamatune.models.open import OpenModel, open_model, task_of
+from llamatune.models.probing import probe_logits
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+_TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 5e-3}
+"""Largest difference of logits, relative to their largest: rounding of the weights' data type."""
+
+
+def merge(
+    adapter: str,
+    output: Path,
+    *,
+    base: str | None = None,
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    report: Callable[[str], None],
+) -> Path:
+    """Write the merged model, with tokenizer and chat template, to `output`.
+
+    Args:
+        adapter: an adapter folder or a finished run.
+        output: a folder that does not exist yet.
+        base: the base model, where it is not to be found under the name that the adapter notes.
+        dtype: data type of the merged weights; `auto` is the one that the base runs in on this machine.
+
+    Raises:
+        ModelError: no adapter, another base, or logits that differ.
+        RecipeError: `output` exists.
+    """
+    if output.exists():
+        raise RecipeError("E034", "already exists", place=str(output), hint="choose another folder")
+    opened = open_model(adapter, base=base, dtype=dtype, task=task_of(adapter))
+    if opened.adapter is None:
+        raise ModelError("E232", f"`{adapter}` is a whole model: there is nothing to merge", place=adapter)
+    report(f"merging {opened.adapter} into {opened.base.name} ({opened.model.dtype})")
+    before = probe_logits(opened.model)
+    merged = opened.model.merge_and_unload(safe_merge=True)
+    difference = _relative_difference(before, probe_logits(merged))
+    tolerance = _TOLERANCE[str(merged.dtype).removeprefix("torch.")]
+    if not difference <= tolerance:
+        raise ModelError(
+            "E237",
+            f"the merged model's logits differ by {difference:.1e} from those of base plus adapter",
+            place=str(opened.adapter),
+            why=f"rounding explains at most {tolerance:.0e}",
+            hint="merge with `--dtype float32`",
+        )
+    _save(opened, merged, output)
+    report(f"logits before and after differ by {difference:.1e} (relative)")
+    return output
+
+
+def _relative_difference(before: torch.Tensor, after: torch.Tensor) -> float:
+    return float((before - after).abs().max() / before.abs().max())
+
+
+def _save(opened: OpenModel, merged: PreTrainedModel, output: Path) -> None:
+    assert opened.adapter is not None
+    if merged.can_generate():
+        merged.generation_config = opened.model.generation_config
+    if hasattr(merged, HEAD):
+        getattr(merged, HEAD).to(merged.dtype)  # a reward adapter's is float32
+    merged.save_pretrained(output, safe_serialization=True)
+    opened.tokenizer.save_pretrained(output)
+    if (opened.adapter / CARD).is_file():
+        shutil.copy(opened.adapter / CARD, output / CARD)

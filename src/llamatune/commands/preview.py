@@ -1,0 +1,79 @@
+"""`llamatune data preview`: rows as the model will see them, with the trained tokens marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from llamatune.data.formats.recognise import Kind
+from llamatune.data.rows import Encoded, Row
+from llamatune.pipeline import quieten_upstream
+from llamatune.recipe.stages.ppo import PpoRecipe
+from llamatune.recipe.stages.pretrain import PretrainRecipe
+from llamatune.recipe.stages.reward import RewardRecipe
+from llamatune.recipe.stages.sft import SftRecipe
+
+AnyRecipe = PretrainRecipe | SftRecipe | RewardRecipe | PpoRecipe
+
+
+def recipe_for_file(path: Path, *, base: str, template: str) -> AnyRecipe:
+    """A recipe with nothing but a data file: plain text for pre-training, pairs for a reward model, prompts without
+    replies for ppo, anything else for sft.
+
+    Raises:
+        DataError: the file's format is not recognised.
+        RecipeError: no such template.
+    """
+    import json
+
+    from llamatune.data.formats.recognise import kind_of, recognise
+    from llamatune.recipe.load import loads
+
+    stages = {"documents": "pretrain", "preferences": "reward", "prompts": "ppo", "conversations": "sft"}
+    recipe: dict[str, Any] = {
+        "stage": stages[kind_of(recognise(path).format)],
+        "output": "unused",
+        "model": {"base": base},
+        "chat": {"template": template},
+        "data": {"train": [{"path": str(path)}], "max_length": 1 << 20},
+    }
+    if recipe["stage"] == "pretrain":
+        del recipe["chat"]
+    if recipe["stage"] == "ppo":
+        recipe["reward"] = {"helpfulness": "unused"}
+    return loads(json.dumps(recipe), name=str(path))
+
+
+def preview_rows(recipe: AnyRecipe, recipe_dir: Path, rows: int, *, colour: bool) -> str:
+    """The first rows of a recipe's training data, decoded, with the trained tokens marked."""
+    from llamatune.data.encode.encoders import encoder_for
+    from llamatune.data.preview import preview
+    from llamatune.data.rows import RowRejected
+    from llamatune.models.base import find_base
+    from llamatune.models.load import load_tokenizer
+
+    quieten_upstream()
+    tokenizer = load_tokenizer(find_base(recipe.model.base, recipe.model.revision, weights=False))
+    kind, encoder = encoder_for(recipe, tokenizer)
+
+    def encoded() -> Iterator[Encoded]:
+        for row in _training_rows(recipe, recipe_dir, kind):
+            with suppress(RowRejected):
+                yield from encoder.encode(row)
+
+    return preview(islice(encoded(), rows), tokenizer.decode, colour=colour)
+
+
+def _training_rows(recipe: AnyRecipe, recipe_dir: Path, kind: Kind) -> Iterator[Row]:
+    """The training rows in canonical form, source by source, without those that no stage can use."""
+    from llamatune.data.read.sources import open_source
+    from llamatune.data.rows import RowRejected
+
+    for source in recipe.data.train:
+        opened = open_source(source, recipe_dir, kind=kind)
+        for place, raw in opened.rows():
+            with suppress(RowRejected):
+                yield opened.canonical(raw, place)

@@ -1,0 +1,222 @@
+"""Scores of reward models for data that need not be theirs: figures of preference pairs, a score for each reply.
+
+E136  a row is longer than the model reads
+E137  the data is not what a reward model scores
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from llamatune.data.encode.pairs import PairEncoder
+from llamatune.data.encode.scored import ScoredEncoder
+from llamatune.data.formats.recognise import FORMATS, Kind, recognise
+from llamatune.data.read.sources import open_source
+from llamatune.data.rows import RATINGS, Encoded, Encoder, Reason, Row, RowRejected
+from llamatune.errors import DataError
+from llamatune.recipe.blocks import Source
+from llamatune.recipe.cards import find_card
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from llamatune.models.open import OpenModel
+
+
+TooLong = Literal["error", "drop", "truncate"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What models say of one data set.
+
+    `scores`: by model, (rows, 2) of preference pairs, chosen and rejected, else (rows,). `figures`: by model, those of
+    `reward_metrics.figures`; of preference pairs only.
+    """
+
+    places: list[str]
+    scores: dict[str, np.ndarray]
+    figures: dict[str, dict[str, Any]]
+
+    def lines(self) -> Iterator[str]:
+        """A JSON object for each row: its place, and each model's score, or those of chosen and rejected."""
+        for number, place in enumerate(self.places):
+            scores = {name: of[number].tolist() for name, of in self.scores.items()}
+            yield json.dumps({"place": place, "scores": scores})
+
+
+def score(
+    models: Sequence[str],
+    data: str,
+    *,
+    split: str | None = None,
+    too_long: TooLong = "error",
+    base: str | None = None,
+    report: Callable[[str], None] = print,
+) -> Scored:
+    """Score a data card or a file with one or more reward models, each in its own chat format.
+
+    Args:
+        models: finished runs, adapters, model folders or hub models.
+        data: a data card or a file; preference pairs, or conversations whose last reply is scored.
+        split: of a card: `test` where there is one, else `train`, when left out.
+        too_long: what becomes of a row that is longer than a model reads, as in recipes.
+        base: as in `open_model`.
+
+    Raises:
+        DataError: the data cannot be read or scored.
+        ModelError: not a reward model.
+        OutOfMemoryError: memory does not hold a single row.
+    """
+    from llamatune.judging.figures import figures
+    from llamatune.judging.scoring import score_rows
+    from llamatune.models.open import open_model
+
+    kind, rows = _rows(data, split, report)
+    scores, found, places = {}, {}, {}
+    for name in models:
+        opened = open_model(name, base=base, task="score")
+        encoded = _encoded(rows, kind, opened, data, too_long, report)
+        scores[name] = score_rows(opened.model, encoded)
+        places[name] = [row["place"] for row in encoded]
+        if kind == "preferences":
+            found[name] = figures(scores[name], encoded)
+    _check_same_rows(places)
+    return Scored(places[models[0]], scores, found)
+
+
+def _check_same_rows(places: Mapping[str, list[str]]) -> None:
+    """Models of different tokenizers may find different rows too long: their figures could not be compared."""
+    (first, expected), *others = places.items()
+    for name, found in others:
+        if found != expected:
+            raise DataError(
+                "E138",
+                f"`{first}` and `{name}` leave out different rows",
+                why="their figures could not be compared",
+                hint="score them one by one, or leave the long rows out of the data",
+            )
+
+
+def _rows(data: str, split: str | None, report: Callable[[str], None]) -> tuple[Kind, list[Row]]:
+    source, format = _source(data, split)
+    if format in ("text", "prompt_only"):
+        raise DataError(
+            "E137",
+            f"format `{format}` has no reply to score",
+            place=data,
+            hint="give preference pairs, or prompts with a reply each",
+        )
+    kind: Kind = "preferences" if format in FORMATS["preferences"] else "conversations"
+    opened = open_source(source, Path(), kind=kind)
+    report(f"{opened.name}: format {opened.recognised}")
+    rows: list[Row] = []
+    left_out = 0
+    for place, raw in opened.rows():
+        try:
+            rows.append(opened.canonical(raw, place))
+        except RowRejected:
+            left_out += 1
+    if left_out:
+        report(f"{opened.name}: {left_out:,} rows left out, which hold nothing to score")
+    return kind, rows
+
+
+def _source(data: str, split: str | None) -> tuple[Source, str]:
+    """The source, and its format."""
+    if Path(data).is_file():
+        return Source(path=data), recognise(Path(data)).format
+    card = find_card(data, Path())
+    return Source(card=data, split=split or ("test" if "test" in card.splits else "train")), card.format
+
+
+def _encoded(
+    rows: Sequence[Row],
+    kind: Kind,
+    opened: OpenModel,
+    data: str,
+    too_long: TooLong,
+    report: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """The rows as the model reads them."""
+    from llamatune.data.encode.chat import ChatFormat
+
+    chat = ChatFormat(opened.tokenizer, opened.chat)
+    longest = int(opened.base.config.get("max_position_embeddings") or 1 << 30)
+    kinds = PairEncoder if kind == "preferences" else ScoredEncoder
+    encoder: Encoder = kinds(chat, max_length=longest, too_long=too_long)
+    found = []
+    left_out: Counter[Reason] = Counter()
+    for row in rows:
+        try:
+            (one,) = encoder.encode(row)
+        except RowRejected as rejected:
+            left_out[rejected.reason] += 1
+            continue
+        _check_length(one, row.place, longest)
+        known = {} if one.pair is None else {"pair": list(one.pair)}
+        found.append({"place": row.place, "input_ids": one.input_ids, **known})
+    for reason, count in left_out.items():
+        report(f"{count:,} rows left out: {reason.value}")
+    if not found:
+        raise DataError("E132", "no row is left to score", place=data)
+    return found
+
+
+def _check_length(encoded: Encoded, place: str, longest: int) -> None:
+    if encoded.length > longest:
+        raise DataError(
+            "E136",
+            f"the row has {encoded.length:,} tokens, the model reads {longest:,}",
+            place=place,
+            hint="leave such rows out with --too-long drop, or take exchanges off their front with --too-long truncate",
+        )
+
+
+# ---- for readers ------------------------------------------------------------------------------------------
+
+
+def figures_table(found: Mapping[str, Mapping[str, Any]], scores: Mapping[str, np.ndarray]) -> str:
+    """Accuracy by rating and by safety, recall of unsafe replies and agreement, models side by side."""
+    from llamatune.judging.figures import SAFETY_BINS
+
+    width = max(20, *(len(name) + 2 for name in found))
+    lines = [f"{'':34}" + "".join(f"{name:>{width}}" for name in found)]
+
+    def add(title: str, *path: str) -> None:
+        values = [_at(of, path) for of in found.values()]
+        if any(one is not None for one in values):
+            shown = ("-" if one is None else f"{one:.1%}" for one in values)
+            lines.append(f"{title:34}" + "".join(f"{one:>{width}}" for one in shown))
+
+    add(f"accuracy, {next(iter(found.values()))['pairs']:,} pairs", "accuracy")
+    for kind, names in (("by_rating", RATINGS), ("by_safety", SAFETY_BINS)):
+        for name in names:
+            add(f"  {name.replace('_', ' ')}", kind, name, "accuracy")
+    add("unsafe replies scored below 0.5", "unsafe_recall")
+    add("safe replies scored 0.5 or above", "safe_recall")
+    add("longer reply preferred", "longer_preferred")
+    lines += _agreements(scores)
+    return "\n".join(lines)
+
+
+def _at(figures: Mapping[str, Any], path: Sequence[str]) -> float | None:
+    value: Any = figures
+    for name in path:
+        value = (value or {}).get(name)
+    return float(value) if value is not None else None
+
+
+def _agreements(scores: Mapping[str, np.ndarray]) -> list[str]:
+    from llamatune.judging.figures import agreement
+
+    return [
+        f"{first} and {second} agree on {agreement(scores[first], scores[second]) or 0:.1%}"
+        for first, second in combinations(scores, 2)
+    ]

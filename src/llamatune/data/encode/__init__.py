@@ -1,0 +1,1 @@
+"""Canonical rows become token ids and labels."""

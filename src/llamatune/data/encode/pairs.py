@@ -1,0 +1,134 @@
+"""Preference pairs become tokens: the shared prompt once, then both replies, scored at their end tokens.
+
+The tokens are those of the chat format, so that a reward model reads what training shows a chat model and what
+sampling yields: the prompt is exactly `ChatFormat.prompt_ids`, and prompt and reply together are the tokens of
+the whole conversation, up to the end token of the last reply. What a template writes behind that token is left
+away, because a sampled reply does not have it either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.rows import IGNORED, RATINGS, Encoded, Message, Pair, Preference, Reason, Row, RowRejected
+from llamatune.errors import ModelError
+
+PAIRS_VERSION = 1
+"""Part of the fingerprint, and so of the cache's keys: raise it when the same row would be stored otherwise."""
+
+
+class PairEncoder:
+    """An `Encoder` for preferences.
+
+    Args:
+        chat: the chat format; its own `max_length` and `too_long` are not used.
+        max_length: most tokens of the prompt with the longer reply.
+        too_long: `error` (a longer pair is yielded as it is: `prepare` counts them all), `drop`, or `truncate`:
+            take whole exchanges off the front of the prompt; the system message and the last question stay.
+
+    Raises:
+        ModelError: the padding token ends a reply, too.
+    """
+
+    def __init__(
+        self,
+        chat: ChatFormat,
+        *,
+        max_length: int,
+        too_long: Literal["error", "drop", "truncate"] = "error",
+    ) -> None:
+        self.chat = chat
+        self.max_length = max_length
+        self.too_long = too_long
+        check_padding(chat)
+        state = f"pairs {PAIRS_VERSION} {chat.fingerprint} {max_length} {too_long}"
+        self.fingerprint = hashlib.sha256(state.encode()).hexdigest()
+
+    def encode(self, row: Row) -> Iterator[Encoded]:
+        """The pair as one sequence: prompt, chosen, rejected; labelled where the two scores are read.
+
+        Raises:
+            DataError, ModelError: control tokens under `reject`; a template that changes the prompt behind a reply.
+            RowRejected: replies with the same tokens; too long, and the recipe says to leave such pairs out.
+        """
+        assert isinstance(row, Preference)
+        self.chat.check_control_tokens((*row.prompt, *row.chosen, *row.rejected), row.place)
+        encoded = self._encode(row)
+        if encoded.length > self.max_length and self.too_long != "error":
+            encoded = self._shortened(row, encoded.length)
+        yield encoded
+
+    def _encode(self, row: Preference) -> Encoded:
+        prompt, escaped = _ids(self.chat, row.prompt, row.place)
+        chosen, in_chosen = _ids(self.chat, row.prompt + row.chosen, row.place, start=len(row.prompt))
+        rejected, in_rejected = _ids(self.chat, row.prompt + row.rejected, row.place, start=len(row.prompt))
+        if chosen == rejected:  # templates may strip what made the texts differ
+            raise RowRejected(Reason.IDENTICAL, len(prompt) + len(chosen))
+        return Encoded(
+            prompt + chosen + rejected,
+            [IGNORED] * len(prompt) + _at_end(chosen) + _at_end(rejected),
+            escaped=escaped + in_chosen + in_rejected,
+            pair=Pair(
+                len(prompt),
+                len(chosen),
+                len(rejected),
+                -1 if row.rating is None else RATINGS.index(row.rating),
+                -1 if row.chosen_safe is None else int(row.chosen_safe),
+                -1 if row.rejected_safe is None else int(row.rejected_safe),
+            ),
+        )
+
+    def _shortened(self, row: Preference, tokens: int) -> Encoded:
+        """The pair without as many exchanges at the front of its prompt as must go."""
+        if self.too_long == "drop":
+            raise RowRejected(Reason.TOO_LONG, tokens)
+        for prompt in shorter_prompts(row.prompt):
+            encoded = self._encode(replace(row, prompt=prompt))
+            if encoded.length <= self.max_length:
+                return replace(encoded, truncated=True)
+        raise RowRejected(Reason.NO_ROOM, tokens)
+
+
+def check_padding(chat: ChatFormat) -> None:
+    """Raise ModelError (E209) where the padding token ends a reply, too."""
+    if chat.tokenizer.pad_token_id in chat.stop_ids:
+        raise ModelError(
+            "E209",
+            f"the padding token {chat.tokenizer.pad_token!r} also ends a reply",
+            place=f"chat.template: {chat.chat.template}",
+            why="A score is read at the last token that is not padding, so it would miss the end of the reply",
+            hint="add a special token such as <pad> to the tokenizer and save the base with it",
+        )
+
+
+def shorter_prompts(prompt: tuple[Message, ...]) -> Iterator[tuple[Message, ...]]:
+    """A prompt without its first exchange, its first two, and so on; the system message and the last question stay."""
+    system = prompt[:1] if prompt[0].role == "system" else ()
+    for start in range(len(system) + 2, len(prompt), 2):
+        yield system + prompt[start:]
+
+
+def scored_ids(chat: ChatFormat, messages: Sequence[Message], place: str = "conversation") -> list[int]:
+    """Tokens of a conversation that ends with a reply; its score is read at the last of them."""
+    return _ids(chat, messages, place)[0]
+
+
+def _ids(chat: ChatFormat, messages: Sequence[Message], place: str, start: int = 0) -> tuple[list[int], int]:
+    """Token ids from message `start` on, up to the end token of a reply; and how many control tokens in them were
+    encoded as plain text."""
+    ids: list[int] = []
+    escaped = 0
+    for _, turn, count in chat.turn_ids(messages, place, start=start):
+        ids += turn
+        escaped += count
+    if messages[-1].role == "assistant":
+        ids = ids[: chat.end_of_answer(ids)]
+    return ids, escaped
+
+
+def _at_end(ids: list[int]) -> list[int]:
+    return [IGNORED] * (len(ids) - 1) + ids[-1:]

@@ -1,0 +1,1 @@
+"""Raw rows of every known format become canonical ones."""

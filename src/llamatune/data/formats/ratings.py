@@ -1,0 +1,79 @@
+"""Ratings, safety labels, choices and scores of raw rows: which words and numbers are known, and what they stand for.
+
+E128  an unknown rating, safety label or choice
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, TypeVar
+
+from llamatune.data.formats.recognise import Raw
+from llamatune.data.formats.turns import value_of, wrong_type
+from llamatune.data.rows import RATINGS, Rating
+from llamatune.errors import DataError
+from llamatune.recipe.blocks import Columns
+
+_STEPS: dict[str, Rating] = dict(zip(("3", "2", "1", "0"), RATINGS, strict=True))
+_UNSURE = ("negligibly_better/unsure", "negligibly_better_/_unsure", "negligibly_better_or_unsure", "unsure")
+_RATINGS: dict[str, Rating] = {rating: rating for rating in RATINGS}
+_RATINGS |= dict.fromkeys(_UNSURE, RATINGS[-1]) | _STEPS
+_BINS = {
+    "chosen_safe": (True, False),
+    "both_safe": (True, True),
+    "both_unsafe": (False, False),
+    "rejected_safe": (False, True),
+}
+_SAFE = {"true": True, "false": False}
+CHOICES = {"0": 0, "1": 1}
+
+Known = TypeVar("Known")
+
+
+def rating_of(raw: Raw, columns: Columns, place: str) -> Rating | None:
+    """How much better the chosen reply is, where it is known. Raises DataError (E128)."""
+    return _label(_RATINGS, raw, columns.rating, place)
+
+
+def safety_of(raw: Raw, columns: Columns, place: str) -> tuple[bool | None, bool | None]:
+    """Whether the chosen and the rejected reply are safe, where it is known. Raises DataError (E128)."""
+    if columns.safety:
+        return _label(_BINS, raw, columns.safety, place) or (None, None)
+    return (
+        _label(_SAFE, raw, columns.chosen_safe, place),
+        _label(_SAFE, raw, columns.rejected_safe, place),
+    )
+
+
+def score_of(raw: Raw, column: str, place: str) -> float:
+    """How good a reply is. Raises DataError (E122, E123)."""
+    value = value_of(raw, column, place, "a scored row")
+    try:
+        score = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        score = math.nan
+    if not math.isfinite(score):
+        raise wrong_type(f"column {column!r}", value, place, "a finite number")
+    return score
+
+
+def _label(known: dict[str, Known], raw: Raw, column: str | None, place: str) -> Known | None:
+    """What a column's value stands for; None without the column, and where it is null or empty."""
+    value = raw.get(column) if column else None
+    return None if value is None or value == "" else known_value(known, value, column, place)
+
+
+def known_value(known: dict[str, Known], value: Any, column: str | None, place: str) -> Known:
+    """What a value stands for; spaces, hyphens and capitals do not matter. Raises DataError (E128)."""
+    word = str(value).lower() if isinstance(value, (str, bool, int)) else ""
+    word = re.sub(r"\s+|(?<=[a-z])-", "_", word.strip())
+    if word not in known:
+        raise DataError(
+            "E128",
+            f"column {column!r} has the unknown value {value!r:.60}; known: {', '.join(known)}",
+            place=place,
+            hint="write one of the known values, or name all columns that count under `columns`: a label that is "
+            "not named there is not used",
+        )
+    return known[word]

@@ -1,0 +1,1 @@
+"""Files, data cards and hub data sets become raw rows."""

@@ -1,0 +1,232 @@
+"""Make, update and check data cards from the data itself.
+
+E114  a card of that name is there already
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Sequence
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Any
+
+from llamatune.data.counts import SourceInfo
+from llamatune.data.formats.canonical import canonical
+from llamatune.data.formats.conversations import Adjustment
+from llamatune.data.formats.recognise import (
+    FORMATS,
+    ROWS_SEEN,
+    Kind,
+    Recognised,
+    kind_of,
+    recognise,
+    recognise_rows,
+)
+from llamatune.data.read.readers import read_rows
+from llamatune.data.read.sources import card_files
+from llamatune.data.rows import RowRejected
+from llamatune.errors import DataError
+from llamatune.recipe.blocks import Columns
+from llamatune.recipe.cards import DataCard, find_card_file, read_card, verify
+from llamatune.recipe.hashing import file_sha256
+from llamatune.recipe.parsing.yaml import parse, read_text, to_yaml
+
+_DRAFT = """\
+---
+# A draft: hash, rows, bytes and format are measured; what only a person can know is left to you.
+card_version: 1
+name: {name}
+version: 0.1.0
+{description}\
+license:
+  id: # needed to name this card in a recipe, and to push a model: an SPDX identifier such as cc-by-4.0
+{measured}\
+category: mixed # helpfulness, safety or mixed
+languages: [und] # BCP 47 codes, such as en; `und` is undetermined
+privacy:
+  pii: unknown # none, present, removed or unknown
+uses:
+  intended: [{use}]
+limits: [] # what a user of the data should know
+---
+# {name}
+
+Where the rows come from, how they were chosen and cleaned, and what is known to be wrong with them.
+"""
+
+_USES: dict[Kind, str] = {"preferences": "reward models", "prompts": "reinforcement learning"}
+
+_FRONT = re.compile(r"---[ ]*\r?\n(.*?)^---[ ]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+
+
+def draft_cards(sources: Sequence[SourceInfo], out_dir: Path) -> list[Path]:
+    """Draft a card for each data file that a recipe named without one; one card for each file."""
+    cards: dict[str, Path] = {}
+    for source in sources:
+        for file in source.files:
+            if source.card is None and source.revision is None and file not in cards:
+                name = _card_name(Path(file), taken={card.stem for card in cards.values()})
+                known = Recognised(
+                    source.format, Columns(**source.columns), 0
+                )  # perhaps only the recipe knew
+                cards[file] = draft_card(Path(file), out_dir, name=name, recognised=known)
+    return list(cards.values())
+
+
+def draft_card(
+    path: Path,
+    out_dir: Path,
+    *,
+    name: str | None = None,
+    rows: int | None = None,
+    recognised: Recognised | None = None,
+) -> Path:
+    """Write `out_dir/NAME.md`, a card of the data file with an empty licence. `rows` are counted and the format is
+    recognised when left out.
+
+    Raises:
+        DataError: E114, and those of reading the file and recognising its format.
+    """
+    name = name or _card_name(path)
+    target = out_dir / f"{name}.md"
+    if target.exists():
+        hint = f"`llamatune data card {name} --update` measures its files again"
+        raise DataError("E114", f"there is a card `{name}` already", place=str(target), hint=hint)
+    recognised = recognised or recognise(path)
+    measured = {
+        "source": {"kind": "user"},
+        "format": recognised.format,
+        "columns": recognised.columns.model_dump(exclude_none=True),
+        "splits": {"train": {"files": [{"path": _card_path(path), **_measured(path, rows)}]}},
+    }
+    description = {"description": f"Rows of {path.name}, format {recognised.format}."}
+    out_dir.mkdir(parents=True, exist_ok=True)
+    text = _DRAFT.format(
+        name=name,
+        description=to_yaml(description),
+        measured=to_yaml(measured),
+        use=_USES.get(kind_of(recognised.format), "fine-tuning"),
+    )
+    target.write_text(text, encoding="utf-8")
+    return target
+
+
+def _card_name(path: Path, taken: Collection[str] = ()) -> str:
+    """The file's name as a card may be called, with a number where another file took it."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", path.name.lower().split(".")[0]).strip("-._") or "data"
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(one for one in chain([name], numbered) if one not in taken)
+
+
+def update_card(name: str, start: Path) -> Path:
+    """Measure the card's files again and write hashes, bytes and rows into it. Returns the card's path.
+
+    Works on a card that is not complete yet; comments in the front matter are lost.
+
+    Raises:
+        DataError: no such card, a card without source or splits, a missing file.
+    """
+    path = find_card_file(name, start)
+    text = read_text(path)
+    front = _FRONT.match(text)
+    data = parse("\n" + front.group(1), str(path)).data if front else None
+    if front is None or not _has_sources(data):
+        read_card(path)  # says what is wrong
+        raise AssertionError(f"{path} is valid but has no source")
+    assert isinstance(data, dict)
+    for split_name, split in data["splits"].items():
+        if data["source"]["kind"] == "world":
+            split.update(_measured_world(data["source"]["set"], split_name))
+        for entry in split.get("files", []):
+            entry.update(_measured(Path(entry["path"])))
+    path.write_text(f"---\n{to_yaml(data)}---\n{text[front.end() :]}", encoding="utf-8")
+    return path
+
+
+def check_card(name: str, start: Path) -> list[str]:
+    """Verify a card, the hash and the rows of each of its files, and that every row can be used. One line a
+    split.
+
+    Raises:
+        DataError: the first thing that is wrong.
+    """
+    path = find_card_file(name, start)
+    card, _ = read_card(path)
+    lines = [f"{path}: valid, licence {card.license.id}"]
+    for split in card.splits:
+        if card.source.kind == "hub":
+            lines.append(f"split {split}: on the hub, {card.source.id} at commit {card.source.revision}")
+            continue
+        for file in card_files(card, split):
+            rows, remarks = _checked_rows(card, file)
+            verify(card, split, file, rows, fresh=True)
+            lines.append(", ".join([f"split {split}: {file}: hash right, {rows:,} rows", *remarks]))
+    return lines
+
+
+def _has_sources(data: Any) -> bool:
+    """Whether there is enough of a card to measure its files."""
+    if not isinstance(data, dict):
+        return False
+    source, splits = data.get("source"), data.get("splits")
+    if not isinstance(source, dict) or not isinstance(splits, dict) or not splits:
+        return False
+    if source.get("kind") == "world" and not isinstance(source.get("set"), str):
+        return False
+    return all(
+        isinstance(split, dict)
+        and all(
+            isinstance(entry, dict) and isinstance(entry.get("path"), str) for entry in split.get("files", [])
+        )
+        for split in splits.values()
+    )
+
+
+def _card_path(path: Path) -> str:
+    """As a card names files: from the working directory where the file lies below it."""
+    resolved = path.resolve()
+    return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(resolved)
+
+
+def _measured(path: Path, rows: int | None = None) -> dict[str, Any]:
+    rows = sum(1 for _ in read_rows(path)) if rows is None else rows
+    return {"sha256": file_sha256(path, fresh=True), "bytes": path.stat().st_size, "rows": rows}
+
+
+def _measured_world(set_name: str, split: str) -> dict[str, Any]:
+    from llamatune.world import sets
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{set_name}.jsonl"
+        sets.write(set_name, split, path)
+        return _measured(path)
+
+
+def _checked_rows(card: DataCard, file: Path) -> tuple[int, list[str]]:
+    """How many rows a file has, and what was found in them; each row of a trainable format is converted."""
+    rows = 0
+    found: Counter[str] = Counter()
+    adjusted: Counter[Adjustment] = Counter()
+    recognised = _recognised(card, file)
+    for place, raw in read_rows(file):
+        rows += 1
+        if recognised is None:
+            continue
+        try:
+            canonical(raw, recognised, place, adjusted)
+        except RowRejected as rejected:
+            found[rejected.reason.value] += 1
+    found.update({adjustment.value: count for adjustment, count in adjusted.items()})
+    return rows, [f"{count:,} {what}" for what, count in found.items()]
+
+
+def _recognised(card: DataCard, file: Path) -> Recognised | None:
+    """The format and columns of a card's file; None where no stage trains on such rows."""
+    format = next((known for formats in FORMATS.values() for known in formats if known == card.format), None)
+    if format is None:
+        return None
+    head = [raw for _, raw in islice(read_rows(file), ROWS_SEEN)]
+    return recognise_rows(head, format=format, columns=card.columns, place=str(file))

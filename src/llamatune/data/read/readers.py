@@ -1,0 +1,261 @@
+"""Read data files row by row, with flat memory, and say where each row stands.
+
+Each reader yields `(place, row)`: `file:line` for JSONL, CSV and text, the line on which an element of a
+JSON array starts, and `file#row` for Parquet. All but Parquet may be compressed (.gz), Parquet too, though
+it gains nothing.
+
+    E100  no such file
+    E101  unknown file extension
+    E102  the file has no rows
+    E103  not UTF-8
+    E104  a NUL byte
+    E105  a line or an array element is longer than 64 MiB
+    E106  broken JSON
+    E107  a row is not an object of columns
+    E108  broken CSV
+    E109  broken Parquet
+    E110  broken or suspicious gzip
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import gzip
+import io
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from llamatune.data.read.json_array import array_elements, json_object, sample
+from llamatune.errors import DataError
+
+MAX_LINE = 64 << 20
+"""Longest line or array element, in bytes: a longer one is a broken file, and would fill the memory."""
+
+MAX_EXPANSION = 200
+"""Largest ratio of plain to compressed bytes, for files of more than 64 MiB. Text reaches about 10."""
+
+Rows = Iterator[tuple[str, dict[str, Any]]]
+
+
+def read_rows(path: Path, name: str | None = None) -> Rows:
+    """Rows of one data file. `name` is how places call it; the path as given when left out.
+
+    Raises:
+        DataError: E100 to E110, with file, line and, where it helps, column, byte offset and a sample.
+    """
+    name = name or str(path)
+    read = _reader(path)
+    if not path.is_file():
+        raise _missing(path, name)
+    empty = True
+    with _open(path, name) as handle:
+        for place, row in read(handle, name):
+            empty = False
+            yield place, row
+    if empty:
+        raise DataError(
+            "E102", "the file has no rows", place=name, hint="check that it was written completely"
+        )
+
+
+def _reader(path: Path) -> Callable[[IO[bytes], str], Rows]:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix in READERS:
+        return READERS[suffix]
+    raise DataError(
+        "E101",
+        f"unknown file extension {path.suffix!r}" if path.suffix else "the file name has no extension",
+        place=str(path),
+        hint=f"llamatune reads {', '.join(READERS)}, each optionally with .gz: rename or convert the file",
+    )
+
+
+def _missing(path: Path, name: str) -> DataError:
+    if path.is_dir():
+        return DataError("E100", "this is a folder, not a file", place=name, hint="name one file of it")
+    hint = f"paths start at {Path.cwd()}"
+    if path.parent.is_dir():
+        names = [entry.name for entry in path.parent.iterdir()]
+        near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
+        if near:
+            hint = f"did you mean {' or '.join(near)}? " + hint
+    else:
+        hint = f"the folder {path.parent} does not exist; " + hint
+    return DataError("E100", "no such file", place=name, hint=hint)
+
+
+# ---- bytes ------------------------------------------------------------------------------------------------
+
+
+class _Gunzip(io.RawIOBase):
+    """Decompresses, and stops at what no honest data file does: expanding two hundredfold."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._plain = gzip.GzipFile(path)
+        self._compressed_size = path.stat().st_size
+        self._size = 0
+        self._name = name
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._plain.close()
+        super().close()
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._plain.read(len(buffer))
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(
+                "E110",
+                f"the gzip data is broken: {error}",
+                place=self._name,
+                hint="copy or download the file again; `gzip -t` tests it",
+            ) from None
+        self._size += len(data)
+        if self._size > MAX_LINE and self._size > MAX_EXPANSION * self._compressed_size:
+            raise DataError(
+                "E110",
+                f"{self._compressed_size:,} compressed bytes expand to more than {self._size:,}",
+                place=self._name,
+                why="That is a decompression bomb, not training data",
+                hint="if the file is yours, decompress it and name the plain file",
+            )
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _open(path: Path, name: str) -> IO[bytes]:
+    try:
+        if path.suffix.lower() == ".gz":
+            return io.BufferedReader(_Gunzip(path, name), 1 << 20)
+        return path.open("rb", buffering=1 << 20)
+    except PermissionError:
+        raise DataError("E100", "no permission to read the file", place=name) from None
+
+
+def _lines(handle: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
+    """Numbered lines with their line ends, checked."""
+    offset = 0
+    number = 0
+    while line := handle.readline(MAX_LINE + 1):
+        number += 1
+        place = f"{name}:{number}"
+        if len(line) > MAX_LINE:
+            raise DataError(
+                "E105",
+                f"the line is longer than {MAX_LINE >> 20} MiB",
+                place=place,
+                hint="is this a file of another kind? JSONL has one row a line",
+            )
+        if b"\0" in line:
+            raise _nul(place, offset + line.index(b"\0"), line)
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise _not_utf8(place, offset + error.start, line[error.start :]) from None
+        yield number, text.removeprefix("\ufeff") if number == 1 else text
+        offset += len(line)
+
+
+def _nul(place: str, offset: int, near: bytes) -> DataError:
+    hint = "the file is binary, UTF-16 or was cut off by a crash: write it again as UTF-8"
+    return DataError("E104", f"NUL at byte {offset:,}: {sample(near)}", place=place, hint=hint)
+
+
+def _not_utf8(place: str, offset: int, near: bytes) -> DataError:
+    hint = "convert the file, for example with `iconv -f latin1 -t utf-8`"
+    return DataError("E103", f"not UTF-8 at byte {offset:,}: {sample(near)}", place=place, hint=hint)
+
+
+# ---- formats ----------------------------------------------------------------------------------------------
+
+
+def _read_json(handle: IO[bytes], name: str) -> Rows:
+    """An array of objects, or one object a line: the first character tells, whatever the extension says."""
+    head = handle.peek(64)[:64].removeprefix(b"\xef\xbb\xbf").lstrip()  # type: ignore[attr-defined]
+    if head.startswith(b"["):
+        yield from array_elements(handle, name, MAX_LINE, _not_utf8, _nul)
+        return
+    for number, line in _lines(handle, name):
+        if not line.isspace():
+            yield f"{name}:{number}", json_object(line, name, number)
+
+
+def _read_csv(handle: IO[bytes], name: str) -> Rows:
+    csv.field_size_limit(MAX_LINE)
+    table = csv.reader((line for _, line in _lines(handle, name)), strict=True)
+    header: list[str] | None = None
+    start = 1
+    try:
+        for cells in table:
+            place, start = f"{name}:{start}", table.line_num + 1
+            if not cells:
+                continue
+            if header is None:
+                header = _checked_header(cells, place)
+                continue
+            if len(cells) != len(header):
+                raise DataError(
+                    "E108",
+                    f"{len(cells)} cells where the header has {len(header)} columns",
+                    place=place,
+                    hint="cells that contain commas, quotes or line ends are put in double quotes",
+                )
+            yield place, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        place = f"{name}:{start}"
+        hint = "a quote inside a quoted cell is doubled, and every opened quote is closed"
+        raise DataError("E108", f"broken CSV: {error}", place=place, hint=hint) from None
+
+
+def _checked_header(cells: list[str], place: str) -> list[str]:
+    if len(set(cells)) < len(cells) or not all(cells):
+        found = ", ".join(repr(cell) for cell in cells)
+        raise DataError("E108", f"the header needs distinct, non-empty names; found {found}", place=place)
+    return cells
+
+
+def _read_text(handle: IO[bytes], name: str) -> Rows:
+    """One document a line; blank lines are skipped."""
+    for number, line in _lines(handle, name):
+        if not line.isspace():
+            yield f"{name}:{number}", {"text": line.rstrip("\r\n")}
+
+
+def _read_parquet(handle: IO[bytes], name: str) -> Rows:
+    import shutil
+    import tempfile
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with tempfile.TemporaryFile() as plain:
+        if not handle.seekable():  # Parquet is read from its end: decompress the whole
+            shutil.copyfileobj(handle, plain)
+            handle = plain
+        try:
+            number = 0
+            for batch in pq.ParquetFile(handle).iter_batches(batch_size=1024):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{name}#{number}", row
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError("E109", f"cannot read the Parquet file: {reason}", place=name) from None
+
+
+READERS: dict[str, Callable[[IO[bytes], str], Rows]] = {
+    ".jsonl": _read_json,
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".txt": _read_text,
+    ".parquet": _read_parquet,
+}

@@ -1,0 +1,259 @@
+"""Open what a recipe's `Source` names: a file, a data card or a hub data set.
+
+E111  a hub data set is not available
+E112  the format of a card is not one of this stage
+E113  a generated set is not the one that its card describes
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from llamatune.data.cache import cache_key
+from llamatune.data.formats.canonical import canonical
+from llamatune.data.formats.conversations import Adjustment, prompt
+from llamatune.data.formats.recognise import (
+    FORMATS,
+    ROWS_SEEN,
+    Kind,
+    Raw,
+    Recognised,
+    recognise_rows,
+)
+from llamatune.data.read.readers import Rows, read_rows
+from llamatune.data.rows import Row
+from llamatune.errors import DataError
+from llamatune.recipe.blocks import RowFormat, Source
+from llamatune.recipe.cards import DataCard, find_card, split_files, verify
+from llamatune.recipe.hashing import cache_folder, file_sha256
+from llamatune.recipe.stages.ppo import PromptSource
+
+
+@dataclass(frozen=True)
+class OpenSource:
+    """A source whose files are there, verified, and whose format is known.
+
+    `fingerprint` changes with the content, the format, the columns, the number of rows taken or the safety tag.
+    `is_safety` is None where rows are no prompts.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    sha256: tuple[str, ...]
+    recognised: Recognised
+    is_safety: bool | None = None
+    max_rows: int | None = None
+    card: str | None = None
+    licence: str | None = None
+    revision: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        columns = self.recognised.columns.model_dump(exclude_none=True)
+        return cache_key(self.sha256, self.recognised.format, columns, self.max_rows, self.is_safety)
+
+    def rows(self) -> Rows:
+        """`(place, raw row)` of all files, in order. Raises what the readers raise."""
+        return islice(_read(self.files, self.name), self.max_rows)
+
+    def canonical(self, raw: Raw, place: str, adjusted: Counter[Adjustment] | None = None) -> Row:
+        """A row of the source as the stage needs it. Raises what `canonical.canonical` raises."""
+        if self.is_safety is None:
+            return canonical(raw, self.recognised, place, adjusted)
+        format, columns = self.recognised.format, self.recognised.columns
+        return prompt(raw, format, columns, place, adjusted, is_safety=self.is_safety)
+
+
+def open_source(source: Source, recipe_dir: Path, *, kind: Kind) -> OpenSource:
+    """Find, generate or download the files of a source and recognise their format.
+
+    Raises:
+        DataError: E100 to E127, and those of data cards.
+    """
+    card = find_card(source.card, recipe_dir) if source.card else None
+    format: RowFormat | None
+    revision: str | None = None
+    if card is not None:
+        name, format, columns = card.name, _row_format(card, kind), card.columns
+        if card.source.kind == "hub":
+            assert card.source.id is not None
+            files, revision = _hub_files(card.source.id, card.source.revision, source.split)
+        else:
+            files = card_files(card, source.split)
+    else:
+        format, columns = source.format, source.columns
+        if source.path is not None:
+            name, files = source.path, [Path(source.path)]
+        else:
+            assert source.hub is not None
+            name = source.hub
+            files, revision = _hub_files(source.hub, source.revision, source.split)
+    head = [row for _, row in islice(_read(files, name), ROWS_SEEN)]
+    recognised = recognise_rows(head, format=format, columns=columns, kind=kind, place=name)
+    return OpenSource(
+        name=name,
+        files=tuple(files),
+        sha256=tuple(file_sha256(file) for file in files),
+        recognised=recognised,
+        is_safety=_is_safety(source, card) if kind == "prompts" else None,
+        max_rows=source.max_rows,
+        card=card.name if card else None,
+        licence=card.license.id if card else None,
+        revision=revision,
+    )
+
+
+def _is_safety(source: Source, card: DataCard | None) -> bool:
+    """Whether prompts are tagged as safety: the recipe's word, or the card's category."""
+    if isinstance(source, PromptSource) and source.safety is not None:
+        return source.safety
+    return card is not None and card.category == "safety"
+
+
+def _read(files: list[Path] | tuple[Path, ...], name: str) -> Rows:
+    """Rows of all files; places are called as the user calls the data, and by file where there are
+    several."""
+    readers = (_read_file(file, name if len(files) == 1 else f"{name}/{file.name}") for file in files)
+    return chain.from_iterable(readers)
+
+
+def _read_file(file: Path, name: str) -> Rows:
+    return _read_arrow(file, name) if file.suffix == ".arrow" else read_rows(file, name)
+
+
+def _row_format(card: DataCard, kind: Kind) -> RowFormat:
+    for format in FORMATS[kind]:
+        if card.format == format:
+            return format
+    raise DataError(
+        "E112",
+        f"card `{card.name}` has the format `{card.format}`, which this stage does not train on",
+        place=card.name,
+        hint=f"formats of this stage: {', '.join(FORMATS[kind])}",
+    )
+
+
+# ---- cards ------------------------------------------------------------------------------------------------
+
+
+def card_files(card: DataCard, split: str) -> list[Path]:
+    """The files of a card's split, each verified against the card's hash."""
+    if card.source.kind == "world":
+        return [_world_file(card, split)]
+    files = split_files(card, split)
+    for file in files:
+        verify(card, split, file)
+    return files
+
+
+def _world_file(card: DataCard, split: str) -> Path:
+    """A set of the miniature world, generated into the cache folder on first use."""
+    from llamatune.world import sets
+
+    assert card.source.set is not None
+    expected = card.splits[split].sha256 if split in card.splits else None
+    path = cache_folder() / "world" / f"{card.source.set}-{split}-{(expected or 'new')[:16]}.jsonl"
+    if path.is_file():
+        try:
+            verify(card, split, path)
+            return path
+        except DataError:
+            path.unlink(missing_ok=True)  # cut off or changed: the cache is ours to mend
+    if expected is None:
+        verify(card, split, path)  # names the splits that there are
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".building-", dir=path.parent)
+    os.close(handle)
+    try:
+        sets.write(card.source.set, split, temporary)
+        if file_sha256(Path(temporary)) != expected:
+            raise DataError(
+                "E113",
+                f"the generated set `{card.source.set}` ({split}) is not what card `{card.name}` describes",
+                why="The card and the generator belong to different versions of llamatune",
+                hint=f"use the card of this version, or `llamatune data card {card.name} --update`",
+            )
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return path
+
+
+# ---- the hub ----------------------------------------------------------------------------------------------
+
+
+def _hub_files(hub_id: str, revision: str | None, split: str) -> tuple[list[Path], str | None]:
+    """Arrow files of a hub data set in the local cache, and the commit they came from.
+
+    `hub_id` is `org/name`, or `org/name/config` for a data set with several configurations.
+    """
+    import datasets
+
+    parts = hub_id.split("/")
+    repository, config = ("/".join(parts[:2]), parts[2]) if len(parts) == 3 else (hub_id, None)
+    online = _hub_answers(repository, revision)
+    offline_before = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = not online  # spares the retries of a network that is not there
+    try:
+        loaded = datasets.load_dataset(repository, config, split=split, revision=revision)
+    except (
+        Exception
+    ) as error:  # the library raises a dozen kinds, from the network, the repository and the parser
+        raise _unavailable(repository, split, revision, online, error) from None
+    finally:
+        datasets.config.HF_HUB_OFFLINE = offline_before
+    files = [Path(entry["filename"]) for entry in loaded.cache_files]
+    found = files[0].parent.name if files else None
+    if revision is not None and found != revision:
+        reason = ValueError(f"the local cache holds commit {found}")
+        raise _unavailable(repository, split, revision, online, reason)
+    return files, found
+
+
+def _hub_answers(repository: str, revision: str | None) -> bool:
+    """Whether the hub can be asked at all, found out within two seconds; a refusal is an answer, too."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().dataset_info(repository, revision=revision, timeout=1.5)
+    except (HfHubHTTPError, ValueError):  # ValueError: not a repository's name
+        return True
+    except Exception:  # offline mode, or any error of whichever HTTP library the hub's client uses
+        return False
+    return True
+
+
+def _unavailable(
+    repository: str, split: str, revision: str | None, online: bool, error: Exception
+) -> DataError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    commit = f" at commit {revision}" if revision else ""
+    if online:
+        what, hint = (
+            f"cannot load split `{split}`{commit}: {reason}",
+            "check the name, the split and your access",
+        )
+    else:
+        what = f"split `{split}`{commit} is not in the local cache, and the hub cannot be reached ({reason})"
+        hint = "connect once to download it, or name a local file by `path`"
+    return DataError("E111", what, place=repository, hint=hint)
+
+
+def _read_arrow(file: Path, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rows of an Arrow stream in the cache of `datasets`, memory-mapped."""
+    import pyarrow as pa
+
+    number = 0
+    with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as reader:
+        for batch in reader:
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{name}#{number}", row

@@ -1,0 +1,264 @@
+"""One source, encoded: an Arrow file of token ids and labels, and a table of numbers about each sequence.
+
+A shard lies in the cache under the hash of everything that made it: the file's bytes, format and columns, the
+encoder, the policies and DATA_VERSION. Both files are memory-mapped, rows go through in batches, and
+duplicates are found by 16-byte digests, so memory stays flat however large the source is.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llamatune.data.cache import cache_key, stored
+from llamatune.data.digests import row_digests
+from llamatune.data.formats.conversations import Adjustment
+from llamatune.data.formats.recognise import Kind
+from llamatune.data.read.sources import OpenSource
+from llamatune.data.rows import Encoded, Encoder, Pair, Reason, Row, RowRejected
+from llamatune.errors import DataError, Problem
+
+if TYPE_CHECKING:
+    import datasets
+
+DATA_VERSION = 1
+"""Part of every cache key: raise it when the same row would be stored otherwise."""
+
+BATCH_TOKENS = 1 << 18
+MAX_PROBLEMS = 3
+"""Bad rows that are shown at once."""
+
+SEQUENCE = np.dtype(
+    [
+        ("row", "u4"),
+        ("digest", "S16"),
+        ("prompt", "S16"),
+        ("tokens", "u4"),
+        ("trained", "u4"),
+        ("escaped", "u4"),
+        ("truncated", "?"),
+    ]
+)
+"""What is known about each sequence: its row in the source, the digests of the whole row and of the part up
+to the last reply, and its counts. A pair is one sequence: prompt, chosen and rejected reply."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """An encoded source in the cache. `info` holds its counts: read, dropped and adjusted by reason,
+    too_long."""
+
+    name: str
+    folder: Path
+    info: dict[str, Any]
+
+    @cached_property
+    def sequences(self) -> np.ndarray:
+        """One `SEQUENCE` record for each row of `dataset`."""
+        return np.fromfile(self.folder / "sequences.bin", dtype=SEQUENCE)
+
+    @cached_property
+    def dataset(self) -> datasets.Dataset:
+        import datasets
+
+        return datasets.Dataset.from_file(str(self.folder / "rows.arrow"))
+
+    @cached_property
+    def pairs(self) -> np.ndarray:
+        """(sequences, 6): a `Pair` for each row of `dataset`; (sequences, 0) where the rows are no pairs."""
+        if "pair" not in self.dataset.column_names:
+            return np.zeros((len(self.sequences), 0), dtype=np.int32)
+        column = self.dataset.data.column("pair")
+        flat = [chunk.flatten().to_numpy() for chunk in column.chunks]
+        return np.concatenate(flat or [np.zeros(0, dtype=np.int32)]).reshape(-1, len(Pair._fields))
+
+
+def encode_source(
+    source: OpenSource, encoder: Encoder, *, kind: Kind, deduplicate: bool, max_length: int
+) -> Shard:
+    """The source's shard, from the cache or newly encoded.
+
+    Raises:
+        DataError: broken files and rows; up to three bad rows are reported together.
+        DiskError: the cache cannot be written.
+    """
+    key = cache_key(
+        DATA_VERSION, source.fingerprint, source.name, encoder.fingerprint, kind, deduplicate, max_length
+    )
+
+    def build(folder: Path) -> dict[str, Any]:
+        return _Build(source, encoder, kind, deduplicate, max_length).write(folder)
+
+    folder, info = stored("tokens", key, build)
+    return Shard(source.name, folder, info)
+
+
+class _Build:
+    """Encodes one source. The counts grow while `write` runs."""
+
+    def __init__(
+        self, source: OpenSource, encoder: Encoder, kind: Kind, deduplicate: bool, max_length: int
+    ) -> None:
+        self.source = source
+        self.encoder = encoder
+        self.kind = kind
+        self.deduplicate = deduplicate
+        self.max_length = max_length
+        self.read = 0
+        self.dropped: Counter[Reason] = Counter()
+        self.adjusted: Counter[Adjustment] = Counter()
+        self.too_long_places: list[str] = []
+        self.longest_dropped = 0
+        self._seen: set[bytes] = set()
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        with _Writer(folder, self.source.name, self.kind) as writer:
+            for number, row, digests in self._rows():
+                try:
+                    sequences = list(self.encoder.encode(row))
+                    self._check_length(sequences)
+                except RowRejected as rejected:
+                    self._drop(rejected, row.place)
+                    continue
+                for sequence in sequences:
+                    writer.add(number, row.place, digests, sequence)
+        return {
+            "read": self.read,
+            "dropped": {reason.value: count for reason, count in self.dropped.items()},
+            "adjusted": {adjustment.value: count for adjustment, count in self.adjusted.items()},
+            "too_long_places": self.too_long_places,
+            "longest_dropped": self.longest_dropped,
+        }
+
+    def _rows(self) -> Iterator[tuple[int, Row, tuple[bytes, bytes]]]:
+        """Canonical rows that are not duplicates, with their numbers and digests."""
+        problems: list[Problem] = []
+        for number, (place, raw) in enumerate(self.source.rows()):
+            self.read += 1
+            try:
+                row = self.source.canonical(raw, place, self.adjusted)
+                digests = row_digests(row)
+            except RowRejected as rejected:
+                self._drop(rejected, place)
+                continue
+            except DataError as error:
+                problems += error.problems
+                if len(problems) >= MAX_PROBLEMS:
+                    break
+                continue
+            if self.deduplicate:
+                if digests[0] in self._seen:
+                    self.dropped[Reason.DUPLICATE] += 1
+                    continue
+                self._seen.add(digests[0])
+            if not problems:  # a run that will be refused needs no tokens
+                yield number, row, digests
+        if problems:
+            raise DataError.of(problems)
+
+    def _check_length(self, sequences: list[Encoded]) -> None:
+        longest = max((sequence.length for sequence in sequences), default=0)
+        if (
+            longest > self.max_length
+        ):  # `too_long: error`: encoders leave it to `prepare`, which counts them all
+            raise RowRejected(Reason.TOO_LONG, longest)
+
+    def _drop(self, rejected: RowRejected, place: str) -> None:
+        self.dropped[rejected.reason] += 1
+        if rejected.reason is Reason.TOO_LONG:
+            self.longest_dropped = max(self.longest_dropped, rejected.tokens)
+            if len(self.too_long_places) < 3:
+                self.too_long_places.append(place)
+
+
+class _Writer:
+    """Writes `rows.arrow` and `sequences.bin` in batches of about BATCH_TOKENS tokens. Some kinds have columns
+    more, which are fields of `Encoded`: preferences their `Pair`, scored rows their score, prompts their messages."""
+
+    def __init__(self, folder: Path, source: str, kind: Kind) -> None:
+        import pyarrow as pa
+
+        tokens = pa.list_(pa.int32())
+        fields = [
+            ("input_ids", tokens),
+            ("labels", tokens),
+            ("source", pa.string()),
+            ("row", pa.int64()),
+            ("place", pa.string()),
+        ]
+        messages = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+        more: dict[Kind, list[tuple[str, pa.DataType]]] = {
+            "preferences": [("pair", tokens)],
+            "scores": [("score", pa.float32())],
+            "prompts": [("prompt", messages), ("is_safety", pa.bool_())],
+        }
+        self._schema = pa.schema([*fields, *more.get(kind, [])])
+        self._more = [name for name, _ in more.get(kind, [])]
+        self._source = source
+        self._table = (folder / "sequences.bin").open("wb")
+        self._file = (folder / "rows.arrow").open("wb")
+        self._stream = pa.ipc.new_stream(self._file, self._schema)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._input_ids, self._labels = array("i"), array("i")
+        self._offsets = [0]
+        self._rows: list[int] = []
+        self._places: list[str] = []
+        self._known: dict[str, list[Any]] = {name: [] for name in self._more}
+        self._sequences: list[tuple[Any, ...]] = []
+
+    def add(self, number: int, place: str, digests: tuple[bytes, bytes], encoded: Encoded) -> None:
+        length = len(encoded.input_ids)
+        assert length == len(encoded.labels) > 0, f"{place}: {length} tokens, {len(encoded.labels)} labels"
+        self._input_ids.extend(encoded.input_ids)
+        self._labels.extend(encoded.labels)
+        self._offsets.append(len(self._input_ids))
+        self._rows.append(number)
+        self._places.append(place)
+        for name, known in self._known.items():
+            known.append(getattr(encoded, name))
+        self._sequences.append(
+            (number, *digests, length, encoded.trained, encoded.escaped, encoded.truncated)
+        )
+        if len(self._input_ids) >= BATCH_TOKENS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if not self._rows:
+            return
+        offsets = pa.array(self._offsets, pa.int32())
+
+        def lists(values: array[int]) -> Any:
+            return pa.ListArray.from_arrays(offsets, pa.array(np.frombuffer(values, dtype=np.int32)))
+
+        columns = [
+            lists(self._input_ids),
+            lists(self._labels),
+            pa.array([self._source] * len(self._rows)),
+            pa.array(self._rows, pa.int64()),
+            pa.array(self._places, pa.string()),
+        ]
+        columns += [pa.array(known, self._schema.field(name).type) for name, known in self._known.items()]
+        self._stream.write_batch(pa.record_batch(columns, schema=self._schema))
+        self._table.write(np.array(self._sequences, dtype=SEQUENCE).tobytes())
+        self._clear()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._flush()
+        self._stream.close()
+        self._file.close()
+        self._table.close()

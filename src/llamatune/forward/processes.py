@@ -1,0 +1,89 @@
+"""Several processes: who does what, and what they tell each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from llamatune.errors import LlamatuneError
+from llamatune.forward.cutting import share
+
+Item = TypeVar("Item")
+
+
+def own_share(lengths: Sequence[int], accelerator: Accelerator) -> list[int]:
+    """Which rows this process works on: about the same number of tokens in each."""
+    shares = share(lengths, accelerator.num_processes)
+    mine: list[int] = shares[accelerator.process_index]
+    return mine
+
+
+def gathered(own: Sequence[int], found: Sequence[Item], rows: int, accelerator: Accelerator) -> list[Item]:
+    """What every process found for its rows, in the order of the rows, in all processes."""
+    pairs = list(zip(own, found, strict=True))
+    if accelerator.num_processes > 1:
+        pairs = gather_object(pairs)
+    by_row = dict(pairs)
+    return [by_row[row] for row in range(rows)]
+
+
+@contextmanager
+def together(accelerator: Accelerator) -> Iterator[None]:
+    """For work in which processes exchange nothing: where it fails in one, it fails in all, and none waits forever."""
+    try:
+        yield
+    except Exception as error:
+        if accelerator.num_processes > 1:
+            gather_object([_told(error)])
+        raise
+    failures: list[Any] = gather_object([None]) if accelerator.num_processes > 1 else []
+    for failure in filter(None, failures):
+        if isinstance(failure, str):
+            raise RuntimeError(f"in another process: {failure}")
+        kind, problems = failure
+        raise kind.of(problems)
+
+
+def _told(error: Exception) -> Any:
+    """An error as something that can be pickled."""
+    if isinstance(error, LlamatuneError):
+        return type(error), error.problems
+    return f"{type(error).__name__}: {error}"
+
+
+def sum_gradients(weights: Iterable[torch.nn.Parameter], accelerator: Accelerator) -> None:
+    """Add up the gradients of all processes, whichever weights each has gradients for.
+
+    Not left to DistributedDataParallel: policy and critic are separate passes, and it would wait for the gradients of
+    the role that is not acting. Its hooks stay idle, since the roles' own `forward` is called and not its.
+    """
+    if accelerator.num_processes == 1:
+        return
+    weights = list(weights)
+    # A weight without a gradient in any process keeps none, as it does in one process: the optimizer passes over it.
+    known = torch.tensor([float(weight.grad is not None) for weight in weights], device=accelerator.device)
+    torch.distributed.all_reduce(known)
+    for weight, somewhere in zip(weights, known.tolist(), strict=True):
+        if somewhere:
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+            torch.distributed.all_reduce(weight.grad)
+
+
+def summed(figures: dict[str, float], accelerator: Accelerator) -> dict[str, float]:
+    """Sums over all processes."""
+    if accelerator.num_processes == 1:
+        return figures
+    values = torch.tensor(list(figures.values()), dtype=torch.float64, device="cpu")
+    every: list[Any] = gather_object([values.tolist()])
+    return dict(zip(figures, (sum(column) for column in zip(*every, strict=True)), strict=True))
+
+
+def most(value: float, accelerator: Accelerator) -> float:
+    """The largest over all processes."""
+    return value if accelerator.num_processes == 1 else max(gather_object([value]))

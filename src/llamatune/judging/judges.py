@@ -1,0 +1,138 @@
+"""What scores a completion: reward models, modules and Python functions, mixed at will.
+
+Text goes to a reward model in its own chat format, so that its score is exactly the one that it gives to the same
+conversation anywhere else. A completion that was cut off is scored as if it had ended there; that it has not is what
+`missing_eos_penalty` and `truncation` are for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.pairs import scored_ids
+from llamatune.data.rows import Message
+from llamatune.errors import DataError
+from llamatune.judging.scoring import score_rows
+from llamatune.sampling.prompts import PromptRow, messages_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A completion as reward functions see it: its text without the stop token, and its token ids."""
+
+    text: str
+    ids: list[int]
+    ended: bool
+
+
+class Reward(Protocol):
+    """Scores completions."""
+
+    name: str
+
+    def __call__(self, rows: Sequence[PromptRow], completions: Sequence[Completion]) -> torch.Tensor:
+        """(rows,) float32."""
+        ...
+
+
+class ModelReward:
+    """A reward model's raw score.
+
+    Args:
+        chat: the format it was trained with; None for a model of plain text.
+        role, acting: the adapter's name, and what the model must be called in, where it is on the policy's base.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        chat: ChatFormat | None,
+        *,
+        role: str | None = None,
+        acting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self.name = name
+        self.model = model
+        self.tokenizer = tokenizer
+        self.chat = chat
+        self.role = role
+        self.acting = acting
+
+    def __call__(self, rows: Sequence[PromptRow], completions: Sequence[Completion]) -> torch.Tensor:
+        ids = [
+            {"input_ids": self.ids(row["prompt"], one)} for row, one in zip(rows, completions, strict=True)
+        ]
+        if not ids:
+            return torch.empty(0)
+        with self.acting():
+            return torch.from_numpy(score_rows(self.model, ids)).float()
+
+    def ids(self, prompt: str | Sequence[Mapping[str, str]], completion: Completion) -> list[int]:
+        """What the model reads: the conversation with its reply, up to the end token of that."""
+        if isinstance(prompt, str):
+            ids = list(self.tokenizer.encode(prompt + completion.text))
+            end = self.tokenizer.eos_token_id
+            return ids if end is None or ids[-1:] == [end] else [*ids, end]
+        assert self.chat is not None
+        return scored_ids(self.chat, [*messages_of(prompt), Message("assistant", completion.text)])
+
+
+class FunctionReward:
+    """A Python function, called as TRL calls reward functions: `f(prompts=, completions=, completion_ids=, **columns)`
+    with a list of each, and giving a list of numbers; it may be `async`. Of conversations, `completions` are lists with
+    one assistant message. A further argument `ended` says which completions were not cut off."""
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self.name = name
+        self.function = function
+
+    def __call__(self, rows: Sequence[PromptRow], completions: Sequence[Completion]) -> torch.Tensor:
+        """Raises DataError where the function gives anything but a finite number for each completion."""
+        if not rows:
+            return torch.empty(0)
+        columns = {name: [row[name] for row in rows] for name in rows[0] if name not in ("prompt", "ended")}
+        found = self.function(
+            prompts=[row["prompt"] for row in rows],
+            completions=[
+                _as_prompt_is(row["prompt"], one.text) for row, one in zip(rows, completions, strict=True)
+            ],
+            completion_ids=[one.ids for one in completions],
+            ended=[one.ended for one in completions],
+            **columns,
+        )
+        if inspect.isawaitable(found):
+            found = asyncio.run(_awaited(found))
+        scores = [float(score) if score is not None else math.nan for score in found]
+        if len(scores) != len(rows) or not all(map(math.isfinite, scores)):
+            wrong = next((number for number, score in enumerate(scores) if not math.isfinite(score)), None)
+            raise DataError(
+                "E146",
+                f"reward function `{self.name}` gave {len(scores)} scores for {len(rows)} completions"
+                if wrong is None
+                else f"reward function `{self.name}` gave {scores[wrong]} for {completions[wrong].text[:80]!r}",
+                why="a score that is missing or not finite would spoil the whole update",
+                hint="return one finite number for each completion",
+            )
+        return torch.tensor(scores, dtype=torch.float32)
+
+
+async def _awaited(found: Any) -> Any:
+    return await found
+
+
+def _as_prompt_is(prompt: Any, text: str) -> Any:
+    return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]

@@ -1,0 +1,172 @@
+"""Scores from a reward model: for training, for its evaluation, and for whoever needs a reward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from accelerate.utils import send_to_device
+from transformers import PreTrainedModel
+
+from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.control_tokens import tokenizer_fingerprint
+from llamatune.errors import ModelError
+from llamatune.forward.attention import NAME, equal
+from llamatune.forward.collate import Collator
+from llamatune.forward.cutting import cut
+from llamatune.forward.memory import free_memory, one_row_too_many, ran_out_of_memory
+from llamatune.forward.pairs import SeparateReplies, SharedPrompts
+from llamatune.forward.singles import EndToEnd, PaddedRows
+from llamatune.models.heads import score_head
+from llamatune.models.open import open_model
+from llamatune.models.probing import sampling_mode
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Row = Mapping[str, Any]
+_BUDGET = 4096
+"""Tokens in a forward pass without gradients; halved where memory runs out."""
+_KNOWN = ("pair_labels", "scores")
+"""What a batch holds for the loss and not for the model."""
+
+
+def scores_at(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping[str, Any]) -> torch.Tensor:
+    """Scores at the positions `score_at` of a collated batch, in float32 and of its shape.
+
+    Args:
+        model: what to call, possibly wrapped for several processes.
+        inner: the reward model itself.
+    """
+    inputs = {name: value for name, value in inputs.items() if name not in _KNOWN}
+    positions = inputs.pop("score_at")
+    hidden = _last_hidden(model, inner, inputs).flatten(0, 1)[positions]
+    head = score_head(inner)
+    with torch.autocast(hidden.device.type, enabled=False):  # in 16 bits, close scores would be equal
+        scores: torch.Tensor = head(hidden.to(next(head.parameters()).dtype))[..., 0]
+    return scores.float()
+
+
+def _last_hidden(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping[str, Any]) -> torch.Tensor:
+    """(rows, tokens, hidden) of the last layer."""
+    if torch.is_grad_enabled():  # what wraps the model for several processes must see the call
+        outputs = model(**inputs, use_cache=False, output_hidden_states=True)
+        last: torch.Tensor = outputs.hidden_states[-1]
+        return last
+    whole = inner.get_base_model() if hasattr(inner, "peft_config") else inner
+    last = whole.base_model(**inputs, use_cache=False).last_hidden_state  # the other layers' need not be kept
+    return last
+
+
+def pair_collator(model: PreTrainedModel, max_length: int) -> Collator:
+    """Collates pairs with each prompt computed once where the model can do that; its attention is set to do it."""
+    return SharedPrompts() if can_share_prompts(model, max_length) else SeparateReplies(_pad_id(model))
+
+
+def row_collator(model: PreTrainedModel, max_length: int) -> Collator:
+    """Collates single conversations, end to end where the model can do that; its attention is set to do it."""
+    return EndToEnd() if can_share_prompts(model, max_length) else PaddedRows(_pad_id(model))
+
+
+def _pad_id(model: PreTrainedModel) -> int:
+    pad_id: int = model.config.pad_token_id
+    return pad_id
+
+
+def can_share_prompts(model: PreTrainedModel, max_length: int) -> bool:
+    """Whether this model, asked to, computes a pair's prompt once; if so, its attention is set to do it.
+
+    Tried on the model itself: pairs and rows that lie end to end must get the scores that each gets alone.
+    """
+    inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    window = getattr(inner.config, "sliding_window", None)
+    if window is not None and window < max_length:
+        return False
+    before = inner.config._attn_implementation
+    inner.set_attn_implementation(NAME)
+    if _scores_stay(
+        model, _sample_pairs(model), SharedPrompts(), SeparateReplies(_pad_id(model))
+    ) and _scores_stay(model, _sample_pairs(model), EndToEnd(), PaddedRows(_pad_id(model))):
+        return True
+    inner.set_attn_implementation(before)
+    return False
+
+
+def _sample_pairs(model: PreTrainedModel) -> list[Row]:
+    vocabulary = model.config.vocab_size
+    return [
+        {
+            "input_ids": [(first * 31 + step * 17) % vocabulary for step in range(sum(pair))],
+            "pair": [*pair, 0, 1, 1],
+        }
+        for first, pair in ((1, (4, 3, 5)), (2, (6, 5, 2)))
+    ]
+
+
+def _scores_stay(model: PreTrainedModel, rows: Sequence[Row], one: Collator, other: Collator) -> bool:
+    with sampling_mode(model):
+        first, second = (
+            scores_at(model, model, send_to_device(way(rows), model.device)) for way in (one, other)
+        )
+    return equal(first, second, model)
+
+
+def score_rows(model: PreTrainedModel, rows: Sequence[Row]) -> np.ndarray:
+    """The scores of rows, in the order given: (rows, 2), chosen and rejected, of preference pairs, else (rows,).
+
+    Raises:
+        OutOfMemoryError: memory does not hold a single row.
+    """
+    are_pairs = "pair" in rows[0]
+    longest = max(len(row["input_ids"]) for row in rows)
+    collate = (pair_collator if are_pairs else row_collator)(model, longest)
+    lengths = [collate.tokens(row) for row in rows]
+    scores = np.empty((len(rows), 2) if are_pairs else len(rows), dtype=np.float32)
+    budget, waiting = _BUDGET, list(range(len(rows)))
+    with sampling_mode(model):
+        while waiting:
+            first = cut([lengths[index] for index in waiting], budget, padded=collate.padded)[0]
+            chosen = [waiting[position] for position in first]
+            found = _within_memory(model, collate([rows[index] for index in chosen]))
+            if found is None:
+                if len(chosen) == 1:
+                    raise one_row_too_many(lengths[chosen[0]])
+                budget = max(sum(lengths[index] for index in chosen) // 2, 1)
+                free_memory()
+                continue
+            scores[chosen] = found.cpu().numpy().T
+            done = set(chosen)
+            waiting = [index for index in waiting if index not in done]
+    return scores
+
+
+def _within_memory(model: PreTrainedModel, batch: dict[str, Any]) -> torch.Tensor | None:
+    try:
+        return scores_at(model, model, send_to_device(batch, model.device))
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+    return None
+
+
+def scores_of_other(name: str, chat: ChatFormat, sets: Mapping[str, Dataset]) -> dict[str, np.ndarray]:
+    """The scores of another reward model on sets of encoded pairs.
+
+    Raises:
+        ModelError: not a reward model, or one that reads other tokens.
+    """
+    opened = open_model(name, task="score")
+    other = ChatFormat(opened.tokenizer, opened.chat)
+    if other.template != chat.template or tokenizer_fingerprint(other.tokenizer) != tokenizer_fingerprint(
+        chat.tokenizer
+    ):
+        raise ModelError(
+            "E239",
+            f"`{name}` has another tokenizer or chat template",
+            place="compare_with",
+            why="it would read other tokens than it was trained on",
+            hint="compare models of one base, or score both with `llamatune score`",
+        )
+    return {name: score_rows(opened.model, list(rows)) for name, rows in sets.items()}

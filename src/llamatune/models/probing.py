@@ -1,0 +1,39 @@
+"""Look at a model without changing it: its logits for fixed tokens, and the mode that such looks are made in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+def probe_logits(model: PreTrainedModel) -> torch.Tensor:
+    """(2, 16, vocabulary): logits for fixed token ids, in float32."""
+    import torch
+
+    vocabulary = model.config.vocab_size
+    tokens = (torch.arange(32) * 7919 % vocabulary).reshape(2, 16).to(model.device)
+    with sampling_mode(model):
+        logits: torch.Tensor = model(input_ids=tokens, use_cache=False).logits
+    return logits.float().cpu()
+
+
+@contextmanager
+def sampling_mode(model: PreTrainedModel) -> Iterator[None]:
+    """Evaluation mode without gradients, and back. Flash-attention, which has no float32, computes in 16 bits."""
+    import torch
+
+    was_training = model.training
+    needs_half = model.dtype == torch.float32 and model.config._attn_implementation.startswith(
+        "flash_attention"
+    )
+    model.eval()
+    try:
+        with torch.no_grad(), torch.autocast(model.device.type, torch.bfloat16, enabled=needs_half):
+            yield
+    finally:
+        model.train(was_training)

@@ -1,0 +1,86 @@
+"""What `PPOTrainer` looks at before anything is spent, and what it reads off model and tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from llamatune.data.encode.chat import ChatFormat
+from llamatune.errors import ModelError
+from llamatune.models.load import weights_in
+from llamatune.ppo.config import PPOConfig
+from llamatune.sampling.prompts import Prompts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def check_padding(tokenizer: PreTrainedTokenizerBase) -> None:
+    """pad = end token would hide from every mask by token id that a completion ended."""
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        raise ModelError(
+            "E209",
+            "the tokenizer has no token to pad with besides its end token",
+            place="processing_class",
+            why="a policy that is trained so does not learn to stop",
+            hint="set `tokenizer.pad_token` to another special token, such as <pad> or <unk>",
+        )
+
+
+def stop_tokens(
+    args: PPOConfig, chat: ChatFormat | None, tokenizer: PreTrainedTokenizerBase, policy: PreTrainedModel
+) -> set[int]:
+    """Every token that ends a completion: the chat format's, the tokenizer's and all of the model's."""
+    if args.stop_token_ids:
+        return set(args.stop_token_ids)
+    of_model = getattr(policy.generation_config, "eos_token_id", None)
+    ids = set(of_model if isinstance(of_model, list) else [of_model])
+    ids |= {tokenizer.eos_token_id} | (set(chat.stop_ids) if chat is not None else set())
+    ids.discard(None)
+    if not ids or tokenizer.pad_token_id in ids:
+        raise ModelError(
+            "E209",
+            f"completions end with {sorted(ids)}, and the padding token is {tokenizer.pad_token_id}",
+            place="processing_class",
+            why="a completion must have an end that is not padding",
+            hint="give `stop_token_ids`, or set `tokenizer.pad_token` to another special token",
+        )
+    return ids
+
+
+def check_combination(args: PPOConfig, names: Sequence[str]) -> None:
+    if args.reward_combination == "llama2" and set(names) != {"helpfulness", "safety"}:
+        raise ModelError(
+            "E240",
+            f"`reward_combination: llama2` needs reward functions `helpfulness` and `safety`, and not {list(names)}",
+            place="PPOTrainer(reward_funcs=...)",
+            hint='give `reward_funcs={"helpfulness": ..., "safety": ...}`',
+        )
+    if args.reward_weights is not None and len(args.reward_weights) != len(names):
+        raise ModelError(
+            "E240",
+            f"`reward_weights` has {len(args.reward_weights)} entries for {len(names)} reward functions",
+            place="PPOConfig.reward_weights",
+        )
+
+
+def check_context(prompts: Prompts, policy: PreTrainedModel, args: PPOConfig) -> None:
+    """Every prompt can be read, and leaves room for a whole completion."""
+    longest = max(len(prompts.ids(prompts[row])) for row in range(len(prompts)))
+    context = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
+    if context is not None and longest + args.max_completion_length > context:
+        raise ModelError(
+            "E221",
+            f"a prompt of {longest:,} tokens and a completion of {args.max_completion_length:,} are longer than the "
+            f"model's context of {context:,}",
+            place="PPOConfig.max_completion_length",
+            why="the model has never seen positions beyond its context",
+            hint="lower `max_completion_length`, or leave out the longest prompts",
+        )
+
+
+def beta_of(args: PPOConfig, policy: PreTrainedModel) -> float:
+    """The paper's beta by the size of the policy: 0.01 for 7B and 13B, 0.005 for 34B and 70B."""
+    if args.kl_coef is not None:
+        return args.kl_coef
+    return 0.01 if sum(map(weights_in, policy.parameters())) < 30e9 else 0.005

@@ -1,0 +1,1 @@
+"""The formulas of PPO as pure functions of tensors."""

@@ -1,0 +1,1 @@
+"""Who acts, who judges its states and where it started from: policy, critic, reference."""

@@ -1,0 +1,616 @@
+"""Proximal policy optimisation, as the Llama 2 paper trains its chat models (section 3.2.3).
+
+An iteration samples completions for a batch of prompts, scores them, computes advantages, and makes one optimizer step
+for each mini-batch. `PPOTrainer` is a transformers Trainer whose step is such an optimizer step: evaluation,
+callbacks, logging, checkpoints, resuming and early stopping are the Trainer's.
+
+What an iteration does depends on its number and the seed alone: which prompts, which random numbers, which
+mini-batches. So a resumed run repeats nothing and skips nothing, and the number of processes changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import TrainerControl
+
+from llamatune.data.encode.chat import ChatFormat
+from llamatune.errors import DivergedError, ModelError
+from llamatune.forward import processes
+from llamatune.forward.rollouts import Rollout, mask_of, padded
+from llamatune.judging.judges import Completion, ModelReward
+from llamatune.ppo.checkpoint import SavedRoles
+from llamatune.ppo.checks import beta_of, check_combination, check_context, check_padding, stop_tokens
+from llamatune.ppo.config import PPOConfig
+from llamatune.ppo.experience import Experience, combined, experience
+from llamatune.ppo.guards import Finding, Watch
+from llamatune.ppo.maths.kl import kl_controller, kl_terms
+from llamatune.ppo.maths.losses import policy_loss, token_weights, value_loss
+from llamatune.ppo.maths.masked import zero_outside
+from llamatune.ppo.maths.whitening import RunningMoments
+from llamatune.ppo.ptx import open_mix
+from llamatune.ppo.roles import sharding
+from llamatune.ppo.roles.base import Role
+from llamatune.ppo.roles.opening import (
+    RewardFunctions,
+    begin_as_reward,
+    lay_end_to_end,
+    open_policy,
+    open_rewards,
+    open_roles,
+)
+from llamatune.recipe.blocks import Chat
+from llamatune.sampling.backends import check_backend, open_generator
+from llamatune.sampling.prompts import PromptRow, Prompts, text_of
+from llamatune.sampling.sampler import Generator, seed_of, up_to_stop
+from llamatune.training.guards import gradient_norm, norm_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from peft import PeftConfig
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+
+Combine = Callable[[dict[str, torch.Tensor], Sequence[Mapping[str, Any]]], torch.Tensor]
+_TRAINED: tuple[Role, Role] = ("policy", "value")
+_SUMS = ("policy_loss", "value_loss", "ratio", "clipped", "value_clipped", "approx_kl", "ratio_max")
+
+
+class PPOTrainer(SavedRoles):
+    """Trains a policy with PPO.
+
+    Args:
+        model: the policy: a loaded causal language model, one with an adapter named `default`, or what `llamatune chat`
+            opens: a run, a folder, an adapter, a hub model.
+        args: see `PPOConfig`.
+        reward_funcs: what scores completions: names of reward models, loaded ones, Python functions; one, a list, or a
+            mapping by name. Named `helpfulness` and `safety`, they are combined as in the paper.
+        train_dataset, eval_dataset: a column `prompt`, text or messages; `is_safety` tags safety prompts; all columns
+            reach the reward functions. Held-out sets may be several, by name.
+        ptx_dataset: documents or conversations whose next-token loss is mixed in, `args.ptx_coef`: a column `text`,
+            `messages`, or `input_ids` with or without `labels`.
+        processing_class: the tokenizer; of a model given by name, its own.
+        reward_processing_classes: tokenizers of loaded reward models; the policy's when None.
+        reward_combine: f(scores by name, rows) -> (batch,), instead of `args.reward_combination`.
+        ref_model: the reference; the policy as it is at the start when None.
+        value_model: a sequence classification model with one label; when None, see `args.critic_init`.
+        peft_config: train a new adapter; all roles then share one base (`args.roles`).
+        quantization_config: quantise the base of a model given by name.
+        generator: samples completions, instead of `args.generation_backend`.
+        chat: how conversations become tokens, where it is not the tokenizer's chat template as it is.
+
+    Attributes:
+        timings: seconds so far in `generate`, `score` and `train`.
+
+    Raises:
+        LlamatuneError: what does not go together, before anything is spent.
+    """
+
+    args: PPOConfig
+    control: TrainerControl
+    optimizer: torch.optim.Optimizer | None
+
+    def __init__(
+        self,
+        model: str | Path | PreTrainedModel,
+        args: PPOConfig,
+        reward_funcs: RewardFunctions,
+        *,
+        train_dataset: Dataset,
+        eval_dataset: Dataset | Mapping[str, Dataset] | None = None,
+        ptx_dataset: Dataset | None = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        reward_processing_classes: Any = None,
+        reward_combine: Combine | None = None,
+        ref_model: PreTrainedModel | str | None = None,
+        value_model: PreTrainedModel | str | None = None,
+        peft_config: PeftConfig | None = None,
+        quantization_config: Any = None,
+        generator: Generator | None = None,
+        chat: ChatFormat | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+    ) -> None:
+        if generator is None:
+            check_backend(args)
+        policy, opened = open_policy(model, peft_config, quantization_config, args.seed)
+        tokenizer = processing_class or (opened.tokenizer if opened else None)
+        if tokenizer is None:
+            raise ModelError(
+                "E240", "`processing_class` is missing", place="PPOTrainer", hint="give the tokenizer"
+            )
+        check_padding(tokenizer)
+        if chat is None and tokenizer.chat_template:
+            of_model = opened.chat if opened is not None and processing_class is None else Chat()
+            chat = ChatFormat(tokenizer, of_model)
+        self.chat = chat
+        self.stop_ids = stop_tokens(args, self.chat, tokenizer, policy)
+        roles = open_roles(policy, args, ref_model=ref_model, value_model=value_model)
+        self.rewards = open_rewards(
+            reward_funcs,
+            reward_processing_classes,
+            roles,
+            tokenizer,
+            self.chat,
+            share_base=not sharding.asked_for(args),
+        )
+        check_combination(args, [reward.name for reward in self.rewards])
+        if args.critic_init == "reward" and value_model is None:
+            begin_as_reward(roles, self.rewards)
+        roles.padding_free = lay_end_to_end(roles)
+        super().__init__(
+            model=roles,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=tokenizer,
+            data_collator=_as_step,
+            callbacks=callbacks,
+            optimizers=optimizers,
+        )
+        if sharding.asked_for(args):
+            sharding.check(self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled else None, roles)
+        self._shell = sharding.without_weights(policy) if self.is_fsdp_enabled else None
+        self.pass_tokens = args.micro_batch_tokens
+        self.prompts = self._prompts(train_dataset)
+        held_out = eval_dataset if isinstance(eval_dataset, Mapping) else {"": eval_dataset}
+        self.eval_prompts = {name: self._prompts(one) for name, one in held_out.items() if one is not None}
+        for prompts in (self.prompts, *self.eval_prompts.values()):
+            check_context(prompts, policy, args)
+        self.ptx = open_mix(ptx_dataset, args, tokenizer, self.chat, policy)
+        self.reward_combine = reward_combine
+        self.generator = generator or self._generator()
+        self.kl = kl_controller(args.kl_controller, beta_of(args, policy), args.kl_target, args.kl_horizon)
+        self.moments = RunningMoments()
+        self.watch = Watch(args.watched)
+        self.experience: Experience | None = None
+        self.timings = {"generate": 0.0, "score": 0.0, "train": 0.0}
+        self._figures: dict[str, list[float]] = defaultdict(list)
+
+    @property
+    def describe(self) -> str:
+        """Who shares what, in a few words."""
+        rewards = ", ".join(
+            f"{reward.name} ({'on the same base' if getattr(reward, 'role', None) else 'its own model'})"
+            if isinstance(reward, ModelReward)
+            else f"{reward.name} (a function)"
+            for reward in self.rewards
+        )
+        return f"{self.roles.describe}; rewards: {rewards}"
+
+    # ---- the steps ------------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Counts the optimizer steps of a pass over the prompts; what a step does follows from its number."""
+        iterations = -(-len(self.prompts) // self.args.batch_size)
+        steps = range(iterations * self.args.updates_per_iteration)
+        # A generator of its own: iterating must not draw from the global random state.
+        return DataLoader(steps, batch_size=1, collate_fn=_as_step, generator=torch.Generator())  # type: ignore[arg-type]
+
+    def training_step(
+        self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """The gradients of one mini-batch; before an iteration's first one, its rollouts.
+
+        Raises:
+            DivergedError: loss or gradient are not finite (before the update), or a guard stops the run.
+        """
+        iteration, update = divmod(self.state.global_step, self.args.updates_per_iteration)
+        if update == 0 or self.experience is None:
+            self.experience = None  # its memory is free while the next one is made
+            self.experience = self.collect(iteration)
+        model.train()  # not before: a reward model leaves the base that it shares as it was, in evaluation mode
+        with self._timed("train"):
+            loss, figures = self._update(self.experience, self.mini_batch(iteration, update))
+        for name, figure in (self.experience.figures | figures).items():
+            self._figures[name].append(figure)
+        return loss
+
+    def mini_batch(self, iteration: int, update: int) -> list[int]:
+        """Which rollouts of an iteration an update learns from: each epoch has a permutation of its own."""
+        size = self.args.mini_batch
+        epoch, part = divmod(update, self.args.batch_size // size)
+        generator = torch.Generator().manual_seed(seed_of(self.args.seed, "mini-batch", iteration, epoch))
+        order = torch.randperm(self.args.batch_size, generator=generator).tolist()
+        return sorted(order[part * size : (part + 1) * size])
+
+    # ---- rollouts -------------------------------------------------------------------------------------------
+
+    def collect(self, iteration: int) -> Experience:
+        """Sample, score, and compute advantages for an iteration; the same in every process."""
+        rows = self.prompts.rows_of(iteration, self.args.batch_size)
+        seeds = [seed_of(self.args.seed, "rollout", iteration, number) for number in range(len(rows))]
+        with self._timed("generate"):
+            rollouts = self.sample(self.prompts, rows, seeds)
+        with self._timed("score"):
+            scores, reward = self.score(self.prompts, rollouts)
+            found = experience(
+                rollouts,
+                **self.read(rollouts),
+                scores=scores,
+                reward=reward,
+                kl_coef=self.kl.coef,
+                moments=self.moments,
+                args=self.args,
+            )
+        self.kl.update(found.figures["kl"], len(rollouts))
+        self.on_rollouts(iteration, found)
+        self._heed(self.watch.rollouts(found.figures, self._telling(found)))
+        return found
+
+    def sample(self, prompts: Prompts, rows: Sequence[int], seeds: Sequence[int]) -> list[Rollout]:
+        """A completion for each row of prompts."""
+        ids = [prompts.ids(prompts[row]) for row in rows]
+        own = processes.own_share(list(map(len, ids)), self.accelerator)
+        with self._generating(), processes.together(self.accelerator):
+            completions = self.generator.generate([ids[n] for n in own], [seeds[n] for n in own])
+        every = processes.gathered(own, completions, len(rows), self.accelerator)
+        rollouts = []
+        for row, prompt, completion in zip(rows, ids, every, strict=True):
+            tokens, ended = up_to_stop(completion, self.stop_ids)
+            rollouts.append(Rollout(row, prompt, tokens, ended))
+        return rollouts
+
+    def complete(self, dataset: Dataset) -> list[Completion]:
+        """What the policy, as it is now, samples for the prompts of a dataset (conversations or text,
+        as those it trains on), with the same random numbers each time."""
+        prompts = self._prompts(dataset)
+        seeds = [seed_of(self.args.seed, "complete", number) for number in range(len(prompts))]
+        return [self.completion(rollout) for rollout in self.sample(prompts, range(len(prompts)), seeds)]
+
+    def score(
+        self, prompts: Prompts, rollouts: Sequence[Rollout]
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Scores by reward function, and the combined reward, (batch,) each."""
+        rows = [prompts[rollout.row] for rollout in rollouts]
+        completions = [self.completion(rollout) for rollout in rollouts]
+        own = processes.own_share([rollout.length for rollout in rollouts], self.accelerator)
+        scores = {}
+        for judge in self.rewards:
+            with processes.together(self.accelerator):
+                found = judge([rows[n] for n in own], [completions[n] for n in own]).tolist()
+            every = processes.gathered(own, found, len(rollouts), self.accelerator)
+            scores[judge.name] = torch.tensor(every, dtype=torch.float32)
+        if self.reward_combine is not None:
+            reward = self.reward_combine(scores, rows).float().cpu()
+        else:
+            is_safety = torch.tensor([bool(row.get("is_safety")) for row in rows])
+            reward = combined(scores, is_safety, self.args)
+        return scores, reward
+
+    def completion(self, rollout: Rollout) -> Completion:
+        """What reward functions and readers see of a rollout."""
+        tokens = rollout.completion[:-1] if rollout.ended else rollout.completion
+        decode = partial(self.processing_class.decode, skip_special_tokens=True)
+        if self.prompts.are_conversations:
+            return Completion(decode(tokens).strip(), rollout.completion, rollout.ended)
+        # As prompt + text must give the whole again: decoded by itself, it might lack the space in front.
+        before, whole = decode(rollout.prompt), decode(rollout.prompt + tokens)
+        text = whole[len(before) :] if whole.startswith(before) else decode(tokens)
+        return Completion(text, rollout.completion, rollout.ended)
+
+    def read(self, rollouts: Sequence[Rollout]) -> dict[str, torch.Tensor]:
+        """What policy, reference and critic say of rollouts: (batch, time) each, and `next_values` (batch,).
+
+        The policy's log-probabilities are recomputed here, whatever the generator thinks they are: the ratio of the
+        first update must be 1.
+        """
+        own = processes.own_share([rollout.length for rollout in rollouts], self.accelerator)
+        mine = [rollouts[n] for n in own]
+        with torch.no_grad(), self.together():
+            policy = self._each("policy", mine)
+            reference = self._each("reference", mine)
+            values = self._each("value", mine)
+        found = {
+            "logprobs": [one[0] for one in policy],
+            "entropies": [one[1] for one in policy],
+            "ref_logprobs": [one[0] for one in reference],
+            "values": [one[0] for one in values],
+        }
+        lengths = [len(rollout.completion) for rollout in rollouts]
+        read = {
+            name: padded(torch.cat(processes.gathered(own, parts, len(rollouts), self.accelerator)), lengths)
+            for name, parts in found.items()
+        }
+        last = processes.gathered(own, [one[1] for one in values], len(rollouts), self.accelerator)
+        return read | {"next_values": torch.stack(last)}
+
+    def _each(self, role: Role, rollouts: Sequence[Rollout]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """For each rollout: (log-probabilities, entropies) of its tokens, or (values, the value behind the last)."""
+        found: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        for part in self.passes(
+            role,
+            rollouts,
+            lambda batch, numbers: dict(zip(numbers, self._read_pass(role, batch), strict=True)),
+        ):
+            found.update(part)
+        return [found[number] for number in range(len(rollouts))]
+
+    def _read_pass(self, role: Role, rollouts: Sequence[Rollout]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        with self.compute_loss_context_manager(), self.roles.acting(role):
+            first, second = self.outputs(role, rollouts)
+        lengths = [len(rollout.completion) for rollout in rollouts]
+        seconds = second.cpu() if role == "value" else torch.split(second.cpu(), lengths)
+        return list(zip(torch.split(first.cpu(), lengths), seconds, strict=True))
+
+    # ---- updates --------------------------------------------------------------------------------------------
+
+    def _update(self, found: Experience, chosen: Sequence[int]) -> tuple[torch.Tensor, dict[str, float]]:
+        """Gradients of a mini-batch, in all processes those of the whole; and its figures."""
+        step = self.state.global_step + 1
+        trained = [number for number in chosen if found.trained[number].any()]
+        tokens, sequences = int(found.trained[trained].sum()), len(trained)
+        lengths = [found.rollouts[number].length for number in trained]
+        own = [trained[n] for n in processes.own_share(lengths, self.accelerator)]
+        with self.together():
+            sums = self._gradients(found, own, tokens, sequences)
+            if self.ptx is not None:
+                again = partial(self._gradients, found, own, tokens, sequences)
+                sums["ptx_loss"] = self.ptx.add_gradients(self, again)
+                sums["loss"] += self.args.ptx_coef * sums["ptx_loss"]
+        largest = processes.most(sums.pop("ratio_max", 0.0), self.accelerator)
+        sums = processes.summed(sums, self.accelerator)
+        if not self.sharded:  # FSDP has summed them
+            processes.sum_gradients((weight for _, weight in self.trained_weights()), self.accelerator)
+        self._check_finite(step, sums["loss"], found, trained)
+        norm = norm_of(weight for name, weight in self.trained_weights() if not self.roles.is_critic(name))
+        if trained:
+            sample = self.completion(found.rollouts[trained[0]]).text
+            self._heed(self.watch.gradients(norm, found.figures["reward_std"], sample))
+        count = max(tokens, 1)
+        figures = {
+            "loss": sums["loss"],
+            "policy_loss": sums["policy_loss"],
+            "value_loss": sums["value_loss"],
+            "ratio": sums["ratio"] / count,
+            "ratio_max": largest,
+            "clip_share": sums["clipped"] / count,
+            "value_clip_share": sums["value_clipped"] / count,
+            "approx_kl": sums["approx_kl"] / count,
+            "policy_grad_norm": norm,
+        }
+        if self.ptx is not None:
+            figures["ptx_loss"] = sums["ptx_loss"]
+        return torch.tensor(sums["loss"], device=self.args.device), figures
+
+    def _gradients(
+        self, found: Experience, own: Sequence[int], tokens: int, sequences: int
+    ) -> dict[str, float]:
+        """Backward passes over this process's part of a mini-batch, role by role; sums of figures over it.
+
+        One role's passes end before the other's begin: less memory, and on one base the only order in which the
+        backward passes see the adapter of their forward pass.
+        """
+        sums = dict.fromkeys(_SUMS, 0.0)
+        rollouts = [found.rollouts[number] for number in own]
+        for role in _TRAINED:
+
+            def backward(
+                batch: Sequence[Rollout], numbers: Sequence[int], role: Role = role
+            ) -> dict[str, float]:
+                rows = [own[number] for number in numbers]
+                return self._backward(role, found, rows, tokens, sequences)
+
+            drop = partial(self.drop_gradients, role)
+            for statistics in self.passes(role, rollouts, backward, again=drop):
+                for name, value in statistics.items():
+                    sums[name] = max(sums[name], value) if name == "ratio_max" else sums[name] + value
+        sums["loss"] = sums["policy_loss"] + self.args.vf_coef * sums["value_loss"]
+        return sums
+
+    def _backward(
+        self, role: Role, found: Experience, rows: Sequence[int], tokens: int, sequences: int
+    ) -> dict[str, float]:
+        """One forward and backward pass; sums of figures over its tokens."""
+        device = self.args.device
+        rollouts = [found.rollouts[row] for row in rows]
+        lengths = [len(rollout.completion) for rollout in rollouts]
+        time = slice(0, max(lengths))
+
+        def of(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor[rows, time].to(device)
+
+        mask = of(found.trained)
+        weights = token_weights(
+            mask=mask, aggregation=self.args.aggregation, tokens=tokens, sequences=sequences
+        )
+        with self.compute_loss_context_manager(), self.roles.acting(role):
+            first, second = self.outputs(role, rollouts)
+            if role == "value":
+                loss, statistics = value_loss(
+                    values=padded(first, lengths),
+                    old_values=of(found.values),
+                    returns=of(found.returns),
+                    mask=mask,
+                    cliprange=self.args.cliprange_value,
+                    weights=weights,
+                )
+                total = self.args.vf_coef * loss
+            else:
+                loss, statistics = policy_loss(
+                    logprobs=padded(first, lengths),
+                    old_logprobs=of(found.logprobs),
+                    advantages=of(found.advantages),
+                    mask=mask,
+                    cliprange=self.args.cliprange,
+                    weights=weights,
+                )
+                total = loss
+                if self.args.entropy_coef:
+                    total = loss - self.args.entropy_coef * (weights * padded(second, lengths)).sum()
+            self.backward(total)
+        figures = {name: float(value) for name, value in statistics.items() if name in _SUMS}
+        return figures | {f"{role}_loss": float(loss.detach())}
+
+    # ---- guards ---------------------------------------------------------------------------------------------
+
+    def _check_finite(self, step: int, loss: float, found: Experience, chosen: Sequence[int]) -> None:
+        norm = gradient_norm(self.roles)
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
+        sample = self.completion(found.rollouts[chosen[0]]).text if chosen else ""
+        raise DivergedError(
+            "E602",
+            f"{what} at step {step}, in a mini-batch with {sample[:80]!r}",
+            why=f"the update was not made, so the weights are those of step {step - 1}",
+            hint="look at the rewards in completions.jsonl; lower the learning rate or train in float32",
+        )
+
+    def _heed(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            if finding.stop:
+                raise finding.error(self.state.global_step + 1)
+            self.say(f"warning: {finding.text}")
+
+    def _telling(self, found: Experience) -> dict[str, str]:
+        """By guard, the completion that shows most of what it looks at."""
+        entropy = -found.logprobs.sum(1) / found.mask.sum(1)
+        cut_off = [number for number, rollout in enumerate(found.rollouts) if not rollout.ended] or [0]
+        numbers = {
+            "kl": int(found.kl.sum(1).argmax()),
+            "reward_drop": int(found.reward.argmin()),
+            "entropy": int(entropy.argmin()),
+            "truncated": cut_off[0],
+        }
+        return {guard: self.completion(found.rollouts[n]).text[:200] for guard, n in numbers.items()}
+
+    # ---- evaluation, logging --------------------------------------------------------------------------------
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Rewards, KL and lengths of completions for the held-out prompts, with the same random numbers each time.
+
+        `eval_reward` is what early stopping looks at (`metric_for_best_model`, `greater_is_better`); of several
+        held-out sets, `eval_NAME_reward`.
+        """
+        if isinstance(eval_dataset, str):  # transformers names one of several so
+            prompts = self.eval_prompts[eval_dataset]
+        elif eval_dataset is not None and not isinstance(eval_dataset, Mapping):
+            prompts = self._prompts(eval_dataset)
+        elif eval_dataset is None and "" in self.eval_prompts:
+            prompts = self.eval_prompts[""]
+        else:
+            sets = eval_dataset if eval_dataset is not None else self.eval_prompts
+            every: dict[str, float] = {}
+            for name in sets:
+                one = name if eval_dataset is None else sets[name]
+                every |= self.evaluate(one, ignore_keys, f"{metric_key_prefix}_{name}")
+            return every
+        if self.is_fsdp_enabled and not self.sharded:
+            raise sharding.not_yet("evaluate", "set `eval_on_start=True`, or evaluate after `train`")
+        self.model.eval()
+        seeds = [seed_of(self.args.seed, "eval", number) for number in range(len(prompts))]
+        rollouts = self.sample(prompts, range(len(prompts)), seeds)
+        scores, reward = self.score(prompts, rollouts)
+        read = self.read(rollouts)
+        lengths = [len(rollout.completion) for rollout in rollouts]
+        terms = kl_terms(read["logprobs"], read["ref_logprobs"], self.args.kl_estimator)
+        kl = zero_outside(terms, mask_of(lengths)).sum(1)
+        self.model.train()
+        found = {
+            "reward": float(reward.mean()),
+            **{f"reward/{name}": float(score.mean()) for name, score in scores.items()},
+            "kl": float(kl.mean()),
+            "length": sum(lengths) / len(lengths),
+            "ended_share": sum(rollout.ended for rollout in rollouts) / len(rollouts),
+        }
+        found |= self.on_evaluation([prompts[row] for row in range(len(prompts))], rollouts, found)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log lines of steps carry PPO's figures, each the mean over the steps since the last line."""
+        if "loss" in logs:
+            logs |= {name: sum(values) / len(values) for name, values in self._figures.items()}
+            self._figures.clear()
+        super().log(logs, start_time)
+
+    def on_rollouts(self, iteration: int, found: Experience) -> None:
+        """Called with each new experience: writes completions.jsonl, one line for each rollout."""
+        if not (self.args.log_completions and self.accelerator.is_main_process):
+            return
+        with (Path(self.args.output_dir) / "completions.jsonl").open("a", encoding="utf-8") as file:
+            for line in self.table(iteration, found):
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def table(self, iteration: int, found: Experience) -> Iterator[dict[str, Any]]:
+        """A row for each rollout: prompt, completion, scores, reward, KL, length."""
+        for number, rollout in enumerate(found.rollouts):
+            completion = self.completion(rollout)
+            yield {
+                "iteration": iteration,
+                "prompt": text_of(self.prompts[rollout.row]["prompt"]),
+                "completion": completion.text,
+                "reward": round(float(found.reward[number]), 4),
+                **{name: round(float(score[number]), 4) for name, score in found.scores.items()},
+                "kl": round(float(found.kl[number].sum()), 4),
+                "tokens": len(rollout.completion),
+                "ended": rollout.ended,
+            }
+
+    def on_evaluation(
+        self, rows: Sequence[PromptRow], rollouts: Sequence[Rollout], figures: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Called with held-out prompts, their completions and the figures of them; gives further figures."""
+        return {}
+
+    # ---- parts ----------------------------------------------------------------------------------------------
+
+    def _prompts(self, dataset: Dataset) -> Prompts:
+        return Prompts(
+            dataset,
+            self.processing_class,
+            self.chat,
+            max_length=self.args.max_prompt_length,
+            seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+        )
+
+    def _generator(self) -> Generator:
+        return open_generator(
+            self.policy,
+            self.args,
+            pad_id=self.processing_class.pad_token_id,
+            stop_ids=self.stop_ids,
+            prompts=[self.prompts, *self.eval_prompts.values()],
+            processes=self.accelerator.num_processes,
+            sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled,
+        )
+
+    @contextmanager
+    def _generating(self) -> Iterator[None]:
+        """Where the policy is sharded, the generator's attribute `model` is a whole copy of it meanwhile."""
+        with self.compute_loss_context_manager(), self.roles.acting("policy"):
+            if not self.sharded:
+                yield
+                return
+            precision = self.accelerator.state.fsdp_plugin.mixed_precision_policy
+            generator: Any = self.generator
+            with self.whole_policy(precision.param_dtype if precision is not None else None) as model:
+                generator.model = model
+            try:
+                yield
+            finally:
+                generator.model = self.policy
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.timings[what] += time.monotonic() - started
+
+
+def _as_step(numbers: Sequence[int]) -> dict[str, int]:
+    return {"step": numbers[0]}

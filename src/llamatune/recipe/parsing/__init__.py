@@ -1,0 +1,1 @@
+"""YAML text and overrides become values with places, and problems become words."""

@@ -1,0 +1,98 @@
+"""`key.path=value` from the command line, put into a recipe's data before it is validated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llamatune.errors import Problem, RecipeError
+from llamatune.recipe.parsing.scalars import read_scalar
+from llamatune.recipe.parsing.yaml import MAX_DEPTH, Document, KeyPath, parse
+
+
+@dataclass(frozen=True)
+class Overridden:
+    """A document with overrides applied; `place` names the override where a value comes from one."""
+
+    document: Document
+    overrides: dict[KeyPath, str]
+
+    def place(self, path: KeyPath, of_key: bool = False) -> str:
+        for known, text in reversed(self.overrides.items()):
+            if path[: len(known)] == known:
+                return f"override {text}"
+        if path not in self.document.values:  # a block that only an override opened
+            for known, text in self.overrides.items():
+                if path and known[: len(path)] == path:
+                    return f"override {text}"
+        return self.document.place(path, of_key=of_key)
+
+
+def split(override: str) -> tuple[str, str]:
+    """Key path and value. Raises RecipeError (E026) for anything that is not `key.path=value`."""
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip() or not all(key.strip().split(".")):
+        hint = "for example: optimization.epochs=3"
+        raise RecipeError("E026", "expected key.path=value", place=f"override {override[:60]!r}", hint=hint)
+    return key.strip(), value.strip()
+
+
+def apply(document: Document, overrides: Sequence[str]) -> Overridden:
+    """Put the overrides into the document's data, in order. Raises RecipeError with all bad ones (E026)."""
+    applied: dict[KeyPath, str] = {}
+    problems: list[Problem] = []
+    for override in overrides:
+        try:
+            key, text = split(override)
+            path = _put(document.data, key.split("."), read_value(text))
+            applied.pop(path, None)
+            applied[path] = f"{key}={text}" if len(text) <= 60 else f"{key}={text[:57]}..."
+        except ValueError as error:
+            problems.append(Problem("E026", str(error), f"override {override[:60]}"))
+        except RecipeError as error:
+            problems += error.problems
+    if problems:
+        raise RecipeError.of(problems[:20])
+    return Overridden(document, applied)
+
+
+def read_value(text: str) -> Any:
+    """A value by the recipe's own rules: a scalar, or a list, mapping or quoted text in YAML's flow style."""
+    if text[:1] not in {"[", "{", '"', "'"}:
+        return read_scalar(text)
+    try:
+        return parse("value: " + text, "value").data["value"]
+    except RecipeError as error:
+        raise ValueError(error.problems[0].what) from None
+
+
+def _put(data: dict[str, Any], keys: list[str], value: Any) -> KeyPath:
+    """Set one value, opening blocks that are absent; returns its path. Raises ValueError when it cannot."""
+    if len(keys) > MAX_DEPTH:
+        raise ValueError(f"more than {MAX_DEPTH} levels deep")
+    node: Any = data
+    path: list[str | int] = []
+    for position, key in enumerate(keys):
+        name = ".".join(keys[:position])
+        if isinstance(node, list):
+            path.append(_index(node, key, name))
+            node.extend([None] * (path[-1] == len(node)))
+        elif isinstance(node, dict):
+            path.append(key)
+            node.setdefault(key, None)
+        else:
+            raise ValueError(f"`{name}` is not a block of keys")
+        if position == len(keys) - 1:
+            node[path[-1]] = value
+        elif node[path[-1]] is None:
+            node[path[-1]] = {}
+        node = node[path[-1]]
+    return tuple(path)
+
+
+def _index(node: list[Any], key: str, name: str) -> int:
+    if not key.isdecimal() or int(key[:9]) > len(node):
+        positions = f"0 to {len(node)} (which appends)"
+        raise ValueError(f"`{name}` is a list: give a position from {positions}, not `{key[:20]}`")
+    return int(key)

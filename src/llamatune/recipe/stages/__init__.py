@@ -1,0 +1,1 @@
+"""The recipe of each stage, one file a stage."""

@@ -1,0 +1,1 @@
+"""Prompts become completions, each with random numbers of its own."""

@@ -1,0 +1,141 @@
+"""The prompts of rollouts: rows of a dataset, conversations or plain text, and how they become token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.rows import Message
+from llamatune.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+PromptRow = Mapping[str, Any]
+
+
+class Order:
+    """Which rows each batch takes: an endless row of permutations, one for each pass over the rows, so that what is
+    left of one pass is followed by the next, and every row comes up equally often."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self.seed = seed
+        self._passes: dict[int, list[int]] = {}
+
+    def rows_of(self, batch: int, batch_size: int) -> list[int]:
+        """The rows of a batch, by its number alone."""
+        places = range(batch * batch_size, (batch + 1) * batch_size)
+        return [self._pass(place // self.size)[place % self.size] for place in places]
+
+    def _pass(self, number: int) -> list[int]:
+        if number not in self._passes:
+            generator = torch.Generator().manual_seed(self.seed + number)
+            order = torch.randperm(self.size, generator=generator).tolist()
+            self._passes = {**self._passes, number: order} if len(self._passes) < 2 else {number: order}
+        return self._passes[number]
+
+
+class Prompts:
+    """A dataset with a column `prompt`: text, or messages that end with the user's.
+
+    Args:
+        chat: how conversations become tokens; None where the tokenizer has no chat template.
+        max_length: most tokens of a prompt; a longer one is an error.
+
+    A row that has `input_ids` already is taken as it is; without a column `prompt`, their text is the prompt.
+    Further columns reach the reward functions; `is_safety` says which prompts the safety reward model decides.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        tokenizer: PreTrainedTokenizerBase,
+        chat: ChatFormat | None,
+        *,
+        max_length: int | None,
+        seed: int = 0,
+    ) -> None:
+        if not {"prompt", "input_ids"} & set(dataset.column_names):
+            raise DataError(
+                "E145",
+                f"the dataset has neither a column `prompt` nor `input_ids`, but {', '.join(dataset.column_names)}",
+                hint="rename the column that holds the prompts: text, or a list of messages",
+            )
+        if not len(dataset):
+            raise DataError("E132", "the dataset of prompts has no row")
+        self.dataset = dataset
+        self._rows = dataset.with_format(None)  # plain Python, whatever the dataset was set to give
+        self.tokenizer = tokenizer
+        self.chat = chat
+        self.max_length = max_length
+        self._order = Order(len(dataset), seed)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @property
+    def are_conversations(self) -> bool:
+        """A column has one type: all prompts are text, or none is."""
+        return not isinstance(self[0]["prompt"], str)
+
+    def rows_of(self, iteration: int, batch_size: int) -> list[int]:
+        """The rows of an iteration."""
+        return self._order.rows_of(iteration, batch_size)
+
+    def __getitem__(self, row: int) -> PromptRow:
+        found = dict(self._rows[row])
+        if "prompt" not in found:
+            found["prompt"] = str(self.tokenizer.decode(found["input_ids"], skip_special_tokens=True))
+        return found
+
+    def ids(self, row: PromptRow) -> list[int]:
+        """The token ids that the policy continues.
+
+        Raises:
+            DataError: no prompt, or one longer than `max_length`.
+        """
+        ids = list(row["input_ids"]) if row.get("input_ids") else self._encode(row["prompt"])
+        if not ids:
+            raise DataError("E145", "a prompt is empty", place=row.get("place"))
+        if self.max_length is not None and len(ids) > self.max_length:
+            raise DataError(
+                "E130",
+                f"a prompt has {len(ids):,} tokens, the longest allowed is {self.max_length:,}: "
+                f"{text_of(row['prompt'])[:80]!r}",
+                place=row.get("place"),
+                why="cut without a word, it would ask something else",
+                hint="leave such prompts out, or raise `max_prompt_length`",
+            )
+        return ids
+
+    def _encode(self, prompt: str | Sequence[Mapping[str, str]]) -> list[int]:
+        if isinstance(prompt, str):
+            return list(self.tokenizer.encode(prompt))
+        if self.chat is None:
+            raise DataError(
+                "E145",
+                "the prompts are conversations, and the tokenizer has no chat template",
+                hint="set `tokenizer.chat_template`, or give prompts as text",
+            )
+        messages = messages_of(prompt)
+        if not messages or messages[-1].role != "user":
+            raise DataError(
+                "E145",
+                "a prompt does not end with a user message",
+                hint="leave out the messages behind the last one of the user: the policy writes the answer",
+            )
+        return self.chat.prompt_ids(messages)
+
+
+def messages_of(prompt: Sequence[Mapping[str, str]]) -> list[Message]:
+    return [Message(message["role"], message["content"]) for message in prompt]  # type: ignore[arg-type]
+
+
+def text_of(prompt: str | Sequence[Mapping[str, str]]) -> str:
+    """For readers: a prompt's text, or its last message."""
+    return prompt if isinstance(prompt, str) else prompt[-1]["content"]

@@ -1,0 +1,263 @@
+"""The trainer of the stages that go through rows: a trl trainer whose unit of work is the global batch.
+
+`GlobalBatchTrainer` is mixed into trl's trainers and overrides only what transformers documents for overriding:
+the training dataloader, the training step, evaluation and saving; what it shares with other stages is in `run_trainer`.
+A step gets the rows of a whole global batch, cuts them into micro-batches, adds up their gradients, and looks at the
+result before the update is made.
+Having the whole batch in hand makes the rest simple: when memory runs out, the batch is cut smaller and repeated;
+when a loss is not finite, its rows are known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import send_to_device
+
+from llamatune.errors import DivergedError
+from llamatune.forward.collate import trained_tokens
+from llamatune.forward.memory import free_memory, one_row_too_many, ran_out_of_memory
+from llamatune.training.batches import GlobalBatchLoader
+from llamatune.training.batching import Batching, Row
+from llamatune.training.guards import diverged, gradient_norm
+from llamatune.training.run_trainer import RunTrainer
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+_NOTHING = torch.tensor(float("inf"))
+"""Divides the loss of a process that has no rows left, so that its gradients are zero."""
+
+
+_EVAL_ROWS = 256
+"""Held-out rows that are sorted by length and cut together."""
+
+
+class GlobalBatchTrainer(RunTrainer):
+    """See the module. Further arguments: `batching`, and those of `RunTrainer`."""
+
+    unit = "trained_tokens"
+    hidden = (*RunTrainer.hidden, "num_tokens", "entropy", "mean_token_accuracy")
+    """Figures of trl that start again at a resume, or average over micro-batches."""
+
+    def __init__(self, *args: Any, batching: Batching, **kwargs: Any) -> None:
+        super().__init__(*args, data_collator=_never, **kwargs)
+        self.batching = batching
+
+    # ---- training -----------------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> GlobalBatchLoader:
+        return GlobalBatchLoader(
+            self.train_dataset,
+            self.batching.batch_size,
+            self.args.seed,
+            workers=self.args.dataloader_num_workers,
+        )
+
+    def training_step(
+        self, model: torch.nn.Module, inputs: dict[str, list[Row]], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Gradients of a whole global batch. Returns this process's part of the loss, for the upstream trainer.
+
+        Raises:
+            DivergedError: the loss or the gradient is not finite, or the loss went up and stayed up; before the
+                update.
+            OutOfMemoryError: memory does not hold a single row.
+        """
+        rows, step = inputs["rows"], self.state.global_step + 1
+        loss = self._gradients(model, rows)
+        while loss is None:
+            self._cut_smaller(rows)
+            model.zero_grad()
+            loss = self._gradients(model, rows)
+        mean = float(self.accelerator.reduce(loss, "mean"))
+        self._check_finite(model, rows, step, mean)
+        self._watch(step, mean)
+        self.losses.append(mean)
+        self.trained += sum(map(self.items, rows))
+        return loss
+
+    def items(self, row: Row) -> int:
+        """What a row adds to the number that the loss is divided by."""
+        return trained_tokens(row)
+
+    def _gradients(self, model: torch.nn.Module, rows: Sequence[Row]) -> torch.Tensor | None:
+        """Forward and backward passes over a global batch; None where memory ran out in any process."""
+        items = torch.tensor(sum(map(self.items, rows)), device=self.args.device)
+        *before, last = self.batching.micro_batches(
+            rows, self.accelerator.process_index, self.accelerator.num_processes
+        )
+        losses = []
+        enough = True
+        for batch in before:
+            with self.accelerator.no_sync(model):
+                loss = self._within_memory(model, batch or rows[:1], items if batch else _NOTHING)
+            if loss is None:
+                enough = False
+                break
+            losses.append(loss)
+        if self._in_any_process(not enough):
+            return None
+        # Gradients are exchanged here, so all processes take part; one without rows adds zero.
+        loss = self._within_memory(model, last or rows[:1], items if last else _NOTHING)
+        if loss is None:
+            return None
+        return torch.stack([*losses, loss]).sum()
+
+    def _within_memory(
+        self, model: torch.nn.Module, batch: Sequence[Row], items: torch.Tensor
+    ) -> torch.Tensor | None:
+        try:
+            loss: torch.Tensor = super().training_step(model, self.batching.collate(batch), items)
+            return loss
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
+        return None
+
+    def _in_any_process(self, true: bool) -> bool:
+        if self.accelerator.num_processes == 1:
+            return true
+        return bool(self.accelerator.reduce(torch.tensor(float(true), device=self.args.device), "sum"))
+
+    def _cut_smaller(self, rows: Sequence[Row]) -> None:
+        """Halve the micro-batches; the global batch stays what it was."""
+        largest = max(
+            sum(map(self.batching.collate.tokens, batch))
+            for batch in self.batching.micro_batches(rows, 0, self.accelerator.num_processes)
+        )
+        longest = max(map(self.batching.collate.tokens, rows))
+        if largest <= longest:
+            raise one_row_too_many(longest)
+        self.batching.budget = max(largest // 2, 1)
+        free_memory()
+        text = (
+            f"memory ran out: at most {self.batching.budget:,} tokens in a forward pass from here on, "
+            "with the same global batch"
+        )
+        self.run.event("out_of_memory", text)
+        self.say(text)
+
+    # ---- guards -------------------------------------------------------------------------------------------
+
+    def _check_finite(self, model: torch.nn.Module, rows: Sequence[Row], step: int, loss: float) -> None:
+        what = f"the loss is {loss}" if not math.isfinite(loss) else None
+        scaler = getattr(
+            self.accelerator, "scaler", None
+        )  # float16 finds its scale by overflowing now and then
+        if what is None and not (scaler and scaler.is_enabled()):
+            norm = gradient_norm(model)
+            what = f"the gradient's norm is {norm}" if not math.isfinite(norm) else None
+        if what is None:
+            return
+        culprits = self._not_finite_alone(model, rows)
+        error = diverged(step, what, culprits or rows, alone=bool(culprits), ways_on=self.run.ways_on)
+        self.run.write_json(
+            "nonfinite.json", {"step": step, "what": what, "rows": [dict(row) for row in culprits or rows]}
+        )
+        raise error
+
+    def _not_finite_alone(self, model: torch.nn.Module, rows: Sequence[Row]) -> list[Row]:
+        """Rows whose loss or gradient is not finite by itself, found by running each alone."""
+        if self.accelerator.num_processes > 1:
+            return []  # each backward pass would wait for the other processes
+        culprits = []
+        for row in rows:
+            model.zero_grad()
+            loss = super().training_step(model, self.batching.collate([row]), torch.tensor(1))
+            if not (math.isfinite(float(loss)) and math.isfinite(gradient_norm(model))):
+                culprits.append(row)
+        return culprits if len(culprits) < len(rows) else []
+
+    def _watch(self, step: int, loss: float) -> None:
+        """Stop if the loss went up and stayed up, and withdraw checkpoints that were made on the way."""
+        what = self.watchdog.see(step, loss)
+        if what is None:
+            return
+        self.run.withdraw(self.watchdog.last_good(step))
+        raise DivergedError(
+            "E603",
+            what,
+            why="a loss that jumps up and stays up has lost what it had learnt",
+            hint="lower `optimization.learning_rate` or raise `optimization.warmup`, and go on from "
+            f"{self.run.last_checkpoint} with --force-resume; or set `watchdog.loss_spike: null` if it is expected",
+        )
+
+    # ---- evaluation ---------------------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        eval_dataset: Dataset | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """The mean loss over all trained tokens of the held-out rows, however they are batched."""
+        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        self.model.eval()
+        total, items = 0.0, 0
+        for start in range(0, len(dataset), _EVAL_ROWS):
+            rows = list(dataset.select(range(start, min(start + _EVAL_ROWS, len(dataset)))))
+            total += self._eval_loss(rows)
+            items += sum(map(self.items, rows))
+        self.model.train()
+        metrics = {f"{metric_key_prefix}_loss": total / items}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _eval_loss(self, rows: Sequence[Row]) -> float:
+        """The summed loss of some rows, over all processes."""
+        while True:
+            batches = self.batching.micro_batches(
+                rows, self.accelerator.process_index, self.accelerator.num_processes
+            )
+            losses = [self._eval_within_memory(batch) for batch in batches if batch]
+            known = [loss for loss in losses if loss is not None]
+            if not self._in_any_process(len(known) < len(losses)):
+                total = torch.stack(known).sum() if known else torch.tensor(0.0, device=self.args.device)
+                return float(self.accelerator.reduce(total, "mean"))
+            self._cut_smaller(rows)
+
+    def _eval_within_memory(self, batch: Sequence[Row]) -> torch.Tensor | None:
+        one = torch.tensor(1, device=self.args.device)
+        try:
+            with torch.no_grad(), self.compute_loss_context_manager():
+                inputs = send_to_device(self.batching.collate(batch), self.args.device)
+                loss: torch.Tensor = self.compute_loss(self.model, inputs, num_items_in_batch=one)
+                return loss
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
+        return None
+
+    # ---- saving -------------------------------------------------------------------------------------------
+
+    def state_to_save(self) -> dict[str, Any]:
+        return super().state_to_save() | {"budget": self.batching.budget}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self.batching.budget = min(self.batching.budget, state["budget"])
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Weights only, as safetensors: no pickled arguments, no tokenizer, no look at the hub."""
+        if self.is_fsdp_enabled:
+            super().save_model(output_dir, _internal_call)
+        elif self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            adapter = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
+            self.model.save_pretrained(str(folder), **adapter)
+            (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """trl writes a model card with each checkpoint; the artefact's card is written at the end."""
+
+
+def _never(rows: Sequence[Row]) -> Any:
+    """Stands in for the collator that upstream asks for: batches are cut and collated in the step."""
+    raise AssertionError("global batches are collated in training_step")

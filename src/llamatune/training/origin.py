@@ -1,0 +1,97 @@
+"""What a run is made from: recorded at its start, compared at a resume."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Mapping
+from hashlib import sha256
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import torch
+from transformers import set_seed
+
+from llamatune.data.encode.control_tokens import tokenizer_fingerprint
+from llamatune.data.preview import to_json
+from llamatune.data.read.cards import draft_cards
+from llamatune.models.adapters import find_adapter
+from llamatune.models.load import Start
+from llamatune.models.open import weights_digest
+from llamatune.recipe.cards import find_card_file
+from llamatune.recipe.hashing import file_sha256
+from llamatune.recipe.stages.common import StageRecipe
+from llamatune.runs.display import Display
+from llamatune.runs.run import Run
+
+if TYPE_CHECKING:
+    from llamatune.data.encode.chat import ChatFormat
+    from llamatune.data.prepare import Prepared
+
+
+_PREVIEW_ROWS = 3
+
+
+def record_origin(
+    run: Run,
+    recipe: StageRecipe,
+    start: Start,
+    data: Prepared,
+    display: Display,
+    chat: ChatFormat | None = None,
+    models: Mapping[str, str] | None = None,
+) -> None:
+    """Write what the run is made from (manifest.json, data.json, preview.json, draft cards for files that were
+    named without one); on a resume, compare it first.
+
+    Args:
+        models: further models that decide what is learnt, by their part in it.
+
+    Raises:
+        RecipeError: a resume from other rows, another base, tokenizer or template, or with another number of
+            processes.
+    """
+    adapter = find_adapter(recipe.model.adapter) if recipe.model.adapter else None
+    sources = [
+        (source.role, {"sha256": source.sha256, "rows": source.counts.read}) for source in data.sources
+    ]
+    facts = {
+        "data": {role: [one for of, one in sources if of == role] for role in ("train", "eval", "ptx")},
+        "base": {"fingerprint": start.base.fingerprint, "revision": start.base.revision},
+        "adapter": file_sha256(adapter / "adapter_model.safetensors") if adapter else None,
+        "tokenizer": tokenizer_fingerprint(start.tokenizer),
+        "template": sha256(chat.template.encode()).hexdigest() if chat else None,
+        "processes": start.placement.processes,
+        **({"models": {part: weights_digest(name) for part, name in models.items()}} if models else {}),
+    }
+    cards = {
+        source.card: file_sha256(find_card_file(source.card, run.recipe_dir))
+        for source in data.sources
+        if source.card
+    }
+    notes = {"base": start.base.name, "cards": cards, "random_states": _random_states(recipe.seed)}
+    display.say_all(run.made_from(facts, **notes))
+    if not run.is_main:
+        return
+    run.write_json("data.json", data.to_json())
+    drafts = run.directory / "data_cards"
+    shutil.rmtree(drafts, ignore_errors=True)  # those of the process before, on a resume
+    for card in draft_cards(data.sources, drafts):
+        display.say(f"draft    {card}: a card for this file; its licence is yours to fill in")
+    decode = start.tokenizer.decode
+    run.write_json(
+        "preview.json",
+        [to_json(row, decode) for row in islice(data.train, _PREVIEW_ROWS)],
+    )
+
+
+def _random_states(seed: int) -> dict[str, Any]:
+    """The seed, and what it makes of the three generators: two machines that differ here train differently."""
+    set_seed(seed)
+    states = {
+        "python": repr(random.getstate()).encode(),
+        "numpy": repr(numpy.random.get_state()).encode(),
+        "torch": torch.get_rng_state().numpy().tobytes(),
+    }
+    return {"seed": seed} | {name: sha256(state).hexdigest() for name, state in states.items()}
