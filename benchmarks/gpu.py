@@ -401,7 +401,7 @@ def _train_with_llamatune(recipe: SftRecipe, start: Start, model: Any, rows: Dat
             processing_class=start.tokenizer,
             batching=batching,
             run=run,
-            watchdog=recipe.watchdog,
+            guards=recipe.guards,
             say=display.say,
         )
         trainer.add_callback(clock)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from llamatune.errors import LlamatuneError
+    from llamatune.recipe.stages.common import Tuning
 
 app = typer.Typer(
     name="llamatune",
@@ -110,7 +111,8 @@ def init(
     """Write a commented recipe to start from."""
     from llamatune.commands.init import write_recipe
 
-    chosen = [name for name, on in (("lora", lora), ("qlora", qlora), ("full", full)) if on]
+    flags: dict[Tuning, bool] = {"lora": lora, "qlora": qlora, "full": full}
+    chosen = [name for name, on in flags.items() if on]
     if len(chosen) > 1:
         raise typer.BadParameter("give one of --lora, --qlora and --full")
     for line in write_recipe(output, stage=stage, base=base, data=data, tuning=chosen[0] if chosen else None):
@@ -138,6 +140,7 @@ def run(
     from llamatune.errors import StoppedError
     from llamatune.pipeline import run as run_recipe
     from llamatune.recipe.load import load
+    from llamatune.recipe.recipes import STAGES
     from llamatune.recipe.shipped import find_recipe
     from llamatune.runs.ranks import part_processes
 
@@ -156,12 +159,8 @@ def run(
     part_processes()
     if os.environ.get("RANK", "0") != "0":
         return  # the first process of a distributed run speaks for all
-    use = "score replies" if result.stage == "reward" else "chat with it"
-    command = "score" if result.stage == "reward" else "chat"
-    _say(
-        f"{result.steps} steps in {result.seconds:.0f} s; report: {loaded.output}/report.html; "
-        f"{use}: llamatune {command} {loaded.output}"
-    )
+    then = STAGES[loaded.stage].then.format(run=loaded.output)
+    _say(f"{result.steps} steps in {result.seconds:.0f} s; report: {loaded.output}/report.html; {then}")
     _write(sys.stdout, f"{loaded.output}/{result.artefact}")
 
 

@@ -6,13 +6,10 @@ import logging
 import os
 import warnings
 from collections.abc import Collection
+from importlib import import_module
 from pathlib import Path
 
 from llamatune.recipe.stages.common import StageRecipe
-from llamatune.recipe.stages.ppo import PpoRecipe
-from llamatune.recipe.stages.pretrain import PretrainRecipe
-from llamatune.recipe.stages.reward import RewardRecipe
-from llamatune.recipe.stages.sft import SftRecipe
 from llamatune.runs.handover import Result
 from llamatune.runs.run import Resume, Run
 
@@ -45,22 +42,8 @@ def run(
         if target.done is not None:
             return target.done
         quieten_upstream()
-        if isinstance(recipe, PretrainRecipe):
-            from llamatune.stages import pretrain
-
-            return pretrain.run(recipe, target)
-        if isinstance(recipe, RewardRecipe):
-            from llamatune.stages import reward
-
-            return reward.run(recipe, target)
-        if isinstance(recipe, PpoRecipe):
-            from llamatune.stages import ppo
-
-            return ppo.run(recipe, target)
-        assert isinstance(recipe, SftRecipe)
-        from llamatune.stages import sft
-
-        return sft.run(recipe, target)
+        result: Result = import_module(f"llamatune.stages.{recipe.stage}").run(recipe, target)
+        return result
 
 
 def quieten_upstream() -> None:

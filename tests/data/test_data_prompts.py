@@ -10,7 +10,7 @@ from llamatune.commands.preview import preview_rows, recipe_for_file
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.prompts import PromptEncoder
 from llamatune.data.formats.conversations import Adjustment
-from llamatune.data.formats.recognise import Kind, kind_of, recognise, recognise_rows
+from llamatune.data.formats.recognise import kind_of, recognise, recognise_rows
 from llamatune.data.preview import preview, to_json
 from llamatune.data.prompts import PreparedPrompts, load_prompts
 from llamatune.data.read.cards import check_card, draft_cards
@@ -19,7 +19,7 @@ from llamatune.data.rows import IGNORED, Message, Prompt, Reason
 from llamatune.errors import DataError
 from llamatune.models.base import find_base
 from llamatune.models.load import load_tokenizer
-from llamatune.recipe.blocks import Chat, Columns, Source
+from llamatune.recipe.blocks import Chat, Columns, Kind, Source
 from llamatune.recipe.cards import read_card
 from llamatune.recipe.load import loads
 from llamatune.recipe.stages.ppo import PromptData, PromptSource

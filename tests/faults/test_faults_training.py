@@ -55,7 +55,7 @@ def test_row_15_one_row_gives_nan(place, reference, line: int) -> None:
 @pytest.mark.parametrize(("every", "keep"), [(3, 2), (1, 2), (1, 9)])
 def test_row_16_loss_goes_up_and_stays_up(place, reference, every: int, keep: int) -> None:
     """From the fourteenth update on the learning rate is 2,000 times too high."""
-    changes = ["optimization.max_steps=24", "watchdog.patience=3"]
+    changes = ["optimization.max_steps=24", "guards.loss_spike.patience=3"]
     changes += [f"checkpoint.every_steps={every}", f"checkpoint.keep={keep}"]
     ended = place.run(*changes, faults=[fault("raise_learning_rate", at_step=14, factor=2000)])
     assert ended.code == 6 and "error[E603]" in ended.said, ended.said

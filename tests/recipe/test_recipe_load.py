@@ -1,6 +1,7 @@
 """`load`: the table of bad inputs, by its row numbers; overrides; dump and load."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from llamatune.recipe.blocks import Block
 from llamatune.recipe.load import check_output, dump, load, loads
 from llamatune.recipe.parsing.secrets import refuse_secrets
 from llamatune.recipe.recipes import STAGES
-from llamatune.recipe.stages.common import StageRecipe
+from llamatune.recipe.stages.common import TrainingRecipe
 
 GOOD = """\
 stage: sft
@@ -116,10 +117,10 @@ def test_row_9_key_of_another_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     class Penalty(Block):
         kl_coef: float = Field(0.1)
 
-    class PpoRecipe(StageRecipe):
+    class PpoRecipe(TrainingRecipe):
         penalty: Penalty = Penalty()
 
-    monkeypatch.setitem(STAGES, "ppo", PpoRecipe)
+    monkeypatch.setitem(STAGES, "ppo", replace(STAGES["ppo"], recipe=PpoRecipe))
     assert only(GOOD + "kl_coef: 0.1").hint == "`kl_coef` belongs to stage ppo (`penalty.kl_coef`)"
     assert only(GOOD + "penalty: {}").hint == "`penalty` belongs to stage ppo"
 
@@ -380,7 +381,7 @@ recipes = st.fixed_dictionaries(
 @settings(max_examples=100, deadline=None)
 @given(recipes)
 def test_a_dumped_recipe_loads_equal(data: dict) -> None:
-    recipe = STAGES["sft"].model_validate(data)
+    recipe = STAGES["sft"].recipe.model_validate(data)
     assert loads(dump(recipe)) == recipe
 
 

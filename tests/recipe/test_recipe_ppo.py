@@ -87,7 +87,7 @@ def test_a_dumped_recipe_loads_equal() -> None:
         ("guards.zero_gradients.limit=0", "E021"),
         ("optimization.epochs=2", "E021"),
         ("optimization.max_steps=20", "E021"),
-        ("watchdog.patience=2", "E021"),
+        ("guards.loss_spike.patience=2", "E021"),
         ("data.too_long=truncate", "E023"),
         ("data.train.0.safety=1", "E022"),
         ("data.ptx=[{path: rows.jsonl, safety: true}]", "E021"),

@@ -146,10 +146,10 @@ def test_without_losses_upstreams_mean_is_logged(recipe: Any) -> None:
         assert len(logged) == 3 and trainer.last_loss == logged[-1]
 
 
-def test_no_watchdog_where_a_loss_says_nothing(recipe: Any) -> None:
+def test_no_guard_where_a_loss_says_nothing(recipe: Any) -> None:
     with trainer_of(recipe) as (trainer, _, _):
-        assert not any(trainer.watchdog.see(step, 10.0**step) for step in range(100))
-        assert trainer.watchdog.high == 0
+        assert not any(trainer.loss_spike.see(step, 10.0**step) for step in range(100))
+        assert trainer.loss_spike.high == 0
 
 
 def test_a_full_disk_has_its_own_error(recipe: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from llamatune.data.formats.recognise import FORMATS, Kind, kind_of, recognise
+from llamatune.data.formats.recognise import FORMATS, kind_of, recognise
 from llamatune.errors import DataError, DiskError, RecipeError
 from llamatune.recipe.blocks import Lora
 from llamatune.recipe.cards import read_card
@@ -17,26 +17,17 @@ from llamatune.recipe.load import load
 from llamatune.recipe.parsing.problems import block_at, did_you_mean, field_at
 from llamatune.recipe.parsing.yaml import to_yaml
 from llamatune.recipe.paths import missing_problem, outside_problem
-from llamatune.recipe.recipes import STAGES
+from llamatune.recipe.recipes import STAGES, stage_for
 from llamatune.recipe.schema import TITLE, json_schema
 from llamatune.recipe.shipped import shipped
+from llamatune.recipe.stages.common import Tuning
 
 SCHEMA_FILE = "recipe.schema.json"
 
-_KINDS: dict[str, Kind] = {
-    "pretrain": "documents",
-    "sft": "conversations",
-    "reward": "preferences",
-    "ppo": "prompts",
-}
-"""What each stage learns from."""
-# Adapters are trained with about ten times the learning rate of all weights.
-_LEARNING_RATE = {"full": 2e-5, "lora": 2e-4, "qlora": 2e-4}
-_REWARD_LEARNING_RATE = {"full": 1e-5, "lora": 1e-4, "qlora": 1e-4}
-_PPO_LEARNING_RATE = {"full": 1e-6, "lora": 1e-5, "qlora": 1e-5}
 
-
-def write_recipe(output: Path, *, stage: str, base: str, data: Path | None, tuning: str | None) -> list[str]:
+def write_recipe(
+    output: Path, *, stage: str, base: str, data: Path | None, tuning: Tuning | None
+) -> list[str]:
     """Write a recipe and its schema, and check the recipe by loading it; returns lines for the user.
 
     `tuning` is lora, qlora, full, or None for the stage's usual one.
@@ -51,7 +42,7 @@ def write_recipe(output: Path, *, stage: str, base: str, data: Path | None, tuni
         raise RecipeError(
             "E034", f"`{output}` exists: init never overwrites", hint="name another with --output"
         )
-    tuning = tuning or ("full" if stage == "pretrain" else "lora")
+    tuning = tuning or STAGES[stage].tuning
     source, said = _source(stage, data)
     chosen = _chosen(stage, base, tuning, source, output.stem)
     lines = [f"# yaml-language-server: $schema={SCHEMA_FILE}", *_commented(stage, chosen, output)]
@@ -68,8 +59,8 @@ def _source(stage: str, data: Path | None) -> tuple[dict[str, Any], list[str]]:
         raise DataError.of([problem])
     found = recognise(data)
     kind = kind_of(found.format)
-    if found.format not in FORMATS[_KINDS[stage]]:
-        hint = f"try --stage {next(name for name, takes in _KINDS.items() if takes == kind)}"
+    if found.format not in FORMATS[STAGES[stage].rows]:
+        hint = f"try --stage {stage_for(kind)}"
         raise DataError(
             "E127", f"rows of format {found.format} are not for {stage}", place=str(data), hint=hint
         )
@@ -87,56 +78,31 @@ def _example_card(stage: str) -> str:
     other."""
     cards = [read_card(file)[0] for file in sorted(shipped("data_cards").glob("*.md"))]
     for card in sorted(cards, key=lambda card: card.category == "safety"):
-        if card.source.kind == "world" and card.format in FORMATS[_KINDS[stage]] and "train" in card.splits:
+        if (
+            card.source.kind == "world"
+            and card.format in FORMATS[STAGES[stage].rows]
+            and "train" in card.splits
+        ):
             return card.name
     raise RecipeError(
         "E034", "name your data with --data FILE", why=f"No shipped data set fits stage {stage}"
     )
 
 
-def _chosen(stage: str, base: str, tuning: str, source: dict[str, Any], name: str) -> dict[str, Any]:
+def _chosen(stage: str, base: str, tuning: Tuning, source: dict[str, Any], name: str) -> dict[str, Any]:
     """The fields that a user is likely to touch, with their first values."""
     model: dict[str, Any] = {"base": base}
     if tuning != "full":
         model["lora"] = {key: getattr(Lora(), key) for key in ("rank", "alpha", "dropout", "targets")}
     if tuning == "qlora":
         model["quantization"] = "nf4"
-    recipe: dict[str, Any] = {"stage": stage, "output": f"runs/{name}", "model": model}
-    if stage == "sft":
-        recipe["chat"] = {"template": "tokenizer", "loss_on": "assistant"}
-    if stage == "reward":
-        recipe["chat"] = {"template": "tokenizer"}
-    if stage == "ppo":
-        return recipe | _chosen_for_ppo(tuning, source)
-    recipe["data"] = {"train": [source], "eval_fraction": 0.02, "max_length": 1024, "too_long": "error"}
-    rates, epochs = (_REWARD_LEARNING_RATE, 1) if stage == "reward" else (_LEARNING_RATE, 2)
-    recipe["optimization"] = {"learning_rate": rates[tuning], "epochs": epochs, "batch_size": 64}
-    if stage == "reward":
-        recipe["loss"] = {"margin": "none", "center": 0.0}
-    recipe["logging"] = {"every_steps": 10}
-    recipe["seed"] = 0
-    return recipe
-
-
-def _chosen_for_ppo(tuning: str, source: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "chat": {"template": "tokenizer"},
-        "data": {"train": [source], "eval_fraction": 0.02, "max_length": 512, "too_long": "error"},
-        "reward": {"helpfulness": "runs/reward"},
-        "rollout": {"max_new_tokens": 256, "temperature": 1.0},
-        "ppo": {"mini_batch_size": 64},
-        "optimization": {
-            "learning_rate": _PPO_LEARNING_RATE[tuning],
-            "batch_size": 512,
-            "iterations": 200,
-        },
-        "logging": {"every_steps": 8},
-        "seed": 0,
-    }
+    trained = {"model": model} if "model" in STAGES[stage].recipe.model_fields else {}
+    first = STAGES[stage].starter(tuning, source)
+    return {"stage": stage, "output": f"runs/{name}"} | trained | first
 
 
 def _commented(stage: str, recipe: dict[str, Any], output: Path) -> Iterator[str]:
-    schema = STAGES[stage]
+    schema = STAGES[stage].recipe
     yield f"# {_first_line(schema)}"
     yield f"# All fields: docs/reference/recipe.md. Check: llamatune validate {output}"
     yield from _block(schema, (), recipe)

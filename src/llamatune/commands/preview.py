@@ -8,9 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from llamatune.data.formats.recognise import Kind
 from llamatune.data.rows import Encoded, Row
 from llamatune.pipeline import quieten_upstream
+from llamatune.recipe.blocks import Kind
 from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.recipe.stages.pretrain import PretrainRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
@@ -31,19 +31,14 @@ def recipe_for_file(path: Path, *, base: str, template: str) -> AnyRecipe:
 
     from llamatune.data.formats.recognise import kind_of, recognise
     from llamatune.recipe.load import loads
+    from llamatune.recipe.recipes import STAGES, stage_for
 
-    stages = {"documents": "pretrain", "preferences": "reward", "prompts": "ppo", "conversations": "sft"}
-    recipe: dict[str, Any] = {
-        "stage": stages[kind_of(recognise(path).format)],
-        "output": "unused",
-        "model": {"base": base},
-        "chat": {"template": template},
-        "data": {"train": [{"path": str(path)}], "max_length": 1 << 20},
-    }
-    if recipe["stage"] == "pretrain":
-        del recipe["chat"]
-    if recipe["stage"] == "ppo":
-        recipe["reward"] = {"helpfulness": "unused"}
+    stage = stage_for(kind_of(recognise(path).format))
+    recipe: dict[str, Any] = {"stage": stage, "output": "unused", "model": {"base": base}}
+    recipe |= STAGES[stage].starter("lora", {"path": str(path)})
+    recipe["data"] = {"train": [{"path": str(path)}], "max_length": 1 << 20}
+    if "chat" in recipe:
+        recipe["chat"] |= {"template": template}
     return loads(json.dumps(recipe), name=str(path))
 
 

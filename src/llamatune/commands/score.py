@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llamatune.data.encode.pairs import PairEncoder
 from llamatune.data.encode.scored import ScoredEncoder
-from llamatune.data.formats.recognise import FORMATS, Kind, recognise
+from llamatune.data.formats.recognise import FORMATS, recognise
 from llamatune.data.read.sources import open_source
 from llamatune.data.rows import RATINGS, Encoded, Encoder, Reason, Row, RowRejected
 from llamatune.errors import DataError
-from llamatune.recipe.blocks import Source
+from llamatune.recipe.blocks import Kind, Source
 from llamatune.recipe.cards import find_card
 
 if TYPE_CHECKING:

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from llamatune.data.counts import Counts, SourceInfo, count_source, describe, to_json, total
-from llamatune.data.formats.recognise import Kind
 from llamatune.data.read.sources import OpenSource, open_source
 from llamatune.data.rows import Encoder, Reason
 from llamatune.errors import DataError
-from llamatune.recipe.blocks import Data, Source
+from llamatune.recipe.blocks import Data, Kind, Source
 
 if TYPE_CHECKING:
     import datasets

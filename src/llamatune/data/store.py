@@ -20,10 +20,10 @@ import numpy as np
 from llamatune.data.cache import cache_key, stored
 from llamatune.data.digests import row_digests
 from llamatune.data.formats.conversations import Adjustment
-from llamatune.data.formats.recognise import Kind
 from llamatune.data.read.sources import OpenSource
 from llamatune.data.rows import Encoded, Encoder, Pair, Reason, Row, RowRejected
 from llamatune.errors import DataError, Problem
+from llamatune.recipe.blocks import Kind
 
 if TYPE_CHECKING:
     import datasets

@@ -21,8 +21,8 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
     One step of the trainer is one optimizer step; an iteration is `num_ppo_epochs * batch_size / mini_batch_size` of
     them. Names that TRL's PPOConfig had keep their meaning (docs/migrate_from_trl_ppo.md).
     `per_device_train_batch_size` is only how many rollouts share a forward pass: neither it nor the number of processes
-    changes what is learnt. Several processes use DDP, or with `fsdp=True` FSDP2 (see ppo/roles/sharding.py); DeepSpeed is
-    refused.
+    changes what is learnt. Several processes use DDP, or with `fsdp=True` FSDP2 (see ppo/roles/sharding.py);
+    DeepSpeed is refused.
     """
 
     max_steps: int = field(

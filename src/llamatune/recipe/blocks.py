@@ -20,11 +20,12 @@ LossOn = Literal["assistant", "last_turn", "all"]
 
 
 ChatRowFormat = Literal["messages", "alpaca", "sharegpt", "prompt_completion"]
-
-
 PairFormat = Literal["preference", "hh", "sharegpt_preference", "shp", "summarize"]
 
 
+Kind = Literal["conversations", "documents", "preferences", "prompts", "scores", "ptx"]
+"""What rows become: `prompts` may be conversations without their last reply, `scores` are conversations with a score
+for that, `ptx` is what a next-token loss can be taken of."""
 RowFormat = Literal[ChatRowFormat, Literal["text", "prompt_only"], PairFormat]
 
 
@@ -331,13 +332,8 @@ class Checkpointing(Block):
     """How many to keep."""
 
 
-class Watchdog(Block):
-    """Stops a run whose loss went up and stayed up, instead of letting it spend the rest of its time."""
-
-    loss_spike: Real | None = Field(1.0, gt=0)
-    """Stop when the loss is this much above the median of the last 50 steps; null never stops."""
-    patience: Whole = Field(5, ge=1)
-    """How many steps in a row it has to be."""
+Action = Literal["stop", "warn", "ignore"]
+"""What a guard does: end the run with the last checkpoint kept, say so, or nothing."""
 
 
 class Logging(Block):

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from llamatune.errors import DataError, Problem, RecipeError
 from llamatune.recipe.blocks import Source
@@ -26,6 +26,9 @@ from llamatune.recipe.paths import check_output, missing_problem, output_problem
 from llamatune.recipe.recipes import STAGES, Recipe
 from llamatune.recipe.shipped import find_recipe
 from llamatune.recipe.stages.common import StageRecipe
+
+_FIRST = ("stage", "output", "model", "chat", "data")
+"""What a reader of a resolved recipe looks for."""
 
 __all__ = ["check_output", "dump", "load", "loads", "sources"]
 
@@ -58,16 +61,16 @@ def loads(text: str, overrides: Sequence[str] = (), name: str = "recipe") -> Rec
 def dump(recipe: StageRecipe) -> str:
     """A recipe as YAML, every field written out; `loads` gives an equal recipe back."""
     fields = recipe.model_dump()
-    ordered = {"stage": fields.pop("stage"), **fields}
-    return to_yaml(ordered)
+    first = {name: fields.pop(name) for name in _FIRST if name in fields}
+    return to_yaml(first | fields)
 
 
 def _read(text: str, name: str, overrides: Sequence[str]) -> tuple[Recipe, Place]:
     refuse_secrets(text, name, overrides)
     source = override.apply(parse(text, name), overrides)
     data = source.document.data
-    schema = STAGES[_stage(data, source.place)]
-    others = {stage: other for stage, other in STAGES.items() if other is not schema}
+    schema = STAGES[_stage(data, source.place)].recipe
+    others = {name: stage.recipe for name, stage in STAGES.items() if stage.recipe is not schema}
     try:
         return cast(Recipe, schema.model_validate(data)), source.place
     except ValidationError as error:
@@ -91,11 +94,20 @@ def _stage(data: Mapping[str, Any], place: Place) -> str:
     raise RecipeError("E020", f"{shown} is not a stage: {known}", place=place(("stage",), False), hint=hint)
 
 
-def sources(recipe: Recipe) -> Iterator[tuple[KeyPath, Source]]:
-    """Every data source of a recipe with its key path."""
-    for name in ("train", "eval", "ptx"):
-        for index, source in enumerate(getattr(recipe.data, name, ())):
-            yield ("data", name, index), source
+def sources(recipe: StageRecipe) -> Iterator[tuple[KeyPath, Source]]:
+    """Every data source of a recipe with its key path, whichever block it is in."""
+    return _sources(recipe, ())
+
+
+def _sources(value: Any, at: KeyPath) -> Iterator[tuple[KeyPath, Source]]:
+    if isinstance(value, Source):
+        yield at, value
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _sources(item, (*at, index))
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _sources(getattr(value, name), (*at, name))
 
 
 def _path_problems(recipe: Recipe, place: Place, allow_outside: bool) -> Iterator[Problem]:

@@ -1,15 +1,21 @@
-"""One recipe class per stage, and their union on the key `stage`."""
+"""The stages of the method: their recipes, and what the rest of llamatune has to know of each.
+
+A stage is a recipe class in `recipe/stages/`, a function `run` in `stages/`, and its entry here. Command line, init,
+preview and report read the entry; nothing else tells stages apart.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from llamatune.recipe.blocks import Kind
+from llamatune.recipe.stages import ppo, pretrain, reward, sft
 from llamatune.recipe.stages.common import StageRecipe
-from llamatune.recipe.stages.ppo import (
-    PpoRecipe,
-)
+from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.recipe.stages.pretrain import PretrainRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
 from llamatune.recipe.stages.sft import SftRecipe
@@ -17,9 +23,61 @@ from llamatune.recipe.stages.sft import SftRecipe
 Recipe = Annotated[PretrainRecipe | SftRecipe | RewardRecipe | PpoRecipe, Field(discriminator="stage")]
 
 
-STAGES: dict[str, type[StageRecipe]] = {
-    "pretrain": PretrainRecipe,
-    "sft": SftRecipe,
-    "reward": RewardRecipe,
-    "ppo": PpoRecipe,
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the method, as the commands see it."""
+
+    recipe: type[StageRecipe]
+    rows: Kind
+    """What it learns from, usually; a file of such rows is taken to be for the first stage that has them."""
+    leaves: tuple[str, ...]
+    """Files of a finished run that a reader misses if they are not there."""
+    then: str
+    """What a finished run is for: a command, with `{run}` for its directory."""
+    tuning: Literal["full", "lora", "qlora"]
+    """What `llamatune init` suggests to train."""
+    starter: Callable[..., dict[str, Any]]
+    """(tuning, source) -> the blocks of a first recipe, without `stage`, `output` and `model`."""
+
+
+_TRAINED = ("metrics.jsonl", "speed.jsonl", "data.json", "preview.json")
+
+STAGES: dict[str, Stage] = {
+    "pretrain": Stage(
+        recipe=PretrainRecipe,
+        rows="documents",
+        leaves=(*_TRAINED, "replies.jsonl"),
+        then="chat with it: llamatune chat {run}",
+        tuning="full",
+        starter=pretrain.starter,
+    ),
+    "sft": Stage(
+        recipe=SftRecipe,
+        rows="conversations",
+        leaves=(*_TRAINED, "replies.jsonl"),
+        then="chat with it: llamatune chat {run}",
+        tuning="lora",
+        starter=sft.starter,
+    ),
+    "reward": Stage(
+        recipe=RewardRecipe,
+        rows="preferences",
+        leaves=(*_TRAINED, "evaluation.json"),
+        then="score replies: llamatune score {run} --data FILE",
+        tuning="lora",
+        starter=reward.starter,
+    ),
+    "ppo": Stage(
+        recipe=PpoRecipe,
+        rows="prompts",
+        leaves=(*_TRAINED, "replies.jsonl", "completions.jsonl", "evaluation.json"),
+        then="chat with it: llamatune chat {run}",
+        tuning="lora",
+        starter=ppo.starter,
+    ),
 }
+
+
+def stage_for(kind: Kind) -> str:
+    """The first stage that learns from such rows."""
+    return next(name for name, stage in STAGES.items() if stage.rows == kind)

@@ -12,19 +12,20 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from llamatune.recipe.recipes import STAGES
+from llamatune.recipe.stages.common import StageRecipe
 
 TITLE = "llamatune recipe"
 
 
 def json_schema() -> dict[str, Any]:
     """The schema of all stages' recipes, with descriptions and defaults from the classes."""
-    references, schema = models_json_schema([(kind, "validation") for kind in STAGES.values()])
+    references, schema = models_json_schema([(kind, "validation") for kind in _recipes().values()])
     by_stage = [
         {
             "if": {"properties": {"stage": {"const": stage}}, "required": ["stage"]},
             "then": _draft_7(references[(kind, "validation")]),
         }
-        for stage, kind in STAGES.items()
+        for stage, kind in _recipes().items()
     ]
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -35,6 +36,10 @@ def json_schema() -> dict[str, Any]:
         "allOf": by_stage,
         "definitions": _draft_7(schema["$defs"]),
     }
+
+
+def _recipes() -> dict[str, type[StageRecipe]]:
+    return {name: stage.recipe for name, stage in STAGES.items()}
 
 
 def _draft_7(node: Any) -> Any:

@@ -16,7 +16,7 @@ from llamatune.errors import Problem, RecipeError
 
 _LIBRARIES = ("llamatune", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes")
 
-MAY_CHANGE = ("output", "checkpoint", "generation", "guards", "hardware", "logging", "watchdog")
+MAY_CHANGE = ("output", "checkpoint", "generation", "guards", "hardware", "logging")
 """Recipe blocks that change what is seen, kept or spent, and not what is learnt."""
 
 

@@ -58,7 +58,7 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
             processing_class=start.tokenizer,
             batching=batching,
             run=run,
-            watchdog=recipe.watchdog,
+            guards=recipe.guards,
             say=display.say,
         )
         replies = SampleReplies(

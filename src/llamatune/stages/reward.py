@@ -64,7 +64,7 @@ def run(recipe: RewardRecipe, run: Run) -> Result:
             processing_class=start.tokenizer,
             batching=batching,
             run=run,
-            watchdog=recipe.watchdog,
+            guards=recipe.guards,
             say=display.say,
         )
         fit(trainer, recipe, run, display)

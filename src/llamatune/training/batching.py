@@ -14,7 +14,7 @@ from llamatune.forward.pairs import SeparateReplies
 from llamatune.forward.singles import PaddedRows
 from llamatune.judging.scoring import pair_collator, row_collator
 from llamatune.models.load import Start
-from llamatune.recipe.stages.common import StageRecipe
+from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _GPU_TOKENS = 16384
 
 
 def choose_batching(
-    model: PreTrainedModel, recipe: StageRecipe, start: Start, *, max_length: int, packed: bool = False
+    model: PreTrainedModel, recipe: TrainingRecipe, start: Start, *, max_length: int, packed: bool = False
 ) -> Batching:
     """How to cut this recipe's global batches for this model on this device.
 

@@ -12,7 +12,7 @@ from transformers import PrinterCallback
 
 from llamatune.errors import CheckpointError, LlamatuneError
 from llamatune.models.adapters import keep_float32
-from llamatune.recipe.stages.common import StageRecipe
+from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.files import disk_errors
 from llamatune.runs.run import Run
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 def fit(
     trainer: RunTrainer,
-    recipe: StageRecipe,
+    recipe: TrainingRecipe,
     run: Run,
     display: Display,
     *,
@@ -102,7 +102,7 @@ def in_main_process(trainer: RunTrainer, write: Callable[[], Result]) -> Result:
     return results[0]
 
 
-def _space(model: torch.nn.Module, recipe: StageRecipe) -> tuple[int, int]:
+def _space(model: torch.nn.Module, recipe: TrainingRecipe) -> tuple[int, int]:
     """Bytes of a checkpoint (weights, and two moments for each trained one) and of the artefact."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     artefact = sum(weight.numel() * weight.element_size() for weight in weights)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from llamatune.recipe.stages.common import StageRecipe
+from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
 from llamatune.training.progress import Progress
@@ -28,7 +28,7 @@ class Flow(TrainerCallback):  # type: ignore[misc]
     def __init__(
         self,
         trainer: RunTrainer,
-        recipe: StageRecipe,
+        recipe: TrainingRecipe,
         run: Run,
         display: Display,
         sample: Callable[[int], None],
@@ -116,7 +116,7 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         """All processes save and stop at the same step, whichever of them was asked to."""
         stop, due = self._agreed(self.run.stop.signal is not None, due)
         control.should_save = stop or (
-            due and not self.trainer.watchdog.high
+            due and not self.trainer.loss_spike.high
         )  # nothing to go back to in a spike
         if control.should_save:
             self.run.check_there()

@@ -175,18 +175,21 @@ class GlobalBatchTrainer(RunTrainer):
         return culprits if len(culprits) < len(rows) else []
 
     def _watch(self, step: int, loss: float) -> None:
-        """Stop if the loss went up and stayed up, and withdraw checkpoints that were made on the way."""
-        what = self.watchdog.see(step, loss)
-        if what is None:
-            return
-        self.run.withdraw(self.watchdog.last_good(step))
-        raise DivergedError(
-            "E603",
-            what,
-            why="a loss that jumps up and stays up has lost what it had learnt",
-            hint="lower `optimization.learning_rate` or raise `optimization.warmup`, and go on from "
-            f"{self.run.last_checkpoint} with --force-resume; or set `watchdog.loss_spike: null` if it is expected",
-        )
+        """If the loss went up and stayed up: stop, and withdraw checkpoints that were made on the way; or warn."""
+        for finding in self.loss_spike.see(step, loss):
+            if not finding.stop:
+                self.run.event("warning", finding.text)
+                self.say(f"warning: {finding.text}")
+                continue
+            self.run.withdraw(self.loss_spike.last_good(step))
+            raise DivergedError(
+                "E603",
+                finding.text,
+                why="a loss that jumps up and stays up has lost what it had learnt",
+                hint="lower `optimization.learning_rate` or raise `optimization.warmup`, and go on from "
+                f"{self.run.last_checkpoint} with --force-resume; or set `guards.loss_spike.action: warn` if it is "
+                "expected",
+            )
 
     # ---- evaluation ---------------------------------------------------------------------------------------
 

@@ -1,11 +1,15 @@
-"""What stops a run before it wastes the rest of its time: a loss or gradient that is not finite, and a loss that
-went up and stayed up."""
+"""Guards: what stops a run before it wastes the rest of its time, or warns of it.
+
+A guard looks at figures and gives findings; the trainer ends the run or says so. Here are findings, and the guard of
+stages that lower a loss; those of PPO are in `ppo.guards`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -13,7 +17,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from llamatune.errors import DivergedError
-from llamatune.recipe.blocks import Watchdog
+from llamatune.recipe.stages.common import LossSpikeGuard
 
 _WINDOW = 50
 _ENOUGH = 10
@@ -21,31 +25,41 @@ _ENOUGH = 10
 _SHOWN = 5
 
 
-class SpikeWatchdog:
-    """Watches the loss of each step. `recent` and `high` are its state."""
+@dataclass(frozen=True)
+class Finding:
+    """What a guard found: `text` for the user, and whether the run must end."""
 
-    def __init__(self, settings: Watchdog) -> None:
+    guard: str
+    text: str
+    stop: bool
+
+
+class LossSpike:
+    """Looks at the loss of each step. `recent` and `high` are its state. Without settings it finds nothing."""
+
+    def __init__(self, settings: LossSpikeGuard | None) -> None:
         self.settings = settings
         self.recent: deque[float] = deque(maxlen=_WINDOW)
         self.high = 0
 
-    def see(self, step: int, loss: float) -> str | None:
-        """Look at the loss of a step, before its update; what is wrong once it has been too high for too long."""
-        limit = self.settings.loss_spike
-        if limit is None:
-            return None
+    def see(self, step: int, loss: float) -> list[Finding]:
+        """Look at the loss of a step, before its update: a finding once it has been too high for too long."""
+        if self.settings is None or self.settings.action == "ignore":
+            return []
         usual = median(self.recent) if len(self.recent) >= _ENOUGH else math.inf
-        if loss <= usual + limit:
+        limit = usual + self.settings.limit
+        if loss <= limit:
             self.high = 0
             self.recent.append(loss)
-            return None
+            return []
         self.high += 1
-        if self.high < self.settings.patience:
-            return None
-        return (
-            f"the loss is {loss:.4g} at step {step}, and was above {usual + limit:.4g} for the last {self.high} "
+        if self.high % self.settings.patience:
+            return []
+        text = (
+            f"the loss is {loss:.4g} at step {step}, and was above {limit:.4g} for the last {self.high} "
             f"steps (median before: {usual:.4g})"
         )
+        return [Finding("loss_spike", text, self.settings.action == "stop")]
 
     def last_good(self, step: int) -> int:
         """The last step whose update did not lead to a high loss: the one before the first high loss saw it."""

@@ -21,7 +21,7 @@ from llamatune.models.load import Start
 from llamatune.models.open import weights_digest
 from llamatune.recipe.cards import find_card_file
 from llamatune.recipe.hashing import file_sha256
-from llamatune.recipe.stages.common import StageRecipe
+from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
 
@@ -35,7 +35,7 @@ _PREVIEW_ROWS = 3
 
 def record_origin(
     run: Run,
-    recipe: StageRecipe,
+    recipe: TrainingRecipe,
     start: Start,
     data: Prepared,
     display: Display,

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 from transformers import Trainer, TrainerControl
 
-from llamatune.recipe.blocks import Watchdog
+from llamatune.recipe.stages.common import EpochGuards
 from llamatune.runs.files import disk_errors
 from llamatune.runs.run import Run
-from llamatune.training.guards import SpikeWatchdog
+from llamatune.training.guards import LossSpike
 
 
 class RunTrainer(Trainer):  # type: ignore[misc]
@@ -23,7 +23,7 @@ class RunTrainer(Trainer):  # type: ignore[misc]
     Args:
         run: the open run directory.
         say: prints a line for the user.
-        watchdog: the recipe's block; None where a loss that goes up means nothing.
+        guards: the recipe's block; None where a loss that goes up means nothing.
 
     The training step of a derived class adds to `trained` the items that it computed gradients for (`unit` says what an
     item is) and appends its loss to `losses`, those of the steps since the last log line; where it leaves them empty,
@@ -40,14 +40,14 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         *args: Any,
         run: Run,
         say: Callable[[str], None],
-        watchdog: Watchdog | None = None,
+        guards: EpochGuards | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.control: TrainerControl
         self.run = run
         self.say = say
-        self.watchdog = SpikeWatchdog(watchdog or Watchdog(loss_spike=None))
+        self.loss_spike = LossSpike(guards.loss_spike if guards else None)
         self.trained: float = 0
         self.losses: list[float] = []
         self.last_loss: float | None = None
@@ -68,7 +68,7 @@ class RunTrainer(Trainer):  # type: ignore[misc]
             "losses": self.losses,
             "last_loss": self.last_loss,
             "trained": self.trained,
-            "watchdog": self.watchdog.state(),
+            "loss_spike": self.loss_spike.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -76,7 +76,7 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         self.losses = list(state["losses"])
         self.last_loss = state["last_loss"]
         self.trained = state["trained"]
-        self.watchdog.restore(state["watchdog"])
+        self.loss_spike.restore(state["loss_spike"])
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """The only place where upstream writes; private there, and overridden by trl's trainers as well."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from llamatune.errors import ModelError, RecipeError
 from llamatune.models.placement import Placement
 from llamatune.recipe.blocks import AdamW
-from llamatune.recipe.stages.common import EpochRecipe, StageRecipe
+from llamatune.recipe.stages.common import EpochRecipe, TrainingRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
 from llamatune.training.trackers import check_trackers
 
@@ -63,7 +63,7 @@ Config = TypeVar("Config")
 
 
 def config_of(
-    kind: type[Config], arguments: dict[str, Any], recipe: StageRecipe, placement: Placement
+    kind: type[Config], arguments: dict[str, Any], recipe: TrainingRecipe, placement: Placement
 ) -> Config:
     """A trainer's config, from the arguments that llamatune decides and those under `upstream`.
 
@@ -92,7 +92,7 @@ def config_of(
         ) from None
 
 
-def run_arguments(recipe: StageRecipe, placement: Placement, output: Path) -> dict[str, Any]:
+def run_arguments(recipe: TrainingRecipe, placement: Placement, output: Path) -> dict[str, Any]:
     """Arguments of transformers' TrainingArguments that all stages share; nothing that matters is left to an upstream
     default."""
     checkpointing = recipe.hardware.activation_checkpointing
@@ -155,7 +155,7 @@ def _trl_arguments(recipe: EpochRecipe, placement: Placement, output: Path) -> d
     }
 
 
-def _reporting(recipe: StageRecipe) -> dict[str, Any]:
+def _reporting(recipe: TrainingRecipe) -> dict[str, Any]:
     return {
         "logging_strategy": "steps",
         "logging_steps": recipe.logging.every_steps,
@@ -170,7 +170,7 @@ def _reporting(recipe: StageRecipe) -> dict[str, Any]:
     }
 
 
-def _check_cpu(recipe: StageRecipe) -> None:
+def _check_cpu(recipe: TrainingRecipe) -> None:
     """Refuse what a CPU would quietly not do."""
     if recipe.optimization.optimizer.startswith("paged"):
         raise ModelError(

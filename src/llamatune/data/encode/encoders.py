@@ -9,8 +9,8 @@ from llamatune.data.encode.documents import TextEncoder
 from llamatune.data.encode.pairs import PairEncoder
 from llamatune.data.encode.prompts import PromptEncoder
 from llamatune.data.encode.scored import ScoredEncoder
-from llamatune.data.formats.recognise import Kind
 from llamatune.data.rows import Encoder
+from llamatune.recipe.blocks import Kind
 from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.recipe.stages.pretrain import PretrainRecipe
 from llamatune.recipe.stages.reward import RewardRecipe

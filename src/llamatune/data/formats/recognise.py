@@ -21,14 +21,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from llamatune.data.formats import pair_formats
 from llamatune.data.read.readers import read_rows
 from llamatune.errors import DataError
-from llamatune.recipe.blocks import ChatRowFormat, Columns, PairFormat, RowFormat
+from llamatune.recipe.blocks import ChatRowFormat, Columns, Kind, PairFormat, RowFormat
 
-Kind = Literal["conversations", "documents", "preferences", "prompts", "scores", "ptx"]
 Raw = dict[str, Any]
 
 FORMATS: dict[Kind, tuple[RowFormat, ...]] = {

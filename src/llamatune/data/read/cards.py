@@ -19,7 +19,6 @@ from llamatune.data.formats.conversations import Adjustment
 from llamatune.data.formats.recognise import (
     FORMATS,
     ROWS_SEEN,
-    Kind,
     Recognised,
     kind_of,
     recognise,
@@ -29,7 +28,7 @@ from llamatune.data.read.readers import read_rows
 from llamatune.data.read.sources import card_files
 from llamatune.data.rows import RowRejected
 from llamatune.errors import DataError
-from llamatune.recipe.blocks import Columns
+from llamatune.recipe.blocks import Columns, Kind
 from llamatune.recipe.cards import DataCard, find_card_file, read_card, verify
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.parsing.yaml import parse, read_text, to_yaml

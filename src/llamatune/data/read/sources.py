@@ -22,7 +22,6 @@ from llamatune.data.formats.conversations import Adjustment, prompt
 from llamatune.data.formats.recognise import (
     FORMATS,
     ROWS_SEEN,
-    Kind,
     Raw,
     Recognised,
     recognise_rows,
@@ -30,7 +29,7 @@ from llamatune.data.formats.recognise import (
 from llamatune.data.read.readers import Rows, read_rows
 from llamatune.data.rows import Row
 from llamatune.errors import DataError
-from llamatune.recipe.blocks import RowFormat, Source
+from llamatune.recipe.blocks import Kind, RowFormat, Source
 from llamatune.recipe.cards import DataCard, find_card, split_files, verify
 from llamatune.recipe.hashing import cache_folder, file_sha256
 from llamatune.recipe.stages.ppo import PromptSource

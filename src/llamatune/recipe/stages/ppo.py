@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from llamatune.recipe.blocks import (
+    Action,
     AdamW,
     Block,
     Chat,
@@ -18,7 +19,7 @@ from llamatune.recipe.blocks import (
     Text,
     Whole,
 )
-from llamatune.recipe.stages.common import StageRecipe
+from llamatune.recipe.stages.common import LEARNING_RATES, TrainingRecipe, Tuning, starter_data
 
 
 class Rollout(Block):
@@ -134,9 +135,6 @@ class Ppo(Block):
         return self
 
 
-Action = Literal["stop", "warn", "ignore"]
-
-
 class KlGuard(Block):
     """The policy runs away from where it started."""
 
@@ -232,7 +230,7 @@ class PromptData(Data):
     """A longer prompt stops the run, or is left out."""
 
 
-class PpoRecipe(StageRecipe):
+class PpoRecipe(TrainingRecipe):
     """Reinforcement learning against reward models (paper section 3.2.3)."""
 
     stage: Literal["ppo"]
@@ -293,3 +291,21 @@ class PpoRecipe(StageRecipe):
                 "`hardware.activation_offloading` is not for ppo: use `activation_checkpointing`"
             )
         return self
+
+
+def starter(tuning: Tuning, source: dict[str, Any]) -> dict[str, Any]:
+    """What `llamatune init` writes: a twentieth of the learning rate of SFT."""
+    return {
+        "chat": {"template": "tokenizer"},
+        "data": starter_data(source) | {"max_length": 512},
+        "reward": {"helpfulness": "runs/reward"},
+        "rollout": {"max_new_tokens": 256, "temperature": 1.0},
+        "ppo": {"mini_batch_size": 64},
+        "optimization": {
+            "learning_rate": LEARNING_RATES[tuning] / 20,
+            "batch_size": 512,
+            "iterations": 200,
+        },
+        "logging": {"every_steps": 8},
+        "seed": 0,
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,7 +15,7 @@ from llamatune.recipe.blocks import (
     Text,
     Whole,
 )
-from llamatune.recipe.stages.common import EpochRecipe
+from llamatune.recipe.stages.common import LEARNING_RATES, EpochRecipe, Tuning, starter_data
 
 
 class PreferenceData(Data):
@@ -95,3 +95,15 @@ class RewardRecipe(EpochRecipe):
                 "`hardware.loss` is for stages that predict tokens: a reward model has no output layer"
             )
         return self
+
+
+def starter(tuning: Tuning, source: dict[str, Any]) -> dict[str, Any]:
+    """What `llamatune init` writes: half the learning rate of SFT, and one epoch."""
+    return {
+        "chat": {"template": "tokenizer"},
+        "data": starter_data(source),
+        "optimization": {"learning_rate": LEARNING_RATES[tuning] / 2, "epochs": 1, "batch_size": 64},
+        "loss": {"margin": "none", "center": 0.0},
+        "logging": {"every_steps": 10},
+        "seed": 0,
+    }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from llamatune.recipe.blocks import (
     Chat,
     Data,
     Generation,
 )
-from llamatune.recipe.stages.common import EpochRecipe
+from llamatune.recipe.stages.common import LEARNING_RATES, EpochRecipe, Tuning, starter_data
 
 
 class SftRecipe(EpochRecipe):
@@ -19,3 +19,14 @@ class SftRecipe(EpochRecipe):
     chat: Chat = Chat()
     data: Data
     generation: Generation = Generation()
+
+
+def starter(tuning: Tuning, source: dict[str, Any]) -> dict[str, Any]:
+    """What `llamatune init` writes."""
+    return {
+        "chat": {"template": "tokenizer", "loss_on": "assistant"},
+        "data": starter_data(source),
+        "optimization": {"learning_rate": LEARNING_RATES[tuning], "epochs": 2, "batch_size": 64},
+        "logging": {"every_steps": 10},
+        "seed": 0,
+    }

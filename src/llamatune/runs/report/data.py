@@ -13,17 +13,14 @@ MOST_SOURCES, MOST_KINDS = 200, 20
 _EPOCH = {"pairs": "pairs in an epoch", "rows": "rows in an epoch", "prompts": "prompts in an epoch"}
 
 
-def section(data: dict[str, Any], stage: str) -> dict[str, Any]:
-    """One row a source, and the training sources together."""
+def section(data: dict[str, Any], unit: str) -> dict[str, Any]:
+    """One row a source, and the training sources together; `unit` is what an epoch is counted in, if not in tokens."""
     sources = [(row, as_mapping(row.get("counts"))) for row in as_rows(data.get("sources"))[:MOST_SOURCES]]
     total = as_mapping(data.get("counts"))
     if total and sum(source.get("role") == "train" for source, _ in sources) > 1:
         sources.append(({"name": "all training rows", "total": True}, total))
-    unit = ""
-    if stage == "reward":
-        unit = "pairs" if any("pairs" in counts for _, counts in sources) else "rows"
-    if stage == "ppo":
-        unit = "prompts"
+    if unit == "pairs" and not any("pairs" in counts for _, counts in sources):
+        unit = "rows"
     return {
         "unit": _EPOCH.get(unit, "trained tokens").replace(
             "prompts",

@@ -180,6 +180,14 @@ def set_names(evaluated: Iterable[str], metrics: Mapping[str, Series]) -> list[s
     return list(dict.fromkeys([*evaluated, *(name for name in logged if name not in parts)]))
 
 
+def series(
+    metrics: Mapping[str, Series], evaluated: Mapping[str, Any], recipe: Mapping[str, Any]
+) -> tuple[dict[str, Known], dict[str, Series]]:
+    """Titles and units, and what is drawn."""
+    names = set_names(evaluated, metrics)
+    return known_series(names, loss_unit(recipe)), drawn(metrics, names, evaluated)
+
+
 def known_series(names: Iterable[str], unit: str) -> dict[str, Known]:
     """`series.KNOWN`, the loss in its unit, and after it the figures of each held-out set that are drawn."""
     sets = {

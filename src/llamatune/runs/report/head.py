@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from llamatune.runs.report import ppo
+from llamatune.runs.report.by_stage import Look
 from llamatune.runs.report.reading import as_mapping, as_number, as_rows, as_text
 from llamatune.runs.report.series import Chart, Series
 from llamatune.runs.report.words import duration, median, number, steps_text, utc
@@ -85,15 +85,15 @@ def figures(
     metrics: Mapping[str, Series],
     speed: Mapping[str, Series],
     data: Mapping[str, Any],
-    stage: str = "",
+    look: Look,
 ) -> list[tuple[str, str, str]]:
     """(what, figure, a note): what a reader wants to know first, then whatever else the stage counted."""
     counted = dict(as_mapping(result.get("figures")))
     nothing = Series()
     tiles = [_steps(result, run, metrics)]
-    if stage == "ppo":
-        tiles += ppo.tiles(metrics)
-        counted = {name: value for name, value in counted.items() if not ppo.is_told(name)}
+    if look.tiles is not None:
+        tiles += look.tiles(metrics)
+        counted = {name: value for name, value in counted.items() if not look.is_told(name)}
     else:
         for name, what in (("loss", "training loss"), ("eval_loss", "held-out loss")):
             series = metrics.get(name, nothing)
@@ -107,7 +107,7 @@ def figures(
     memory = counted.pop("peak_memory_gib", max(speed.get("memory_gib", nothing).values, default=None))
     tiles.append(("peak memory", f"{number(memory, 3)} GiB" if memory is not None else "", ""))
     rows = as_mapping(data.get("counts"))
-    what = "training pairs" if "pairs" in rows else "training prompts" if stage == "ppo" else "training rows"
+    what = "training pairs" if "pairs" in rows else look.rows
     tiles.append((what, _figure(rows.get("kept")), f"of {number(rows.get('read', '?'))} read"))
     tiles += [(name.replace("_", " "), _figure(value), "") for name, value in counted.items()]
     return [tile for tile in tiles if tile[1]][:MOST_FIGURES]

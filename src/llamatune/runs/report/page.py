@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.errors import RecipeError
+from llamatune.recipe.recipes import STAGES
 from llamatune.runs.files import write_atomic
-from llamatune.runs.report import completions, curves, data, evaluation, head, ppo, sections, svg, words
+from llamatune.runs.report import completions, curves, data, head, ppo, sections, svg, words
+from llamatune.runs.report.by_stage import look_of
 from llamatune.runs.report.reading import RunFiles, as_mapping, as_text
 from llamatune.runs.report.series import KNOWN, Chart, charts, collect
 
@@ -25,10 +27,6 @@ _HOLDS = {
     "replies.jsonl": "replies before and after training",
     "completions.jsonl": "what the policy answered, and what that was worth",
     "result.json": "final figures, written when a run finishes",
-}
-_OF_PPO = {
-    "evaluation.json": "rewards of held-out prompts over time",
-    "preview.json": "prompts as the policy reads them",
 }
 """What the page cannot show without a file. events.jsonl is not listed: most runs have nothing to say there."""
 
@@ -89,43 +87,36 @@ def contents(directory: Path) -> dict[str, Any]:
         files.missing.remove("replies.jsonl")  # none were asked for
 
     stage = as_text(recipe.get("stage") or result.get("stage") or "run")
-    evaluated = _evaluation(files, recipe) if stage in ("reward", "ppo") else {}
-    answered = files.lines("completions.jsonl") if stage == "ppo" else ()
-    held_out = (
-        ppo.section(evaluated, asked=ppo.asked_for_held_out(recipe))
-        if stage == "ppo"
-        else evaluation.section(evaluated, recipe)
-    )
+    look, leaves = look_of(stage), STAGES[stage].leaves if stage in STAGES else ()
+    evaluated = _evaluation(files, recipe) if "evaluation.json" in leaves else {}
+    answered = files.lines("completions.jsonl") if "completions.jsonl" in leaves else ()
+    held_out = look.section(evaluated, recipe)
 
     state = head.state(run, finished=bool(result))
     attempts = sections.attempts(run, running=state == "running")
     resumes = head.resumes(run, events)
-    known, drawn = KNOWN, metrics
-    if stage == "reward":
-        names = evaluation.set_names(evaluated, metrics)
-        known = evaluation.known_series(names, evaluation.loss_unit(recipe))
-        drawn = evaluation.drawn(metrics, names, evaluated)
-    if stage == "ppo":
-        known = ppo.known_series(metrics)
-    shown = charts(drawn | speed, known)
-    holds = _HOLDS | (_OF_PPO if stage == "ppo" else {})
+    known, drawn = look.series(metrics, evaluated, recipe)
+    shown = charts({**drawn, **speed}, known)
+    holds = {**_HOLDS, **look.holds}
     return {
         "stage": stage,
         "name": directory.resolve().name,
         "state": state,
         "state_text": head.STATES.get(state, state),
         "subtitle": head.subtitle(recipe, result, run),
-        "figures": head.figures(result, run, metrics, speed, rows, stage),
+        "figures": head.figures(result, run, metrics, speed, rows, look),
         "evaluation": held_out,
         "completions": completions.section(answered),
         "notices": head.notices(
             state, run, resumes, events, shown, files.broken, ppo.notices(held_out["verdict"])
         ),
         "missing": [(name, holds[name]) for name in files.missing if name in holds],
-        **_curves(shown, resumes, wide="" if stage == "ppo" else "loss"),
+        **_curves(shown, resumes, wide=look.wide),
         "series_left_out": len(metrics) - len(drawn),
-        "data": data.section(rows, stage),
+        "data": data.section(rows, look.unit),
         "masks": masks,
+        "preview": look.preview,
+        "about_preview": look.about_preview,
         "replies": replies,
         "environment": sections.environment(manifest, recipe),
         "attempts": attempts,

@@ -64,6 +64,13 @@ def known_series(metrics: Iterable[str]) -> dict[str, Known]:
     return _FIRST | parts | _OTHERS | KNOWN | _OTHERS
 
 
+def series(
+    metrics: Mapping[str, Series], evaluated: Mapping[str, Any], recipe: Mapping[str, Any]
+) -> tuple[dict[str, Known], Mapping[str, Series]]:
+    """Titles and units, and what is drawn: all of it."""
+    return known_series(metrics), metrics
+
+
 def tiles(metrics: Mapping[str, Series]) -> list[tuple[str, str, str]]:
     """(what, figure, a note) for the head of the page; on held-out prompts where there are any."""
     found = []
@@ -93,9 +100,11 @@ class Verdict:
     is_hacking: bool = False
 
 
-def section(content: Mapping[str, Any], *, asked: bool) -> dict[str, Any]:
-    """The verdict, and a table of the first and the last evaluation. `asked`: the recipe names held-out prompts."""
+def section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict, where the recipe names held-out prompts, and a table of the first and the last evaluation."""
     entries = as_rows(content.get("held_out"))
+    data = as_mapping(recipe.get("data"))
+    asked = bool(data.get("eval") or data.get("eval_fraction"))
     found = verdict(entries) if entries or asked else None
     table = _table(entries)
     return {
@@ -199,8 +208,3 @@ def notices(found: Verdict | None) -> list[tuple[str, str]]:
     if found is None or not found.is_hacking:
         return []
     return [(HACKING, found.text.partition(": ")[2])]
-
-
-def asked_for_held_out(recipe: Mapping[str, Any]) -> bool:
-    data = as_mapping(recipe.get("data"))
-    return bool(data.get("eval") or data.get("eval_fraction"))
