@@ -1,4 +1,7 @@
-"""Shared by all tests: no network, a cache of their own, and a few trained runs that many tests look at."""
+"""Shared by all tests: no network, a cache of their own, and a few trained runs that many tests look at.
+
+`make test` runs the modules in two processes side by side; what takes long to make is made by one of them for both.
+"""
 
 import os
 import signal
@@ -6,11 +9,16 @@ import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="llamatune-tests-")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+else:  # the processes side by side inherit it
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="llamatune-tests-")
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from support import METHODS, REWARD_METHODS, ROOT, reward_recipe, sft_recipe
 
@@ -20,37 +28,40 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory):
-    """`trained("lora")` is the directory of a finished run with that method; each is trained once."""
-    from llamatune.pipeline import run
+def made_once(tmp_path_factory: pytest.TempPathFactory):
+    """`made_once("name", make)` is a folder that `make(folder)` fills, once for all test processes. Only look at it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
-    directories: dict[str, Path] = {}
-
-    def of(method: str) -> Path:
-        if method not in directories:
-            directory = tmp_path_factory.mktemp("runs") / method
-            run(sft_recipe(directory, METHODS[method]), recipe_dir=ROOT)
-            directories[method] = directory
-        return directories[method]
+    def of(name: str, make: Callable[[Path], object]) -> Path:
+        folder, made = shared / name, shared / f"{name}.made"
+        with FileLock(shared / f"{name}.lock"):
+            if not made.exists():
+                make(folder)
+                made.touch()
+        return folder
 
     return of
 
 
 @pytest.fixture(scope="session")
-def rewarded(tmp_path_factory: pytest.TempPathFactory):
+def trained(made_once):
+    """`trained("lora")` is the directory of a finished run with that method; each is trained once."""
+    from llamatune.pipeline import run
+
+    return lambda method: made_once(
+        f"sft-{method}", lambda folder: run(sft_recipe(folder, METHODS[method]), recipe_dir=ROOT)
+    )
+
+
+@pytest.fixture(scope="session")
+def rewarded(made_once):
     """`rewarded("lora")` is the directory of a finished reward model; each is trained once."""
     from llamatune.pipeline import run
 
-    directories: dict[str, Path] = {}
-
-    def of(method: str) -> Path:
-        if method not in directories:
-            directory = tmp_path_factory.mktemp("runs") / method
-            run(reward_recipe(directory, REWARD_METHODS[method]), recipe_dir=ROOT)
-            directories[method] = directory
-        return directories[method]
-
-    return of
+    return lambda method: made_once(
+        f"reward-{method}", lambda folder: run(reward_recipe(folder, REWARD_METHODS[method]), recipe_dir=ROOT)
+    )
 
 
 @pytest.fixture(scope="session")

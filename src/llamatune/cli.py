@@ -52,6 +52,8 @@ BaseOption = Annotated[
     typer.Option(help="The adapter's base, where its noted name is not to be found.", show_default=False),
 ]
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
 
 def _print_version(asked: bool) -> None:
     if asked:
@@ -117,6 +119,43 @@ def init(
         raise typer.BadParameter("give one of --lora, --qlora and --full")
     for line in write_recipe(output, stage=stage, base=base, data=data, tuning=chosen[0] if chosen else None):
         typer.echo(line, err=True)
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="A shipped recipe to copy.", show_default=False)] = None,
+    copy: Annotated[
+        Path | None, typer.Option(help="Copy the recipe to this file, to change it.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the shipped recipes, or copy one to begin with."""
+    import json
+
+    from llamatune.commands.recipes import as_records, copy_recipe, recipes_table, shipped_recipes
+    from llamatune.recipe.shipped import find_recipe
+
+    if copy is not None:
+        if name is None:
+            raise typer.BadParameter("name the recipe to copy: llamatune recipes pico/sft --copy mine.yaml")
+        _say(f"wrote {copy_recipe(name, copy)}; next: llamatune run {copy}")
+    elif name is not None:
+        typer.echo(find_recipe(name).read_text(encoding="utf-8"), nl=False)
+    else:
+        listed = shipped_recipes()
+        typer.echo(json.dumps(as_records(listed), indent=2) if as_json else recipes_table(listed))
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Print versions, devices, where things are kept, and what is missing."""
+    import json
+
+    from llamatune.commands.doctor import examine
+    from llamatune.commands.doctor import report as report_on
+
+    found = examine()
+    typer.echo(json.dumps(found, indent=2) if as_json else report_on(found))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""A stage needs its files and its entry in the table, and nothing else: one that counts words runs through all commands."""
+"""A stage needs its files and its entry in the table, and nothing else: one that counts words passes every command."""
 
 import json
 import sys

@@ -38,15 +38,12 @@ def write_recipe(
     if stage not in STAGES:
         hint = did_you_mean(stage, STAGES)
         raise RecipeError("E020", f"`{stage}` is not a stage: one of {', '.join(STAGES)}", hint=hint)
-    if output.exists():
-        raise RecipeError(
-            "E034", f"`{output}` exists: init never overwrites", hint="name another with --output"
-        )
+    _refuse_existing(output)
     tuning = tuning or STAGES[stage].tuning
     source, said = _source(stage, data)
     chosen = _chosen(stage, base, tuning, source, output.stem)
-    lines = [f"# yaml-language-server: $schema={SCHEMA_FILE}", *_commented(stage, chosen, output)]
-    _write(output, "\n".join(lines) + "\n")
+    lines = list(_commented(stage, chosen, output))
+    write_beside_schema(output, "\n".join(lines) + "\n")
     load(output)
     return [*said, f"wrote {output}; next: llamatune run {output}"]
 
@@ -129,7 +126,20 @@ def _first_line(kind: type[BaseModel]) -> str:
     return (kind.__doc__ or "").strip().splitlines()[0]
 
 
-def _write(output: Path, text: str) -> None:
+def _refuse_existing(output: Path) -> None:
+    if output.exists():
+        raise RecipeError("E034", f"`{output}` exists, and is never overwritten", hint="name another file")
+
+
+def write_beside_schema(output: Path, text: str) -> None:
+    """Write a recipe that does not exist yet, and beside it the schema that editors check it by.
+
+    Raises:
+        RecipeError: the recipe exists, or a foreign file stands in the schema's place.
+        DiskError: not writable.
+    """
+    _refuse_existing(output)
+    text = f"# yaml-language-server: $schema={SCHEMA_FILE}\n{text}"
     schema = output.parent / SCHEMA_FILE
     if schema.exists() and TITLE not in schema.read_text("utf-8", errors="replace"):
         hint = "move it, or write the recipe into another folder"

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from llamatune.errors import Problem
+from llamatune.recipe.parsing.words import in_our_words
 from llamatune.recipe.parsing.yaml import MAX_PROBLEMS, KeyPath
 
 Place = Callable[[KeyPath, bool], str]
@@ -85,6 +86,8 @@ def _home_of(
             if names[-1] == key:
                 where = f" (`{'.'.join(names)}`)" if names[:-1] else ""
                 return f"`{key}` belongs to stage {stage}{where}"
+    if ours := in_our_words(key):
+        return ours
     if near := did_you_mean(key, siblings):
         return near
     if near_names := difflib.get_close_matches(key, [names[-1] for names in homes], n=1, cutoff=0.75):

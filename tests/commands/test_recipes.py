@@ -1,0 +1,46 @@
+"""`llamatune recipes` lists what ships, and copies one that runs as it is."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from llamatune.cli import app
+from llamatune.commands.recipes import copy_recipe, shipped_recipes
+from llamatune.errors import RecipeError
+from llamatune.recipe.load import load
+from support import ROOT
+
+
+def test_every_shipped_recipe_is_listed_with_a_word_about_it() -> None:
+    listed = {recipe.name: recipe for recipe in shipped_recipes()}
+    assert set(listed) == {
+        file.relative_to(ROOT / "recipes").with_suffix("").as_posix()
+        for file in (ROOT / "recipes").rglob("*.yaml")
+    }
+    assert all(recipe.about for recipe in listed.values())
+    assert (listed["pico/sft"].stage, listed["pico/sft"].base, listed["pico/sft"].trains) == (
+        "sft",
+        "pico",
+        "lora",
+    )
+    assert listed["pico/sft_qlora"].trains == "qlora" and listed["pico/sft_full"].trains == "full"
+
+
+def test_the_list_is_for_programs_too() -> None:
+    done = CliRunner().invoke(app, ["recipes", "--json"])
+    assert {"name", "stage", "base", "trains", "about"} == set(json.loads(done.stdout)[0])
+
+
+def test_a_copy_is_the_same_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    copy_recipe("pico/sft", Path("mine.yaml"))
+    assert load("mine.yaml") == load("pico/sft")
+    assert Path("recipe.schema.json").is_file(), "editors check the copy, too"
+    with pytest.raises(RecipeError, match="never overwritten"):
+        copy_recipe("pico/sft", Path("mine.yaml"))
+
+
+def test_a_copy_needs_a_name() -> None:
+    assert "name the recipe" in CliRunner().invoke(app, ["recipes", "--copy", "x.yaml"]).output
