@@ -68,7 +68,7 @@ def test_data_outside_the_working_directory_is_named_absolutely(working_director
 def test_never_overwrites() -> None:
     written()
     Path("recipe.yaml").write_text("mine")
-    with pytest.raises(LlamatuneError, match="E034.*never overwrites"):
+    with pytest.raises(LlamatuneError, match="E034.*never overwritten"):
         written()
     assert Path("recipe.yaml").read_text() == "mine"
 
