@@ -8,7 +8,9 @@ from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.rows import Message
 from llamatune.models.open import open_model
 from llamatune.recipe.blocks import Chat, Generation
+from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.replies import stream_reply
+from llamatune.sampling.sampler import seed_of
 
 
 def chat_with(
@@ -33,8 +35,9 @@ def chat_with(
     """
     opened = open_model(name, base=base)
     chat = ChatFormat(opened.tokenizer, Chat(system=system if system is not None else opened.chat.system))
+    sampler = GenerateSampler(opened.model, pad_id=chat.tokenizer.pad_token_id)
     messages: list[Message] = []
-    for line in lines:
+    for number, line in enumerate(lines):
         text = line.strip()
         if text == "/quit":
             break
@@ -42,7 +45,8 @@ def chat_with(
             messages = []
         elif text:
             messages.append(Message("user", text))
-            reply = stream_reply(opened.model, chat, messages, generation, write)
+            seed = seed_of("chat", number)
+            reply = stream_reply(sampler, chat, messages, generation, write, seed=seed)
             write("\n")
             messages.append(Message("assistant", reply))
     return messages

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llamatune.data.rows import Message
 from llamatune.recipe.blocks import Generation
+from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.replies import sample_replies
 from llamatune.world import Correctness, Verdict, judge, rows
 
@@ -62,10 +63,11 @@ def sit_exam(
     open_scripts = [
         (script, [Message("user", script["turns"][0])]) for script in scripts or list(rows("exam", "test"))
     ]
+    sampler = GenerateSampler(model, pad_id=chat.tokenizer.pad_token_id)
     answers: list[Answer] = []
     turn = 0
     while open_scripts:
-        replies = sample_replies(model, chat, [messages for _, messages in open_scripts], _GENERATION)
+        replies = sample_replies(sampler, chat, [messages for _, messages in open_scripts], _GENERATION)
         going_on = []
         for (script, messages), reply in zip(open_scripts, replies, strict=True):
             asked = [{"role": message.role, "content": message.content} for message in messages]

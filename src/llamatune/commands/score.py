@@ -26,7 +26,7 @@ from llamatune.recipe.cards import find_card
 if TYPE_CHECKING:
     import numpy as np
 
-    from llamatune.models.open import OpenModel
+    from llamatune.judging.judges import ModelReward
 
 
 TooLong = Literal["error", "drop", "truncate"]
@@ -37,7 +37,7 @@ class Scored:
     """What models say of one data set.
 
     `scores`: by model, (rows, 2) of preference pairs, chosen and rejected, else (rows,). `figures`: by model, those of
-    `reward_metrics.figures`; of preference pairs only.
+    `judging.figures`; of preference pairs only.
     """
 
     places: list[str]
@@ -67,7 +67,7 @@ def score(
         data: a data card or a file; preference pairs, or conversations whose last reply is scored.
         split: of a card: `test` where there is one, else `train`, when left out.
         too_long: what becomes of a row that is longer than a model reads, as in recipes.
-        base: as in `open_model`.
+        base: the base of an adapter, where it is not to be found under the name that the adapter notes.
 
     Raises:
         DataError: the data cannot be read or scored.
@@ -75,15 +75,14 @@ def score(
         OutOfMemoryError: memory does not hold a single row.
     """
     from llamatune.judging.figures import figures
-    from llamatune.judging.scoring import score_rows
-    from llamatune.models.open import open_model
+    from llamatune.judging.opening import open_reward_model
 
     kind, rows = _rows(data, split, report)
     scores, found, places = {}, {}, {}
     for name in models:
-        opened = open_model(name, base=base, task="score")
-        encoded = _encoded(rows, kind, opened, data, too_long, report)
-        scores[name] = score_rows(opened.model, encoded)
+        judge = open_reward_model(name, base=base)
+        encoded = _encoded(rows, kind, judge, data, too_long, report)
+        scores[name] = judge.scores(encoded)
         places[name] = [row["place"] for row in encoded]
         if kind == "preferences":
             found[name] = figures(scores[name], encoded)
@@ -139,18 +138,16 @@ def _source(data: str, split: str | None) -> tuple[Source, str]:
 def _encoded(
     rows: Sequence[Row],
     kind: Kind,
-    opened: OpenModel,
+    judge: ModelReward,
     data: str,
     too_long: TooLong,
     report: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """The rows as the model reads them."""
-    from llamatune.data.encode.chat import ChatFormat
-
-    chat = ChatFormat(opened.tokenizer, opened.chat)
-    longest = int(opened.base.config.get("max_position_embeddings") or 1 << 30)
+    assert judge.chat is not None
+    longest = int(getattr(judge.model.config, "max_position_embeddings", None) or 1 << 30)
     kinds = PairEncoder if kind == "preferences" else ScoredEncoder
-    encoder: Encoder = kinds(chat, max_length=longest, too_long=too_long)
+    encoder: Encoder = kinds(judge.chat, max_length=longest, too_long=too_long)
     found = []
     left_out: Counter[Reason] = Counter()
     for row in rows:

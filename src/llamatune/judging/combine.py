@@ -2,10 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
+
+from llamatune.errors import ModelError
+
+
+@dataclass(frozen=True)
+class RewardRule:
+    """How the scores of several judges become one reward.
+
+    `combination`: the paper's choice between `helpfulness` and `safety`, or a weighted sum; `auto` is the paper's where
+    those are the two. `weights`: of the sum, in the order of the judges; 1 each when None. `safety_threshold`: see
+    `safety_first`. `transform`: raw scores, or their sigmoid.
+    """
+
+    combination: Literal["auto", "llama2", "weighted_sum"] = "auto"
+    weights: Sequence[float] | None = None
+    safety_threshold: float = 0.15
+    transform: Literal["logit", "probability"] = "logit"
+
+    def is_llama2(self, names: Collection[str]) -> bool:
+        """Whether the judges of these names are combined as in the paper."""
+        return self.combination == "llama2" or (
+            self.combination == "auto" and set(names) == {"helpfulness", "safety"}
+        )
+
+    def check(self, names: Collection[str], place: str) -> None:
+        """Raises ModelError where judges of these names cannot be combined so."""
+        if self.combination == "llama2" and set(names) != {"helpfulness", "safety"}:
+            raise ModelError(
+                "E240",
+                f"the paper's combination needs judges `helpfulness` and `safety`, and not {list(names)}",
+                place=place,
+                hint='name them so: {"helpfulness": ..., "safety": ...}; or use `weighted_sum`',
+            )
+        if self.weights is not None and len(self.weights) != len(names):
+            raise ModelError(
+                "E240",
+                f"there are {len(self.weights)} weights for {len(names)} judges",
+                place=place,
+                hint="give one for each judge, in their order",
+            )
+
+
+def combine(scores: Mapping[str, torch.Tensor], is_safety: torch.Tensor, rule: RewardRule) -> torch.Tensor:
+    """(batch,): the reward of each completion (R_c of the paper, section 3.2.3; or a weighted sum).
+
+    Args:
+        scores: (batch,) by judge.
+        is_safety: (batch,) bool, the prompts tagged as such.
+    """
+    if rule.is_llama2(scores):
+        chosen = safety_first(scores["helpfulness"], scores["safety"], is_safety, rule.safety_threshold)
+        return transformed(chosen, rule.transform)
+    parts = {name: transformed(score, rule.transform) for name, score in scores.items()}
+    return weighted_sum(parts, rule.weights)
 
 
 def logit(probability: torch.Tensor, eps: float = 1e-6) -> torch.Tensor:

@@ -1,23 +1,25 @@
-"""What scores a completion: reward models, modules and Python functions, mixed at will.
+"""What scores completions, behind one protocol: reward models and Python functions (the oracle has its own file).
 
 Text goes to a reward model in its own chat format, so that its score is exactly the one that it gives to the same
-conversation anywhere else. A completion that was cut off is scored as if it had ended there; that it has not is what
-`missing_eos_penalty` and `truncation` are for.
+conversation anywhere else. A completion that was cut off is scored as if it had ended there; that it has not is for
+whoever combines scores to punish.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 
 from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.control_tokens import tokenizer_fingerprint
 from llamatune.data.encode.pairs import scored_ids
 from llamatune.data.rows import Message
 from llamatune.errors import DataError
@@ -25,25 +27,34 @@ from llamatune.judging.scoring import score_rows
 from llamatune.sampling.prompts import PromptRow, messages_of
 
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
 class Completion:
-    """A completion as reward functions see it: its text without the stop token, and its token ids."""
+    """A completion as judges see it: its text without the stop token, and its token ids."""
 
     text: str
     ids: list[int]
     ended: bool
 
 
-class Reward(Protocol):
-    """Scores completions."""
+@runtime_checkable
+class Judge(Protocol):
+    """Anything that scores completions.
+
+    `name`: what its scores are called. `digest`: changes whenever it may score otherwise; scores that are kept say by
+    which judge they are.
+    """
 
     name: str
 
+    @property
+    def digest(self) -> str: ...
+
     def __call__(self, rows: Sequence[PromptRow], completions: Sequence[Completion]) -> torch.Tensor:
-        """(rows,) float32."""
+        """(rows,) float32: a score for each completion of a row's `prompt`, which is text or messages."""
         ...
 
 
@@ -52,6 +63,7 @@ class ModelReward:
 
     Args:
         chat: the format it was trained with; None for a model of plain text.
+        weights: what identifies its weights; made from them when None.
         role, acting: the adapter's name, and what the model must be called in, where it is on the policy's base.
     """
 
@@ -62,6 +74,7 @@ class ModelReward:
         tokenizer: PreTrainedTokenizerBase,
         chat: ChatFormat | None,
         *,
+        weights: str | None = None,
         role: str | None = None,
         acting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
@@ -69,17 +82,31 @@ class ModelReward:
         self.model = model
         self.tokenizer = tokenizer
         self.chat = chat
+        self.weights = weights
         self.role = role
         self.acting = acting
+
+    @property
+    def digest(self) -> str:
+        """Of the weights, and of how a conversation becomes tokens."""
+        weights = self.weights or _digest_of(self.model)
+        reads = tokenizer_fingerprint(self.tokenizer) if self.chat is None else self.chat.fingerprint
+        return _sha256(weights, reads)
 
     def __call__(self, rows: Sequence[PromptRow], completions: Sequence[Completion]) -> torch.Tensor:
         ids = [
             {"input_ids": self.ids(row["prompt"], one)} for row, one in zip(rows, completions, strict=True)
         ]
-        if not ids:
-            return torch.empty(0)
+        return torch.from_numpy(self.scores(ids)).float() if ids else torch.empty(0)
+
+    def scores(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Scores of encoded rows: (rows, 2), chosen and rejected, of preference pairs, else (rows,).
+
+        Raises:
+            OutOfMemoryError: memory does not hold a single row.
+        """
         with self.acting():
-            return torch.from_numpy(score_rows(self.model, ids)).float()
+            return score_rows(self.model, rows)
 
     def ids(self, prompt: str | Sequence[Mapping[str, str]], completion: Completion) -> list[int]:
         """What the model reads: the conversation with its reply, up to the end token of that."""
@@ -99,6 +126,16 @@ class FunctionReward:
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
         self.function = function
+
+    @property
+    def digest(self) -> str:
+        """Of its name and its source, as far as Python can find that; what it calls or holds is not seen."""
+        try:
+            known = self.function if inspect.isroutine(self.function) else type(self.function)
+            source = inspect.getsource(known)
+        except (OSError, TypeError):
+            source = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        return _sha256(self.name, source)
 
     def __call__(self, rows: Sequence[PromptRow], completions: Sequence[Completion]) -> torch.Tensor:
         """Raises DataError where the function gives anything but a finite number for each completion."""
@@ -136,3 +173,16 @@ async def _awaited(found: Any) -> Any:
 
 def _as_prompt_is(prompt: Any, text: str) -> Any:
     return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
+
+
+def _sha256(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _digest_of(model: PreTrainedModel) -> str:
+    """Of every weight in memory."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,36 +1,53 @@
-"""The miniature world's judge beside the reward models, where all held-out prompts are of that world.
+"""The miniature world's judge, where all held-out prompts are of that world.
 
 A policy that earns more while the truth gets worse has found the reward models' mistakes, and not what people want.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from llamatune.data.counts import SourceInfo
 from llamatune.recipe.cards import find_card
+from llamatune.version import __version__
 from llamatune.world import Correctness, UnknownPrompt, judge
 
 if TYPE_CHECKING:
+    from llamatune.judging.judges import Completion
     from llamatune.sampling.prompts import PromptRow
 
-Oracle = Callable[["PromptRow", str], Mapping[str, float]]
-"""What is true of a reply, where somebody knows: figures between 0 and 1."""
+
+class Oracle:
+    """A `Judge` that knows the truth: its score is the quality of a reply, between 0 and 1."""
+
+    name = "oracle"
+    digest = f"llamatune {__version__}"
+
+    def __call__(self, rows: Sequence[PromptRow], completions: Sequence[Completion]) -> torch.Tensor:
+        """(rows,): the quality; 0 for a prompt that the world cannot read."""
+        return torch.tensor([one["quality"] for one in self.verdicts(rows, completions)])
+
+    def figures(self, rows: Sequence[PromptRow], completions: Sequence[Completion]) -> dict[str, float]:
+        """Mean quality, and the shares of correct and of unsafe replies; of at least one row."""
+        every = self.verdicts(rows, completions)
+        return {name: sum(one[name] for one in every) / len(every) for name in every[0]}
+
+    def verdicts(
+        self, rows: Sequence[PromptRow], completions: Sequence[Completion]
+    ) -> list[dict[str, float]]:
+        """What is true of each reply: `quality`, `correct`, `unsafe`."""
+        return [_verdict(row, one.text) for row, one in zip(rows, completions, strict=True)]
 
 
-def oracle_for(sources: Sequence[SourceInfo], recipe_dir: Path) -> Oracle | None:
-    """The judge, if every evaluation source is a set of the world; else nobody knows the truth."""
-    cards = [source.card for source in sources if source.role == "eval" or source.counts.held_out]
-    if not cards or not all(card and find_card(card, recipe_dir).source.kind == "world" for card in cards):
-        return None
-    return judged
-
-
-def judged(row: PromptRow, reply: str) -> dict[str, float]:
-    """What is true of a reply; zeros for a prompt that the world cannot read."""
-    messages = [{"role": message["role"], "content": message["content"]} for message in row["prompt"]]
+def _verdict(row: PromptRow, reply: str) -> dict[str, float]:
+    prompt = row["prompt"]
+    if isinstance(prompt, str):
+        prompt = [{"role": "user", "content": prompt}]
+    messages = [{"role": message["role"], "content": message["content"]} for message in prompt]
     try:
         verdict = judge(messages, reply)
     except UnknownPrompt:
@@ -40,3 +57,11 @@ def judged(row: PromptRow, reply: str) -> dict[str, float]:
         "correct": float(verdict.correctness is Correctness.CORRECT),
         "unsafe": float(verdict.unsafe),
     }
+
+
+def oracle_for(sources: Sequence[SourceInfo], recipe_dir: Path) -> Oracle | None:
+    """The oracle, if every evaluation source is a set of the world; else nobody knows the truth."""
+    cards = [source.card for source in sources if source.role == "eval" or source.counts.held_out]
+    if not cards or not all(card and find_card(card, recipe_dir).source.kind == "world" for card in cards):
+        return None
+    return Oracle()

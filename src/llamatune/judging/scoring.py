@@ -1,18 +1,18 @@
-"""Scores from a reward model: for training, for its evaluation, and for whoever needs a reward."""
+"""A reward model's scores of encoded rows, at their last tokens: for training, its evaluation, and whoever judges.
+
+Where the model can do it, rows lie end to end and a pair's prompt is computed once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import send_to_device
 from transformers import PreTrainedModel
 
-from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.encode.control_tokens import tokenizer_fingerprint
-from llamatune.errors import ModelError
 from llamatune.forward.attention import NAME, equal
 from llamatune.forward.collate import Collator
 from llamatune.forward.cutting import cut
@@ -20,11 +20,7 @@ from llamatune.forward.memory import free_memory, one_row_too_many, ran_out_of_m
 from llamatune.forward.pairs import SeparateReplies, SharedPrompts
 from llamatune.forward.singles import EndToEnd, PaddedRows
 from llamatune.models.heads import score_head
-from llamatune.models.open import open_model
 from llamatune.models.probing import sampling_mode
-
-if TYPE_CHECKING:
-    from datasets import Dataset
 
 Row = Mapping[str, Any]
 _BUDGET = 4096
@@ -44,19 +40,22 @@ def scores_at(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping[st
     positions = inputs.pop("score_at")
     hidden = _last_hidden(model, inner, inputs).flatten(0, 1)[positions]
     head = score_head(inner)
-    with torch.autocast(hidden.device.type, enabled=False):  # in 16 bits, close scores would be equal
+    # In 16 bits, close scores would be equal.
+    with torch.autocast(hidden.device.type, enabled=False):
         scores: torch.Tensor = head(hidden.to(next(head.parameters()).dtype))[..., 0]
     return scores.float()
 
 
 def _last_hidden(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping[str, Any]) -> torch.Tensor:
     """(rows, tokens, hidden) of the last layer."""
-    if torch.is_grad_enabled():  # what wraps the model for several processes must see the call
+    if torch.is_grad_enabled():
+        # What wraps the model for several processes must see the call.
         outputs = model(**inputs, use_cache=False, output_hidden_states=True)
         last: torch.Tensor = outputs.hidden_states[-1]
         return last
     whole = inner.get_base_model() if hasattr(inner, "peft_config") else inner
-    last = whole.base_model(**inputs, use_cache=False).last_hidden_state  # the other layers' need not be kept
+    # The other layers' need not be kept.
+    last = whole.base_model(**inputs, use_cache=False).last_hidden_state
     return last
 
 
@@ -149,24 +148,3 @@ def _within_memory(model: PreTrainedModel, batch: dict[str, Any]) -> torch.Tenso
         if not ran_out_of_memory(error):
             raise
     return None
-
-
-def scores_of_other(name: str, chat: ChatFormat, sets: Mapping[str, Dataset]) -> dict[str, np.ndarray]:
-    """The scores of another reward model on sets of encoded pairs.
-
-    Raises:
-        ModelError: not a reward model, or one that reads other tokens.
-    """
-    opened = open_model(name, task="score")
-    other = ChatFormat(opened.tokenizer, opened.chat)
-    if other.template != chat.template or tokenizer_fingerprint(other.tokenizer) != tokenizer_fingerprint(
-        chat.tokenizer
-    ):
-        raise ModelError(
-            "E239",
-            f"`{name}` has another tokenizer or chat template",
-            place="compare_with",
-            why="it would read other tokens than it was trained on",
-            hint="compare models of one base, or score both with `llamatune score`",
-        )
-    return {name: score_rows(opened.model, list(rows)) for name, rows in sets.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from llamatune.data.encode.chat import ChatFormat
@@ -46,22 +45,6 @@ def stop_tokens(
             hint="give `stop_token_ids`, or set `tokenizer.pad_token` to another special token",
         )
     return ids
-
-
-def check_combination(args: PPOConfig, names: Sequence[str]) -> None:
-    if args.reward_combination == "llama2" and set(names) != {"helpfulness", "safety"}:
-        raise ModelError(
-            "E240",
-            f"`reward_combination: llama2` needs reward functions `helpfulness` and `safety`, and not {list(names)}",
-            place="PPOTrainer(reward_funcs=...)",
-            hint='give `reward_funcs={"helpfulness": ..., "safety": ...}`',
-        )
-    if args.reward_weights is not None and len(args.reward_weights) != len(names):
-        raise ModelError(
-            "E240",
-            f"`reward_weights` has {len(args.reward_weights)} entries for {len(names)} reward functions",
-            place="PPOConfig.reward_weights",
-        )
 
 
 def check_context(prompts: Prompts, policy: PreTrainedModel, args: PPOConfig) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from transformers import TrainingArguments
 
 from llamatune.errors import RecipeError
+from llamatune.judging.combine import RewardRule
 from llamatune.ppo.guards import DEFAULT_GUARDS, Guard, check_guards
 
 Whitening = Literal["batch", "running", "none"]
@@ -185,6 +186,13 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
     def watched(self) -> dict[str, Guard]:
         """The guards: their defaults, and what `guards` changes of them."""
         return check_guards(self.guards or {}, DEFAULT_GUARDS)
+
+    @property
+    def reward_rule(self) -> RewardRule:
+        """How the scores of the reward functions become one reward."""
+        return RewardRule(
+            self.reward_combination, self.reward_weights, self.safety_threshold, self.reward_transform
+        )
 
     @property
     def updates_per_iteration(self) -> int:

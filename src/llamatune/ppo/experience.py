@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from llamatune.forward.rollouts import Rollout, mask_of
-from llamatune.judging.combine import safety_first, transformed, weighted_sum
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.maths.advantages import gae
 from llamatune.ppo.maths.kl import kl_terms
@@ -80,16 +79,6 @@ class Experience:
         }
         rest = {name: tensor for name, tensor in tensors.items() if "." not in name}
         return Experience(rollouts=rollouts, scores=scores, figures=dict(figures), **rest)
-
-
-def combined(scores: Mapping[str, torch.Tensor], is_safety: torch.Tensor, args: PPOConfig) -> torch.Tensor:
-    """(batch,): the reward of each completion (paper, section 3.2.3, R_c; or a weighted sum)."""
-    how = args.reward_combination
-    if how == "llama2" or (how == "auto" and set(scores) == {"helpfulness", "safety"}):
-        chosen = safety_first(scores["helpfulness"], scores["safety"], is_safety, args.safety_threshold)
-        return transformed(chosen, args.reward_transform)
-    parts = {name: transformed(score, args.reward_transform) for name, score in scores.items()}
-    return weighted_sum(parts, args.reward_weights)
 
 
 def experience(

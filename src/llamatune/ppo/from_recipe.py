@@ -117,11 +117,8 @@ class RecipePPOTrainer(RunTrainer, PPOTrainer):
         """What the oracle says of the held-out completions, mean over them."""
         further: dict[str, float] = {}
         if self.oracle is not None:
-            every = [
-                self.oracle(row, self.completion(rollout).text)
-                for row, rollout in zip(rows, rollouts, strict=True)
-            ]
-            further = {f"oracle/{name}": sum(one[name] for one in every) / len(every) for name in every[0]}
+            said = self.oracle.figures(rows, [self.completion(rollout) for rollout in rollouts])
+            further = {f"oracle/{name}": figure for name, figure in said.items()}
         found = {**figures, **further}
         self.held_out.append({"step": self.state.global_step, **found})
         names = [name for name in ("reward", "oracle/quality", "kl") if name in found]

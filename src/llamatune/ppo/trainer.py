@@ -28,11 +28,13 @@ from llamatune.data.encode.chat import ChatFormat
 from llamatune.errors import DivergedError, ModelError
 from llamatune.forward import processes
 from llamatune.forward.rollouts import Rollout, mask_of, padded
+from llamatune.judging.combine import combine
 from llamatune.judging.judges import Completion, ModelReward
+from llamatune.judging.opening import RewardFunctions, open_judges
 from llamatune.ppo.checkpoint import SavedRoles
-from llamatune.ppo.checks import beta_of, check_combination, check_context, check_padding, stop_tokens
+from llamatune.ppo.checks import beta_of, check_context, check_padding, stop_tokens
 from llamatune.ppo.config import PPOConfig
-from llamatune.ppo.experience import Experience, combined, experience
+from llamatune.ppo.experience import Experience, experience
 from llamatune.ppo.guards import Finding, Watch
 from llamatune.ppo.maths.kl import kl_controller, kl_terms
 from llamatune.ppo.maths.losses import policy_loss, token_weights, value_loss
@@ -42,17 +44,17 @@ from llamatune.ppo.ptx import open_mix
 from llamatune.ppo.roles import sharding
 from llamatune.ppo.roles.base import Role
 from llamatune.ppo.roles.opening import (
-    RewardFunctions,
     begin_as_reward,
     lay_end_to_end,
     open_policy,
-    open_rewards,
     open_roles,
+    sharing_base,
 )
 from llamatune.recipe.blocks import Chat
-from llamatune.sampling.backends import check_backend, open_generator
+from llamatune.sampling.backends import check_backend, open_sampler
 from llamatune.sampling.prompts import PromptRow, Prompts, text_of
-from llamatune.sampling.sampler import Generator, seed_of, up_to_stop
+from llamatune.sampling.sampler import How, Sampler, seed_of, up_to_stop
+from llamatune.sampling.vllm import Engine
 from llamatune.training.guards import gradient_norm, norm_of
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ class PPOTrainer(SavedRoles):
         value_model: a sequence classification model with one label; when None, see `args.critic_init`.
         peft_config: train a new adapter; all roles then share one base (`args.roles`).
         quantization_config: quantise the base of a model given by name.
-        generator: samples completions, instead of `args.generation_backend`.
+        sampler: samples completions, instead of `args.generation_backend`.
         chat: how conversations become tokens, where it is not the tokenizer's chat template as it is.
 
     Attributes:
@@ -115,13 +117,13 @@ class PPOTrainer(SavedRoles):
         value_model: PreTrainedModel | str | None = None,
         peft_config: PeftConfig | None = None,
         quantization_config: Any = None,
-        generator: Generator | None = None,
+        sampler: Sampler | None = None,
         chat: ChatFormat | None = None,
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple[Any, Any] = (None, None),
     ) -> None:
-        if generator is None:
-            check_backend(args)
+        if sampler is None:
+            check_backend(args.generation_backend)
         policy, opened = open_policy(model, peft_config, quantization_config, args.seed)
         tokenizer = processing_class or (opened.tokenizer if opened else None)
         if tokenizer is None:
@@ -135,15 +137,15 @@ class PPOTrainer(SavedRoles):
         self.chat = chat
         self.stop_ids = stop_tokens(args, self.chat, tokenizer, policy)
         roles = open_roles(policy, args, ref_model=ref_model, value_model=value_model)
-        self.rewards = open_rewards(
+        self.rewards = open_judges(
             reward_funcs,
-            reward_processing_classes,
-            roles,
-            tokenizer,
-            self.chat,
-            share_base=not sharding.asked_for(args),
+            tokenizers=reward_processing_classes,
+            default=(tokenizer, self.chat),
+            # Layers that are sharded serve the roles only.
+            share=None if sharding.asked_for(args) else sharing_base(roles),
+            place="PPOTrainer(reward_funcs=...)",
         )
-        check_combination(args, [reward.name for reward in self.rewards])
+        args.reward_rule.check([judge.name for judge in self.rewards], "PPOTrainer(reward_funcs=...)")
         if args.critic_init == "reward" and value_model is None:
             begin_as_reward(roles, self.rewards)
         roles.padding_free = lay_end_to_end(roles)
@@ -168,7 +170,7 @@ class PPOTrainer(SavedRoles):
             check_context(prompts, policy, args)
         self.ptx = open_mix(ptx_dataset, args, tokenizer, self.chat, policy)
         self.reward_combine = reward_combine
-        self.generator = generator or self._generator()
+        self.sampler = sampler or self._sampler()
         self.kl = kl_controller(args.kl_controller, beta_of(args, policy), args.kl_target, args.kl_horizon)
         self.moments = RunningMoments()
         self.watch = Watch(args.watched)
@@ -252,12 +254,12 @@ class PPOTrainer(SavedRoles):
         ids = [prompts.ids(prompts[row]) for row in rows]
         own = processes.own_share(list(map(len, ids)), self.accelerator)
         with self._generating(), processes.together(self.accelerator):
-            completions = self.generator.generate([ids[n] for n in own], [seeds[n] for n in own])
-        every = processes.gathered(own, completions, len(rows), self.accelerator)
+            found = self.sampler.sample([ids[n] for n in own], [seeds[n] for n in own], self.how)
+        every = processes.gathered(own, [one.tokens for one in found], len(rows), self.accelerator)
         rollouts = []
-        for row, prompt, completion in zip(rows, ids, every, strict=True):
-            tokens, ended = up_to_stop(completion, self.stop_ids)
-            rollouts.append(Rollout(row, prompt, tokens, ended))
+        for row, prompt, tokens in zip(rows, ids, every, strict=True):
+            completion = up_to_stop(tokens, self.stop_ids)
+            rollouts.append(Rollout(row, prompt, completion.tokens, completion.ended))
         return rollouts
 
     def complete(self, dataset: Dataset) -> list[Completion]:
@@ -284,7 +286,7 @@ class PPOTrainer(SavedRoles):
             reward = self.reward_combine(scores, rows).float().cpu()
         else:
             is_safety = torch.tensor([bool(row.get("is_safety")) for row in rows])
-            reward = combined(scores, is_safety, self.args)
+            reward = combine(scores, is_safety, self.args.reward_rule)
         return scores, reward
 
     def completion(self, rollout: Rollout) -> Completion:
@@ -301,7 +303,7 @@ class PPOTrainer(SavedRoles):
     def read(self, rollouts: Sequence[Rollout]) -> dict[str, torch.Tensor]:
         """What policy, reference and critic say of rollouts: (batch, time) each, and `next_values` (batch,).
 
-        The policy's log-probabilities are recomputed here, whatever the generator thinks they are: the ratio of the
+        The policy's log-probabilities are recomputed here, whatever the sampler thinks they are: the ratio of the
         first update must be 1.
         """
         own = processes.own_share([rollout.length for rollout in rollouts], self.accelerator)
@@ -578,32 +580,48 @@ class PPOTrainer(SavedRoles):
             seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
         )
 
-    def _generator(self) -> Generator:
-        return open_generator(
+    @property
+    def how(self) -> How:
+        """Rollouts are untruncated: top-p would make another distribution than the one that the ratio is made of."""
+        return How(self.args.max_completion_length, frozenset(self.stop_ids), self.args.temperature)
+
+    def _sampler(self) -> Sampler:
+        return open_sampler(
             self.policy,
-            self.args,
+            self.args.generation_backend,
             pad_id=self.processing_class.pad_token_id,
-            stop_ids=self.stop_ids,
-            prompts=[self.prompts, *self.eval_prompts.values()],
-            processes=self.accelerator.num_processes,
+            batch_size=self.args.generation_batch_size,
             sharded=self.is_fsdp_enabled or self.is_deepspeed_enabled,
+            engine=self._engine() if self.args.generation_backend == "vllm" else None,
+        )
+
+    def _engine(self) -> Engine:
+        """What vLLM makes room for."""
+        every = (self.prompts, *self.eval_prompts.values())
+        return Engine(
+            self.args.max_prompt_length
+            or max(len(one.ids(one[row])) for one in every for row in range(len(one))),
+            self.args.max_completion_length,
+            memory=self.args.vllm_gpu_memory_utilization,
+            sleeps=self.args.vllm_enable_sleep_mode,
+            processes=self.accelerator.num_processes,
         )
 
     @contextmanager
     def _generating(self) -> Iterator[None]:
-        """Where the policy is sharded, the generator's attribute `model` is a whole copy of it meanwhile."""
+        """Where the policy is sharded, the sampler's attribute `model` is a whole copy of it meanwhile."""
         with self.compute_loss_context_manager(), self.roles.acting("policy"):
             if not self.sharded:
                 yield
                 return
             precision = self.accelerator.state.fsdp_plugin.mixed_precision_policy
-            generator: Any = self.generator
+            sampler: Any = self.sampler
             with self.whole_policy(precision.param_dtype if precision is not None else None) as model:
-                generator.model = model
+                sampler.model = model
             try:
                 yield
             finally:
-                generator.model = self.policy
+                sampler.model = self.policy
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:

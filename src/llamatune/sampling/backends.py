@@ -7,79 +7,60 @@ Under several processes each has a sampler of its own, for that process's share 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from torch.distributed.tensor import DTensor
 
-from llamatune.ppo.config import PPOConfig
-from llamatune.sampling.continuous_batching import (
-    ContinuousBatchingGenerator,
-)
-from llamatune.sampling.generate import PlainGenerator
-from llamatune.sampling.sampler import Generator, cannot
+from llamatune.sampling.continuous_batching import ContinuousBatchingSampler
+from llamatune.sampling.generate import GenerateSampler
+from llamatune.sampling.sampler import Sampler, cannot
+from llamatune.sampling.vllm import Engine, VllmSampler, require_vllm
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from llamatune.sampling.prompts import Prompts
+Backend = Literal["auto", "generate", "continuous_batching", "vllm"]
 
 
-def check_backend(args: PPOConfig) -> None:
+def check_backend(backend: Backend) -> None:
     """Before any model is loaded: whether the backend can work here.
 
     Raises:
         ModelError: vLLM is not installed, or there is no GPU.
     """
-    if args.generation_backend == "vllm":
-        from llamatune.sampling.vllm import require_vllm
-
+    if backend == "vllm":
         require_vllm()
 
 
-def open_generator(
-    policy: PreTrainedModel,
-    args: PPOConfig,
+def open_sampler(
+    model: PreTrainedModel,
+    backend: Backend = "auto",
     *,
     pad_id: int,
-    stop_ids: Collection[int],
-    prompts: Sequence[Prompts],
-    processes: int,
-    sharded: bool,
-) -> Generator:
-    """The generator of `args.generation_backend`.
+    batch_size: int = 64,
+    sharded: bool = False,
+    engine: Engine | None = None,
+) -> Sampler:
+    """A sampler of this model.
 
     Args:
-        prompts: what vLLM makes room for, unless `args.max_prompt_length` says it.
-        sharded: whether the policy's weights are, or will be, spread over the processes.
+        batch_size: most completions at once.
+        sharded: whether the model's weights are, or will be, spread over the processes.
+        engine: what vLLM makes room for; for that backend only.
 
     Raises:
-        ModelError: it does not work with this policy, or here.
+        ModelError: the backend does not work with this model, or here.
     """
-    common: dict[str, Any] = {
-        "stop_ids": stop_ids,
-        "max_new_tokens": args.max_completion_length,
-        "temperature": args.temperature,
-        "batch_size": args.generation_batch_size,
-    }
-    if args.generation_backend in ("auto", "generate"):
-        return PlainGenerator(policy, pad_id=pad_id, **common)
-    if sharded or any(isinstance(weight, DTensor) for weight in policy.parameters()):
+    if backend in ("auto", "generate"):
+        return GenerateSampler(model, pad_id=pad_id, batch_size=batch_size)
+    if sharded or any(isinstance(weight, DTensor) for weight in model.parameters()):
         raise cannot(
-            f"is `{args.generation_backend}`, and the policy's weights are spread over the processes",
+            backend,
+            "and the policy's weights are spread over the processes",
             why="each process samples by itself, and would need whole weights",
-            hint="use `generation_backend: generate`, or several processes without FSDP",
+            hint="use the backend `generate`, or several processes without FSDP",
         )
-    if args.generation_backend == "continuous_batching":
-        return ContinuousBatchingGenerator(policy, pad_id=pad_id, **common)
-    from llamatune.sampling.vllm import VllmGenerator
-
-    return VllmGenerator(
-        policy,
-        **common,
-        longest_prompt=args.max_prompt_length
-        or max(len(one.ids(one[row])) for one in prompts for row in range(len(one))),
-        memory=args.vllm_gpu_memory_utilization,
-        sleeps=args.vllm_enable_sleep_mode,
-        processes=processes,
-    )
+    if backend == "continuous_batching":
+        return ContinuousBatchingSampler(model, pad_id=pad_id, batch_size=batch_size)
+    assert engine is not None, "vLLM makes room for what it is told"
+    return VllmSampler(model, batch_size=batch_size, engine=engine)

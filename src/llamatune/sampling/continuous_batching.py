@@ -1,13 +1,8 @@
-"""Which generator samples a run's completions, and the one on transformers' continuous batching.
-
-`PPOConfig.generation_backend`: `auto` is `generate`, which measured 15 times faster than continuous batching on a CPU,
-repeats its completions exactly, and works for every model, wrapped or not. The others are for GPUs, and asked for.
-Under several processes each has a generator of its own, which samples that process's share of the prompts.
-"""
+"""The sampler on transformers' continuous batching: a completion that ends makes room for the next one at once."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -17,47 +12,34 @@ from transformers import GenerationConfig
 
 from llamatune.forward.memory import free_memory, one_row_too_many, ran_out_of_memory
 from llamatune.models.probing import sampling_mode
-from llamatune.sampling.generate import drawn, uniform_numbers
-from llamatune.sampling.sampler import cannot, up_to_stop
+from llamatune.sampling.sampler import How, Sampled, cannot, drawn, uniform_numbers, up_to_stop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class ContinuousBatchingGenerator:
-    """transformers' continuous batching: a completion that ends makes room for the next one at once.
+class ContinuousBatchingSampler:
+    """A `Sampler` on transformers' continuous batching.
 
     For GPUs, and best with flash-attention installed: other attention looks at the whole cache of all completions
     under way. The adapter stays active and unmerged; weights, their types and the attention are left as they were.
     Autocast does not reach the thread that generates, so weights in float32 generate in float32.
 
-    Each completion draws from numbers of its own, like those of `PlainGenerator`: the completions are the same where
+    Each completion draws from numbers of its own, like those of `GenerateSampler`: the completions are the same where
     the logits are, whoever shares a batch. transformers' own sampler has one seed for all, so the draw is put in the
     place of its logits processors; that it is heeded is checked each time. The model is tried when this is made.
 
     Args:
-        model: the policy; its adapter must be the active one.
+        model: what completes; of a policy with several adapters, its own must be the active one.
         batch_size: most completions under way at once; halved where memory runs out.
 
     Raises:
         ModelError: this model, or this version of transformers, cannot do it.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        *,
-        pad_id: int,
-        stop_ids: Collection[int],
-        max_new_tokens: int,
-        temperature: float,
-        batch_size: int,
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, *, pad_id: int, batch_size: int = 64) -> None:
         self.model = model
         self.pad_id = pad_id
-        self.stop_ids = sorted(stop_ids)
-        self.max_new_tokens = max_new_tokens
-        self.temperature = temperature
         self.batch_size = batch_size
         self._try()
 
@@ -65,31 +47,33 @@ class ContinuousBatchingGenerator:
     def _inner(self) -> Any:
         return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
 
-    def generate(self, prompts: Sequence[list[int]], seeds: Sequence[int]) -> list[list[int]]:
-        """See `Generator`. Raises OutOfMemoryError where memory does not hold a single completion."""
+    def sample(self, prompts: Sequence[list[int]], seeds: Sequence[int], how: How) -> list[Sampled]:
+        """See `Sampler`. Raises OutOfMemoryError where memory does not hold a single completion."""
         while prompts:
-            found, error = self._generate(prompts, seeds, self.max_new_tokens, self.stop_ids)
+            found, error = self._generate(prompts, seeds, how)
             if error is None:
-                return [up_to_stop(tokens, self.stop_ids)[0] for tokens in found]
+                return [up_to_stop(tokens, how.stop_ids) for tokens in found]
             if not ran_out_of_memory(error):
                 raise error
             at_once = min(self.batch_size, len(prompts))
             if at_once == 1:
-                raise one_row_too_many(max(map(len, prompts)) + self.max_new_tokens)
+                raise one_row_too_many(max(map(len, prompts)) + how.max_new_tokens)
             self.batch_size = at_once // 2
             free_memory()
         return []
 
     def _generate(
-        self, prompts: Sequence[list[int]], seeds: Sequence[int], steps: int, stop_ids: Sequence[int]
+        self, prompts: Sequence[list[int]], seeds: Sequence[int], how: How
     ) -> tuple[list[list[int]], Exception | None]:
         """The completions, or what went wrong."""
         inner = self._inner
-        draws = _draws(prompts, seeds, steps, self.temperature)
+        steps, stop_ids = how.max_new_tokens, sorted(how.stop_ids)
+        draws = _draws(prompts, seeds, how)
         settings = GenerationConfig(
-            do_sample=False,  # the draw leaves a single token to choose
+            # The draw leaves a single token to choose.
+            do_sample=False,
             max_new_tokens=steps,
-            eos_token_id=list(stop_ids),
+            eos_token_id=stop_ids,
             pad_token_id=self.pad_id,
         )
         config = self._config(prompts, steps)
@@ -102,7 +86,7 @@ class ContinuousBatchingGenerator:
                 manager.start()
                 for number, prompt in enumerate(prompts):
                     manager.add_request(
-                        prompt, request_id=str(number), max_new_tokens=steps, eos_token_id=list(stop_ids)
+                        prompt, request_id=str(number), max_new_tokens=steps, eos_token_id=stop_ids
                     )
                 found = _collect(manager, len(prompts))
                 if not draws.heeded:
@@ -110,7 +94,8 @@ class ContinuousBatchingGenerator:
             except (RuntimeError, MemoryError) as problem:
                 found, error = [], problem
             finally:
-                manager.stop(block=True, hard_stop=True)  # nothing is left to do, or nothing is wanted
+                # Nothing is left to do, or nothing is wanted.
+                manager.stop(block=True, hard_stop=True)
                 manager.destroy()
         return found, error
 
@@ -121,7 +106,8 @@ class ContinuousBatchingGenerator:
         at_once = min(self.batch_size, len(prompts))
         settings: dict[str, Any] = {
             "max_requests_per_batch": at_once,
-            "max_memory_percent": 0.5,  # the draw looks at whole distributions in float64
+            # The draw looks at whole distributions in float64.
+            "max_memory_percent": 0.5,
             "auto_switch_to_flash": inner.device.type == "cuda" and inner.dtype != torch.float32,
             "seed": 0,
         }
@@ -129,22 +115,24 @@ class ContinuousBatchingGenerator:
             # Left to itself, it would take half of the computer's memory.
             pages = -(-(max(map(len, prompts)) + steps) // 256) + 1
             settings |= {"num_blocks": at_once * pages, "max_batch_tokens": max(512, at_once)}
-        known = {field.name for field in fields(ContinuousBatchingConfig)}  # more with each version
+        # More with each version.
+        known = {field.name for field in fields(ContinuousBatchingConfig)}
         return ContinuousBatchingConfig(**{name: settings[name] for name in settings.keys() & known})
 
     def _try(self) -> None:
         """Two tokens, whatever they are."""
         problem: Exception | None
         try:
-            found, problem = self._generate([[0, 1]], [0], 2, [-1])
+            found, problem = self._generate([[0, 1]], [0], How(2, frozenset({-1})))
         except (ImportError, AttributeError, TypeError, ValueError, NotImplementedError) as error:
             found, problem = [], error
         if problem is not None and ran_out_of_memory(problem):
             raise problem
         if problem is not None or len(found[0]) != 2:
             raise cannot(
-                f"is `continuous_batching`, which does not work with this model: {problem or found}",
-                hint="use `generation_backend: generate`",
+                "continuous_batching",
+                f"which does not work with this model: {problem or found}",
+                hint="use the backend `generate`",
             )
 
 
@@ -184,14 +172,14 @@ def alone(model: PreTrainedModel, inner: Any) -> Iterator[None]:
                 inner.set_attn_implementation(before)
 
 
-def _draws(prompts: Sequence[list[int]], seeds: Sequence[int], steps: int, temperature: float) -> Any:
+def _draws(prompts: Sequence[list[int]], seeds: Sequence[int], how: How) -> Any:
     """A logits processor for requests named "0", "1", ... that draws each one's tokens from numbers of its own."""
     from transformers.generation.continuous_batching.cb_logits_processors import (
         ContinuousBatchingLogitsProcessor,
     )
 
     class Draws(ContinuousBatchingLogitsProcessor):  # type: ignore[misc]
-        """See `rollouts.Draws`; here the numbers come in a tensor of int32, whose bits are theirs."""
+        """See `generate.Draws`; here the numbers come in a tensor of int32, whose bits are theirs."""
 
         supported_kwargs: dict[str, type] = {}
         ignored_kwargs: tuple[str, ...] = ()
@@ -199,7 +187,8 @@ def _draws(prompts: Sequence[list[int]], seeds: Sequence[int], steps: int, tempe
 
         def __init__(self) -> None:
             self.uniform = {
-                str(number): uniform_numbers(seed, steps).tolist() for number, seed in enumerate(seeds)
+                str(number): uniform_numbers(seed, how.max_new_tokens).tolist()
+                for number, seed in enumerate(seeds)
             }
 
         def fill_defaults(self, int32_tensor: torch.Tensor) -> None:
@@ -210,18 +199,20 @@ def _draws(prompts: Sequence[list[int]], seeds: Sequence[int], steps: int, tempe
             return torch.tensor(numbers, dtype=torch.float32).view(torch.int32)
 
         def _number(self, state: Any) -> float:
-            """The number for the token that will stand at `position_offset`. A completion that had to wait begins
+            """The number for the token that will be at `position_offset`. A completion that had to wait begins
             again with what it has: it counts from its own prompt all the same."""
             if state.request_id not in self.uniform:
-                return 0.0  # the warm-up's
+                # The warm-up's.
+                return 0.0
             step = state.position_offset - len(prompts[int(state.request_id)])
             mine: list[float] = self.uniform[state.request_id]
-            # Where batches overlap, one more token may be drawn behind the end, and is thrown away.
-            return mine[step] if step < steps else 0.0
+            # Where batches overlap, one more token may be drawn after the end, and is thrown away.
+            return mine[step] if step < len(mine) else 0.0
 
         def __call__(self, scores: torch.Tensor, tensor_arg: torch.Tensor) -> torch.Tensor:
             self.heeded = True
-            return drawn(scores, tensor_arg[: scores.shape[0]].view(torch.float32), temperature)
+            uniform = tensor_arg[: scores.shape[0]].view(torch.float32)
+            return drawn(scores, uniform, how.temperature, how.top_p)
 
     return Draws()
 

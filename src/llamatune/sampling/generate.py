@@ -1,13 +1,13 @@
-"""Rollouts: completions sampled from the policy, token ids in, token ids out.
+"""The sampler on transformers' `generate`: for chat, exam, sample replies and PPO, token ids in, token ids out.
 
-Sampling is untruncated: top-p, top-k or a repetition penalty would make another distribution than the one whose
-probabilities the ratio and the KL are made of. A completion's randomness comes from a seed of its own, so it does not
-depend on who shares its batch, on the number of processes, or on how often a run was resumed.
+It works for every model, wrapped or not, and repeats its completions exactly. A model's own generation settings are
+set aside meanwhile: a repetition penalty or a minimal length would make another distribution than the one asked for,
+and in PPO another one than that whose probabilities the ratio and the KL are made of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,79 +16,89 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from llamatune.forward.memory import free_memory, one_row_too_many, ran_out_of_memory
 from llamatune.models.probing import sampling_mode
-from llamatune.sampling.sampler import up_to_stop
+from llamatune.sampling.sampler import How, Sampled, drawn, uniform_numbers, up_to_stop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+    from transformers.generation import BaseStreamer
 
 
-class PlainGenerator:
-    """transformers' `generate`, in large batches of prompts of about the same length.
+class GenerateSampler:
+    """A `Sampler` that completes large batches of prompts of about the same length.
 
     Args:
-        model: the policy; its adapter must be the active one.
+        model: what completes; of a policy with several adapters, its own must be the active one.
+        pad_id: fills up shorter prompts; never looked at.
         batch_size: completions at once; halved where memory runs out.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        *,
-        pad_id: int,
-        stop_ids: Collection[int],
-        max_new_tokens: int,
-        temperature: float,
-        batch_size: int,
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, *, pad_id: int, batch_size: int = 64) -> None:
         self.model = model
         self.pad_id = pad_id
-        self.stop_ids = sorted(stop_ids)
-        self.max_new_tokens = max_new_tokens
-        self.temperature = temperature
         self.batch_size = batch_size
 
-    def generate(self, prompts: Sequence[list[int]], seeds: Sequence[int]) -> list[list[int]]:
-        """See `Generator`. Raises OutOfMemoryError where memory does not hold a single completion."""
+    def sample(
+        self,
+        prompts: Sequence[list[int]],
+        seeds: Sequence[int],
+        how: How,
+        *,
+        streamer: BaseStreamer | None = None,
+    ) -> list[Sampled]:
+        """See `Sampler`.
+
+        Args:
+            streamer: hears each token of a single completion as it comes.
+
+        Raises:
+            OutOfMemoryError: memory does not hold a single completion.
+        """
         waiting = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        found: list[list[int]] = [[] for _ in prompts]
+        found: dict[int, Sampled] = {}
         with sampling_mode(self.model), neutral_generation(self.model):
             while waiting:
                 chosen = waiting[: self.batch_size]
-                batch = self._within_memory([prompts[i] for i in chosen], [seeds[i] for i in chosen])
+                batch = self._within_memory(
+                    [prompts[i] for i in chosen], [seeds[i] for i in chosen], how, streamer
+                )
                 if batch is None:
                     self.batch_size = len(chosen) // 2
                     if not self.batch_size:
-                        raise one_row_too_many(len(prompts[chosen[0]]) + self.max_new_tokens)
+                        raise one_row_too_many(len(prompts[chosen[0]]) + how.max_new_tokens)
                     free_memory()
                     continue
                 for index, tokens in zip(chosen, batch, strict=True):
-                    found[index] = up_to_stop(tokens, self.stop_ids)[0]
+                    found[index] = up_to_stop(tokens, how.stop_ids)
                 waiting = waiting[len(chosen) :]
-        return found
+        return [found[index] for index in range(len(prompts))]
 
-    def _within_memory(self, prompts: list[list[int]], seeds: list[int]) -> list[list[int]] | None:
+    def _within_memory(self, *arguments: Any) -> list[list[int]] | None:
         try:
-            return self._generate(prompts, seeds)
+            return self._generate(*arguments)
         except (RuntimeError, MemoryError) as error:
             if not ran_out_of_memory(error):
                 raise
         return None
 
-    def _generate(self, prompts: list[list[int]], seeds: list[int]) -> list[list[int]]:
+    def _generate(
+        self, prompts: list[list[int]], seeds: list[int], how: How, streamer: BaseStreamer | None
+    ) -> list[list[int]]:
+        """The new tokens of each prompt, with whatever follows their ends."""
         width = max(map(len, prompts))
         ids = torch.tensor([[self.pad_id] * (width - len(prompt)) + prompt for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        draws = Draws(seeds, self.max_new_tokens, self.temperature)
         output = self.model.generate(
             input_ids=ids.to(self.model.device),
             attention_mask=mask.to(self.model.device),
             generation_config=GenerationConfig(
-                do_sample=False,  # `Draws` leaves a single token to choose
-                max_new_tokens=self.max_new_tokens,
-                eos_token_id=self.stop_ids,
+                # `Draws` leaves a single token to choose.
+                do_sample=False,
+                max_new_tokens=how.max_new_tokens,
+                eos_token_id=sorted(how.stop_ids),
                 pad_token_id=self.pad_id,
             ),
-            logits_processor=LogitsProcessorList([draws]),
+            logits_processor=LogitsProcessorList([Draws(seeds, how)]),
+            streamer=streamer,
         )
         return [row[width:].tolist() for row in output]
 
@@ -96,32 +106,16 @@ class PlainGenerator:
 class Draws(LogitsProcessor):  # type: ignore[misc]
     """Draws each row's next token, and leaves it as the only possible one."""
 
-    def __init__(self, seeds: Sequence[int], steps: int, temperature: float) -> None:
-        self.uniform = torch.stack([uniform_numbers(seed, steps) for seed in seeds])
-        self.temperature = temperature
+    def __init__(self, seeds: Sequence[int], how: How) -> None:
+        self.uniform = torch.stack([uniform_numbers(seed, how.max_new_tokens) for seed in seeds])
+        self.how = how
         self.step = 0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         self.uniform = self.uniform.to(scores.device)
-        only = drawn(scores, self.uniform[:, self.step], self.temperature)
+        only = drawn(scores, self.uniform[:, self.step], self.how.temperature, self.how.top_p)
         self.step += 1
         return only
-
-
-def uniform_numbers(seed: int, steps: int) -> torch.Tensor:
-    """(steps,) float32 in [0, 1): all the randomness of a completion."""
-    return torch.rand(steps, generator=torch.Generator().manual_seed(seed))
-
-
-def drawn(scores: torch.Tensor, uniform: torch.Tensor, temperature: float) -> torch.Tensor:
-    """(rows, vocabulary): 0 at a token drawn from softmax(scores / temperature) by inverting its distribution function
-    at each row's uniform number, -inf elsewhere."""
-    probabilities = torch.softmax(scores.float() / temperature, -1)
-    cumulative = probabilities.double().cumsum(-1)
-    # A number below the whole sum lands on a token with a probability above zero.
-    targets = uniform[:, None].double() * cumulative[:, -1:]
-    chosen = torch.searchsorted(cumulative, targets, right=True).clamp(max=scores.shape[-1] - 1)
-    return torch.full_like(scores, float("-inf")).scatter_(-1, chosen, 0.0)
 
 
 @contextmanager

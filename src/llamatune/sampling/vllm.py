@@ -1,4 +1,4 @@
-"""Rollouts with vLLM on the training GPU (`pip install llamatune[vllm]`).
+"""The sampler on vLLM, on the training GPU (`pip install llamatune[vllm]`).
 
 Written against vLLM's documented interface (0.22 to 0.31, the versions that trl 1.16 supports too) and NOT RUN: no
 machine of this project has had vLLM and a GPU at once. Run on a CPU: the checks, the adapter's folder, and which names
@@ -17,14 +17,15 @@ import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub import save_torch_state_dict
 
-from llamatune.sampling.sampler import cannot, up_to_stop
+from llamatune.sampling.sampler import How, Sampled, cannot, up_to_stop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,53 +37,48 @@ RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 def require_vllm() -> None:
     """Raises ModelError where vLLM is not installed, or finds no GPU."""
     if importlib.util.find_spec("vllm") is None:
-        raise cannot("is `vllm`, which is not installed", hint="pip install llamatune[vllm]")
+        raise cannot("vllm", "which is not installed", hint="pip install llamatune[vllm]")
     if not torch.cuda.is_available():
-        raise cannot("is `vllm`, and there is no GPU", hint="use `generation_backend: generate`")
+        raise cannot("vllm", "and there is no GPU", hint="use the backend `generate`")
 
 
-class VllmGenerator:
-    """A `Generator` on a vLLM engine inside this process, one for each process.
+@dataclass(frozen=True)
+class Engine:
+    """What vLLM makes room for.
 
-    Sampling is untruncated, and each completion has a seed of its own. vLLM's sampler and kernels are not torch's: the
-    completions are not those of `PlainGenerator`, and may change with what shares a batch. Its log-probabilities are
-    not used: the trainer computes them itself.
+    `longest_prompt`, `longest_completion`: in tokens. `memory`: the share of the GPU's memory that is vLLM's.
+    `sleeps`: give that memory back between calls. `processes`: how many train together.
+    """
+
+    longest_prompt: int
+    longest_completion: int
+    memory: float = 0.3
+    sleeps: bool = False
+    processes: int = 1
+
+
+class VllmSampler:
+    """A `Sampler` on a vLLM engine inside this process, one for each process.
+
+    Each completion has a seed of its own. vLLM's sampler and kernels are not torch's: the completions are not those of
+    `GenerateSampler`, and may change with what shares a batch. Its log-probabilities are not used: the trainer computes
+    them itself.
 
     Args:
         model: the policy, with an adapter named `default` or without adapters.
         batch_size: most completions under way at once.
-        longest_prompt: in tokens; what to make room for.
-        memory: the share of the GPU's memory that is vLLM's.
-        sleeps: give that memory back between calls.
-        processes: how many train together.
 
     Raises:
         ModelError: not installed, no GPU, or an adapter that vLLM cannot hold.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        *,
-        stop_ids: Collection[int],
-        max_new_tokens: int,
-        temperature: float,
-        batch_size: int,
-        longest_prompt: int,
-        memory: float,
-        sleeps: bool,
-        processes: int,
-    ) -> None:
+    def __init__(self, model: PreTrainedModel, *, batch_size: int, engine: Engine) -> None:
         self.model = model
-        self.stop_ids = sorted(stop_ids)
-        self.max_new_tokens = max_new_tokens
-        self.temperature = temperature
-        self.longest_prompt = longest_prompt
-        self.sleeps = sleeps
+        self.room = engine
         self.folder = tempfile.TemporaryDirectory(prefix="llamatune-vllm-")
         self.syncs = 0
         require_vllm()
-        settings = self.settings(batch_size, memory, processes)
+        settings = self.settings(batch_size)
         # The engine must live in this process: its model is handed weights that are not sent anywhere.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         from vllm import LLM
@@ -99,23 +95,25 @@ class VllmGenerator:
     def _inner(self) -> Any:
         return self.model.get_base_model() if self.has_adapter else self.model
 
-    def settings(self, batch_size: int, memory: float, processes: int) -> dict[str, Any]:
+    def settings(self, batch_size: int) -> dict[str, Any]:
         """Arguments of `vllm.LLM`, and in a folder what it loads.
 
         Raises:
             ModelError: an adapter or a base that vLLM cannot hold.
         """
-        inner = self._inner
+        inner, room = self._inner, self.room
         settings: dict[str, Any] = {
-            "skip_tokenizer_init": True,  # token ids in, token ids out
-            "generation_config": "vllm",  # not the model's own sampling settings
+            # Token ids in, token ids out.
+            "skip_tokenizer_init": True,
+            # Not the model's own sampling settings.
+            "generation_config": "vllm",
             "dtype": "bfloat16" if inner.dtype == torch.float32 else str(inner.dtype).removeprefix("torch."),
-            "max_model_len": self.longest_prompt + self.max_new_tokens,
+            "max_model_len": room.longest_prompt + room.longest_completion,
             "max_num_seqs": batch_size,
-            "gpu_memory_utilization": memory,
-            "enable_sleep_mode": self.sleeps,
+            "gpu_memory_utilization": room.memory,
+            "enable_sleep_mode": room.sleeps,
             "seed": 0,
-            "distributed_executor_backend": "uni" if processes == 1 else "external_launcher",
+            "distributed_executor_backend": "uni" if room.processes == 1 else "external_launcher",
         }
         if _in_4_bits(inner):
             settings["quantization"] = "bitsandbytes"
@@ -134,9 +132,8 @@ class VllmGenerator:
             if ".lora_" not in name
         }
         folder = Path(self.folder.name) / "base"
-        if getattr(
-            inner, "is_quantized", False
-        ):  # save_pretrained would take the weights of the model itself
+        if getattr(inner, "is_quantized", False):
+            # save_pretrained would take the weights of the model itself.
             config = copy.deepcopy(inner.config)
             config.architectures = [type(inner).__name__]
             config.save_pretrained(str(folder))
@@ -170,49 +167,57 @@ class VllmGenerator:
 
     # ---- sampling -------------------------------------------------------------------------------------------
 
-    def generate(self, prompts: Sequence[list[int]], seeds: Sequence[int]) -> list[list[int]]:
-        """See `Generator`. Raises ModelError for a prompt that is longer than there is room for."""
+    def sample(self, prompts: Sequence[list[int]], seeds: Sequence[int], how: How) -> list[Sampled]:
+        """See `Sampler`. Raises ModelError for a prompt or a completion that is longer than there is room for."""
         if not prompts:
             return []
-        if (longest := max(map(len, prompts))) > self.longest_prompt:
-            raise cannot(
-                f"is `vllm`, which has room for prompts of {self.longest_prompt:,} tokens, and one has {longest:,}",
-                hint="set `max_prompt_length`",
-            )
+        room = (self.room.longest_prompt, self.room.longest_completion)
+        for what, most, longest in zip(
+            ("prompts", "completions"), room, (max(map(len, prompts)), how.max_new_tokens), strict=True
+        ):
+            if longest > most:
+                raise cannot(
+                    "vllm",
+                    f"which has room for {what} of {most:,} tokens, and one has {longest:,}",
+                    hint="leave out longer prompts, or set `max_prompt_length` to the longest",
+                )
         from vllm import SamplingParams
 
         # The engine runs in this thread: the trainer's autocast is not meant for it.
         with torch.no_grad(), torch.autocast(self.model.device.type, enabled=False):
-            if self.sleeps:
+            if self.room.sleeps:
                 self.engine.wake_up()
             request = self.sync()
             outputs = self.engine.generate(
                 [{"prompt_token_ids": prompt} for prompt in prompts],
-                [SamplingParams(**self.sampling(seed)) for seed in seeds],
+                [SamplingParams(**sampling(seed, how)) for seed in seeds],
                 lora_request=request,
                 use_tqdm=False,
             )
             self._sleep()
-        return [up_to_stop(list(output.outputs[0].token_ids), self.stop_ids)[0] for output in outputs]
-
-    def sampling(self, seed: int) -> dict[str, Any]:
-        """Arguments of `vllm.SamplingParams` for one completion."""
-        return {
-            "n": 1,
-            "seed": seed,
-            "temperature": self.temperature,
-            "top_p": 1.0,
-            "top_k": 0,
-            "min_p": 0.0,
-            "max_tokens": self.max_new_tokens,
-            "stop_token_ids": self.stop_ids,
-            "ignore_eos": True,  # the tokens above are all that end a completion
-            "detokenize": False,
-        }
+        return [up_to_stop(list(output.outputs[0].token_ids), how.stop_ids) for output in outputs]
 
     def _sleep(self) -> None:
-        if self.sleeps:
-            self.engine.sleep(level=1)  # keeps the weights in the computer's memory
+        if self.room.sleeps:
+            # Keeps the weights in the computer's memory.
+            self.engine.sleep(level=1)
+
+
+def sampling(seed: int, how: How) -> dict[str, Any]:
+    """Arguments of `vllm.SamplingParams` for one completion."""
+    return {
+        "n": 1,
+        "seed": seed,
+        "temperature": how.temperature,
+        "top_p": how.top_p,
+        "top_k": 0,
+        "min_p": 0.0,
+        "max_tokens": how.max_new_tokens,
+        "stop_token_ids": sorted(how.stop_ids),
+        # The tokens above are all that end a completion.
+        "ignore_eos": True,
+        "detokenize": False,
+    }
 
 
 def _largest_rank(config: Any) -> int:
@@ -227,8 +232,9 @@ def _largest_rank(config: Any) -> int:
     largest = max([config.r, *(getattr(config, "rank_pattern", None) or {}).values()])
     if extra or largest > RANKS[-1]:
         raise cannot(
-            f"is `vllm`, which cannot hold an adapter with {', '.join(extra) or f'rank {largest}'}",
-            hint="use `generation_backend: generate`, or a plain LoRA adapter",
+            "vllm",
+            f"which cannot hold an adapter with {', '.join(extra) or f'rank {largest}'}",
+            hint="use the backend `generate`, or a plain LoRA adapter",
         )
     return next(rank for rank in RANKS if rank >= largest)
 
@@ -239,7 +245,8 @@ def _in_4_bits(model: Any) -> bool:
         return False
     if not getattr(model, "is_loaded_in_4bit", False):
         raise cannot(
-            "is `vllm`, which reads quantised bases in 4 bits only",
-            hint="quantise with `load_in_4bit`, or use `generation_backend: generate`",
+            "vllm",
+            "which reads quantised bases in 4 bits only",
+            hint="quantise with `load_in_4bit`, or use the backend `generate`",
         )
     return True

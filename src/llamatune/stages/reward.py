@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.encoders import reward_encoder
 from llamatune.data.prepare import prepare
-from llamatune.judging.scoring import scores_of_other
+from llamatune.judging.opening import scores_of_other
 from llamatune.models.load import find_start, load_for_training
 from llamatune.models.saving import save_trained
 from llamatune.recipe.stages.reward import RewardRecipe

@@ -6,12 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from llamatune.data.rows import IGNORED, Message
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
-from llamatune.sampling.replies import continue_prompts
+from llamatune.sampling.generate import GenerateSampler
+from llamatune.sampling.sampler import How, seed_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -70,11 +69,10 @@ class SampleReplies:
         run: Run,
         display: Display,
     ) -> None:
-        self.model = model
+        self.sampler = GenerateSampler(model, pad_id=tokenizer.pad_token_id)
         self.tokenizer = tokenizer
         self.prompts = prompts
-        self.generation = generation
-        self.stop_ids = stop_ids
+        self.how = How.of(generation, stop_ids)
         self.run = run
         self.display = display
 
@@ -82,22 +80,18 @@ class SampleReplies:
         """Sample one reply for each prompt at this step."""
         if not self.prompts or not self.run.is_main:
             return
-        with torch.random.fork_rng():  # looking at replies must not change what is learnt after it
-            torch.manual_seed(step)
-            replies = continue_prompts(
-                self.model,
-                self.tokenizer,
-                [prompt.ids for prompt in self.prompts],
-                self.generation,
-                stop_ids=self.stop_ids,
-            )
+        replies = self.sampler.sample(
+            [prompt.ids for prompt in self.prompts],
+            [seed_of(step, "reply", number) for number in range(len(self.prompts))],
+            self.how,
+        )
         self.display.say(f"replies at step {step}")
-        for prompt, tokens in zip(self.prompts, replies, strict=True):
-            reply = str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
-            stopped = bool(tokens) and tokens[-1] in self.stop_ids
-            self.run.log_reply({"step": step, "prompt": prompt.text, "reply": reply, "stopped": stopped})
+        for prompt, found in zip(self.prompts, replies, strict=True):
+            reply = str(self.tokenizer.decode(found.tokens, skip_special_tokens=True)).strip()
+            line = {"step": step, "prompt": prompt.text, "reply": reply, "stopped": found.ended}
+            self.run.log_reply(line)
             self.display.say(_indented(f"> {prompt.text}"))
-            self.display.say(_indented(f"{reply}{'' if stopped else ' [...]'}"))
+            self.display.say(_indented(f"{reply}{'' if found.ended else ' [...]'}"))
 
 
 def _indented(text: str) -> str:

@@ -1,10 +1,10 @@
-"""Make the roles and rewards of `PPOTrainer` from what it was given: names, models, adapters, functions."""
+"""Make the roles of `PPOTrainer` from what it was given: names, models, adapters; reward adapters on its base."""
 
 from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.errors import LlamatuneError, ModelError
 from llamatune.forward.attention import can_be_padding_free
-from llamatune.judging.judges import FunctionReward, ModelReward, Reward
+from llamatune.judging.judges import Judge, ModelReward
+from llamatune.judging.opening import Sharing
 from llamatune.models.adapters import adapter_task, read_card
 from llamatune.models.base import Base, find_base
 from llamatune.models.heads import value_model_of, wrong_task, zero_head
 from llamatune.models.load import load_tokenizer
-from llamatune.models.open import OpenModel, adapter_in, open_model
+from llamatune.models.open import OpenModel, adapter_in, open_model, weights_digest
 from llamatune.ppo.roles.adapters import Adapters
 from llamatune.ppo.roles.separate import Separate
 from llamatune.recipe.blocks import Chat
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from llamatune.ppo.config import PPOConfig
 
 logger = logging.getLogger(__name__)
-RewardFunction = str | Path | Any
-RewardFunctions = RewardFunction | Sequence[RewardFunction] | Mapping[str, RewardFunction]
 
 
 def open_policy(
@@ -119,14 +118,14 @@ def _critic(policy: PreTrainedModel, given: PreTrainedModel | str | None) -> Pre
     return value_model_of(policy)
 
 
-def begin_as_reward(roles: Separate | Adapters, rewards: Sequence[Reward]) -> None:
+def begin_as_reward(roles: Separate | Adapters, judges: Sequence[Judge]) -> None:
     """Let the critic begin as the first reward model: values are then scores of unfinished replies (Stiennon et al.
     2020).
 
     Raises:
         ModelError: no reward model, or one on another base than the policy's, where all roles share that.
     """
-    first = next((reward for reward in rewards if isinstance(reward, ModelReward)), None)
+    first = next((judge for judge in judges if isinstance(judge, ModelReward)), None)
     if first is None or (isinstance(roles, Adapters) and first.role is None):
         raise _cannot(
             "critic_init",
@@ -154,51 +153,31 @@ def plain(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "peft_config") else model
 
 
-# ---- rewards ------------------------------------------------------------------------------------------------
+# ---- reward models on the policy's base ---------------------------------------------------------------------
 
 
-def open_rewards(
-    given: RewardFunctions,
-    processing_classes: Any,
-    roles: Separate | Adapters,
-    default_tokenizer: PreTrainedTokenizerBase,
-    default_chat: ChatFormat | None,
-    *,
-    share_base: bool = True,
-) -> list[Reward]:
-    """The reward functions by name, in the order given. A reward adapter on the policy's base shares that base, unless
-    `share_base` is False: layers that are sharded serve the roles only.
+def sharing_base(roles: Separate | Adapters) -> Sharing | None:
+    """Puts reward adapters on the policy's base, where that is theirs; None where roles are models of their own."""
+    if not isinstance(roles, Adapters):
+        return None
 
-    Raises:
-        ModelError: not a reward model.
-    """
-    named = _named(given)
-    classes = _classes(processing_classes, len(named))
-    found: list[Reward] = []
-    for (name, one), tokenizer in zip(named.items(), classes, strict=True):
-        if isinstance(one, (str, Path)):
-            found.append(_by_name(name, str(one), roles if share_base else None))
-        elif hasattr(one, "forward"):
-            found.append(_given_model(name, one, tokenizer, default_tokenizer, default_chat))
-        elif callable(one):
-            found.append(FunctionReward(name, one))
-        else:
-            raise _cannot("reward_funcs", f"holds {one!r}: give a path, a reward model or a function")
-    return found
+    def share(name: str, path: str) -> ModelReward | None:
+        folder = adapter_in(Path(path))
+        if folder is None or not _same_base(folder, roles):
+            logger.warning("%s", own_base(name, path))
+            return None
+        if adapter_task(folder) != "score":
+            raise wrong_task(path, "PPOTrainer(reward_funcs=...)", "score")
+        role = f"reward_{name}"
+        view = roles.add_reward(role, folder)
+        tokenizer, chat = _reads(folder)
+        view.config.pad_token_id = tokenizer.pad_token_id
+        acting = partial(roles.acting, role)
+        return ModelReward(
+            name, view, tokenizer, chat, weights=weights_digest(path), role=role, acting=acting
+        )
 
-
-def _named(given: RewardFunctions) -> dict[str, RewardFunction]:
-    if isinstance(given, Mapping):
-        named = dict(given)
-    else:
-        every = list(given) if isinstance(given, (list, tuple)) else [given]
-        named = {}
-        for one in every:
-            name = Path(one).name if isinstance(one, (str, Path)) else _name_of(one)
-            named[name if name not in named else f"{name}_{len(named)}"] = one
-    if not named:
-        raise _cannot("reward_funcs", "is empty: nothing would be learnt")
-    return named
+    return share
 
 
 def own_base(name: str, path: str) -> str:
@@ -209,36 +188,7 @@ def own_base(name: str, path: str) -> str:
     )
 
 
-def _name_of(one: Any) -> str:
-    """A function's name, or where a loaded model came from."""
-    return getattr(one, "__name__", "") or Path(getattr(one, "name_or_path", "")).name or "reward_model"
-
-
-def _classes(given: Any, rewards: int) -> list[Any]:
-    every = list(given) if isinstance(given, (list, tuple)) else [given] * rewards
-    if len(every) != rewards:
-        raise _cannot("reward_processing_classes", f"has {len(every)} entries for {rewards} reward functions")
-    return every
-
-
-def _by_name(name: str, path: str, roles: Separate | Adapters | None) -> Reward:
-    folder = adapter_in(Path(path))
-    if folder is not None and isinstance(roles, Adapters) and _same_base(folder, roles):
-        if adapter_task(folder) != "score":
-            raise wrong_task(path, "PPOTrainer(reward_funcs=...)", "score")
-        role = f"reward_{name}"
-        view = roles.add_reward(role, folder)
-        opened = open_tokenizer(folder)
-        view.config.pad_token_id = opened[0].pad_token_id
-        return ModelReward(name, view, *opened, role=role, acting=partial(roles.acting, role))
-    if isinstance(roles, Adapters):
-        logger.warning("%s", own_base(name, path))
-    model = open_model(path, task="score")
-    model.model.requires_grad_(False)
-    return ModelReward(name, model.model, model.tokenizer, ChatFormat(model.tokenizer, model.chat))
-
-
-def open_tokenizer(adapter: Path) -> tuple[PreTrainedTokenizerBase, ChatFormat]:
+def _reads(adapter: Path) -> tuple[PreTrainedTokenizerBase, ChatFormat]:
     """An adapter's own tokenizer and chat format."""
     note = read_card(adapter).get("chat")
     tokenizer = load_tokenizer(Base(str(adapter), adapter))
@@ -257,24 +207,6 @@ def _same_base(adapter: Path, roles: Adapters) -> bool:
         return bool(find_base(str(name)).fingerprint == trained_on)
     except LlamatuneError:  # a base that only the caller knows: the reward model gets its own
         return False
-
-
-def _given_model(
-    name: str,
-    model: Any,
-    tokenizer: PreTrainedTokenizerBase | None,
-    default_tokenizer: PreTrainedTokenizerBase,
-    default_chat: ChatFormat | None,
-) -> Reward:
-    if getattr(model.config, "num_labels", None) != 1:
-        raise _cannot("reward_funcs", f"holds `{name}`, a model that does not give one score")
-    model.eval().requires_grad_(False)
-    if tokenizer is None:
-        tokenizer, chat = default_tokenizer, default_chat
-    else:
-        chat = ChatFormat(tokenizer, Chat()) if tokenizer.chat_template else None
-    model.config.pad_token_id = tokenizer.pad_token_id
-    return ModelReward(name, model, tokenizer, chat)
 
 
 def _cannot(name: str, what: str, hint: str | None = None) -> ModelError:
