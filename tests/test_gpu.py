@@ -8,6 +8,7 @@ import torch
 from llamatune.models.placement import place
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Hardware, Lora, Model
+from llamatune.sampling.sampler import How, Sampled
 from support import ROOT, sft_recipe
 
 pytestmark = [
@@ -53,25 +54,26 @@ def policy_on_gpu(tiny_base, *, lora: bool):
     return model
 
 
-ROLLOUTS = {"stop_ids": {2}, "max_new_tokens": 16, "temperature": 1e-4, "batch_size": 16}
+GREEDY = How(16, frozenset({2}), temperature=0.0)
 PROMPTS = [[1, *range(10, 10 + length)] for length in (3, 8, 1, 14, 6)]
 
 
-def agree(found: list[list[int]], expected: list[list[int]]) -> bool:
+def agree(found: list[Sampled], expected: list[Sampled]) -> bool:
     """Other kernels round otherwise: nearly all completions begin alike."""
-    return sum(one[:2] == other[:2] for one, other in zip(found, expected, strict=True)) >= len(found) - 1
+    pairs = zip(found, expected, strict=True)
+    return sum(one.tokens[:2] == other.tokens[:2] for one, other in pairs) >= len(found) - 1
 
 
 @pytest.mark.parametrize("lora", [False, True])
 def test_continuous_batching_agrees_with_generate(tiny_base, lora: bool) -> None:
-    from llamatune.sampling.continuous_batching import ContinuousBatchingGenerator
-    from llamatune.sampling.generate import PlainGenerator
+    from llamatune.sampling.continuous_batching import ContinuousBatchingSampler
+    from llamatune.sampling.generate import GenerateSampler
 
     policy = policy_on_gpu(tiny_base, lora=lora)
     before = {name: weight.clone() for name, weight in policy.state_dict().items()}
     seeds = list(range(len(PROMPTS)))
-    expected = PlainGenerator(policy, pad_id=0, **ROLLOUTS).generate(PROMPTS, seeds)
-    found = ContinuousBatchingGenerator(policy, pad_id=0, **ROLLOUTS).generate(PROMPTS, seeds)
+    expected = GenerateSampler(policy, pad_id=0).sample(PROMPTS, seeds, GREEDY)
+    found = ContinuousBatchingSampler(policy, pad_id=0).sample(PROMPTS, seeds, GREEDY)
     assert agree(found, expected)
     assert all(torch.equal(before[name], weight) for name, weight in policy.state_dict().items())
 
@@ -80,19 +82,18 @@ def test_continuous_batching_agrees_with_generate(tiny_base, lora: bool) -> None
 def test_vllm_follows_the_policy(tiny_base, lora: bool) -> None:
     """Greedy completions are those of `generate`, before and after the policy changes."""
     pytest.importorskip("vllm")
-    from llamatune.sampling.generate import PlainGenerator
-    from llamatune.sampling.vllm import VllmGenerator
+    from llamatune.sampling.generate import GenerateSampler
+    from llamatune.sampling.vllm import Engine, VllmSampler
 
     policy = policy_on_gpu(tiny_base, lora=lora)
     seeds = list(range(len(PROMPTS)))
-    plain = PlainGenerator(policy, pad_id=0, **ROLLOUTS)
-    more = {"longest_prompt": 32, "memory": 0.2, "sleeps": False, "processes": 1}
-    generator = VllmGenerator(policy, **(ROLLOUTS | more))
-    first = generator.generate(PROMPTS, seeds)
-    assert agree(first, plain.generate(PROMPTS, seeds))
+    plain = GenerateSampler(policy, pad_id=0)
+    sampler = VllmSampler(policy, batch_size=16, engine=Engine(32, 16, memory=0.2))
+    first = sampler.sample(PROMPTS, seeds, GREEDY)
+    assert agree(first, plain.sample(PROMPTS, seeds, GREEDY))
     with torch.no_grad():
         for name, weight in policy.named_parameters():
             if "lora_B" in name or not lora:
                 weight.add_(torch.randn_like(weight) * 0.2)
-    moved = generator.generate(PROMPTS, seeds)
-    assert agree(moved, plain.generate(PROMPTS, seeds)) and not agree(moved, first)
+    moved = sampler.sample(PROMPTS, seeds, GREEDY)
+    assert agree(moved, plain.sample(PROMPTS, seeds, GREEDY)) and not agree(moved, first)

@@ -152,7 +152,7 @@ def watch() -> None:
     for trainer in _trainers():
         trainer.compute_loss = watched_loss(trainer.compute_loss)
     plain_score_rows, reward.score_rows = reward.score_rows, score_rows
-    plain_answer, replies.continue_prompts = replies.continue_prompts, answer
+    plain_answer, replies.SampleReplies.show = replies.SampleReplies.show, answer
     plain_forward, LlamaForCausalLM.forward = LlamaForCausalLM.forward, forward
     plain_save, torch.save = torch.save, save
     plain_save_state, TrainerState.save_to_json = TrainerState.save_to_json, save_state
@@ -174,15 +174,14 @@ def _watch_ppo() -> None:
     from llamatune.judging.judges import ModelReward
     from llamatune.ppo import checkpoint as saving
     from llamatune.ppo import trainer as ppo_trainer
-    from llamatune.sampling.generate import PlainGenerator
 
     sampled = {"tokens": -1}
     kind = ppo_trainer.PPOTrainer
 
-    def generate(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def sample(self: Any, *args: Any, **kwargs: Any) -> Any:
         sampled["tokens"] = 0
         try:
-            return plain_generate(self, *args, **kwargs)
+            return plain_sample(self, *args, **kwargs)
         finally:
             sampled["tokens"] = -1
 
@@ -210,7 +209,7 @@ def _watch_ppo() -> None:
         plain_state(self, folder)
         _now_at(f"save {_step}: ppo_state.json")
 
-    plain_generate, PlainGenerator.generate = PlainGenerator.generate, generate  # type: ignore[method-assign]
+    plain_sample, kind.sample = kind.sample, sample  # type: ignore[method-assign]
     plain_forward, LlamaForCausalLM.forward = LlamaForCausalLM.forward, forward
     scoring = named(ModelReward.__call__, lambda reward, *_: f"scoring {_step}: {reward.name}")
     ModelReward.__call__ = scoring  # type: ignore[method-assign]
@@ -426,7 +425,6 @@ def short_of_memory(where: str, tokens: int) -> None:
     from transformers.models.llama.modeling_llama import LlamaForCausalLM, LlamaForSequenceClassification
 
     from llamatune.ppo.trainer import PPOTrainer
-    from llamatune.sampling.generate import PlainGenerator
     from llamatune.training import replies, reward
 
     watch()
@@ -462,14 +460,14 @@ def short_of_memory(where: str, tokens: int) -> None:
             check()
         plain_backward(self, loss, **kwargs)
 
-    replies.continue_prompts = doing(lambda *args: "replies", replies.continue_prompts)
+    replies.SampleReplies.show = doing(lambda *args: "replies", replies.SampleReplies.show)
     reward.score_rows = doing(lambda *args: "evaluation", reward.score_rows)
     for trainer in _trainers():
         trainer.compute_loss = doing(
             lambda trainer, model, *args: "forward" if model.training else "evaluation", trainer.compute_loss
         )
     PPOTrainer._backward = doing(lambda *args: "forward", PPOTrainer._backward)
-    PlainGenerator._generate = doing(lambda *args: "rollouts", PlainGenerator._generate)
+    PPOTrainer.sample = doing(lambda *args: "rollouts", PPOTrainer.sample)
     for kind in (LlamaForCausalLM, LlamaForSequenceClassification):
         kind.forward = short(kind.forward)
     plain_backward, Accelerator.backward = Accelerator.backward, backward

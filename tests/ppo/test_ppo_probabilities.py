@@ -31,6 +31,7 @@ from tiny_ppo import (
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from llamatune.forward.rollouts import Rollout
+from llamatune.sampling.sampler import How, Sampled, up_to_stop
 
 RAGGED = [
     Rollout(0, [1, 9, 12], [20, 21, 8, EOS], True),
@@ -152,8 +153,9 @@ def test_a3_b39_a_critic_of_positions(tmp_path: Path, padding_free: bool) -> Non
     lengths = {1: 3, 2: 6, 3: 1, 4: 4}
 
     class Counting:
-        def generate(self, prompts: list[list[int]], seeds: Any) -> list[list[int]]:
-            return [list(range(one[-1] + 1, one[-1] + 1 + lengths[len(one)])) for one in prompts]
+        def sample(self, prompts: list[list[int]], seeds: Any, how: How) -> list[Sampled]:
+            wanted = [list(range(one[-1] + 1, one[-1] + 1 + lengths[len(one)])) for one in prompts]
+            return [up_to_stop(tokens, how.stop_ids) for tokens in wanted]
 
     trainer = trainer_of(
         tmp_path,
@@ -169,7 +171,7 @@ def test_a3_b39_a_critic_of_positions(tmp_path: Path, padding_free: bool) -> Non
         lam=0.0,
         gamma=0.5,
         reward_funcs=lambda completion_ids, **others: [0.0] * len(completion_ids),
-        parts={"value_model": critic, "generator": Counting()},
+        parts={"value_model": critic, "sampler": Counting()},
     )
     trainer.roles.padding_free = padding_free
     trainer.train()
@@ -217,12 +219,13 @@ def test_a4_a_completion_does_not_depend_on_who_shares_its_batch(tmp_path: Path,
     trainer = trainer_of(tmp_path, model=policy_of() if model == "llama" else gpt2())
     prompts = [[1, 9], [1, 10, 11, 12, 13, 14, 15], [1, 9, 10], [1, 20, 21, 22, 23]]
     seeds = [3, 4, 5, 6]
-    together = trainer.generator.generate(prompts, seeds)
+    together = trainer.sampler.sample(prompts, seeds, trainer.how)
     alone = [
-        trainer.generator.generate([prompt], [seed])[0] for prompt, seed in zip(prompts, seeds, strict=True)
+        trainer.sampler.sample([prompt], [seed], trainer.how)[0]
+        for prompt, seed in zip(prompts, seeds, strict=True)
     ]
     assert together == alone
-    assert len(set(map(tuple, together))) == 4
+    assert len({tuple(one.tokens) for one in together}) == 4
 
 
 @both
@@ -250,8 +253,8 @@ def test_a5_a6_tokens_are_drawn_from_the_very_distribution_that_is_scored(
     """4 000 draws of a first token, against the whole distribution: nothing is cut off its tail."""
     trainer = trainer_of(tmp_path, temperature=temperature, max_completion_length=1)
     draws = 4000
-    tokens = trainer.generator.generate([[1, 9, 10]] * draws, list(range(draws)))
-    counts = torch.bincount(torch.tensor([one[0] for one in tokens]), minlength=VOCABULARY).double()
+    found = trainer.sampler.sample([[1, 9, 10]] * draws, list(range(draws)), trainer.how)
+    counts = torch.bincount(torch.tensor([one.tokens[0] for one in found]), minlength=VOCABULARY).double()
     with torch.no_grad():
         logits = trainer.policy(input_ids=torch.tensor([[1, 9, 10]])).logits[0, -1].double()
     expected = draws * torch.softmax(logits / temperature, -1)

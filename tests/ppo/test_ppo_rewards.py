@@ -83,7 +83,7 @@ def test_a11_b9_the_score_stands_at_the_last_real_token(tmp_path: Path) -> None:
         prompts=chats(8),
         reward_funcs=numbered,
         kl_coef=0.0,
-        parts={"generator": Fixed(ENDS)},
+        parts={"sampler": Fixed(ENDS)},
         **PLAIN,
     )
     found = trainer.collect(0)
@@ -122,7 +122,7 @@ def test_a17_whitening_of_scores_and_of_rewards_are_two_things(tmp_path: Path) -
     """The paper whitens one score of each completion; TRL scaled rewards of tokens and kept their mean."""
 
     def collected(**settings: Any) -> Any:
-        parts = {"generator": Fixed(ENDS), "ref_model": shaken(policy_of(), 3, "lm_head", 0.3)}
+        parts = {"sampler": Fixed(ENDS), "ref_model": shaken(policy_of(), 3, "lm_head", 0.3)}
         settings = {"reward_funcs": numbered, "whiten_advantages": False, "kl_coef": 0.1} | settings
         return trainer_of(tmp_path, prompts=chats(8), parts=parts, **settings).collect(0)
 
@@ -286,7 +286,7 @@ def test_a27_a_reward_model_reads_its_chat_format_with_one_bos(
 def test_a27_plain_text_is_read_as_one_text(tmp_path: Path) -> None:
     """The space between prompt and completion stays, there is one BOS, and the end token ends it."""
     judge = scorer_of()
-    trainer = trainer_of(tmp_path, reward_funcs=judge, parts={"generator": Fixed([[20, 21, EOS], [22, 23]])})
+    trainer = trainer_of(tmp_path, reward_funcs=judge, parts={"sampler": Fixed([[20, 21, EOS], [22, 23]])})
     found = trainer.collect(0)
     (reward,) = trainer.rewards
     assert isinstance(reward, ModelReward)
@@ -321,7 +321,7 @@ def test_a27_pico_keeps_the_space_of_a_plain_prompt(tmp_path: Path) -> None:
         reward_funcs=reward,
         batch_size=2,
         mini_batch_size=2,
-        parts={"generator": Fixed([whole[len(prompt) :]])},
+        parts={"sampler": Fixed([whole[len(prompt) :]])},
     )
     trainer.collect(0)
     assert seen == ["Once upon a time"] * 2
@@ -331,7 +331,7 @@ def test_b17_any_padding_gives_the_score_of_the_last_token(tmp_path: Path) -> No
     """Ragged conversations scored together inside PPO are those of plain transformers alone, and padded on the left,
     on the right and on both sides."""
     judge = scorer_of()
-    trainer = trainer_of(tmp_path, prompts=chats(8), reward_funcs=judge, parts={"generator": Fixed(ENDS)})
+    trainer = trainer_of(tmp_path, prompts=chats(8), reward_funcs=judge, parts={"sampler": Fixed(ENDS)})
     found = trainer.collect(0)
     conversations = conversations_of(trainer, found.rollouts)
     inside = found.reward.tolist()
@@ -460,7 +460,7 @@ def test_b40_one_rows_reward_moves_no_other_without_whitening(tmp_path: Path) ->
 
     ways = [
         trainer_of(
-            tmp_path, prompts=texts(8), reward_funcs=but_one(much), parts={"generator": Fixed(ENDS)}, **PLAIN
+            tmp_path, prompts=texts(8), reward_funcs=but_one(much), parts={"sampler": Fixed(ENDS)}, **PLAIN
         ).collect(0)
         for much in (3.0, 300.0)
     ]

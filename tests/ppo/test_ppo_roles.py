@@ -44,6 +44,7 @@ from llamatune.ppo.roles.adapters import Adapters
 from llamatune.ppo.roles.separate import Separate
 from llamatune.ppo.roles.weights import adapter_weights
 from llamatune.recipe.blocks import Chat, Lora
+from llamatune.sampling.sampler import Sampled
 
 FIXED = [[20, 21, 8, EOS], [7], [40, 30, 9, 33, 9, 10], [25, EOS]]
 
@@ -205,15 +206,15 @@ def test_b30_the_reference_acts_with_the_policys_adapter_off(
     shaken(trainer.policy, 4, ".value", 0.5)
     prompts, seeds = [[1, 9, 10], [1, 11]], [5, 6]
 
-    def generated() -> list[list[int]]:
-        return trainer.generator.generate(prompts, seeds)
+    def generated() -> list[Sampled]:
+        return trainer.sampler.sample(prompts, seeds, trainer.how)
 
     alone = trainer_of(
         tmp_path, model=AutoModelForCausalLM.from_pretrained(tiny_folder), max_completion_length=12
     )
     with trainer.roles.acting("reference"):
         as_reference = generated()
-    assert as_reference == alone.generator.generate(prompts, seeds)
+    assert as_reference == alone.sampler.sample(prompts, seeds, alone.how)
     with trainer.roles.acting("policy"):
         as_policy = generated()
     assert as_policy != as_reference and as_policy == generated()
@@ -488,9 +489,7 @@ def test_five_roles_hold_the_base_once(tiny_folder: Path, judges: dict[str, str]
 def test_a22_a_critic_on_the_base_that_begins_as_the_reward_model(
     tiny_folder: Path, judges: dict[str, str], tmp_path: Path
 ) -> None:
-    trainer = five_roles(
-        tiny_folder, judges, tmp_path, critic_init="reward", parts={"generator": Fixed(FIXED)}
-    )
+    trainer = five_roles(tiny_folder, judges, tmp_path, critic_init="reward", parts={"sampler": Fixed(FIXED)})
     found = trainer.collect(0)
     ended = [
         Rollout(rollout.row, rollout.prompt, [*rollout.completion[:2], 4], True) for rollout in found.rollouts

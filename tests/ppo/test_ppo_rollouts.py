@@ -89,7 +89,7 @@ def test_a9_every_end_token_ends_and_nothing_behind_it_is_kept(tmp_path: Path) -
     model = policy_of()
     model.generation_config.eos_token_id = [EOS, 30]
     completions = [[20, 30, 21, 22], [20, 21, EOS, 9], [EOT, EOS], [20, 21, 22, 23, 24, 25]]
-    trainer = trainer_of(tmp_path, model=model, prompts=chats(8), parts={"generator": Fixed(completions)})
+    trainer = trainer_of(tmp_path, model=model, prompts=chats(8), parts={"sampler": Fixed(completions)})
     assert trainer.stop_ids == {EOS, EOT, 30}
     found = trainer.collect(0)
     kept = {(tuple(rollout.completion), rollout.ended) for rollout in found.rollouts}
@@ -119,7 +119,7 @@ def test_a10_an_end_token_in_the_prompt_ends_nothing(tmp_path: Path) -> None:
         prompts=chats(8),
         reward_funcs=constant,
         missing_eos_penalty=0.5,
-        parts={"generator": Fixed([[20, 21, 22, 23, 24, 25], [20, EOT]])},
+        parts={"sampler": Fixed([[20, 21, 22, 23, 24, 25], [20, EOT]])},
         **PLAIN,
     )
     found = trainer.collect(0)
@@ -135,7 +135,7 @@ def test_b10_the_penalty_knows_a_stop_token_of_ones_own(tmp_path: Path) -> None:
         reward_funcs=constant,
         missing_eos_penalty=0.5,
         stop_token_ids=[33],
-        parts={"generator": Fixed([[20, 33], [20, EOS, 21, 22, 23, 24]])},
+        parts={"sampler": Fixed([[20, 33], [20, EOS, 21, 22, 23, 24]])},
         **PLAIN,
     )
     found = trainer.collect(0)
@@ -216,7 +216,7 @@ def cut_off(tmp_path: Path, truncation: str, reward: Any = constant, **settings:
         mini_batch_size=4,
         reward_funcs=reward,
         truncation=truncation,
-        parts={"generator": Fixed(CUT), "value_model": critic},
+        parts={"sampler": Fixed(CUT), "value_model": critic},
         **{**PLAIN, "lam": 1.0, **settings},
     )
 
@@ -265,7 +265,7 @@ def test_a15_b40_a_row_left_out_moves_nobody(
 def test_a15_nothing_is_left_to_train_on(tmp_path: Path) -> None:
     """All completions cut off, and none of them trained: nothing moves, and nothing breaks."""
     trainer = trainer_of(
-        tmp_path, truncation="mask", parts={"generator": Fixed([[20] * 6])}, weight_decay=0.0, max_steps=4
+        tmp_path, truncation="mask", parts={"sampler": Fixed([[20] * 6])}, weight_decay=0.0, max_steps=4
     )
     before = weights_of(trainer)
     trainer.train()
@@ -288,7 +288,7 @@ def test_every_prompt_comes_up_equally_often(tmp_path: Path) -> None:
 def test_token_ids_of_prompts_are_taken_as_they_are(tmp_path: Path) -> None:
     rows = Dataset.from_dict({"prompt": ["cup"] * 4, "input_ids": [[1, 9 + n, 5] for n in range(4)]})
     fixed = Fixed([[20, EOS]])
-    trainer = trainer_of(tmp_path, prompts=rows, batch_size=4, mini_batch_size=4, parts={"generator": fixed})
+    trainer = trainer_of(tmp_path, prompts=rows, batch_size=4, mini_batch_size=4, parts={"sampler": fixed})
     found = trainer.collect(0)
     assert sorted(fixed.asked) == [[1, 9 + n, 5] for n in range(4)]
     assert all(

@@ -19,6 +19,8 @@ from tiny_ppo import (
 )
 from transformers import LlamaForCausalLM, LlamaForSequenceClassification
 
+from llamatune.sampling.sampler import How, Sampled, up_to_stop
+
 # ---- one whole iteration on a vocabulary of three tokens ----------------------------------------------------
 
 PAD, END, WORD = range(3)
@@ -166,8 +168,8 @@ def three_token_trainer(folder: Path, **settings: Any) -> tuple[Any, Numpy, np.n
     prompts = Dataset.from_dict({"prompt": [str(n) for n in range(4)], "input_ids": PROMPTS})
 
     class OfPrompt:
-        def generate(self, prompts: list[list[int]], seeds: Any) -> list[list[int]]:
-            return [COMPLETIONS[PROMPTS.index(prompt)] for prompt in prompts]
+        def sample(self, prompts: list[list[int]], seeds: Any, how: How) -> list[Sampled]:
+            return [up_to_stop(COMPLETIONS[PROMPTS.index(prompt)], how.stop_ids) for prompt in prompts]
 
     trainer = trainer_of(
         folder,
@@ -189,7 +191,7 @@ def three_token_trainer(folder: Path, **settings: Any) -> tuple[Any, Numpy, np.n
         max_grad_norm=LIMIT,
         learning_rate=RATE,
         critic_learning_rate=CRITIC_RATE,
-        parts={"ref_model": reference, "value_model": critic, "generator": OfPrompt()},
+        parts={"ref_model": reference, "value_model": critic, "sampler": OfPrompt()},
         **settings,
     )
     return trainer, numpy, reference.lm_head.weight.detach().double().numpy()

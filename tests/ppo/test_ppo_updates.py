@@ -234,7 +234,7 @@ def test_a19_b7_the_cut_into_passes_changes_nothing(
     found = []
     for way in WAYS:
         arguments = by_method(method)
-        arguments["parts"] = arguments.get("parts", {}) | {"generator": Fixed(RAGGED)}
+        arguments["parts"] = arguments.get("parts", {}) | {"sampler": Fixed(RAGGED)}
         trainer = trainer_of(
             tmp_path,
             max_steps=2,
@@ -258,7 +258,7 @@ def test_a19_b7_the_cut_into_passes_changes_nothing(
 
 def test_a19_the_aggregations_differ(tmp_path: Path) -> None:
     one, other = (
-        weights_of(trained(tmp_path, aggregation=way, parts={"generator": Fixed(RAGGED)}))
+        weights_of(trained(tmp_path, aggregation=way, parts={"sampler": Fixed(RAGGED)}))
         for way in ("token_mean", "sequence_mean")
     )
     assert largest_difference(one, other) > 1e-5
@@ -279,7 +279,7 @@ def test_a14_b14_garbage_behind_the_end_reaches_no_weight(tmp_path: Path) -> Non
     """Critic values and log-probabilities that a role gives in the padding: no sum sees them, NaN neither."""
     found = []
     for garbage in (None, 100.0, math.nan):
-        trainer = trainer_of(tmp_path, max_steps=4, num_ppo_epochs=2, parts={"generator": Fixed(RAGGED)})
+        trainer = trainer_of(tmp_path, max_steps=4, num_ppo_epochs=2, parts={"sampler": Fixed(RAGGED)})
         if garbage is not None:
             read = trainer.read
 
@@ -382,7 +382,7 @@ def test_b36_no_graph_is_kept(tmp_path: Path, method: str) -> None:
                 counts.append((graphs(tensors), sum(tensor.numel() for tensor in tensors)))
 
     arguments = by_method(method)
-    parts = arguments.pop("parts", {}) | {"callbacks": [Watching()], "generator": Fixed(RAGGED)}
+    parts = arguments.pop("parts", {}) | {"callbacks": [Watching()], "sampler": Fixed(RAGGED)}
     trainer = trainer_of(tmp_path, max_steps=20, parts=parts, **arguments)
     trainer.on_rollouts = lambda iteration, found: None  # the test's own list
     gc.collect()

@@ -134,8 +134,8 @@ def test_h6_roles_that_do_not_act_need_no_gradient(two: Path) -> None:
 def test_what_fails_in_one_process_fails_in_all(two: Path) -> None:
     first, second = (json.loads((two / f"failures.{rank}.json").read_text()) for rank in (0, 1))
     assert first["reward"] == second["reward"] and first["reward"].startswith("DataError: error[E146]")
-    assert second["generator"] == "ZeroDivisionError: division by zero"
-    assert first["generator"] == "RuntimeError: in another process: ZeroDivisionError: division by zero"
+    assert second["sampler"] == "ZeroDivisionError: division by zero"
+    assert first["sampler"] == "RuntimeError: in another process: ZeroDivisionError: division by zero"
     assert first["loss"] == second["loss"] and first["loss"].startswith("DivergedError: error[E602]")
 
 

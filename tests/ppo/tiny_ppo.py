@@ -21,6 +21,7 @@ from transformers import (
 from llamatune.ppo import trainer as ppo_trainer
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.trainer import PPOTrainer
+from llamatune.sampling.sampler import How, Sampled
 
 PAD, BOS, EOS, UNK, EOT, USER, ASSISTANT = range(7)
 """`</s>` ends a text, `<eot>` a turn of a conversation: two tokens end a completion, as with Llama 3."""
@@ -122,15 +123,16 @@ def word_ids(completion_ids: Sequence[Sequence[int]], **others: Any) -> list[flo
 
 
 class Fixed:
-    """A generator that gives the same completions every time, in order."""
+    """A sampler that gives the same completions every time, in order."""
 
     def __init__(self, completions: Sequence[Sequence[int]]) -> None:
         self.completions = [list(one) for one in completions]
         self.asked: list[list[int]] = []
 
-    def generate(self, prompts: Sequence[list[int]], seeds: Sequence[int]) -> list[list[int]]:
+    def sample(self, prompts: Sequence[list[int]], seeds: Sequence[int], how: How) -> list[Sampled]:
         self.asked += prompts
-        return [self.completions[number % len(self.completions)] for number in range(len(prompts))]
+        wanted = [self.completions[number % len(self.completions)] for number in range(len(prompts))]
+        return [Sampled(tokens, tokens[-1] in how.stop_ids) for tokens in wanted]
 
 
 class Kept(PPOTrainer):

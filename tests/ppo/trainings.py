@@ -189,13 +189,13 @@ def shares(base: Path, folder: Path) -> None:
         "say it again " * 12
     ]  # the process that gets the last one gets few others
     trainer = make(base, folder / "shares", own_rank, prompts=prompts, max_steps=4)
-    generate = trainer.generator.generate
+    sample = trainer.sampler.sample
 
-    def watched(prompts: Any, its_seeds: list[int]) -> Any:
+    def watched(prompts: Any, its_seeds: list[int], how: Any) -> Any:
         seeds.extend(its_seeds)
-        return generate(prompts, its_seeds)
+        return sample(prompts, its_seeds, how)
 
-    trainer.generator.generate = watched
+    trainer.sampler.sample = watched
     trainer.train()
     assert isinstance(trainer.model_wrapped, DistributedDataParallel)
     assert not isinstance(trainer.roles, DistributedDataParallel)
@@ -224,13 +224,13 @@ def failures(base: Path, folder: Path) -> None:
             told[what] = f"{type(error).__name__}: {error}"
 
     run("reward", make(base, folder / "reward", failing_in_second))
-    broken = make(base, folder / "generator")
+    broken = make(base, folder / "sampler")
     diverged = make(base, folder / "loss")
     if RANK == 1:
-        broken.generator.generate = lambda prompts, seeds: 1 / 0
+        broken.sampler.sample = lambda prompts, seeds, how: 1 / 0
         collect = diverged.collect
         diverged.collect = lambda iteration: _with_nan(collect(iteration))
-    run("generator", broken)
+    run("sampler", broken)
     run("loss", diverged)
     try:
         make(base, folder / "fsdp", fsdp=True)  # accelerate notes it in the environment, for good
@@ -288,7 +288,7 @@ def sharded(base: Path, folder: Path) -> None:
             weight for weight, value in trainer.roles.named_parameters() if not value.requires_grad
         } == frozen.keys()
         assert all(torch.equal(whole(state[weight]), value) for weight, value in frozen.items())
-        assert trainer.generator.model is trainer.policy
+        assert trainer.sampler.model is trainer.policy
         trainer.save_model()
         again = make(base, folder / f"{name} again", **asked)
         again.train(resume_from_checkpoint=str(folder / name / "checkpoint-3"))
@@ -312,13 +312,13 @@ def half(base: Path, folder: Path) -> None:
         "fsdp_config": {"activation_checkpointing": True},
     }
     trainer = make(base, folder / "half", **deepcopy(asked))
-    generate, sampled_in = trainer.generator.generate, set()
+    sample, sampled_in = trainer.sampler.sample, set()
 
-    def watched(prompts: Any, seeds: list[int]) -> Any:
-        sampled_in.add(str(trainer.generator.model.dtype))
-        return generate(prompts, seeds)
+    def watched(prompts: Any, seeds: list[int], how: Any) -> Any:
+        sampled_in.add(str(trainer.sampler.model.dtype))
+        return sample(prompts, seeds, how)
 
-    trainer.generator.generate = watched
+    trainer.sampler.sample = watched
     trainer.train()
     assert_spread(trainer)
     assert sampled_in == {"torch.bfloat16"}

@@ -4,7 +4,6 @@ import json
 import re
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,13 +16,13 @@ from llamatune import cli
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.rows import Message
 from llamatune.errors import DivergedError, LlamatuneError
-from llamatune.judging.oracle import judged, oracle_for
 from llamatune.models.base import find_base
 from llamatune.models.open import open_model, task_of, weights_digest
 from llamatune.models.probing import probe_logits
 from llamatune.recipe.load import dump, load
 from llamatune.runs.report.ppo import known_series
-from llamatune.sampling.replies import continue_prompts
+from llamatune.sampling.generate import GenerateSampler
+from llamatune.sampling.replies import sample_replies
 from support import ROOT, ppo_recipe, reward_recipe, sft_recipe
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -229,15 +228,9 @@ def test_the_last_replies_are_those_of_the_saved_policy(finished, method: str) -
     opened = open_model(str(finished(method)))
     chat = ChatFormat(opened.tokenizer, opened.chat)
     recipe = load(finished(method) / "resolved.yaml", allow_outside=True)
-    [said] = continue_prompts(
-        opened.model,
-        opened.tokenizer,
-        [chat.prompt_ids([Message("user", "Who are you?")])],
-        recipe.generation,
-        stop_ids=chat.stop_ids,
-    )
-    text = opened.tokenizer.decode(said, skip_special_tokens=True)
-    assert text.strip() == replies[-1]["reply"].strip() and replies[0] != replies[-1]
+    sampler = GenerateSampler(opened.model, pad_id=opened.tokenizer.pad_token_id)
+    [said] = sample_replies(sampler, chat, [[Message("user", "Who are you?")]], recipe.generation)
+    assert said.strip() == replies[-1]["reply"].strip() and replies[0] != replies[-1]
 
 
 def test_roles_share_the_base_or_not(finished, sft, rewards, command, tmp_path: Path) -> None:
@@ -326,29 +319,6 @@ def test_a_guard_stops_the_run_with_the_sample(rewards, command, tmp_path: Path,
     assert read(tmp_path / "run", "run.json")["state"] == "failed"
     assert not (tmp_path / "run/result.json").exists()
     assert said in (tmp_path / "run/report.html").read_text()
-
-
-# ---- the oracle ----------------------------------------------------------------------------------------------
-
-
-def source(role: str, card: str | None, held_out: int = 0) -> Any:
-    return SimpleNamespace(role=role, card=card, counts=SimpleNamespace(held_out=held_out))
-
-
-def test_only_prompts_of_the_world_are_judged() -> None:
-    world, other = source("eval", "pico-prompts-helpful"), source("eval", None)
-    assert oracle_for([source("train", "pico-prompts-helpful")], ROOT) is None, "nothing is held out"
-    assert oracle_for([world, other], ROOT) is None, "of one set nobody knows the truth"
-    assert oracle_for([source("train", None), world], ROOT) is judged
-    assert oracle_for([source("train", "pico-prompts-helpful", held_out=3)], ROOT) is judged
-
-
-def test_the_oracle_knows_right_from_wrong() -> None:
-    row: Any = {"prompt": [{"role": "user", "content": "What is two plus three?"}]}
-    right, wrong = judged(row, "Two plus three is five."), judged(row, "Two plus three is nine.")
-    assert right["correct"] == 1 and wrong["correct"] == 0 and right["quality"] > wrong["quality"]
-    row = {"prompt": [{"role": "user", "content": "colourless green ideas"}]}
-    assert judged(row, "Yes.") == {"quality": 0.0, "correct": 0.0, "unsafe": 0.0}
 
 
 # ---- bad input -----------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from llamatune.models.probing import probe_logits
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat, Generation
 from llamatune.recipe.load import load, loads
+from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.replies import sample_replies
 from support import METHODS, ROOT, sft_recipe
 
@@ -73,7 +74,8 @@ def test_the_saved_model_gives_the_replies_of_the_trained_one(trained, method: s
     opened = open_model(str(directory))
     recipe = sft_recipe(directory, METHODS[method])
     chats = [[Message("user", text)] for text in recipe.generation.prompts]
-    again = sample_replies(opened.model, ChatFormat(opened.tokenizer, opened.chat), chats, recipe.generation)
+    sampler = GenerateSampler(opened.model, pad_id=opened.tokenizer.pad_token_id)
+    again = sample_replies(sampler, ChatFormat(opened.tokenizer, opened.chat), chats, recipe.generation)
     assert again == [line["reply"] for line in lines(directory / "replies.jsonl") if line["step"] == 30]
 
 

@@ -180,9 +180,12 @@ def _sha256(*parts: str) -> str:
 
 
 def _digest_of(model: PreTrainedModel) -> str:
-    """Of every weight in memory."""
+    """Of every weight in memory that is used."""
     digest = hashlib.sha256()
     for name, weight in sorted(model.state_dict().items()):
+        # peft keeps the random head in whose place the trained one is.
+        if ".original_module." in name:
+            continue
         digest.update(name.encode())
         digest.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Generators other than plain `generate`: the same completions, or an early word on why not.
+"""Samplers other than plain `generate`: the same completions, or an early word on why not.
 
 vLLM is not installed here: in its place stands an engine that loads what vLLM would be given, with transformers and
 peft, so that the folders, names and seeds handed over are real.
@@ -7,6 +7,7 @@ peft, so that the folders, names and seeds handed over are real.
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -20,17 +21,19 @@ from llamatune.errors import LlamatuneError, ModelError
 from llamatune.forward.attention import NAME, can_be_padding_free
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.trainer import PPOTrainer
-from llamatune.sampling import continuous_batching as generators
-from llamatune.sampling import vllm as vllm_generator
-from llamatune.sampling.backends import open_generator
-from llamatune.sampling.continuous_batching import ContinuousBatchingGenerator
-from llamatune.sampling.generate import PlainGenerator
-from llamatune.sampling.vllm import VllmGenerator
+from llamatune.sampling import continuous_batching
+from llamatune.sampling import vllm as vllm_module
+from llamatune.sampling.backends import open_sampler
+from llamatune.sampling.continuous_batching import ContinuousBatchingSampler
+from llamatune.sampling.generate import GenerateSampler
+from llamatune.sampling.sampler import How, Sampled
+from llamatune.sampling.vllm import Engine as Room
+from llamatune.sampling.vllm import VllmSampler, sampling
 
 STOPS = {2, 700, 1500}
 PROMPTS = [[1, *range(10, 10 + length)] for length in (3, 8, 1, 14, 30, 3, 6, 6, 2, 11)]
 SEEDS = [90 + number for number in range(len(PROMPTS))]
-SETTINGS = {"stop_ids": STOPS, "max_new_tokens": 24, "temperature": 0.9, "batch_size": 64}
+HOW = How(24, frozenset(STOPS), temperature=0.9)
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +66,16 @@ def with_adapter(model, seed: int = 3):
     return model
 
 
-def plain(model, **changes) -> list[list[int]]:
-    return PlainGenerator(model, pad_id=0, **(SETTINGS | changes)).generate(PROMPTS, SEEDS)
+def how(**changes) -> How:
+    return replace(HOW, **changes)
 
 
-def continuous(model, **changes) -> ContinuousBatchingGenerator:
-    return ContinuousBatchingGenerator(model, pad_id=0, **(SETTINGS | changes))
+def plain(model, **changes) -> list[Sampled]:
+    return GenerateSampler(model, pad_id=0).sample(PROMPTS, SEEDS, how(**changes))
+
+
+def continuous(model, **changes) -> list[Sampled]:
+    return ContinuousBatchingSampler(model, pad_id=0).sample(PROMPTS, SEEDS, how(**changes))
 
 
 def state_of(model) -> dict[str, torch.Tensor]:
@@ -78,47 +85,43 @@ def state_of(model) -> dict[str, torch.Tensor]:
 # ---- continuous batching ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("temperature", [1e-5, 0.9, 1.7])
-def test_continuous_batching_gives_the_tokens_of_generate(folder: Path, temperature: float) -> None:
+@pytest.mark.parametrize(
+    "ways", [{"temperature": 0.0}, {"temperature": 0.9}, {"temperature": 1.7, "top_p": 0.6}]
+)
+def test_continuous_batching_gives_the_tokens_of_generate(folder: Path, ways) -> None:
     model = load(folder)
-    expected = plain(model, temperature=temperature)
-    assert continuous(model, temperature=temperature).generate(PROMPTS, SEEDS) == expected
-    if temperature == 1e-5:
-        for prompt, tokens in zip(PROMPTS, expected, strict=True):
-            greedy = model.generate(
-                torch.tensor([prompt]), do_sample=False, max_new_tokens=24, eos_token_id=sorted(STOPS)
-            )
-            assert greedy[0, len(prompt) :].tolist() == tokens
+    assert continuous(model, **ways) == plain(model, **ways)
 
 
 def test_every_stop_token_ends_a_completion(folder: Path) -> None:
     """Stop tokens chosen among those that come: completions end at each of them, and go on without them."""
     model = load(folder)
-    unstopped = plain(model, stop_ids={2})
-    stops = {2, unstopped[0][4], unstopped[1][2]}
-    found = continuous(model, stop_ids=stops).generate(PROMPTS, SEEDS)
+    unstopped = [one.tokens for one in plain(model, stop_ids=frozenset({2}))]
+    stops = frozenset({2, unstopped[0][4], unstopped[1][2]})
+    found = continuous(model, stop_ids=stops)
     assert found == plain(model, stop_ids=stops)
-    assert {tokens[-1] for tokens in found} & stops == {unstopped[0][4], unstopped[1][2]}
-    assert not any(token in stops for tokens in found for token in tokens[:-1])
+    assert {one.tokens[-1] for one in found} & stops == {unstopped[0][4], unstopped[1][2]}
+    assert not any(token in stops for one in found for token in one.tokens[:-1])
+    assert [one.ended for one in found] == [one.tokens[-1] in stops for one in found]
 
 
 def test_an_active_adapter_is_used_and_not_merged(folder: Path) -> None:
     policy = with_adapter(load(folder))
     before = state_of(policy)
-    found = continuous(policy).generate(PROMPTS, SEEDS)
+    found = continuous(policy)
     assert found == plain(policy)
     with policy.disable_adapter():
         assert found != plain(policy)
-        assert continuous(policy).generate(PROMPTS, SEEDS) == plain(policy)
+        assert continuous(policy) == plain(policy)
     assert_kept(before, policy)
 
 
 def test_a_quantised_base_keeps_its_4_bit_numbers(wide_folder: Path) -> None:
     policy = with_adapter(load(wide_folder, quantization_config=NF4))
     before = state_of(policy)
-    pairs = zip(continuous(policy).generate(PROMPTS, SEEDS), plain(policy), strict=True)
+    pairs = zip(continuous(policy), plain(policy), strict=True)
     # 4-bit products are computed in bf16: sooner or later a logit rounds the other way.
-    assert sum(found[:2] == expected[:2] for found, expected in pairs) >= 8
+    assert sum(found.tokens[:2] == expected.tokens[:2] for found, expected in pairs) >= 8
     assert_kept(before, policy)
 
 
@@ -141,7 +144,7 @@ def test_attention_mode_and_random_state_are_as_they_were(folder: Path, attentio
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    found = continuous(model).generate(PROMPTS, SEEDS)
+    found = continuous(model)
     assert torch.equal(torch.rand(3), expected)
     assert model.config._attn_implementation == attention and model.training
     assert found == plain(model)
@@ -149,10 +152,11 @@ def test_attention_mode_and_random_state_are_as_they_were(folder: Path, attentio
 
 def test_a_completion_does_not_depend_on_its_company(folder: Path) -> None:
     model = load(folder)
-    found = continuous(model, batch_size=3).generate(PROMPTS, SEEDS)
+    found = ContinuousBatchingSampler(model, pad_id=0, batch_size=3).sample(PROMPTS, SEEDS, HOW)
     assert found == plain(model)
     some = [7, 2, 4]
-    alone = continuous(model).generate([PROMPTS[n] for n in some], [SEEDS[n] for n in some])
+    again = ContinuousBatchingSampler(model, pad_id=0)
+    alone = again.sample([PROMPTS[n] for n in some], [SEEDS[n] for n in some], HOW)
     assert alone == [found[n] for n in some]
 
 
@@ -163,42 +167,42 @@ def test_a_completion_that_must_wait_for_room_goes_on_as_it_would_have(folder: P
 
     model = load(folder)
     expected = plain(model, max_new_tokens=60)
-    generator = continuous(model, max_new_tokens=60)
+    sampler = ContinuousBatchingSampler(model, pad_id=0)
     small = ContinuousBatchingConfig(page_size=16, num_blocks=12, max_batch_tokens=128, seed=0)
-    monkeypatch.setattr(generator, "_config", lambda *_: small)
+    monkeypatch.setattr(sampler, "_config", lambda *_: small)
     put_off, real = [], OffloadingManager.offload_requests
     monkeypatch.setattr(OffloadingManager, "offload_requests", lambda self: put_off.append(1) or real(self))
-    assert generator.generate(PROMPTS, SEEDS) == expected
+    assert sampler.sample(PROMPTS, SEEDS, how(max_new_tokens=60)) == expected
     assert put_off
 
 
 def test_memory_that_runs_out_halves_the_batch(folder: Path, monkeypatch) -> None:
     model = load(folder)
-    generator, tried = continuous(model, batch_size=8), []
-    real = generators._collect
+    sampler, tried = ContinuousBatchingSampler(model, pad_id=0, batch_size=8), []
+    real = continuous_batching._collect
 
     def runs_out(manager, requests):
-        tried.append(generator.batch_size)
-        if generator.batch_size > 2:
+        tried.append(sampler.batch_size)
+        if sampler.batch_size > 2:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
         return real(manager, requests)
 
-    monkeypatch.setattr(generators, "_collect", runs_out)
-    assert generator.generate(PROMPTS[:5], SEEDS[:5]) == plain(model)[:5]
+    monkeypatch.setattr(continuous_batching, "_collect", runs_out)
+    assert sampler.sample(PROMPTS[:5], SEEDS[:5], HOW) == plain(model)[:5]
     assert tried == [8, 2]
 
 
 def test_no_prompts_no_completions(folder: Path) -> None:
-    assert continuous(load(folder)).generate([], []) == []
+    assert ContinuousBatchingSampler(load(folder), pad_id=0).sample([], [], HOW) == []
 
 
-def test_a_model_that_cannot_is_refused_when_the_generator_is_made() -> None:
+def test_a_model_that_cannot_is_refused_when_the_sampler_is_made() -> None:
     from transformers import MambaConfig, MambaForCausalLM
 
     model = MambaForCausalLM(MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=2, state_size=4))
     with pytest.raises(ModelError, match="E240.*continuous_batching") as caught:
         continuous(model)
-    assert "generation_backend: generate" in str(caught.value)
+    assert "the backend `generate`" in str(caught.value)
 
 
 def test_a_version_that_would_ignore_the_draw_is_refused(folder: Path, monkeypatch) -> None:
@@ -208,7 +212,9 @@ def test_a_version_that_would_ignore_the_draw_is_refused(folder: Path, monkeypat
     )
 
     monkeypatch.setattr(
-        generators, "_processors", lambda _: ContinuousBatchingLogitsProcessorList(LogitsProcessorList())
+        continuous_batching,
+        "_processors",
+        lambda _: ContinuousBatchingLogitsProcessorList(LogitsProcessorList()),
     )
     with pytest.raises(ModelError, match="E240.*does not use the draw"):
         continuous(load(folder))
@@ -248,35 +254,30 @@ def trained(folder: Path, output: Path, backend: str, lora: bool) -> PPOTrainer:
 def test_training_is_the_same_with_either_backend(folder: Path, tmp_path: Path, lora: bool) -> None:
     one = trained(folder, tmp_path / "one", "auto", lora)
     other = trained(folder, tmp_path / "other", "continuous_batching", lora)
-    assert isinstance(one.generator, PlainGenerator)
-    assert isinstance(other.generator, ContinuousBatchingGenerator)
+    assert isinstance(one.sampler, GenerateSampler)
+    assert isinstance(other.sampler, ContinuousBatchingSampler)
     weights = other.roles.state_dict()
     assert all(torch.equal(weight, weights[name]) for name, weight in one.roles.state_dict().items())
     lines = [(tmp_path / run / "completions.jsonl").read_text() for run in ("one", "other")]
     assert lines[0] == lines[1]
 
 
-def choose(model, tmp_path: Path, *, sharded: bool = False, **settings):
-    args = PPOConfig(output_dir=str(tmp_path), use_cpu=True, **settings)
-    return open_generator(model, args, pad_id=0, stop_ids=STOPS, prompts=[], processes=1, sharded=sharded)
-
-
 @pytest.mark.parametrize("backend", ["auto", "generate"])
-def test_auto_is_generate(folder: Path, tmp_path: Path, backend: str) -> None:
-    found = choose(load(folder), tmp_path, generation_backend=backend, sharded=True)
-    assert isinstance(found, PlainGenerator)
+def test_auto_is_generate(folder: Path, backend: str) -> None:
+    found = open_sampler(load(folder), backend, pad_id=0, sharded=True)
+    assert isinstance(found, GenerateSampler)
 
 
 @pytest.mark.parametrize("backend", ["continuous_batching", "vllm"])
-def test_sharded_weights_are_refused(folder: Path, tmp_path: Path, backend: str) -> None:
+def test_sharded_weights_are_refused(folder: Path, backend: str) -> None:
     with pytest.raises(ModelError, match="E240.*spread over the processes"):
-        choose(load(folder), tmp_path, generation_backend=backend, sharded=True)
+        open_sampler(load(folder), backend, pad_id=0, sharded=True)
 
 
 # ---- vLLM ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(vllm_generator.importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
+@pytest.mark.skipif(vllm_module.importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
 def test_vllm_that_is_missing_is_said_before_a_model_is_loaded(tmp_path: Path) -> None:
     args = PPOConfig(output_dir=str(tmp_path), generation_backend="vllm", use_cpu=True)
     with pytest.raises(ModelError, match="E240.*not installed") as caught:
@@ -286,9 +287,9 @@ def test_vllm_that_is_missing_is_said_before_a_model_is_loaded(tmp_path: Path) -
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_vllm_needs_a_gpu(monkeypatch) -> None:
-    monkeypatch.setattr(vllm_generator.importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setattr(vllm_module.importlib.util, "find_spec", lambda _: object())
     with pytest.raises(ModelError, match="E240.*no GPU"):
-        vllm_generator.require_vllm()
+        vllm_module.require_vllm()
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, 30.0])
@@ -333,18 +334,15 @@ class Engine:
             self.requests.append(lora_request)
             model = PeftModel.from_pretrained(model, lora_request.path)
         first = sampling[0]
-        found = PlainGenerator(
-            model,
-            pad_id=0,
-            stop_ids=first["stop_token_ids"],
-            max_new_tokens=first["max_tokens"],
-            temperature=first["temperature"],
-            batch_size=64,
-        ).generate([prompt["prompt_token_ids"] for prompt in prompts], [one["seed"] for one in sampling])
+        asked = How(
+            first["max_tokens"], frozenset(first["stop_token_ids"]), first["temperature"], first["top_p"]
+        )
+        ids, seeds = [prompt["prompt_token_ids"] for prompt in prompts], [one["seed"] for one in sampling]
+        found = GenerateSampler(model, pad_id=0).sample(ids, seeds, asked)
         if lora_request is not None:
             self.model = model.unload()
         self.said.append("generate")
-        return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=tuple(tokens))]) for tokens in found]
+        return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=tuple(one.tokens))]) for one in found]
 
 
 @pytest.fixture
@@ -355,13 +353,12 @@ def vllm(monkeypatch) -> None:
     request.LoRARequest = lambda name, number, path: SimpleNamespace(name=name, id=number, path=path)
     for one in (module, lora, request):
         monkeypatch.setitem(sys.modules, one.__name__, one)
-    monkeypatch.setattr(vllm_generator, "require_vllm", lambda: None)
+    monkeypatch.setattr(vllm_module, "require_vllm", lambda: None)
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
 
 
-def vllm_of(model, **changes) -> VllmGenerator:
-    more = {"longest_prompt": 31, "memory": 0.3, "sleeps": False, "processes": 1}
-    return VllmGenerator(model, **(SETTINGS | more | changes))
+def vllm_of(model, batch_size: int = 64, **changes) -> VllmSampler:
+    return VllmSampler(model, batch_size=batch_size, engine=replace(Room(31, 24), **changes))
 
 
 @pytest.mark.parametrize("quantised", [False, True])
@@ -369,47 +366,47 @@ def test_vllm_gets_the_base_once_and_the_adapter_each_time(wide_folder: Path, vl
     policy = with_adapter(load(wide_folder, **({"quantization_config": NF4} if quantised else {})))
     policy.add_adapter("value", LoraConfig(r=2, target_modules="all-linear"))  # must not be handed over
     before = state_of(policy)
-    generator = vllm_of(policy)
-    first = generator.generate(PROMPTS, SEEDS)
+    sampler = vllm_of(policy)
+    first = sampler.sample(PROMPTS, SEEDS, HOW)
     assert first == plain(policy)
     for name, weight in policy.named_parameters():
         if "lora_B.default" in name:
             weight.data.mul_(-1.5)
-    moved = generator.generate(PROMPTS, SEEDS)
+    moved = sampler.sample(PROMPTS, SEEDS, HOW)
     assert moved == plain(policy) != first
-    requests = generator.engine.requests
+    requests = sampler.engine.requests
     assert [(one.name, one.id) for one in requests] == [("policy-1", 1), ("policy-2", 2)]
     files = sorted(path.name for path in Path(requests[1].path).iterdir() if path.suffix != ".md")
     assert files == ["adapter_config.json", "adapter_model.safetensors"]
     assert not Path(requests[0].path).exists()  # the last but one
-    assert sorted(path.name for path in Path(generator.folder.name).iterdir()) == ["adapter-2"]
-    assert generator.engine.settings.get("quantization") == ("bitsandbytes" if quantised else None)
+    assert sorted(path.name for path in Path(sampler.folder.name).iterdir()) == ["adapter-2"]
+    assert sampler.engine.settings.get("quantization") == ("bitsandbytes" if quantised else None)
     assert_kept({name: weight for name, weight in before.items() if "lora_B.default" not in name}, policy)
 
 
 def test_a_base_that_differs_from_its_files_is_the_one_in_memory(folder: Path, vllm) -> None:
     """An adapter was merged before: the files under the model's name are of another model."""
     policy = with_adapter(with_adapter(load(folder)).merge_and_unload(), seed=8)
-    assert vllm_of(policy).generate(PROMPTS, SEEDS) == plain(policy)
+    assert vllm_of(policy).sample(PROMPTS, SEEDS, HOW) == plain(policy)
 
 
 def test_weights_that_are_all_trained_are_copied_each_time(folder: Path, vllm) -> None:
     policy = load(folder)
-    generator = vllm_of(policy)
-    assert generator.generate(PROMPTS, SEEDS) == plain(policy)
+    sampler = vllm_of(policy)
+    assert sampler.sample(PROMPTS, SEEDS, HOW) == plain(policy)
     before = plain(policy)
     with torch.no_grad():
         for weight in policy.parameters():
             weight.add_(torch.randn_like(weight) * 0.1)
-    assert generator.generate(PROMPTS, SEEDS) == plain(policy) != before
-    assert generator.engine.said == ["weights", "reset", "generate"] * 2
+    assert sampler.sample(PROMPTS, SEEDS, HOW) == plain(policy) != before
+    assert sampler.engine.said == ["weights", "reset", "generate"] * 2
 
 
 def test_what_vllm_is_told(folder: Path, vllm) -> None:
     import os
 
-    generator = vllm_of(with_adapter(load(folder)), memory=0.4, batch_size=16, processes=2)
-    assert generator.engine.settings == {
+    sampler = vllm_of(with_adapter(load(folder)), memory=0.4, batch_size=16, processes=2)
+    assert sampler.engine.settings == {
         "skip_tokenizer_init": True,
         "generation_config": "vllm",
         "dtype": "bfloat16",
@@ -424,16 +421,16 @@ def test_what_vllm_is_told(folder: Path, vllm) -> None:
         "max_cpu_loras": 1,
         "max_lora_rank": 8,
     }
-    sampling = generator.sampling(17)
-    assert (sampling["seed"], sampling["top_p"], sampling["top_k"], sampling["n"]) == (17, 1.0, 0, 1)
-    assert sampling["stop_token_ids"] == sorted(STOPS) and sampling["ignore_eos"]
+    told = sampling(17, how(top_p=0.8))
+    assert (told["seed"], told["top_p"], told["top_k"], told["n"]) == (17, 0.8, 0, 1)
+    assert told["stop_token_ids"] == sorted(STOPS) and told["ignore_eos"]
     assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
 
 
 def test_sleep(folder: Path, vllm) -> None:
-    generator = vllm_of(load(folder), sleeps=True)
-    generator.generate(PROMPTS, SEEDS)
-    assert generator.engine.said == ["sleep 1", "wake", "weights", "reset", "generate", "sleep 1"]
+    sampler = vllm_of(load(folder), sleeps=True)
+    sampler.sample(PROMPTS, SEEDS, HOW)
+    assert sampler.engine.said == ["sleep 1", "wake", "weights", "reset", "generate", "sleep 1"]
 
 
 @pytest.mark.parametrize("settings", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"r": 513}])
@@ -445,13 +442,13 @@ def test_adapters_that_vllm_would_not_hold_whole(folder: Path, vllm, settings) -
 
 def test_a_prompt_without_room(folder: Path, vllm) -> None:
     with pytest.raises(ModelError, match="E240.*room for prompts of 30 tokens, and one has 31"):
-        vllm_of(load(folder), longest_prompt=30).generate(PROMPTS, SEEDS)
+        vllm_of(load(folder), longest_prompt=30).sample(PROMPTS, SEEDS, HOW)
 
 
 # ---- several processes --------------------------------------------------------------------------------------
 
 
-def test_each_process_has_a_generator_of_its_own(folder: Path, tmp_path: Path) -> None:
+def test_each_process_has_a_sampler_of_its_own(folder: Path, tmp_path: Path) -> None:
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__]
     arguments = [str(folder), str(tmp_path / "both")]
     subprocess.run([sys.executable, *command, *arguments], check=True, capture_output=True, timeout=120)
