@@ -443,9 +443,11 @@ def test_adapters_that_vllm_would_not_hold_whole(folder: Path, vllm, settings) -
         vllm_of(get_peft_model(load(folder), config))
 
 
-def test_a_prompt_without_room(folder: Path, vllm) -> None:
+def test_what_there_is_no_room_for(folder: Path, vllm) -> None:
     with pytest.raises(ModelError, match="E240.*room for prompts of 30 tokens, and one has 31"):
         vllm_of(load(folder), longest_prompt=30).sample(PROMPTS, SEEDS, HOW)
+    with pytest.raises(ModelError, match="E240.*room for completions of 23 tokens, and one has 24"):
+        vllm_of(load(folder), longest_completion=23).sample(PROMPTS, SEEDS, HOW)
 
 
 # ---- several processes --------------------------------------------------------------------------------------

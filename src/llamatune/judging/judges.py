@@ -63,7 +63,7 @@ class ModelReward:
 
     Args:
         chat: the format it was trained with; None for a model of plain text.
-        weights: what identifies its weights; made from them when None.
+        weights: gives what identifies its weights, when asked for the digest; made from them when None.
         role, acting: the adapter's name, and what the model must be called in, where it is on the policy's base.
     """
 
@@ -74,7 +74,7 @@ class ModelReward:
         tokenizer: PreTrainedTokenizerBase,
         chat: ChatFormat | None,
         *,
-        weights: str | None = None,
+        weights: Callable[[], str] | None = None,
         role: str | None = None,
         acting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
@@ -89,7 +89,7 @@ class ModelReward:
     @property
     def digest(self) -> str:
         """Of the weights, and of how a conversation becomes tokens."""
-        weights = self.weights or _digest_of(self.model)
+        weights = self.weights() if self.weights is not None else _digest_of(self.model)
         reads = tokenizer_fingerprint(self.tokenizer) if self.chat is None else self.chat.fingerprint
         return _sha256(weights, reads)
 

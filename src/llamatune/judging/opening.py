@@ -6,6 +6,7 @@ The only place where a reward model becomes a judge: `llamatune score`, `compare
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,8 @@ def open_reward_model(path: str, *, name: str | None = None, base: str | None = 
     opened = open_model(path, base=base, task="score")
     opened.model.requires_grad_(False)
     chat = ChatFormat(opened.tokenizer, opened.chat)
-    return ModelReward(name or path, opened.model, opened.tokenizer, chat, weights=weights_digest(path))
+    digest = partial(weights_digest, path)
+    return ModelReward(name or path, opened.model, opened.tokenizer, chat, weights=digest)
 
 
 def scores_of_other(name: str, chat: ChatFormat, sets: Mapping[str, Dataset]) -> dict[str, np.ndarray]:

@@ -171,16 +171,8 @@ class VllmSampler:
         """See `Sampler`. Raises ModelError for a prompt or a completion that is longer than there is room for."""
         if not prompts:
             return []
-        room = (self.room.longest_prompt, self.room.longest_completion)
-        for what, most, longest in zip(
-            ("prompts", "completions"), room, (max(map(len, prompts)), how.max_new_tokens), strict=True
-        ):
-            if longest > most:
-                raise cannot(
-                    "vllm",
-                    f"which has room for {what} of {most:,} tokens, and one has {longest:,}",
-                    hint="leave out longer prompts, or set `max_prompt_length` to the longest",
-                )
+        self._check_room("prompts", max(map(len, prompts)), self.room.longest_prompt)
+        self._check_room("completions", how.max_new_tokens, self.room.longest_completion)
         from vllm import SamplingParams
 
         # The engine runs in this thread: the trainer's autocast is not meant for it.
@@ -196,6 +188,15 @@ class VllmSampler:
             )
             self._sleep()
         return [up_to_stop(list(output.outputs[0].token_ids), how.stop_ids) for output in outputs]
+
+    @staticmethod
+    def _check_room(what: str, longest: int, most: int) -> None:
+        if longest > most:
+            raise cannot(
+                "vllm",
+                f"which has room for {what} of {most:,} tokens, and one has {longest:,}",
+                hint="leave out what is longer, or set `max_prompt_length` and `max_completion_length` to it",
+            )
 
     def _sleep(self) -> None:
         if self.room.sleeps:

@@ -172,9 +172,14 @@ def sharing_base(roles: Separate | Adapters) -> Sharing | None:
         view = roles.add_reward(role, folder)
         tokenizer, chat = _reads(folder)
         view.config.pad_token_id = tokenizer.pad_token_id
-        acting = partial(roles.acting, role)
         return ModelReward(
-            name, view, tokenizer, chat, weights=weights_digest(path), role=role, acting=acting
+            name,
+            view,
+            tokenizer,
+            chat,
+            weights=partial(weights_digest, path),
+            role=role,
+            acting=partial(roles.acting, role),
         )
 
     return share
