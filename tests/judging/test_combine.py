@@ -48,7 +48,7 @@ def test_nothing_is_lost_to_saturation() -> None:
     assert safety_first(far, far, torch.tensor([True, False])).tolist() == [30.0, 40.0]
 
 
-def test_b38_the_tags_are_bool() -> None:
+def test_the_tags_are_bool() -> None:
     with pytest.raises(AssertionError):
         safety_first(torch.zeros(2), torch.zeros(2), torch.zeros(2))
 

@@ -8,7 +8,7 @@ from llamatune.ppo.maths.token_rewards import missing_end_penalty, token_rewards
 GARBAGE = [100.0, torch.inf, -torch.inf, torch.nan]
 
 
-def test_b38_who_ended_is_bool() -> None:
+def test_b38_the_tags_are_bool() -> None:
     with pytest.raises(AssertionError):
         missing_end_penalty(torch.zeros(2), torch.zeros(2), 1.0)
 
