@@ -10,8 +10,8 @@ from llamatune.data.prompts import load_prompts
 from llamatune.models.load import find_start
 from llamatune.recipe.load import loads
 from llamatune.runs.display import Display
+from llamatune.runs.opening import open_run
 from llamatune.runs.report import write_report
-from llamatune.runs.run import Run
 from llamatune.training.origin import record_origin
 
 
@@ -32,7 +32,7 @@ def test_prompts_and_the_pretraining_mix(tmp_path: Path) -> None:
         "ppo": {"ptx_coef": 0.5},
     }
     recipe = loads(json.dumps(content))
-    with Run.open(recipe, recipe_dir=Path()) as run, Display("ppo", quiet=True) as display:
+    with open_run(recipe, recipe_dir=Path()) as run, Display("ppo", quiet=True) as display:
         start = find_start(recipe.model, recipe.hardware, max_length=512)
         chat = ChatFormat(start.tokenizer, recipe.chat)
         data = load_prompts(recipe.data, chat, seed=0, recipe_dir=run.recipe_dir, report=display.say)
