@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from toy import toy_stage
 
 from llamatune.runs.handover import Result
-from toy import toy_stage
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toy import recipe_of
 
 from llamatune.errors import LlamatuneError, RecipeError, StoppedError
 from llamatune.runs import files
 from llamatune.runs.opening import open_run
 from llamatune.runs.run import Run
-from toy import recipe_of
 
 FACTS: dict[str, Any] = {"data": {"train": [{"sha256": ["a"]}]}, "base": {"fingerprint": "b"}}
 DEAD = 2**22 + 1
@@ -58,7 +58,9 @@ def test_a_finished_run_of_another_recipe_says_what_is_different(stage) -> None:
     stage("runs/x")
     with pytest.raises(RecipeError, match="made from something else: seed: 0 -> 7"):
         stage("runs/x", changes={"seed": 7})
-    assert stage("runs/x", changes={"logging": {"every_steps": 3}}).earlier, "it is shown otherwise, and the same"
+    assert stage("runs/x", changes={"logging": {"every_steps": 3}}).earlier, (
+        "it is shown otherwise, and the same"
+    )
 
 
 def test_facts_that_only_the_start_knew_are_not_missed(stage) -> None:
@@ -140,7 +142,11 @@ def test_metrics_that_were_cut_short_go_on_with_a_whole_line(stage) -> None:
 def test_what_was_logged_after_the_checkpoint_is_cut_off(stage) -> None:
     unfinished(stage)
     stage("runs/x", facts=FACTS, until=lambda run: run.log(3, {"loss": 0.5}))
-    assert [(record["step"], record["loss"]) for record in records("metrics.jsonl")] == [(1, 1), (2, 0.5), (3, 0.5)]
+    assert [(record["step"], record["loss"]) for record in records("metrics.jsonl")] == [
+        (1, 1),
+        (2, 0.5),
+        (3, 0.5),
+    ]
 
 
 def test_a_checkpoint_names_no_files_to_cut(stage) -> None:
@@ -192,7 +198,9 @@ def test_temporary_files_of_dead_processes_are_swept(stage) -> None:
     assert all(file.exists() for file in (parent, elsewhere[1], *others)), "they may be somebody's"
 
 
-def test_what_a_killed_builder_left_in_the_cache_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_killed_builder_left_in_the_cache_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from llamatune.data.cache import stored
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

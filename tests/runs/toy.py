@@ -28,9 +28,7 @@ def toy_stage(
     """Run it to its end: it writes `files`, of which the first is its artefact, after `until` has done its worst."""
     files = files or {"adapter/weights": "1 2 3"}
     facts = facts or {"data": {"train": [{"sha256": ["a"]}]}, "base": {"fingerprint": "b"}}
-    with open_run(
-        recipe_of(output, **(changes or {})), recipe_dir=Path(), facts=lambda: facts, **how
-    ) as run:
+    with open_run(recipe_of(output, **(changes or {})), recipe_dir=Path(), facts=lambda: facts, **how) as run:
         if run.done is not None:
             return run.done
         run.made_from(facts)
