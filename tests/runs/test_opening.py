@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llamatune.training.facts import facts_of
 from toy import recipe_of
 
 from llamatune.errors import LlamatuneError, RecipeError, StoppedError
@@ -80,6 +81,34 @@ def test_every_process_of_a_run_sees_that_it_is_done(stage, monkeypatch: pytest.
     assert stage("runs/x").earlier
     with pytest.raises(RecipeError, match="E031"):
         stage("runs/x", changes={"seed": 7})
+
+
+def test_a_finished_run_is_known_without_torch(stage) -> None:
+    """Through the real pipeline and the real facts; the run it finds was made by the toy stage."""
+    Path("rows.jsonl").write_text('{"instruction": "a", "output": "b"}\n')
+    stage("runs/x", facts=facts_of(recipe_of("runs/x"), Path()))
+    code = """
+import sys
+from llamatune.errors import RecipeError
+from llamatune.pipeline import run
+from toy import recipe_of
+recipe = recipe_of("runs/x")
+assert run(recipe).earlier
+with open("rows.jsonl", "a") as rows:
+    rows.write("more\\n")
+try:
+    run(recipe)
+except RecipeError as error:
+    print(error)
+print([name for name in ("torch", "transformers", "datasets", "peft") if name in sys.modules])
+"""
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert done.returncode == 0, done.stderr
+    said, loaded = done.stdout.rsplit("\n", 2)[:2]
+    assert "E031" in said and "data.train[0].sha256[0]: " in said and loaded == "[]"
 
 
 def _checkpoint(run: Run) -> None:
