@@ -264,6 +264,8 @@ class Run:
         if not self.is_main:
             return result
         self.check_there()
+        if not (self.directory / "manifest.json").exists():  # a stage that is made from its recipe alone
+            self.made_from({})
         with disk_errors(self.directory):
             files = hand_over(self.directory, (result.artefact, *leaves))
         result = replace(result, files=files, finished=_now())

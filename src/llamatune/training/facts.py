@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from llamatune.data.formats.recognise import Kind
 from llamatune.data.read.sources import find_files
 from llamatune.models.base import Base, find_base
+from llamatune.recipe.blocks import Kind
 from llamatune.recipe.hashing import file_sha256
-from llamatune.recipe.stages.common import StageRecipe
+from llamatune.recipe.recipes import STAGES
+from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
-from llamatune.recipe.stages.pretrain import PretrainRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
 
 _ROLES = ("train", "eval", "ptx")
@@ -32,9 +32,10 @@ def facts_of(recipe: StageRecipe, recipe_dir: Path) -> dict[str, Any]:
     sources = (
         (role, find_files(source, recipe_dir, kind=_kind(recipe, role)).sha256)
         for role in _ROLES
-        for source in getattr(recipe.data, role, ())  # type: ignore[attr-defined]
+        for source in getattr(getattr(recipe, "data", None), role, ())
     )
-    return {"data": data_facts(sources), **model_facts(recipe)}
+    models = model_facts(recipe) if isinstance(recipe, TrainingRecipe) else {}
+    return {"data": data_facts(sources), **models}
 
 
 def data_facts(sources: Iterable[tuple[str, Iterable[str]]]) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def data_facts(sources: Iterable[tuple[str, Iterable[str]]]) -> dict[str, Any]:
     return {role: [{"sha256": sha256} for of, sha256 in known if of == role] for role in _ROLES}
 
 
-def model_facts(recipe: StageRecipe, base: Base | None = None) -> dict[str, Any]:
+def model_facts(recipe: TrainingRecipe, base: Base | None = None) -> dict[str, Any]:
     """What the models are that the recipe names: the base, the adapter that training starts from, and judges.
 
     Args:
@@ -58,7 +59,7 @@ def model_facts(recipe: StageRecipe, base: Base | None = None) -> dict[str, Any]
     }
 
 
-def _judges(recipe: StageRecipe) -> dict[str, str]:
+def _judges(recipe: TrainingRecipe) -> dict[str, str]:
     """Further models, by their part in the run."""
     if isinstance(recipe, PpoRecipe):
         return dict(recipe.reward.models)
@@ -93,8 +94,6 @@ def _kind(recipe: StageRecipe, role: str) -> Kind:
     """What the stage reads: which of its files a run hands over depends on it."""
     if role == "ptx":
         return "ptx"
-    if isinstance(recipe, RewardRecipe):
-        return "preferences" if recipe.loss.objective == "pairs" else "scores"
-    if isinstance(recipe, PpoRecipe):
-        return "prompts"
-    return "documents" if isinstance(recipe, PretrainRecipe) else "conversations"
+    if isinstance(recipe, RewardRecipe) and recipe.loss.objective == "scores":
+        return "scores"
+    return STAGES[recipe.stage].rows
