@@ -72,7 +72,7 @@ NOT_BY_ONE_OVERRIDE = {"stage", "output", "upstream", "model.base", "model.revis
     "model.quantization",
     "data.eval_fraction",
     "hardware.activation_offloading",
-    *(f"data.train.0.{key}" for key in ("card", "hub", "revision", "split", "columns", "share")),
+    *(f"data.train.0.{key}" for key in ("card", "hub", "run", "revision", "split", "columns", "share")),
 }
 """Changed in tests of their own, or only together with others or with other hardware."""
 

@@ -107,7 +107,13 @@ def test_a_run_that_is_missing_or_unfinished_names_the_recipe_that_writes_it(sta
 
 def test_a_damaged_result_is_told(stage) -> None:
     stage("runs/x")
-    for text in ("{", "[]", "{}", '{"files": 3}', '{"stage": 1, "files": {"a": {"path": 1, "sha": 2}}}'):
+    good = json.loads(Path("runs/x/result.json").read_text())
+    odd = [3, {"adapter": 3}, {"adapter": {"path": "adapter"}}, {"adapter": {"path": 1, "sha256": "a"}}]
+    odd += [{"adapter": {"path": path, "sha256": "a"}} for path in ("../y", "/etc")]
+    changed = [good | {"files": files} for files in odd] + [
+        good | {"finished": when} for when in ("x", 1e300, None)
+    ]
+    for text in ("{", "[]", "{}", *map(json.dumps, [*changed, good | {"more": 1}])):
         Path("runs/x/result.json").write_text(text)
         assert "cannot be read" in refusal("runs/x", "adapter"), text
 

@@ -64,6 +64,15 @@ def test_a_finished_run_of_another_recipe_says_what_is_different(stage) -> None:
     )
 
 
+def test_a_finished_run_that_cannot_say_what_it_was_made_from(stage) -> None:
+    stage("runs/x")
+    Path("runs/x/manifest.json").write_text("{")
+    with pytest.raises(
+        RecipeError, match=r"E031.*manifest\.json, which says what it was made from, cannot be read"
+    ):
+        stage("runs/x")
+
+
 def test_facts_that_only_the_start_knew_are_not_missed(stage) -> None:
     """The tokenizer is known when it is loaded: before that, nothing is said about it."""
 

@@ -57,8 +57,11 @@ class Result:
             return None
         try:
             files = {name: HandedOver(**entry) for name, entry in content.pop("files", {}).items()}
+            time.localtime(float(content["finished"]))
+            if any(Path(of.path).is_absolute() or ".." in Path(of.path).parts for of in files.values()):
+                return None
             return cls(**content, files=files, earlier=True)
-        except (TypeError, AttributeError):
+        except (TypeError, AttributeError, KeyError, ValueError, OverflowError, OSError):
             return None
 
     def describe(self) -> str:

@@ -47,6 +47,8 @@ _FILES = (
 )
 _ARTEFACTS = ("adapter", "model")
 _FOLDERS = (*_ARTEFACTS, "data_cards", "checkpoints")
+_SHOWN = 12
+"""Differences that a message lists."""
 
 
 @contextmanager
@@ -121,21 +123,28 @@ def _done(run: Run, facts: Facts) -> Result | None:
     result = _result(run)
     if result is None:
         return None
-    manifest = read_json(run.directory / "manifest.json") or {}
+    manifest = read_json(run.directory / "manifest.json")
+    if manifest is None:
+        raise _finished(run, "and its manifest.json, which says what it was made from, cannot be read")
     recipe = must_match(flatten(run.recipe.model_dump()))
     other = differences(manifest.get("recipe", {}), recipe)
     if not other:  # what other recipes name need not even be there
         now = facts()
         other = differences(of_blocks(manifest.get("facts", {}), now), flatten(now))
     if other:
-        changes = "; ".join(f"{key}: {change}" for key, change in other.items())
-        raise RecipeError(
-            "E031",
-            f"output `{run.directory}` already holds a finished run, which was made from something else: {changes}",
-            place="output",
-            hint="add --overwrite to run again and replace it, or name another folder",
-        )
+        changes = [f"{key}: {change}" for key, change in other.items()]
+        more = f"; and {len(changes) - _SHOWN:,} more" if len(changes) > _SHOWN else ""
+        raise _finished(run, f"which was made from something else: {'; '.join(changes[:_SHOWN])}{more}")
     return result
+
+
+def _finished(run: Run, which: str) -> RecipeError:
+    return RecipeError(
+        "E031",
+        f"output `{run.directory}` already holds a finished run, {which}",
+        place="output",
+        hint="add --overwrite to run again and replace it, or name another folder",
+    )
 
 
 def _result(run: Run) -> Result | None:
