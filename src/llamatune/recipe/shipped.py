@@ -10,7 +10,7 @@ from typing import Literal
 from llamatune.errors import Problem, RecipeError
 from llamatune.recipe.paths import FINISHED, MARKER
 
-_OUTPUT = re.compile(r"^output:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
+_OUTPUT = re.compile(r"^output: *[\"']?([^\"'#\n]+)", re.MULTILINE)
 
 
 def shipped(kind: Literal["recipes", "data_cards"]) -> Path:
@@ -46,19 +46,18 @@ def find_recipe(name: str | Path) -> Path:
 
 def recipe_that_writes(output: str) -> str | None:
     """The recipe whose `output` is this run directory, as `llamatune run` takes it: one in the working directory or
-    its folder `recipes`, or a shipped one. None where no recipe says so."""
+    its folder `recipes`, or a shipped one by its name. None where no recipe says so."""
     folder = shipped("recipes")
-    here = [*Path().glob("*.y*ml"), *Path("recipes").rglob("*.y*ml")]
-    named = {file.as_posix(): file for file in sorted(here)}
-    named |= {
-        file.relative_to(folder).with_suffix("").as_posix(): file for file in sorted(folder.rglob("*.yaml"))
-    }
+    here = sorted([*Path().glob("*.y*ml"), *Path("recipes").rglob("*.y*ml")])
+    named = {file.as_posix(): file for file in here}
+    known = sorted(folder.rglob("*.yaml"))
+    named |= {file.relative_to(folder).with_suffix("").as_posix(): file for file in known}
     for name, file in named.items():
         try:
-            found = _OUTPUT.search(file.read_text("utf-8"))
-        except (OSError, ValueError):
+            found = _OUTPUT.search(file.read_text("utf-8", "replace"))
+        except OSError:
             continue
-        if found and Path(found[1]) == Path(output):
+        if found and Path(found[1].strip()).resolve() == Path(output).resolve():
             return name
     return None
 
