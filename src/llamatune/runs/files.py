@@ -10,7 +10,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -131,7 +131,9 @@ def sweep(folder: Path) -> list[str]:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            # what cannot be removed harms nothing
+            with suppress(OSError):
+                path.unlink()
         swept.append(found["of"])
     return sorted(swept)
 
