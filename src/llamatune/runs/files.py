@@ -143,7 +143,8 @@ def _is_left(path: Path, host: str, process: int) -> bool:
         return process != os.getpid() and not process_lives(process)
     try:
         return time.time() - path.lstat().st_mtime > _FOREIGN_SECONDS
-    except OSError:  # its process was faster
+    except OSError:
+        # Its process was faster.
         return False
 
 

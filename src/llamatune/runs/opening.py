@@ -128,7 +128,8 @@ def _done(run: Run, facts: Facts) -> Result | None:
         raise _finished(run, "and its manifest.json, which says what it was made from, cannot be read")
     recipe = must_match(flatten(run.recipe.model_dump()))
     other = differences(manifest.get("recipe", {}), recipe)
-    if not other:  # what other recipes name need not even be there
+    # What other recipes name need not even be there.
+    if not other:
         now = facts()
         other = differences(of_blocks(manifest.get("facts", {}), now), flatten(now))
     if other:
@@ -242,9 +243,11 @@ def _cut_back(run: Run, checkpoint: Checkpoint) -> None:
     whole = checkpoints.complete(run.checkpoints)
     for folder in whole[: whole.index(checkpoint.folder)]:
         run.notices.append(f"{folder.name} is set aside as {checkpoints.set_aside(folder).name}")
-    for name in _ARTEFACTS:  # half written, or by a process that died before it said so
+    # Half written, or by a process that died before it said so.
+    for name in _ARTEFACTS:
         shutil.rmtree(run.directory / name, ignore_errors=True)
-    (run.directory / FINISHED).unlink(missing_ok=True)  # it could not be read
+    # It could not be read.
+    (run.directory / FINISHED).unlink(missing_ok=True)
 
 
 # ---- the end ----------------------------------------------------------------------------------------------
@@ -289,5 +292,6 @@ def _report(run: Run) -> None:
 def _end(run: Run, state: str, exit_code: int, reason: str) -> None:
     if not run.is_main or not run.is_ours:
         return
-    with suppress(DiskError):  # the disk may be what ended the run, and that error is on its way already
+    # The disk may be what ended the run, and that error is on its way already.
+    with suppress(DiskError):
         run.status.end(state, exit_code, reason)

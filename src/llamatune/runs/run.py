@@ -204,7 +204,8 @@ class Run:
                 folder, step=step, about={"sizes": sizes, "state": dict(state)}
             )
             checkpoints.rotate(self.checkpoints, self.recipe.checkpoint.keep)
-        self.status.beat(step, at_once=True)  # never less than what a reader finds in `checkpoints`
+        # Never less than what a reader finds in `checkpoints`.
+        self.status.beat(step, at_once=True)
 
     def check_there(self) -> None:
         """Make sure that nobody has removed the directory: writing on would bring half a run back.
@@ -264,7 +265,8 @@ class Run:
         if not self.is_main:
             return result
         self.check_there()
-        if not (self.directory / "manifest.json").exists():  # a stage that is made from its recipe alone
+        # A stage that is made from its recipe alone.
+        if not (self.directory / "manifest.json").exists():
             self.made_from({})
         with disk_errors(self.directory):
             files = hand_over(self.directory, (result.artefact, *leaves))

@@ -88,7 +88,8 @@ class Shards:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._sweep(say)
         if ranks.is_main():
-            write_json(self.folder / _KEY, self._key)  # for people; the folder's name is what counts
+            # For people; the folder's name is what counts.
+            write_json(self.folder / _KEY, self._key)
         missing = [part for part in mine if not self._is_there(part, say)]
         there = len(mine) - len(missing)
         done(there, len(mine))
@@ -163,7 +164,8 @@ class Shards:
                 return True
         except FileNotFoundError:
             return False
-        except OSError:  # a folder of that name, a bad block
+        except OSError:
+            # A folder of that name, a bad block.
             pass
         say(f"{path.name} is damaged: it is removed and made again")
         if path.is_dir() and not path.is_symlink():
