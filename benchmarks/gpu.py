@@ -42,6 +42,7 @@ from llamatune.pipeline import quieten_upstream
 from llamatune.recipe.load import loads
 from llamatune.recipe.stages.sft import SftRecipe
 from llamatune.runs.display import Display
+from llamatune.runs.opening import open_run
 from llamatune.runs.run import Run
 from llamatune.training.batches import GlobalBatchSampler
 from llamatune.training.batching import choose_batching
@@ -392,7 +393,7 @@ def _train_plainly(
 
 def _train_with_llamatune(recipe: SftRecipe, start: Start, model: Any, rows: Dataset, clock: Clock) -> int:
     """What the stage does between preparing the rows and saving, through a run directory."""
-    with Run.open(recipe, recipe_dir=ROOT) as run, Display("sft") as display:
+    with open_run(recipe, recipe_dir=ROOT) as run, Display("sft") as display:
         batching = choose_batching(model, recipe, start, max_length=recipe.data.max_length)
         trainer = SftTrainer(
             model=model,

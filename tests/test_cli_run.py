@@ -72,6 +72,14 @@ def test_init_run_chat_and_merge_with_a_bare_file(llamatune, tmp_path: Path) -> 
     run = Path(out.strip()).parent
     code, _, said = llamatune("run", "mine.yaml")
     assert code == 2 and "E031" in said and "--overwrite" in said
+    same = ["optimization.max_steps=2", "optimization.batch_size=4"]
+    code, again, said = llamatune("run", "mine.yaml", *same)
+    assert code == 0 and again == out and "already finished on 20" in said and "2 steps in" not in said, said
+    before = (tmp_path / "mine.json").read_text()
+    (tmp_path / "mine.json").write_text(before.replace("Say cup", "Say mug"))
+    code, _, said = llamatune("run", "mine.yaml", *same)
+    assert code == 2 and "E031" in said and "data.train[0].sha256[0]: " in said and " -> " in said, said
+    (tmp_path / "mine.json").write_text(before)
     code, out, said = llamatune(
         "chat", str(run), "--max-new-tokens", "8", stdin="Say cup.\n/reset\nSay hat.\n/quit\nno\n"
     )

@@ -181,7 +181,7 @@ def run(
     from llamatune.recipe.load import load
     from llamatune.recipe.recipes import STAGES
     from llamatune.recipe.shipped import find_recipe
-    from llamatune.runs.ranks import part_processes
+    from llamatune.runs.ranks import is_main, part_processes
 
     loaded = load(recipe, overrides or (), allow_outside=allow_outside)
     try:
@@ -196,10 +196,10 @@ def run(
         part_processes()
         raise
     part_processes()
-    if os.environ.get("RANK", "0") != "0":
+    if not is_main():
         return  # the first process of a distributed run speaks for all
     then = STAGES[loaded.stage].then.format(run=loaded.output)
-    _say(f"{result.steps} steps in {result.seconds:.0f} s; report: {loaded.output}/report.html; {then}")
+    _say(f"{result.describe()}; report: {loaded.output}/report.html; {then}")
     _write(sys.stdout, f"{loaded.output}/{result.artefact}")
 
 
@@ -293,8 +293,10 @@ def score(
 
     quieten_upstream()
     with _file_of(rows) as file:
-        scored = score_with(models, file, split=split, too_long=too_long, base=base, report=_say)
-        scored.places[:] = [place.replace(file, "stdin") for place in scored.places]
+        called = "stdin" if rows == "-" else None
+        scored = score_with(
+            models, file, called=called, split=split, too_long=too_long, base=base, report=_say
+        )
     if output is not None:
         output.write_text("".join(f"{line}\n" for line in scored.lines()), encoding="utf-8")
     if scored.figures:

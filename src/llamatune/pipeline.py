@@ -11,7 +11,8 @@ from pathlib import Path
 
 from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs.handover import Result
-from llamatune.runs.run import Resume, Run
+from llamatune.runs.opening import Resume, open_run
+from llamatune.training.facts import facts_of
 
 
 def run(
@@ -32,13 +33,21 @@ def run(
         force: facts that may differ from those the run was started with, such as `optimization.epochs`.
 
     Returns:
-        What `result.json` holds; of a run that had finished before, at once.
+        What `result.json` holds; at once, with `earlier` set, of a run that had finished before and would be made from
+        the same recipe, data and models again.
 
     Raises:
         LlamatuneError: bad input, with place, reason and hint, before anything is spent; or what ended the run.
         StoppedError: a signal asked the run to stop; call again to go on.
     """
-    with Run.open(recipe, recipe_dir=recipe_dir, overwrite=overwrite, resume=resume, force=force) as target:
+    with open_run(
+        recipe,
+        recipe_dir=recipe_dir,
+        facts=lambda: facts_of(recipe, recipe_dir),
+        overwrite=overwrite,
+        resume=resume,
+        force=force,
+    ) as target:
         if target.done is not None:
             return target.done
         quieten_upstream()

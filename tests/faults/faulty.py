@@ -141,9 +141,9 @@ def watch() -> None:
         _now_at("artefact written")
         return result
 
-    def finish(self: Any, result: Any) -> Any:
+    def finish(self: Any, *args: Any, **kwargs: Any) -> Any:
         _now_at("end")
-        return plain_finish(self, result)
+        return plain_finish(self, *args, **kwargs)
 
     for trainer in (GlobalBatchTrainer, RecipePPOTrainer):
         trainer.training_step = watched_step(trainer.training_step)

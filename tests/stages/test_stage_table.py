@@ -81,6 +81,9 @@ def test_a_new_stage_runs_through_every_command(capsys: pytest.CaptureFixture[st
     result = json.loads(Path("runs/counted/result.json").read_text())
     assert result["stage"] == "counting" and result["figures"] == {"words": 4.0}
 
+    command("run", "counting.yaml", "counting.text=a b c d")
+    assert "already finished on " in capsys.readouterr().err
+
     command("report", "runs/counted")
     page = Path("runs/counted/report.html").read_text()
     assert "counting" in page and "words" in page

@@ -16,9 +16,11 @@ from llamatune import cli
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.rows import Message
 from llamatune.errors import DivergedError, LlamatuneError
+from llamatune.models.adapters import find_adapter
 from llamatune.models.base import find_base
-from llamatune.models.open import open_model, task_of, weights_digest
+from llamatune.models.open import open_model, task_of
 from llamatune.models.probing import probe_logits
+from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.load import dump, load
 from llamatune.runs.report.ppo import known_series
 from llamatune.sampling.generate import GenerateSampler
@@ -123,7 +125,9 @@ def test_a_run_leaves_everything_behind(finished, rewards, method: str) -> None:
     assert load(directory / "resolved.yaml", allow_outside=True).stage == "ppo"
     assert (directory / "report.html").is_file()
     models = read(directory, "manifest.json")["facts"]["models"]
-    assert models == {part: weights_digest(name) for part, name in rewards.items()}
+    assert {part: of["fingerprint"] for part, of in models.items()} == {
+        part: file_sha256(find_adapter(name) / "adapter_model.safetensors") for part, name in rewards.items()
+    }
     counts = read(directory, "data.json")["counts"]
     assert counts["kept"] == 24 and counts["trained_tokens"] == 0
 

@@ -17,6 +17,7 @@ from llamatune.errors import DiskError, StoppedError
 from llamatune.models.placement import Placement
 from llamatune.recipe.load import loads
 from llamatune.runs.display import Display
+from llamatune.runs.opening import open_run
 from llamatune.runs.run import Run
 from llamatune.training.fit import fit, in_main_process
 from llamatune.training.global_batch import GlobalBatchTrainer
@@ -79,7 +80,7 @@ def recipe(tmp_path: Path) -> Any:
 @contextmanager
 def trainer_of(recipe: Any, kind: type[Ours] = Ours) -> Iterator[tuple[Ours, Run, Display]]:
     with (
-        Run.open(recipe, recipe_dir=Path()) as run,
+        open_run(recipe, recipe_dir=Path()) as run,
         Display("ppo", quiet=True) as display,
     ):
         arguments = run_arguments(recipe, CPU, run.checkpoints) | optimization_arguments(recipe.optimization)

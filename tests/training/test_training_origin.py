@@ -1,6 +1,7 @@
 """What a run of prompts is made from is recorded as of any other stage."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,15 @@ import pytest
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.prompts import load_prompts
 from llamatune.models.load import find_start
+from llamatune.recipe.hashing import sha256
 from llamatune.recipe.load import loads
 from llamatune.runs.display import Display
+from llamatune.runs.manifest import flatten
+from llamatune.runs.opening import open_run
 from llamatune.runs.report import write_report
-from llamatune.runs.run import Run
+from llamatune.training.facts import facts_of
 from llamatune.training.origin import record_origin
+from support import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -23,24 +28,33 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def test_prompts_and_the_pretraining_mix(tmp_path: Path) -> None:
     text = tmp_path / "text.jsonl"
     text.write_text(json.dumps({"text": "Once upon a time."}) + "\n")
+    reward = tmp_path / "reward"
+    reward.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (reward / name).write_text("{}")
     safety = {"card": "pico-prompts-adversarial", "max_rows": 20}
     content = {
         "stage": "ppo",
         "output": str(tmp_path / "run"),
         "data": {"train": [safety], "eval_fraction": 0.2, "max_length": 256, "ptx": [{"path": str(text)}]},
-        "reward": {"helpfulness": "runs/reward"},
+        "reward": {"helpfulness": str(reward)},
         "ppo": {"ptx_coef": 0.5},
     }
     recipe = loads(json.dumps(content))
-    with Run.open(recipe, recipe_dir=Path()) as run, Display("ppo", quiet=True) as display:
+    with open_run(recipe, recipe_dir=Path()) as run, Display("ppo", quiet=True) as display:
         start = find_start(recipe.model, recipe.hardware, max_length=512)
         chat = ChatFormat(start.tokenizer, recipe.chat)
         data = load_prompts(recipe.data, chat, seed=0, recipe_dir=run.recipe_dir, report=display.say)
         record_origin(run, recipe, start, data, display, chat)
     folder = Path(recipe.output)
     facts = json.loads((folder / "manifest.json").read_text())
-    assert facts["facts"]["data"]["train"][0]["rows"] == 20 and "pico-prompts-adversarial" in facts["cards"]
-    assert facts["facts"]["data"]["ptx"][0]["rows"] == 1
+    assert "pico-prompts-adversarial" in facts["cards"]
+    known = facts_of(recipe, Path())
+    assert {block: facts["facts"][block] for block in known} == known, (
+        "what is known before anything is loaded"
+    )
+    assert known["data"]["ptx"] == [{"sha256": [sha256(text)]}]
+    assert known["models"]["helpfulness"]["fingerprint"] == sha256(reward / "adapter_model.safetensors")
     found = json.loads((folder / "data.json").read_text())
     assert [source["role"] for source in found["sources"]] == ["train", "ptx"]
     assert found["sources"][0]["is_safety"] is True and "is_safety" not in found["sources"][1]
@@ -51,3 +65,42 @@ def test_prompts_and_the_pretraining_mix(tmp_path: Path) -> None:
     write_report(folder)
     page = (folder / "report.html").read_text()
     assert "prompts or rows" in page and "safety prompt" in page
+
+
+def test_each_file_that_decides_what_is_learnt_is_a_fact(tmp_path: Path) -> None:
+    """Weights, config, generation config, tokenizer and template of the base; the data; what training starts from."""
+    base = shutil.copytree(ROOT / "src/llamatune/builtin/pico", tmp_path / "base")
+    (base / "generation_config.json").write_text("{}")
+    adapter = tmp_path / "run/adapter"
+    adapter.mkdir(parents=True)
+    for name in ("adapter_config.json", "adapter_model.safetensors", "README.md"):
+        (adapter / name).write_text("{}")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("{}")
+    content = {
+        "stage": "sft",
+        "output": "run",
+        "model": {"base": str(base), "adapter": str(adapter.parent)},
+        "data": {"train": [{"path": str(rows)}]},
+    }
+    recipe = loads(json.dumps(content))
+
+    def facts() -> dict[str, object]:
+        return flatten(facts_of(recipe, tmp_path))
+
+    for file in [
+        *base.iterdir(),
+        adapter / "adapter_config.json",
+        adapter / "adapter_model.safetensors",
+        rows,
+    ]:
+        before, content = facts(), file.read_bytes()
+        file.write_bytes(
+            content[:-1] + bytes([content[-1] ^ 1]) if file.suffix != ".json" else content + b" "
+        )
+        changed = {key for key in before if facts()[key] != before[key]}
+        assert len(changed) == 1, f"{file.name}: {changed}"
+        file.write_bytes(content)
+    before = facts()
+    (adapter / "README.md").write_text("a note")
+    assert facts() == before

@@ -55,6 +55,7 @@ def score(
     models: Sequence[str],
     data: str,
     *,
+    called: str | None = None,
     split: str | None = None,
     too_long: TooLong = "error",
     base: str | None = None,
@@ -65,6 +66,7 @@ def score(
     Args:
         models: finished runs, adapters, model folders or hub models.
         data: a data card or a file; preference pairs, or conversations whose last reply is scored.
+        called: what messages and places call the data, where not by its own name.
         split: of a card: `test` where there is one, else `train`, when left out.
         too_long: what becomes of a row that is longer than a model reads, as in recipes.
         base: the base of an adapter, where it is not to be found under the name that the adapter notes.
@@ -77,11 +79,11 @@ def score(
     from llamatune.judging.figures import figures
     from llamatune.judging.opening import open_reward_model
 
-    kind, rows = _rows(data, split, report)
+    kind, rows = _rows(data, called, split, report)
     scores, found, places = {}, {}, {}
     for name in models:
         judge = open_reward_model(name, base=base)
-        encoded = _encoded(rows, kind, judge, data, too_long, report)
+        encoded = _encoded(rows, kind, judge, called or data, too_long, report)
         scores[name] = judge.scores(encoded)
         places[name] = [row["place"] for row in encoded]
         if kind == "preferences":
@@ -103,17 +105,19 @@ def _check_same_rows(places: Mapping[str, list[str]]) -> None:
             )
 
 
-def _rows(data: str, split: str | None, report: Callable[[str], None]) -> tuple[Kind, list[Row]]:
+def _rows(
+    data: str, called: str | None, split: str | None, report: Callable[[str], None]
+) -> tuple[Kind, list[Row]]:
     source, format = _source(data, split)
     if format in ("text", "prompt_only"):
         raise DataError(
             "E137",
             f"format `{format}` has no reply to score",
-            place=data,
+            place=called or data,
             hint="give preference pairs, or prompts with a reply each",
         )
     kind: Kind = "preferences" if format in FORMATS["preferences"] else "conversations"
-    opened = open_source(source, Path(), kind=kind)
+    opened = open_source(source, Path(), kind=kind, called=called)
     report(f"{opened.name}: format {opened.recognised}")
     rows: list[Row] = []
     left_out = 0

@@ -1,7 +1,8 @@
 """The cache folder: generated sets and encoded rows, each in a folder named by the hash of all that made it.
 
 An entry is written to a temporary folder beside its place and renamed when it is complete, so two processes
-may build the same one and a killed process leaves nothing that could be mistaken for an entry. Deleting the
+may build the same one and a killed process leaves nothing that could be mistaken for an entry; what it leaves is
+removed when the next entry is built. Deleting the
 cache folder is always safe.
 
     E140  the cache folder cannot be written, or its disk is full (DiskError)
@@ -21,6 +22,7 @@ from typing import Any
 
 from llamatune.errors import DiskError
 from llamatune.recipe.hashing import cache_folder
+from llamatune.runs.files import sweep, temporary_beside
 
 INFO = "info.json"
 """Written last: what the entry holds, and the size of each of its files."""
@@ -47,7 +49,8 @@ def stored(kind: str, key: str, build: Callable[[Path], dict[str, Any]]) -> tupl
     temporary: Path | None = None
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=final.parent))
+        sweep(final.parent)
+        temporary = Path(tempfile.mkdtemp(prefix=f"{temporary_beside(final).name}-", dir=final.parent))
         info = build(temporary)
         _complete(temporary, info)
         _publish(temporary, final)

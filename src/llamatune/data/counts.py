@@ -86,13 +86,21 @@ class SourceInfo:
     counts: Counts
     is_safety: bool | None = None
     """Of prompts only: whether they are tagged as safety."""
+    run: str | None = None
+    """The run that made the rows."""
 
 
 def to_json(value: Counts | SourceInfo) -> dict[str, Any]:
-    """As stored in data.json: without `pairs`, `share` and `is_safety` where there are none."""
+    """As stored in data.json: without `pairs`, `share`, `is_safety` and `run` where there are none."""
     result = asdict(value)
     counts = result.get("counts", {})
-    for holder, name in ((result, "pairs"), (result, "share"), (result, "is_safety"), (counts, "pairs")):
+    for holder, name in (
+        (result, "pairs"),
+        (result, "share"),
+        (result, "is_safety"),
+        (result, "run"),
+        (counts, "pairs"),
+    ):
         if name in holder and holder[name] is None:
             del holder[name]
     return result

@@ -219,6 +219,7 @@ def _info(part: _Part, epoch: Pool) -> SourceInfo:
         licence=opened.licence,
         revision=opened.revision,
         is_safety=opened.is_safety,
+        run=opened.run,
         counts=count_source(
             part.shard.info, shared=part.shared, kept=part.pool, held_out=part.held_out, epoch=epoch
         ),

@@ -14,7 +14,6 @@ from llamatune.models.heads import Task, has_head, set_padding, wrong_task
 from llamatune.models.load import load_base_model, load_tokenizer
 from llamatune.models.placement import place
 from llamatune.recipe.blocks import Chat, Hardware, Lora, Model
-from llamatune.recipe.hashing import file_sha256
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -83,14 +82,6 @@ def task_of(name: str) -> Task:
     if adapter is None:
         return "score" if has_head(find_base(name)) else "generate"
     return adapter_task(adapter)
-
-
-def weights_digest(name: str) -> str:
-    """Changes with the weights that `open_model` would open under this name."""
-    adapter = adapter_in(Path(name))
-    return (
-        find_base(name).fingerprint if adapter is None else file_sha256(adapter / "adapter_model.safetensors")
-    )
 
 
 def _check_task(name: str, adapter: Path | None, base: Base, task: Task) -> None:

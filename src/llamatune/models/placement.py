@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llamatune.errors import ModelError
+from llamatune.runs.ranks import processes
 
 if TYPE_CHECKING:
     from llamatune.recipe.blocks import Hardware, Model
@@ -67,7 +67,7 @@ def place(model: Model, hardware: Hardware) -> Placement:
         weights=weights,
         autocast=autocast,
         attention=_attention(model.attention, cuda=cuda, half=autocast is not None),
-        processes=int(os.environ.get("WORLD_SIZE", "1")),
+        processes=processes(),
     )
 
 

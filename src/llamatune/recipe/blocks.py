@@ -169,7 +169,7 @@ class Columns(Block):
 
 
 class Source(Block):
-    """One data set: by `card`, by `path`, or by hub id. Exactly one of the three."""
+    """One data set: by `card`, by `path`, by hub id, or by the `run` that made it. Exactly one of the four."""
 
     card: Text | None = None
     """Name of a data card (data_cards/NAME.md)."""
@@ -177,6 +177,8 @@ class Source(Block):
     """A file: .jsonl, .json, .parquet, .csv or .txt (each optionally .gz)."""
     hub: Text | None = None
     """A data set on the hub; `revision` pins it."""
+    run: Text | None = None
+    """A finished run that leaves rows: conversations.jsonl, or preferences.jsonl where the stage reads pairs."""
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     """Commit of the hub data set."""
     split: Text = "train"
@@ -194,8 +196,8 @@ class Source(Block):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Source:
-        if sum(origin is not None for origin in (self.card, self.path, self.hub)) != 1:
-            raise ValueError("give exactly one of `card`, `path` and `hub`")
+        if sum(origin is not None for origin in (self.card, self.path, self.hub, self.run)) != 1:
+            raise ValueError("give exactly one of `card`, `path`, `hub` and `run`")
         if self.revision is not None and self.hub is None:
             raise ValueError("`revision` belongs to `hub`")
         if self.card is not None and (self.format or self.columns):

@@ -24,7 +24,7 @@ from llamatune.recipe.parsing.secrets import refuse_secrets
 from llamatune.recipe.parsing.yaml import MAX_PROBLEMS, KeyPath, parse, read_text, to_yaml
 from llamatune.recipe.paths import check_output, missing_problem, output_problem, outside_problem
 from llamatune.recipe.recipes import STAGES, Recipe
-from llamatune.recipe.shipped import find_recipe
+from llamatune.recipe.shipped import find_recipe, run_problem
 from llamatune.recipe.stages.common import StageRecipe
 
 _FIRST = ("stage", "output", "model", "chat", "data")
@@ -113,11 +113,17 @@ def _sources(value: Any, at: KeyPath) -> Iterator[tuple[KeyPath, Source]]:
 def _path_problems(recipe: Recipe, place: Place, allow_outside: bool) -> Iterator[Problem]:
     if problem := output_problem(recipe.output, place(("output",), False)):
         yield problem
-    named = [((*at, "path"), source.path) for at, source in sources(recipe) if source.path is not None]
+    named = [
+        ((*at, origin), path)
+        for at, source in sources(recipe)
+        for origin, path in (("path", source.path), ("run", source.run))
+        if path is not None
+    ]
+    missing = {"path": missing_problem, "run": run_problem}
     for at, path in [*named, *((at, path) for at, path in _models(recipe) if _is_path(path))]:
         problem = None if allow_outside else outside_problem(path, place(at, False))
-        if problem is None and at[-1] == "path":
-            problem = missing_problem(path, place(at, False))
+        if problem is None and at[-1] in missing:
+            problem = missing[str(at[-1])](path, place(at, False))
         if problem:
             yield problem
 

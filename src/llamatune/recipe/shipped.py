@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Literal
 
-from llamatune.errors import RecipeError
+from llamatune.errors import Problem, RecipeError
+from llamatune.recipe.paths import FINISHED, MARKER
+
+_OUTPUT = re.compile(r"^output: *[\"']?([^\"'#\n]+)", re.MULTILINE)
 
 
 def shipped(kind: Literal["recipes", "data_cards"]) -> Path:
@@ -38,3 +42,39 @@ def find_recipe(name: str | Path) -> Path:
     hint = "did you mean " + " or ".join(f"`{one}`" for one in near) + "?" if near else None
     hint = hint or "`llamatune init` writes a new recipe"
     raise RecipeError("E033", f"recipe `{name}` does not exist", hint=hint)
+
+
+def recipe_that_writes(output: str) -> str | None:
+    """The recipe whose `output` is this run directory, as `llamatune run` takes it: one in the working directory or
+    its folder `recipes`, or a shipped one by its name. None where no recipe says so."""
+    folder = shipped("recipes")
+    here = sorted([*Path().glob("*.y*ml"), *Path("recipes").rglob("*.y*ml")])
+    named = {file.as_posix(): file for file in here}
+    known = sorted(folder.rglob("*.yaml"))
+    named |= {file.relative_to(folder).with_suffix("").as_posix(): file for file in known}
+    for name, file in named.items():
+        try:
+            found = _OUTPUT.search(file.read_text("utf-8", "replace"))
+        except OSError:
+            continue
+        if found and Path(found[1].strip()).resolve() == Path(output).resolve():
+            return name
+    return None
+
+
+def run_problem(run: str, place: str | None = None) -> Problem | None:
+    """A run that a recipe takes something from, and that is not there or has not finished."""
+    folder = Path(run)
+    if (folder / FINISHED).is_file():
+        return None
+    begun = (folder / MARKER).is_file()
+    recipe = recipe_that_writes(run)
+    command = f"run `llamatune run {recipe}` first" if recipe else None
+    return Problem(
+        "E038",
+        f"the run `{run}` has not finished" if begun else f"there is no run in `{run}`",
+        place or run,
+        "a run hands over what it made once it has finished",
+        command
+        or ("finish it first" if begun else f"check the path, or run the recipe with `output: {run}` first"),
+    )

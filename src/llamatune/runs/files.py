@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from llamatune.errors import DiskError
 
@@ -25,19 +28,38 @@ _FULL_TEXTS = (
 _GONE_TEXTS = ("No such file or directory", "Parent directory")
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Replace a file by one with this text; after a crash at any moment there is the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with disk_errors(path, len(text.encode())):
+_TEMPORARY = re.compile(r"\.(?P<of>.+)\.(?P<host>[^.]*?)-(?P<process>\d+)(-\w{8})?")
+"""What `temporary_beside` makes, with or without what `tempfile` adds."""
+_FOREIGN_SECONDS = 24 * 3600.0
+"""How old a temporary file of another machine must be before it is taken for a dead process's."""
+
+
+@contextmanager
+def replacing(path: Path, needed: int | None = None) -> Iterator[BinaryIO]:
+    """Write a file that replaces another when all is written; after a crash at any moment there is the old one or the
+    new one.
+
+    Raises:
+        DiskError: it cannot be written. `needed`: bytes that it takes, where that is known, for the message.
+    """
+    temporary = temporary_beside(path)
+    with disk_errors(path, needed):
         try:
-            with temporary.open("w", encoding="utf-8") as stream:
-                stream.write(text)
+            with temporary.open("wb") as stream:
+                yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(path)
             sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace a file by one with this text, whole or not at all. Raises what `replacing` raises."""
+    content = text.encode()
+    with replacing(path, len(content)) as stream:
+        stream.write(content)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -54,8 +76,96 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
-    with disk_errors(path), path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+    """Add a line to a .jsonl file. A line that a crash or a full disk cut off before it is removed first."""
+    with disk_errors(path), path.open("ab+") as stream:
+        _cut_torn_line(stream)
+        stream.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
+
+
+def cut_torn_line(path: Path) -> int:
+    """Cut a .jsonl file back to its last whole line; the number of bytes that were cut off."""
+    with disk_errors(path), path.open("ab+") as stream:
+        return _cut_torn_line(stream)
+
+
+def _cut_torn_line(stream: BinaryIO) -> int:
+    whole = end = stream.seek(0, os.SEEK_END)
+    if end > 0:
+        stream.seek(end - 1)
+        if stream.read(1) == b"\n":
+            return 0
+    while whole > 0:
+        start = max(0, whole - 65536)
+        stream.seek(start)
+        newline = stream.read(whole - start).rfind(b"\n")
+        if newline >= 0:
+            whole = start + newline + 1
+            break
+        whole = start
+    if whole < end:
+        stream.truncate(whole)
+    return end - whole
+
+
+# ---- temporary files --------------------------------------------------------------------------------------
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name for a file on its way to `path`; it says which process writes it."""
+    return path.with_name(f".{path.name}.{_host()}-{os.getpid()}")
+
+
+def sweep(folder: Path) -> list[str]:
+    """Remove temporary files and folders that processes which are no more left in a folder.
+
+    Of a process on another machine nothing is known: what it left is removed a day after it was last written.
+
+    Returns:
+        What each of them was on its way to, by name.
+    """
+    swept = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        found = _TEMPORARY.fullmatch(path.name)
+        if found is None or not _is_left(path, found["host"], int(found["process"])):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            # what cannot be removed harms nothing
+            with suppress(OSError):
+                path.unlink()
+        swept.append(found["of"])
+    return sorted(swept)
+
+
+def _is_left(path: Path, host: str, process: int) -> bool:
+    if host == _host():
+        return process != os.getpid() and not process_lives(process)
+    try:
+        return time.time() - path.lstat().st_mtime > _FOREIGN_SECONDS
+    except OSError:
+        # Its process was faster.
+        return False
+
+
+def _host() -> str:
+    return socket.gethostname().replace(".", "_")
+
+
+def process_lives(process: int) -> bool:
+    """Whether there is a process of this number on this machine."""
+    if not 0 < process < 2**31:
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+# ---- disk -------------------------------------------------------------------------------------------------
 
 
 def sync_file(path: Path) -> None:

@@ -1,8 +1,34 @@
-"""What a finished stage hands to the next one."""
+"""What a finished stage hands to the next one: files that `result.json` names, each with its sha256.
+
+A stage leaves `adapter/` or `model/`, or rows (`conversations.jsonl`, `preferences.jsonl`). Another recipe takes them
+with `data.train: [{run: runs/x}]` or `model.adapter: runs/x`; what has changed since the run finished is refused.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llamatune.errors import RecipeError
+from llamatune.recipe.hashing import file_sha256
+from llamatune.recipe.paths import FINISHED
+from llamatune.recipe.shipped import run_problem
+from llamatune.runs.files import read_json, sync_file
+
+CONVERSATIONS = "conversations.jsonl"
+PREFERENCES = "preferences.jsonl"
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """A file or folder of a finished run. `path` is relative to the run directory, `sha256` is that of `digest`."""
+
+    path: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -11,8 +37,106 @@ class Result:
 
     stage: str
     artefact: str
-    """`adapter` or `model`, relative to the run directory."""
+    """`adapter`, `model` or a file of rows, relative to the run directory."""
     base: str
     steps: int
     seconds: float
     figures: dict[str, float] = field(default_factory=dict)
+    files: dict[str, HandedOver] = field(default_factory=dict)
+    """By name, such as `adapter` or `preferences.jsonl`; filled in by `Run.finish`."""
+    finished: float = 0.0
+    """When, in seconds since 1970; filled in by `Run.finish`."""
+    earlier: bool = field(default=False, compare=False)
+    """True of a run that had finished before, and was not run again. Not written to the file."""
+
+    @classmethod
+    def read(cls, directory: Path) -> Result | None:
+        """The result of a run that has finished; None where it has not, or where the file is damaged."""
+        content = read_json(directory / FINISHED)
+        if content is None:
+            return None
+        try:
+            files = {name: HandedOver(**entry) for name, entry in content.pop("files", {}).items()}
+            time.localtime(float(content["finished"]))
+            if any(Path(of.path).is_absolute() or ".." in Path(of.path).parts for of in files.values()):
+                return None
+            return cls(**content, files=files, earlier=True)
+        except (TypeError, AttributeError, KeyError, ValueError, OverflowError, OSError):
+            return None
+
+    def describe(self) -> str:
+        """For the terminal: what was done, or that nothing had to be."""
+        if self.earlier:
+            when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.finished))
+            return f"already finished on {when}, from the same recipe, data and models"
+        return f"{self.steps} steps in {self.seconds:.0f} s"
+
+    def to_json(self) -> dict[str, Any]:
+        content = asdict(self)
+        del content["earlier"]
+        return content
+
+
+def hand_over(directory: Path, names: Iterable[str]) -> dict[str, HandedOver]:
+    """Bring files and folders of a run to the disk, and note their hashes."""
+    for name in names:
+        for file in _files(directory / name):
+            sync_file(file)
+    return {name: HandedOver(name, digest(directory / name)) for name in names}
+
+
+def take(run: str, name: str) -> Path:
+    """A file or folder that a finished run hands over, verified.
+
+    Args:
+        run: a run directory.
+        name: a key of `Result.files`.
+
+    Raises:
+        RecipeError: there is no such run, or it has not finished (E038, with the recipe that writes it); it hands over
+            nothing of that name, or not what it wrote (E039).
+    """
+    if problem := run_problem(run):
+        raise RecipeError.of([problem])
+    result = Result.read(Path(run))
+    if result is None:
+        raise _unusable(
+            run, f"the {FINISHED} of `{run}` cannot be read", "it was damaged after the run finished"
+        )
+    if name not in result.files:
+        leaves = ", ".join(result.files) or "nothing"
+        raise _unusable(
+            run,
+            f"the run `{run}` leaves no {name}",
+            f"it is a run of stage `{result.stage}`, which leaves {leaves}",
+            f"name a run that leaves {name}",
+        )
+    taken = Path(run) / result.files[name].path
+    if not taken.exists():
+        raise _unusable(run, f"{name} of the run `{run}` is gone", "somebody moved or removed it")
+    if digest(taken) != result.files[name].sha256:
+        raise _unusable(
+            run,
+            f"{name} of the run `{run}` has changed since it finished",
+            "its sha256 is not the recorded one",
+        )
+    return taken
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file; of a folder, over the names and hashes of its files, notes for people (*.md) left out."""
+    if path.is_file():
+        return file_sha256(path)
+    lines = (f"{file.relative_to(path).as_posix()} {file_sha256(file)}\n" for file in _files(path))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.is_file() and file.suffix != ".md")
+
+
+def _unusable(run: str, what: str, why: str, hint: str | None = None) -> RecipeError:
+    again = f"restore it from a copy, or run the recipe that writes `{run}` again with --overwrite"
+    return RecipeError("E039", what, place=run, why=why, hint=hint or again)

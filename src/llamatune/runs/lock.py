@@ -2,6 +2,10 @@
 
 The lock is the kernel's, on a record (`lockf`): it ends with the process however that ends, and unlike `flock` it is
 not inherited by the processes that the run forks, so a lock can never be stale.
+
+Some network file systems have no locks. There each process announces itself by a file of its own and then looks for
+those of others: two that start at once may both give way, and never both go on. One that was killed on this machine
+is found out; one on another machine is not, and its file has to be removed by hand. That is said at the start.
 """
 
 from __future__ import annotations
@@ -13,21 +17,27 @@ import socket
 import time
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from llamatune.errors import RecipeError
 from llamatune.recipe.paths import LOCK
-from llamatune.runs.files import disk_errors
+from llamatune.runs.files import disk_errors, process_lives
 
 _held_here: set[Path] = set()
 """The kernel does not keep a process from locking twice what it holds."""
 
 
 class RunLock:
-    """Held from `take` to `release`. Processes of one distributed run share the lock of the first."""
+    """Held from `take` to `release`. Processes of one distributed run share the lock of the first.
 
-    def __init__(self, path: Path, stream: TextIOWrapper) -> None:
+    `warning` says what the lock cannot promise here, or is None.
+    """
+
+    def __init__(self, path: Path, stream: TextIOWrapper, announced: Path | None) -> None:
         self._path = path
         self._stream = stream
+        self._announced = announced
+        self.warning = None if announced is None else _NO_LOCKS
         _held_here.add(path)
 
     @classmethod
@@ -36,29 +46,37 @@ class RunLock:
 
         Raises:
             RecipeError: another process holds it.
+            DiskError: the directory cannot be written.
         """
         path = (directory / LOCK).resolve()
         if path in _held_here:  # opening and closing the file would release the lock
             raise _held(directory, path.read_text(encoding="utf-8"))
         with disk_errors(path):
             stream = path.open("a+", encoding="utf-8")
+        announced = None
         try:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
             stream.seek(0)
-            holder = stream.read()
+            said = stream.read()
             stream.close()
-            raise _held(directory, holder) from None
+            raise _held(directory, said) from None
         except OSError:
-            pass  # a file system without locks, as some network ones are: better no lock than no run
+            try:
+                announced = _announce(directory)
+            except BaseException:
+                stream.close()
+                raise
         stream.truncate(0)
-        stream.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}))
+        stream.write(_me())
         stream.flush()
-        return cls(path, stream)
+        return cls(path, stream, announced)
 
     def release(self) -> None:
         _held_here.discard(self._path)
         self._stream.close()
+        if self._announced is not None:
+            self._announced.unlink(missing_ok=True)
 
     @property
     def is_there(self) -> bool:
@@ -70,17 +88,80 @@ class RunLock:
         return os.path.samestat(found, os.fstat(self._stream.fileno()))
 
 
-def _held(directory: Path, holder: str) -> RecipeError:
+# ---- without locks ----------------------------------------------------------------------------------------
+
+_NO_LOCKS = (
+    f"this file system has no locks: a file {LOCK}.HOST-PROCESS keeps a second run out of this directory instead; "
+    "if this run is killed and goes on from another machine, that file has to be removed by hand"
+)
+
+
+def _announce(directory: Path) -> Path:
+    """Write this process's file, after making sure that there is no other.
+
+    Raises:
+        RecipeError: another process works here, or one on another machine may.
+        DiskError: the file cannot be written.
+    """
+    own = directory / f"{LOCK}.{socket.gethostname()}-{os.getpid()}"
+    with disk_errors(own):
+        own.write_text(_me(), encoding="utf-8")
+    for other in sorted(directory.glob(f"{LOCK}.*-*")):
+        if other == own:
+            continue
+        said = _read(other)
+        if not _is_dead(said):
+            own.unlink(missing_ok=True)
+            raise _held(directory, said, announced=other)
+        other.unlink(missing_ok=True)
+    return own
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _is_dead(holder: str) -> bool:
+    """Whether the process that a holder's file names has certainly ended."""
     try:
         who = json.loads(holder)
+        host, process, born = who["host"], int(who["pid"]), who.get("born")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
+    if host != socket.gethostname():
+        return False
+    return not process_lives(process) or born != _born(process)
+
+
+def _me() -> str:
+    process = os.getpid()
+    who: dict[str, Any] = {"pid": process, "host": socket.gethostname(), "since": time.time()}
+    return json.dumps(who | {"born": _born(process)})
+
+
+def _born(process: int) -> str | None:
+    """When the kernel started a process, in its own count: numbers of processes are used again. None without /proc."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def _held(directory: Path, said: str, *, announced: Path | None = None) -> RecipeError:
+    try:
+        who = json.loads(said)
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(who["since"]))
         name = f"process {who['pid']} on {who['host']} since {since}"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         name = "another process"
+    unless = f"; if it is no more, remove {announced}" if announced else ""
     return RecipeError(
         "E035",
         f"a run is going on in `{directory}`: {name} holds it",
         place="output",
         why="two runs in one directory would mix their checkpoints and metrics",
-        hint="wait for it, stop it, or name another `output`",
+        hint=f"wait for it, stop it, or name another `output`{unless}",
     )

@@ -45,6 +45,17 @@ def must_match(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if _block(key) not in MAY_CHANGE}
 
 
+def of_blocks(facts: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded facts in flat form, as far as `now` has something to say about their blocks."""
+    return flatten({block: content for block, content in facts.items() if block in now})
+
+
+def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """What differs between two flat mappings: key -> `old -> new`. A key that only one has is a difference too."""
+    pairs = {key: (recorded.get(key), now.get(key)) for key in sorted(recorded.keys() | now.keys())}
+    return {key: f"{_shown(old)} -> {_shown(new)}" for key, (old, new) in pairs.items() if old != new}
+
+
 def check_same(
     recorded: Mapping[str, Any], now: Mapping[str, Any], *, forced: Collection[str], run: str
 ) -> list[str]:
@@ -62,11 +73,7 @@ def check_same(
     Raises:
         RecipeError: a difference that was not forced; all of them at once, as old -> new.
     """
-    lines: dict[str, str] = {}
-    for key in sorted(recorded.keys() | now.keys()):
-        before, after = recorded.get(key), now.get(key)
-        if before != after:
-            lines[key] = f"{_shown(before)} -> {_shown(after)}"
+    lines = differences(recorded, now)
     refused = {key: line for key, line in lines.items() if not _is_forced(key, forced)}
     if refused:
         raise RecipeError.of(

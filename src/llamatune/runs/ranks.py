@@ -1,8 +1,24 @@
-"""Which of the processes of a distributed run this one is."""
+"""Which of the processes of a distributed run this one is: the only reader of RANK and WORLD_SIZE."""
 
 from __future__ import annotations
 
+import os
 import sys
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def processes() -> int:
+    """How many processes the run has."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes and speaks for all."""
+    return rank() == 0
 
 
 def part_processes() -> None:

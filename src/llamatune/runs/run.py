@@ -15,23 +15,23 @@ completions.jsonl  of PPO: each answer of the policy with its scores
 evaluation.json    of a reward model: how well it tells the better reply, on each held-out set; of PPO: rewards of
                    held-out prompts over time
 adapter/ or model/ the artefact
-result.json        written last: its presence says that the run finished
+conversations.jsonl, preferences.jsonl
+                   of stages that make data: rows for other recipes (see `handover`)
+result.json        written last: its presence says that the run finished; names what it hands over
 report.html        all of this to look at
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from llamatune.errors import CheckpointError, DiskError, LlamatuneError, RecipeError, StoppedError
-from llamatune.recipe.load import check_output, dump
+from llamatune.errors import DiskError, StoppedError
 from llamatune.recipe.paths import FINISHED, MARKER
 from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs import checkpoints
@@ -44,43 +44,22 @@ from llamatune.runs.files import (
     read_json,
     size,
     sync_file,
-    write_atomic,
     write_json,
 )
-from llamatune.runs.handover import Result
+from llamatune.runs.handover import Result, hand_over
 from llamatune.runs.lock import RunLock
 from llamatune.runs.manifest import check_same, environment, flatten, must_match
-from llamatune.runs.signals import StoppedEarly, StopRequest
+from llamatune.runs.ranks import is_main
+from llamatune.runs.signals import StopRequest
 from llamatune.runs.status import Status
 
-Resume = Literal["auto", "none"]
-
-
-_GROWING = ("metrics.jsonl", "speed.jsonl", "replies.jsonl", "completions.jsonl")
+REPORT = "report.html"
+GROWING = ("metrics.jsonl", "speed.jsonl", "replies.jsonl", "completions.jsonl")
 """Files that a resume cuts back to where they were at the checkpoint."""
 
 
-_FILES = (
-    FINISHED,
-    "manifest.json",
-    "data.json",
-    "preview.json",
-    "evaluation.json",
-    "nonfinite.json",
-    "report.html",
-    "events.jsonl",
-    *_GROWING,
-)
-
-
-_ARTEFACTS = ("adapter", "model")
-
-
-_FOLDERS = (*_ARTEFACTS, "data_cards", "checkpoints")
-
-
 class Run:
-    """An open run directory; get one from `Run.open`.
+    """An open run directory; get one from `opening.open_run`.
 
     `recipe_dir` is where data cards beside the recipe are looked for; `checkpoint` is where to go on, None for a
     fresh start; `done` is the result of a run that had finished before; `stop` knows of requests to stop.
@@ -91,7 +70,7 @@ class Run:
         self.recipe = recipe
         self.directory = Path(recipe.output)
         self.recipe_dir = recipe_dir
-        self.is_main = os.environ.get("RANK", "0") == "0"
+        self.is_main = is_main()
         self.stop = StopRequest()
         self.status = Status(self.directory / "run.json")
         self.checkpoint: Checkpoint | None = None
@@ -100,144 +79,9 @@ class Run:
         """What the opening has to tell, for the stage to print."""
         self.checkpoint_bytes = 0
         """What a checkpoint takes at most; known once the model is."""
-        self._forced = forced
-        self._lock: RunLock | None = None
-
-    @classmethod
-    @contextmanager
-    def open(
-        cls,
-        recipe: StageRecipe,
-        *,
-        recipe_dir: Path,
-        overwrite: bool = False,
-        resume: Resume = "auto",
-        force: Collection[str] = (),
-    ) -> Iterator[Run]:
-        """Lock the directory and decide whether to start, to go on or to do nothing.
-
-        Args:
-            recipe: what to run.
-            recipe_dir: where data cards beside the recipe are looked for.
-            overwrite: replace a finished run.
-            resume: `none` starts again where `auto` would go on from the newest valid checkpoint.
-            force: facts that may differ from those the run was started with.
-
-        Raises:
-            RecipeError: the directory holds something else, another finished run, or an unfinished run of
-                another recipe; or another process works in it.
-            CheckpointError: there are checkpoints, and none of them can be trusted.
-            DiskError: the directory cannot be written.
-            StoppedError: inside, a signal asked the run to stop.
-        """
-        run = cls(recipe, recipe_dir, force)
-        check_output(run.directory)
-        if not run.is_main:
-            with run.stop.listening(), run._ending():
-                yield run
-            return
-        with disk_errors(run.directory):
-            run.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        run._lock = RunLock.take(run.directory)
-        try:
-            run._decide(overwrite=overwrite, resume=resume)
-            if run.done is not None:
-                yield run
-                return
-            run.status.begin(run.checkpoint.step if run.checkpoint else 0)
-            with run.stop.listening():
-                try:
-                    with run._ending():
-                        yield run
-                finally:
-                    with run.stop.waiting():
-                        run._report()
-        finally:
-            run._lock.release()
-
-    # ---- start or go on -----------------------------------------------------------------------------------
-
-    def _decide(self, *, overwrite: bool, resume: Resume) -> None:
-        self.status = Status.read(self.directory)
-        facts = must_match(flatten(self.recipe.model_dump()))
-        manifest = read_json(self.directory / "manifest.json") or {}
-        recorded = manifest.get("recipe", {})
-        finished = read_json(self.directory / FINISHED) if (self.directory / MARKER).is_file() else None
-        if finished is not None and not overwrite:
-            if recorded != facts:
-                raise RecipeError(
-                    "E031",
-                    f"output `{self.directory}` already holds a finished run",
-                    place="output",
-                    hint="add --overwrite to replace it, or name another folder",
-                )
-            self.done = Result(**finished)
-            return
-        forced: list[str] = []
-        if finished is None and resume == "auto":
-            if previous := self.status.previous_end():
-                self.notices.append(previous)
-            self.checkpoint = self._newest_checkpoint()
-        if self.checkpoint is None:
-            self._clear()
-        else:
-            forced = check_same(recorded, facts, forced=self._forced, run=str(self.directory))
-            self._cut_back(self.checkpoint)
-            self.drop_unfinished()
-        write_atomic(self.directory / MARKER, dump(self.recipe))
-        for notice in self.notices:
-            self.event("resume", notice)
-        self.notices += self._forced_changes(forced)
-
-    def _newest_checkpoint(self) -> Checkpoint | None:
-        """Where to go on, with notices about what had to be passed over."""
-        found = checkpoints.find(self.checkpoints)
-        self.notices += [
-            f"{folder.name} is not complete and is removed"
-            for folder in checkpoints.unfinished(self.checkpoints)
-        ]
-        if found.newest is None and found.damaged:
-            raise CheckpointError(
-                "E402",
-                "no checkpoint can be trusted: " + "; ".join(found.damaged),
-                place=str(self.directory / "checkpoints"),
-                why="starting from the beginning without a word would throw away what was trained",
-                hint="restore one from a copy, or start again with --resume none",
-            )
-        self.notices += [
-            f"{what}; using {found.newest.folder.name}" for what in found.damaged if found.newest
-        ]
-        if found.newest is not None:
-            self.notices.append(f"going on from {found.newest.folder.name}")
-        return found.newest
-
-    def _clear(self) -> None:
-        """Take away what an earlier run in this directory wrote, and nothing else."""
-        if not self.notices:
-            self.status = Status(self.directory / "run.json")
-        for name in _FILES:
-            (self.directory / name).unlink(missing_ok=True)
-        for name in _FOLDERS:
-            shutil.rmtree(self.directory / name, ignore_errors=True)
-
-    def _cut_back(self, checkpoint: Checkpoint) -> None:
-        """Drop what was written after the checkpoint: those steps will be done again."""
-        for name, recorded in checkpoint.about["sizes"].items():
-            file = self.directory / name
-            there = file.stat().st_size if file.exists() else 0
-            if there < recorded:
-                self.notices.append(
-                    f"{name} has {there:,} of {recorded:,} bytes: the lines of some steps are lost"
-                )
-            elif file.exists():
-                os.truncate(file, recorded)
-        for name in set(_GROWING) - set(checkpoint.about["sizes"]):
-            (self.directory / name).unlink(missing_ok=True)
-        whole = checkpoints.complete(self.checkpoints)
-        for folder in whole[: whole.index(checkpoint.folder)]:
-            self.notices.append(f"{folder.name} is set aside as {checkpoints.set_aside(folder).name}")
-        for name in _ARTEFACTS:  # half written, or by a process that died before it said so
-            shutil.rmtree(self.directory / name, ignore_errors=True)
+        self.forced = forced
+        self.lock: RunLock | None = None
+        self._said: set[str] = set()
 
     def made_from(self, facts: Mapping[str, Any], **notes: Any) -> list[str]:
         """Record what the run is made from besides its recipe; on a resume, compare it.
@@ -258,17 +102,20 @@ class Run:
         if self.checkpoint is not None:
             recorded = read_json(self.directory / "manifest.json") or {}
             before = flatten(recorded.get("facts", {}))
-            forced = check_same(before, flatten(facts), forced=self._forced, run=str(self.directory))
-            lines = self._forced_changes(forced) + self._other_versions(recorded.get("versions", {}))
+            forced = check_same(before, flatten(facts), forced=self.forced, run=str(self.directory))
+            lines = self.forced_changes(forced) + self._other_versions(recorded.get("versions", {}))
         recipe = must_match(flatten(self.recipe.model_dump()))
         content = {"format": 1, "recipe": recipe, "facts": dict(facts), **notes, **environment()}
         write_json(self.directory / "manifest.json", content)
         return lines
 
-    def _forced_changes(self, lines: list[str]) -> list[str]:
-        for line in lines:
+    def forced_changes(self, lines: list[str]) -> list[str]:
+        """Note what differs and is let pass, once; the lines to print."""
+        new = [line for line in lines if line not in self._said]
+        self._said.update(new)
+        for line in new:
             self.event("forced", line)
-        return [f"forced: {line}" for line in lines]
+        return [f"forced: {line}" for line in new]
 
     def _other_versions(self, before: Mapping[str, str]) -> list[str]:
         lines = [
@@ -347,7 +194,7 @@ class Run:
         self.check_there()
         sizes = {
             name: (self.directory / name).stat().st_size
-            for name in _GROWING
+            for name in GROWING
             if (self.directory / name).exists()
         }
         with disk_errors(folder, self.checkpoint_bytes):
@@ -357,7 +204,8 @@ class Run:
                 folder, step=step, about={"sizes": sizes, "state": dict(state)}
             )
             checkpoints.rotate(self.checkpoints, self.recipe.checkpoint.keep)
-        self.status.beat(step, at_once=True)  # never less than what a reader finds in `checkpoints`
+        # Never less than what a reader finds in `checkpoints`.
+        self.status.beat(step, at_once=True)
 
     def check_there(self) -> None:
         """Make sure that nobody has removed the directory: writing on would bring half a run back.
@@ -365,13 +213,13 @@ class Run:
         Raises:
             DiskError: somebody has.
         """
-        if not self._is_ours:
+        if not self.is_ours:
             raise directory_gone(self.directory)
 
     @property
-    def _is_ours(self) -> bool:
+    def is_ours(self) -> bool:
         """Whether the directory is still the one that was locked."""
-        return self._lock is None or self._lock.is_there
+        return self.lock is None or self.lock.is_there
 
     def withdraw(self, after_step: int) -> None:
         """Remove checkpoints that were made after training had gone wrong."""
@@ -383,7 +231,7 @@ class Run:
     def drop_unfinished(self) -> None:
         """Remove what a save that failed or was killed left behind, which would take the space of the next one; of a
         directory that was removed, what the save brought back."""
-        if not self._is_ours:
+        if not self.is_ours:
             if not (self.directory / MARKER).exists():  # or it is another run by now
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
                 with suppress(OSError):
@@ -404,49 +252,29 @@ class Run:
         otherwise = f"; if that is spoilt already, remove it to go on from {older[0]}" if older else ""
         return f"the same command goes on from {self.last_checkpoint}{otherwise}"
 
-    def finish(self, result: Result) -> Result:
-        if self.is_main:
-            self.check_there()
-            write_json(self.directory / FINISHED, asdict(result))
-            self.status.step = result.steps
-            self.status.end("finished", 0, "done")
+    def finish(self, result: Result, leaves: Sequence[str] = ()) -> Result:
+        """Write `result.json`, last of all: from here on the run has finished.
+
+        Args:
+            result: what the stage made, without its files.
+            leaves: files besides the artefact that other recipes may take.
+
+        Raises:
+            DiskError: a file that is handed over cannot be read back, or the result cannot be written.
+        """
+        if not self.is_main:
+            return result
+        self.check_there()
+        # A stage that is made from its recipe alone.
+        if not (self.directory / "manifest.json").exists():
+            self.made_from({})
+        with disk_errors(self.directory):
+            files = hand_over(self.directory, (result.artefact, *leaves))
+        result = replace(result, files=files, finished=_now())
+        write_json(self.directory / FINISHED, result.to_json())
+        self.status.step = result.steps
+        self.status.end("finished", 0, "done")
         return result
-
-    # ---- the end ------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _ending(self) -> Iterator[None]:
-        """However the run ends, run.json says how."""
-        try:
-            yield
-        except StoppedError as error:
-            self._end("stopped", error.exit_code, error.problems[0].what)
-            raise
-        except StoppedEarly:
-            stopped = self.stopped("before there was anything to save")
-            self._end("stopped", stopped.exit_code, stopped.problems[0].what)
-            raise stopped from None
-        except LlamatuneError as error:
-            self._end("failed", error.exit_code, error.problems[0].what)
-            raise
-        except KeyboardInterrupt:
-            self._end("stopped", 130, "interrupted at once by a second Ctrl-C")
-            raise
-        except BaseException as error:
-            self._end("failed", 1, f"{type(error).__name__}: {error}")
-            raise
-
-    def _report(self) -> None:
-        """The page about the run; its failure must not be the run's."""
-        from llamatune.runs.report import write_report
-
-        if not self._is_ours:
-            return
-        try:
-            write_report(self.directory)
-        except Exception as error:
-            with suppress(DiskError):
-                self.event("warning", f"report.html could not be written: {type(error).__name__}: {error}")
 
     def stopped(self, when: str) -> StoppedError:
         """The error that says: stopped by this signal, continue with the same command."""
@@ -459,12 +287,6 @@ class Run:
         )
         error.exit_code = self.stop.exit_code
         return error
-
-    def _end(self, state: str, exit_code: int, reason: str) -> None:
-        if not self.is_main or not self._is_ours:
-            return
-        with suppress(DiskError):  # the disk may be what ended the run, and that error is on its way already
-            self.status.end(state, exit_code, reason)
 
     def _append(self, name: str, record: dict[str, Any]) -> None:
         if self.is_main:

@@ -67,4 +67,8 @@ class StopRequest:
 
 
 class StoppedEarly(BaseException):
-    """A request to stop came when there was nothing to save yet. Not an Exception: nothing may swallow it."""
+    """A request to stop ends the work here: by itself, before there was anything to save; `str` says where. Not an
+    Exception: nothing may swallow it."""
+
+    def __init__(self, when: str = "before there was anything to save") -> None:
+        super().__init__(when)

@@ -45,7 +45,7 @@ def run(recipe: PpoRecipe, run: Run) -> Result:
         data = load_prompts(
             recipe.data, chat, seed=recipe.seed, recipe_dir=run.recipe_dir, report=display.say
         )
-        record_origin(run, recipe, start, data, display, chat, models=rewards)
+        record_origin(run, recipe, start, data, display, chat)
 
         arguments = ppo_config(recipe, start.placement, run.checkpoints)
         arguments.eval_on_start = data.eval is not None and run.checkpoint is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Mapping
 from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -16,14 +15,13 @@ from transformers import set_seed
 from llamatune.data.encode.control_tokens import tokenizer_fingerprint
 from llamatune.data.preview import to_json
 from llamatune.data.read.cards import draft_cards
-from llamatune.models.adapters import find_adapter
 from llamatune.models.load import Start
-from llamatune.models.open import weights_digest
 from llamatune.recipe.cards import find_card_file
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
+from llamatune.training.facts import data_facts, model_facts
 
 if TYPE_CHECKING:
     from llamatune.data.encode.chat import ChatFormat
@@ -40,30 +38,21 @@ def record_origin(
     data: Prepared,
     display: Display,
     chat: ChatFormat | None = None,
-    models: Mapping[str, str] | None = None,
 ) -> None:
     """Write what the run is made from (manifest.json, data.json, preview.json, draft cards for files that were
-    named without one); on a resume, compare it first.
-
-    Args:
-        models: further models that decide what is learnt, by their part in it.
+    named without one); on a resume, compare it first. What is known before anything is loaded was compared when the run
+    was opened; here follow tokenizer, template and processes, and whatever has changed since.
 
     Raises:
         RecipeError: a resume from other rows, another base, tokenizer or template, or with another number of
             processes.
     """
-    adapter = find_adapter(recipe.model.adapter) if recipe.model.adapter else None
-    sources = [
-        (source.role, {"sha256": source.sha256, "rows": source.counts.read}) for source in data.sources
-    ]
     facts = {
-        "data": {role: [one for of, one in sources if of == role] for role in ("train", "eval", "ptx")},
-        "base": {"fingerprint": start.base.fingerprint, "revision": start.base.revision},
-        "adapter": file_sha256(adapter / "adapter_model.safetensors") if adapter else None,
+        "data": data_facts((source.role, source.sha256) for source in data.sources),
+        **model_facts(recipe, start.base),
         "tokenizer": tokenizer_fingerprint(start.tokenizer),
         "template": sha256(chat.template.encode()).hexdigest() if chat else None,
         "processes": start.placement.processes,
-        **({"models": {part: weights_digest(name) for part, name in models.items()}} if models else {}),
     }
     cards = {
         source.card: file_sha256(find_card_file(source.card, run.recipe_dir))

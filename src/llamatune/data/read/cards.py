@@ -66,7 +66,8 @@ def draft_cards(sources: Sequence[SourceInfo], out_dir: Path) -> list[Path]:
     cards: dict[str, Path] = {}
     for source in sources:
         for file in source.files:
-            if source.card is None and source.revision is None and file not in cards:
+            known_by = source.card or source.revision or source.run
+            if known_by is None and file not in cards:
                 name = _card_name(Path(file), taken={card.stem for card in cards.values()})
                 known = Recognised(
                     source.format, Columns(**source.columns), 0

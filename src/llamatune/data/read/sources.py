@@ -1,8 +1,9 @@
-"""Open what a recipe's `Source` names: a file, a data card or a hub data set.
+"""Open what a recipe's `Source` names: a file, a data card, a hub data set, or the rows that another run made.
 
 E111  a hub data set is not available
 E112  the format of a card is not one of this stage
 E113  a generated set is not the one that its card describes
+E115  a stage reads rows of a kind that no run makes
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -33,6 +34,8 @@ from llamatune.recipe.blocks import Kind, RowFormat, Source
 from llamatune.recipe.cards import DataCard, find_card, split_files, verify
 from llamatune.recipe.hashing import cache_folder, file_sha256
 from llamatune.recipe.stages.ppo import PromptSource
+from llamatune.runs.files import sweep, temporary_beside
+from llamatune.runs.handover import CONVERSATIONS, PREFERENCES, take
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class OpenSource:
     card: str | None = None
     licence: str | None = None
     revision: str | None = None
+    run: str | None = None
+    """The run that made the rows."""
 
     @property
     def fingerprint(self) -> str:
@@ -70,42 +75,87 @@ class OpenSource:
         return prompt(raw, format, columns, place, adjusted, is_safety=self.is_safety)
 
 
-def open_source(source: Source, recipe_dir: Path, *, kind: Kind) -> OpenSource:
+@dataclass(frozen=True)
+class FoundFiles:
+    """The files of a source, there and verified, nothing of them read yet. `name` is what the user calls them."""
+
+    name: str
+    files: tuple[Path, ...]
+    card: DataCard | None = None
+    revision: str | None = None
+
+    @property
+    def sha256(self) -> tuple[str, ...]:
+        return tuple(file_sha256(file) for file in self.files)
+
+
+def find_files(source: Source, recipe_dir: Path, *, kind: Kind) -> FoundFiles:
+    """Find, generate or download the files of a source.
+
+    Raises:
+        DataError: E111 to E115, and those of data cards.
+        RecipeError: a run that is missing or unfinished (E038), or does not leave such rows (E039).
+    """
+    if source.path is not None:
+        return FoundFiles(source.path, (Path(source.path),))
+    if source.run is not None:
+        name = _rows_of_run(kind, source.run)
+        return FoundFiles(f"{source.run}/{name}", (take(source.run, name),))
+    if source.hub is not None:
+        files, revision = _hub_files(source.hub, source.revision, source.split)
+        return FoundFiles(source.hub, tuple(files), revision=revision)
+    assert source.card is not None
+    card = find_card(source.card, recipe_dir)
+    if card.source.kind != "hub":
+        return FoundFiles(card.name, tuple(card_files(card, source.split)), card)
+    assert card.source.id is not None
+    files, revision = _hub_files(card.source.id, card.source.revision, source.split)
+    return FoundFiles(card.name, tuple(files), card, revision)
+
+
+def open_source(source: Source, recipe_dir: Path, *, kind: Kind, called: str | None = None) -> OpenSource:
     """Find, generate or download the files of a source and recognise their format.
+
+    Args:
+        kind: what the stage reads.
+        called: what messages call the source, where not by its own name.
 
     Raises:
         DataError: E100 to E127, and those of data cards.
+        RecipeError: see `find_files`.
     """
-    card = find_card(source.card, recipe_dir) if source.card else None
-    format: RowFormat | None
-    revision: str | None = None
-    if card is not None:
-        name, format, columns = card.name, _row_format(card, kind), card.columns
-        if card.source.kind == "hub":
-            assert card.source.id is not None
-            files, revision = _hub_files(card.source.id, card.source.revision, source.split)
-        else:
-            files = card_files(card, source.split)
-    else:
-        format, columns = source.format, source.columns
-        if source.path is not None:
-            name, files = source.path, [Path(source.path)]
-        else:
-            assert source.hub is not None
-            name = source.hub
-            files, revision = _hub_files(source.hub, source.revision, source.split)
-    head = [row for _, row in islice(_read(files, name), ROWS_SEEN)]
+    found = find_files(source, recipe_dir, kind=kind)
+    name, card = called or found.name, found.card
+    format = _row_format(card, kind) if card else source.format
+    head = [row for _, row in islice(_read(found.files, name), ROWS_SEEN)]
+    columns = card.columns if card else source.columns
     recognised = recognise_rows(head, format=format, columns=columns, kind=kind, place=name)
     return OpenSource(
         name=name,
-        files=tuple(files),
-        sha256=tuple(file_sha256(file) for file in files),
+        files=found.files,
+        sha256=found.sha256,
         recognised=recognised,
         is_safety=_is_safety(source, card) if kind == "prompts" else None,
         max_rows=source.max_rows,
         card=card.name if card else None,
         licence=card.license.id if card else None,
-        revision=revision,
+        revision=found.revision,
+        run=source.run,
+    )
+
+
+def _rows_of_run(kind: Kind, run: str) -> str:
+    """The file of a run that holds rows of a kind."""
+    if kind == "preferences":
+        return PREFERENCES
+    if kind in ("conversations", "prompts", "ptx"):
+        return CONVERSATIONS
+    what = "documents" if kind == "documents" else "replies with a score"
+    raise DataError(
+        "E115",
+        f"this stage reads {what}, which no run makes",
+        place=run,
+        hint="name a file by `path`, or a data card",
     )
 
 
@@ -116,7 +166,7 @@ def _is_safety(source: Source, card: DataCard | None) -> bool:
     return card is not None and card.category == "safety"
 
 
-def _read(files: list[Path] | tuple[Path, ...], name: str) -> Rows:
+def _read(files: Sequence[Path], name: str) -> Rows:
     """Rows of all files; places are called as the user calls the data, and by file where there are
     several."""
     readers = (_read_file(file, name if len(files) == 1 else f"{name}/{file.name}") for file in files)
@@ -168,7 +218,8 @@ def _world_file(card: DataCard, split: str) -> Path:
     if expected is None:
         verify(card, split, path)  # names the splits that there are
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".building-", dir=path.parent)
+    sweep(path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=f"{temporary_beside(path).name}-", dir=path.parent)
     os.close(handle)
     try:
         sets.write(card.source.set, split, temporary)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from llamatune.runs.files import process_lives
 from llamatune.runs.report.by_stage import Look
 from llamatune.runs.report.reading import as_mapping, as_number, as_rows, as_text
 from llamatune.runs.report.series import Chart, Series
@@ -43,15 +43,9 @@ def state(run: Mapping[str, Any], *, finished: bool) -> str:
 def _is_gone(run: Mapping[str, Any]) -> bool:
     """True when the process ran on this machine and is no more; of other machines nothing is known."""
     pid = run.get("pid")
-    if run.get("host") != socket.gethostname() or not isinstance(pid, int) or not 0 < pid < 2**31:
+    if run.get("host") != socket.gethostname() or not isinstance(pid, int):
         return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
+    return not process_lives(pid)
 
 
 def subtitle(

@@ -1,0 +1,297 @@
+"""Open a run directory: lock it, and decide whether to start, to go on or to do nothing.
+
+What was begun is compared with what is asked for, recipe and facts alike: a finished run is done only if it would be
+made from the same things again, and an unfinished one goes on only as the training that it began as.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from llamatune.errors import CheckpointError, DiskError, LlamatuneError, RecipeError, StoppedError
+from llamatune.recipe.load import check_output, dump
+from llamatune.recipe.paths import FINISHED, MARKER
+from llamatune.recipe.stages.common import StageRecipe
+from llamatune.runs import checkpoints
+from llamatune.runs.checkpoints import Checkpoint
+from llamatune.runs.files import cut_torn_line, disk_errors, read_json, sweep, write_atomic
+from llamatune.runs.handover import CONVERSATIONS, PREFERENCES, Result
+from llamatune.runs.lock import RunLock
+from llamatune.runs.manifest import check_same, differences, flatten, must_match, of_blocks
+from llamatune.runs.run import GROWING, REPORT, Run
+from llamatune.runs.signals import StoppedEarly
+from llamatune.runs.status import Status
+
+Resume = Literal["auto", "none"]
+Facts = Callable[[], Mapping[str, Any]]
+"""Gathers what a run is made from besides its recipe, as far as it is known before anything is loaded; asked only
+where there is something to compare it with."""
+
+_FILES = (
+    FINISHED,
+    "manifest.json",
+    "data.json",
+    "preview.json",
+    "evaluation.json",
+    "nonfinite.json",
+    REPORT,
+    "events.jsonl",
+    CONVERSATIONS,
+    PREFERENCES,
+    *GROWING,
+)
+_ARTEFACTS = ("adapter", "model")
+_FOLDERS = (*_ARTEFACTS, "data_cards", "checkpoints")
+_SHOWN = 12
+"""Differences that a message lists."""
+
+
+@contextmanager
+def open_run(
+    recipe: StageRecipe,
+    *,
+    recipe_dir: Path,
+    facts: Facts = dict,
+    overwrite: bool = False,
+    resume: Resume = "auto",
+    force: Collection[str] = (),
+) -> Iterator[Run]:
+    """Lock the directory and decide whether to start, to go on or to do nothing.
+
+    Args:
+        recipe: what to run.
+        recipe_dir: where data cards beside the recipe are looked for.
+        facts: see `Facts`.
+        overwrite: replace a finished run.
+        resume: `none` starts again where `auto` would go on from the newest valid checkpoint.
+        force: facts that may differ from those the run was started with.
+
+    Raises:
+        RecipeError: the directory holds something else, a finished run of another recipe or made from other data or
+            models, or an unfinished run of the kind; or another process works in it.
+        CheckpointError: there are checkpoints, and none of them can be trusted.
+        DiskError: the directory cannot be written.
+        StoppedError: inside, a signal asked the run to stop.
+        LlamatuneError: what gathering the facts raises.
+    """
+    run = Run(recipe, recipe_dir, force)
+    check_output(run.directory)
+    if not run.is_main:
+        if not overwrite:
+            run.done = _done(run, facts)
+        with run.stop.listening(), _ending(run):
+            yield run
+        return
+    with disk_errors(run.directory):
+        run.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    run.lock = RunLock.take(run.directory)
+    try:
+        sweep(run.directory)
+        if not overwrite:
+            run.done = _done(run, facts)
+        if run.done is not None:
+            _complete(run)
+            yield run
+            return
+        _start_or_go_on(run, facts, resume)
+        run.status.begin(run.checkpoint.step if run.checkpoint else 0)
+        with run.stop.listening():
+            try:
+                with _ending(run):
+                    yield run
+            finally:
+                with run.stop.waiting():
+                    _report(run)
+    finally:
+        run.lock.release()
+
+
+# ---- done -------------------------------------------------------------------------------------------------
+
+
+def _done(run: Run, facts: Facts) -> Result | None:
+    """The result of a finished run that would be made from the same things again.
+
+    Raises:
+        RecipeError: it was made from something else.
+    """
+    result = _result(run)
+    if result is None:
+        return None
+    manifest = read_json(run.directory / "manifest.json")
+    if manifest is None:
+        raise _finished(run, "and its manifest.json, which says what it was made from, cannot be read")
+    recipe = must_match(flatten(run.recipe.model_dump()))
+    other = differences(manifest.get("recipe", {}), recipe)
+    # What other recipes name need not even be there.
+    if not other:
+        now = facts()
+        other = differences(of_blocks(manifest.get("facts", {}), now), flatten(now))
+    if other:
+        changes = [f"{key}: {change}" for key, change in other.items()]
+        more = f"; and {len(changes) - _SHOWN:,} more" if len(changes) > _SHOWN else ""
+        raise _finished(run, f"which was made from something else: {'; '.join(changes[:_SHOWN])}{more}")
+    return result
+
+
+def _finished(run: Run, which: str) -> RecipeError:
+    return RecipeError(
+        "E031",
+        f"output `{run.directory}` already holds a finished run, {which}",
+        place="output",
+        hint="add --overwrite to run again and replace it, or name another folder",
+    )
+
+
+def _result(run: Run) -> Result | None:
+    return Result.read(run.directory) if (run.directory / MARKER).is_file() else None
+
+
+def _complete(run: Run) -> None:
+    """What a process had left to do that died after it had written its result."""
+    status = Status.read(run.directory)
+    if status.state == "running" and status.attempts:
+        status.end("finished", 0, "done")
+    if not (run.directory / REPORT).exists():
+        _report(run)
+
+
+# ---- start or go on ---------------------------------------------------------------------------------------
+
+
+def _start_or_go_on(run: Run, facts: Facts, resume: Resume) -> None:
+    run.status = Status.read(run.directory)
+    if _result(run) is None and resume == "auto":
+        if previous := run.status.previous_end():
+            run.notices.append(previous)
+        run.checkpoint = _newest_checkpoint(run)
+    forced: list[str] = []
+    if run.checkpoint is None:
+        _clear(run)
+    else:
+        forced = _check_same(run, facts())
+        _cut_back(run, run.checkpoint)
+        run.drop_unfinished()
+    write_atomic(run.directory / MARKER, dump(run.recipe))
+    for notice in run.notices:
+        run.event("resume", notice)
+    run.notices += run.forced_changes(forced)
+    if run.lock is not None and run.lock.warning:
+        run.event("warning", run.lock.warning)
+        run.notices.append(f"warning: {run.lock.warning}")
+
+
+def _check_same(run: Run, facts: Mapping[str, Any]) -> list[str]:
+    """Lines about what differs from what the run was begun with and is forced; what is not raises RecipeError."""
+    manifest = read_json(run.directory / "manifest.json") or {}
+    recorded = {**manifest.get("recipe", {}), **of_blocks(manifest.get("facts", {}), facts)}
+    now = {**must_match(flatten(run.recipe.model_dump())), **flatten(facts)}
+    return check_same(recorded, now, forced=run.forced, run=str(run.directory))
+
+
+def _newest_checkpoint(run: Run) -> Checkpoint | None:
+    """Where to go on, with notices about what had to be passed over."""
+    found = checkpoints.find(run.checkpoints)
+    run.notices += [
+        f"{folder.name} is not complete and is removed" for folder in checkpoints.unfinished(run.checkpoints)
+    ]
+    if found.newest is None and found.damaged:
+        raise CheckpointError(
+            "E402",
+            "no checkpoint can be trusted: " + "; ".join(found.damaged),
+            place=str(run.directory / "checkpoints"),
+            why="starting from the beginning without a word would throw away what was trained",
+            hint="restore one from a copy, or start again with --resume none",
+        )
+    run.notices += [f"{what}; using {found.newest.folder.name}" for what in found.damaged if found.newest]
+    if found.newest is not None:
+        run.notices.append(f"going on from {found.newest.folder.name}")
+    return found.newest
+
+
+def _clear(run: Run) -> None:
+    """Take away what an earlier run in this directory wrote, and nothing else."""
+    if not run.notices:
+        run.status = Status(run.directory / "run.json")
+    for name in _FILES:
+        (run.directory / name).unlink(missing_ok=True)
+    for name in _FOLDERS:
+        shutil.rmtree(run.directory / name, ignore_errors=True)
+
+
+def _cut_back(run: Run, checkpoint: Checkpoint) -> None:
+    """Drop what was written after the checkpoint: those steps will be done again."""
+    sizes = checkpoint.about["sizes"]
+    for name in GROWING:
+        file, recorded = run.directory / name, sizes.get(name)
+        if recorded is None:
+            file.unlink(missing_ok=True)
+            continue
+        there = file.stat().st_size if file.exists() else 0
+        if there < recorded:
+            run.notices.append(
+                f"{name} has {there:,} of {recorded:,} bytes: the lines of some steps are lost"
+            )
+            cut_torn_line(file)
+        else:
+            os.truncate(file, recorded)
+    whole = checkpoints.complete(run.checkpoints)
+    for folder in whole[: whole.index(checkpoint.folder)]:
+        run.notices.append(f"{folder.name} is set aside as {checkpoints.set_aside(folder).name}")
+    # Half written, or by a process that died before it said so.
+    for name in _ARTEFACTS:
+        shutil.rmtree(run.directory / name, ignore_errors=True)
+    # It could not be read.
+    (run.directory / FINISHED).unlink(missing_ok=True)
+
+
+# ---- the end ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _ending(run: Run) -> Iterator[None]:
+    """However the run ends, run.json says how."""
+    try:
+        yield
+    except StoppedError as error:
+        _end(run, "stopped", error.exit_code, error.problems[0].what)
+        raise
+    except StoppedEarly as early:
+        stopped = run.stopped(str(early))
+        _end(run, "stopped", stopped.exit_code, stopped.problems[0].what)
+        raise stopped from None
+    except LlamatuneError as error:
+        _end(run, "failed", error.exit_code, error.problems[0].what)
+        raise
+    except KeyboardInterrupt:
+        _end(run, "stopped", 130, "interrupted at once by a second Ctrl-C")
+        raise
+    except BaseException as error:
+        _end(run, "failed", 1, f"{type(error).__name__}: {error}")
+        raise
+
+
+def _report(run: Run) -> None:
+    """The page about the run; its failure must not be the run's."""
+    from llamatune.runs.report import write_report
+
+    if not run.is_ours:
+        return
+    try:
+        write_report(run.directory)
+    except Exception as error:
+        with suppress(DiskError):
+            run.event("warning", f"report.html could not be written: {type(error).__name__}: {error}")
+
+
+def _end(run: Run, state: str, exit_code: int, reason: str) -> None:
+    if not run.is_main or not run.is_ours:
+        return
+    # The disk may be what ended the run, and that error is on its way already.
+    with suppress(DiskError):
+        run.status.end(state, exit_code, reason)

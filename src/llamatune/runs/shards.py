@@ -1,0 +1,218 @@
+"""Costly work in parts, each written exactly once whatever is killed.
+
+A stage that samples cuts its work into parts, such as "samples 0 to 3 of prompts 64 to 127", and gives each a name.
+The records of a part are one file, a shard:
+
+    samples/4f0c.../00064-000.jsonl      one record a line, then a last line: how many, and their sha256
+
+A shard is written under a temporary name, brought to the disk and renamed, so that it is there whole or not at all; a
+process that dies loses the part it was working on. The folder is named by a digest of everything that decides what
+the records are (policy, template, temperature, seed ...), so that records of another policy never mix with these,
+while more parts of the same key (more samples of each prompt) come on top of those that are there.
+
+Any number of processes share the parts out by rank. None waits for another: whoever has gathered the processes (a
+barrier) calls `join`, which puts the parts together in their order, so that the result is the same to the byte
+whoever made them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llamatune.errors import LlamatuneError
+from llamatune.runs import ranks
+from llamatune.runs.files import disk_errors, replacing, sweep, write_json
+from llamatune.runs.signals import StoppedEarly, StopRequest
+
+Record = Mapping[str, Any]
+Say = Callable[[str], None]
+
+_KEY = "key.json"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the work. `name` is a file name without its ending; `records` is how many records it has to give."""
+
+    name: str
+    records: int
+
+
+class Shards:
+    """The shards of one piece of work.
+
+    Args:
+        folder: holds the work of all keys, such as `RUN/samples`.
+        key: everything that decides what the records are, besides the parts' names. JSON.
+    """
+
+    def __init__(self, folder: Path, key: Mapping[str, Any]) -> None:
+        text = json.dumps(key, sort_keys=True, ensure_ascii=False)
+        self._digest = hashlib.sha256(text.encode()).hexdigest()
+        self._key = dict(key)
+        self.folder = folder / self._digest[:16]
+
+    def make(
+        self,
+        parts: Sequence[Part],
+        work: Callable[[Part], Iterable[Record]],
+        *,
+        stop: StopRequest,
+        say: Say = print,
+        done: Callable[[int, int], None] = lambda done, of: None,
+    ) -> None:
+        """Make those of this process's parts that are not there yet.
+
+        Args:
+            parts: all of them, the same in every process.
+            work: makes the records of a part; may be called again for a part whose making was interrupted.
+            stop: looked at between parts; a request waits for the end of a part.
+            say: is told of half and damaged shards that are made again.
+            done: is told how many of this process's parts are there, and of how many, as that changes.
+
+        Raises:
+            StoppedEarly: somebody asked to stop; what was made is there.
+            DiskError: a shard could not be written; those before it are there.
+            LlamatuneError: a part gave another number of records than it has to (E930). Whatever `work` raises
+                passes through, and its part is not there.
+        """
+        _check_names(parts)
+        mine = [part for number, part in enumerate(parts) if number % ranks.processes() == ranks.rank()]
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._sweep(say)
+        if ranks.is_main():
+            # For people; the folder's name is what counts.
+            write_json(self.folder / _KEY, self._key)
+        missing = [part for part in mine if not self._is_there(part, say)]
+        there = len(mine) - len(missing)
+        done(there, len(mine))
+        with stop.waiting():
+            for number, part in enumerate(missing, there):
+                _hear(stop, number, len(mine))
+                self._write(part, work(part))
+                done(number + 1, len(mine))
+            _hear(stop, len(mine), len(mine))
+
+    def read(self, parts: Sequence[Part]) -> Iterator[dict[str, Any]]:
+        """The records of parts, in order. Raises what `join` raises."""
+        for part in parts:
+            for line in self._lines(part):
+                yield json.loads(line)
+
+    def join(self, parts: Sequence[Part], target: Path) -> int:
+        """Write the records of all parts, in order, to one file that is there whole or not at all.
+
+        Returns:
+            How many records it holds.
+
+        Raises:
+            LlamatuneError: a part is missing or damaged (E931): its process has not made it.
+            DiskError: the file cannot be written.
+        """
+        with replacing(target) as stream:
+            for part in parts:
+                stream.writelines(self._lines(part))
+        return sum(part.records for part in parts)
+
+    # ---- one shard ----------------------------------------------------------------------------------------
+
+    def _path(self, part: Part) -> Path:
+        return self.folder / f"{part.name}.jsonl"
+
+    def _write(self, part: Part, records: Iterable[Record]) -> None:
+        path = self._path(part)
+        lines = [_line(record) for record in records]
+        if len(lines) != part.records:
+            raise _wrong_count(part, len(lines), path)
+        content = b"".join(lines)
+        with replacing(path, len(content)) as stream:
+            stream.write(content + self._end(part, content))
+
+    def _end(self, part: Part, content: bytes) -> bytes:
+        """The last line of a shard: of another key, part, number or content it is another one."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        return _line({"key": self._digest, "part": part.name, "records": part.records, "sha256": sha256})
+
+    def _whole(self, part: Part) -> list[bytes] | None:
+        """The lines of a shard, each byte of them verified; None where something is wrong with it."""
+        *lines, last = self._path(part).read_bytes().splitlines(keepends=True) or [b""]
+        whole = last == self._end(part, b"".join(lines)) and len(lines) == part.records
+        return lines if whole else None
+
+    def _lines(self, part: Part) -> list[bytes]:
+        path = self._path(part)
+        try:
+            lines = self._whole(part)
+        except OSError:
+            raise _not_there(part, path, "is missing") from None
+        if lines is None:
+            raise _not_there(part, path, "is damaged")
+        return lines
+
+    def _is_there(self, part: Part, say: Say) -> bool:
+        """Whether a shard is there and whole; one that is not whole is removed."""
+        path = self._path(part)
+        try:
+            if self._whole(part) is not None:
+                return True
+        except FileNotFoundError:
+            return False
+        except OSError:
+            # A folder of that name, a bad block.
+            pass
+        say(f"{path.name} is damaged: it is removed and made again")
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+        return False
+
+    def _sweep(self, say: Say) -> None:
+        for name in sweep(self.folder):
+            if name != _KEY:
+                say(f"{name} was half written by a process that died: it is made again")
+
+
+def _hear(stop: StopRequest, made: int, of: int) -> None:
+    if stop.signal is not None:
+        raise StoppedEarly(f"after {made:,} of {of:,} parts, all of which are saved")
+
+
+def _line(record: Record) -> bytes:
+    """One line for each record, whatever is in it: JSON escapes line breaks, and `ensure_ascii` half characters."""
+    return json.dumps(record, allow_nan=False).encode() + b"\n"
+
+
+def _check_names(parts: Sequence[Part]) -> None:
+    names = [part.name for part in parts]
+    assert len(set(names)) == len(names), "two parts of one name"
+    assert all(name and Path(name).name == name and not name.startswith(".") for name in names), (
+        "not a file name"
+    )
+
+
+def _wrong_count(part: Part, count: int, path: Path) -> LlamatuneError:
+    return LlamatuneError(
+        "E930",
+        f"part {part.name} gave {count:,} records instead of {part.records:,}",
+        place=str(path),
+        why="something would be missing, or there twice",
+        hint="this is a bug: please report it with these lines",
+    )
+
+
+def _not_there(part: Part, path: Path, what: str) -> LlamatuneError:
+    return LlamatuneError(
+        "E931",
+        f"part {part.name} {what}",
+        place=str(path),
+        why="a file put together without it would lack records",
+        hint="run the same command again: what is missing or damaged is made again",
+    )

@@ -1,0 +1,99 @@
+"""What decides what a run learns, besides its recipe: the content of the files that the recipe names.
+
+Known without torch and without reading a row, so that a finished run is told at once from one that would be made from
+other data or other models today.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from llamatune.data.read.sources import find_files
+from llamatune.models.base import Base, find_base
+from llamatune.recipe.blocks import Kind
+from llamatune.recipe.hashing import file_sha256
+from llamatune.recipe.recipes import STAGES
+from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
+from llamatune.recipe.stages.ppo import PpoRecipe
+from llamatune.recipe.stages.reward import RewardRecipe
+
+_ROLES = ("train", "eval", "ptx")
+
+
+def facts_of(recipe: StageRecipe, recipe_dir: Path) -> dict[str, Any]:
+    """The facts about a recipe's data and models as they are now.
+
+    Raises:
+        DataError, RecipeError: a source is not there, or is not what its card or its run says.
+        ModelError: a model is not there.
+    """
+    sources = (
+        (role, find_files(source, recipe_dir, kind=_kind(recipe, role)).sha256)
+        for role in _ROLES
+        for source in getattr(getattr(recipe, "data", None), role, ())
+    )
+    models = model_facts(recipe) if isinstance(recipe, TrainingRecipe) else {}
+    return {"data": data_facts(sources), **models}
+
+
+def data_facts(sources: Iterable[tuple[str, Iterable[str]]]) -> dict[str, Any]:
+    """From role and hashes of each source, in the recipe's order."""
+    known = [(role, list(sha256)) for role, sha256 in sources]
+    return {role: [{"sha256": sha256} for of, sha256 in known if of == role] for role in _ROLES}
+
+
+def model_facts(recipe: TrainingRecipe, base: Base | None = None) -> dict[str, Any]:
+    """What the models are that the recipe names: the base, the adapter that training starts from, and judges.
+
+    Args:
+        base: the recipe's, where it was found already.
+    """
+    model = recipe.model
+    base = base or find_base(model.base, model.revision, weights=model.init == "pretrained")
+    return {
+        "base": {"revision": base.revision, **_of_base(base)},
+        "adapter": _of_model(model.adapter) if model.adapter else None,
+        "models": {part: _of_model(name) for part, name in _judges(recipe).items()},
+    }
+
+
+def _judges(recipe: TrainingRecipe) -> dict[str, str]:
+    """Further models, by their part in the run."""
+    if isinstance(recipe, PpoRecipe):
+        return dict(recipe.reward.models)
+    if isinstance(recipe, RewardRecipe) and recipe.compare_with is not None:
+        return {"compare_with": recipe.compare_with}
+    return {}
+
+
+def _of_model(name: str) -> dict[str, Any]:
+    """Weights, config and tokenizer of what a name stands for: an adapter, or a whole model."""
+    for folder in (Path(name), Path(name) / "adapter"):
+        if (folder / "adapter_config.json").is_file():
+            return {
+                "fingerprint": file_sha256(folder / "adapter_model.safetensors"),
+                "files": _small_files(folder),
+            }
+    return _of_base(find_base(name))
+
+
+def _of_base(base: Base) -> dict[str, Any]:
+    return {"fingerprint": base.fingerprint, "files": _small_files(base.folder)}
+
+
+def _small_files(folder: Path) -> dict[str, str]:
+    """Hashes of config, generation config, tokenizer and chat template."""
+    patterns = ("*config.json", "*token*.json", "vocab.json", "merges.txt", "*.model", "*.jinja")
+    files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
+    return {file.name: file_sha256(file) for file in files}
+
+
+def _kind(recipe: StageRecipe, role: str) -> Kind:
+    """What the stage reads: which of its files a run hands over depends on it."""
+    if role == "ptx":
+        return "ptx"
+    if isinstance(recipe, RewardRecipe) and recipe.loss.objective == "scores":
+        return "scores"
+    return STAGES[recipe.stage].rows
