@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.rows import Message
 from llamatune.models.open import open_model
+from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.blocks import Chat, Generation
 from llamatune.sampling.replies import stream_reply
 
 
+@quiet_upstream()
 def chat_with(
     name: str,
     lines: Iterable[str],

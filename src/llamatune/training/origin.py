@@ -16,9 +16,8 @@ from transformers import set_seed
 from llamatune.data.encode.control_tokens import tokenizer_fingerprint
 from llamatune.data.preview import to_json
 from llamatune.data.read.cards import draft_cards
-from llamatune.models.adapters import find_adapter
+from llamatune.models.found import find
 from llamatune.models.load import Start
-from llamatune.models.open import weights_digest
 from llamatune.recipe.cards import find_card_file
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.stages.common import TrainingRecipe
@@ -52,18 +51,16 @@ def record_origin(
         RecipeError: a resume from other rows, another base, tokenizer or template, or with another number of
             processes.
     """
-    adapter = find_adapter(recipe.model.adapter) if recipe.model.adapter else None
     sources = [
         (source.role, {"sha256": source.sha256, "rows": source.counts.read}) for source in data.sources
     ]
     facts = {
         "data": {role: [one for of, one in sources if of == role] for role in ("train", "eval", "ptx")},
-        "base": {"fingerprint": start.base.fingerprint, "revision": start.base.revision},
-        "adapter": file_sha256(adapter / "adapter_model.safetensors") if adapter else None,
+        **start.found.facts(),
         "tokenizer": tokenizer_fingerprint(start.tokenizer),
         "template": sha256(chat.template.encode()).hexdigest() if chat else None,
         "processes": start.placement.processes,
-        **({"models": {part: weights_digest(name) for part, name in models.items()}} if models else {}),
+        **({"models": {part: find(name).facts() for part, name in models.items()}} if models else {}),
     }
     cards = {
         source.card: file_sha256(find_card_file(source.card, run.recipe_dir))

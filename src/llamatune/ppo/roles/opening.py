@@ -13,11 +13,10 @@ from llamatune.data.encode.chat import ChatFormat
 from llamatune.errors import LlamatuneError, ModelError
 from llamatune.forward.attention import can_be_padding_free
 from llamatune.judging.judges import FunctionReward, ModelReward, Reward
-from llamatune.models.adapters import adapter_task, read_card
-from llamatune.models.base import Base, find_base
-from llamatune.models.heads import value_model_of, wrong_task, zero_head
+from llamatune.models.found import Found, check_task, find
+from llamatune.models.heads import value_model_of, zero_head
 from llamatune.models.load import load_tokenizer
-from llamatune.models.open import OpenModel, adapter_in, open_model
+from llamatune.models.open import OpenModel, open_model
 from llamatune.ppo.roles.adapters import Adapters
 from llamatune.ppo.roles.separate import Separate
 from llamatune.recipe.blocks import Chat
@@ -63,7 +62,7 @@ def open_policy(
         set_seed(seed)
         name = getattr(model, "name_or_path", None)
         model = get_peft_model(model, copy.deepcopy(peft_config))
-        model.peft_config["default"].base_model_name_or_path = opened.base.name if opened else name
+        model.peft_config["default"].base_model_name_or_path = opened.base.home if opened else name
     elif getattr(model, "is_quantized", False) and not isinstance(model, PeftModel):
         raise _cannot(
             "model", "is quantised, and quantised weights cannot be trained", hint="give `peft_config`"
@@ -222,13 +221,12 @@ def _classes(given: Any, rewards: int) -> list[Any]:
 
 
 def _by_name(name: str, path: str, roles: Separate | Adapters | None) -> Reward:
-    folder = adapter_in(Path(path))
-    if folder is not None and isinstance(roles, Adapters) and _same_base(folder, roles):
-        if adapter_task(folder) != "score":
-            raise wrong_task(path, "PPOTrainer(reward_funcs=...)", "score")
+    found = find(path)
+    if found.adapter is not None and isinstance(roles, Adapters) and _same_base(found, roles):
+        check_task(found, "score", "PPOTrainer(reward_funcs=...)")
         role = f"reward_{name}"
-        view = roles.add_reward(role, folder)
-        opened = open_tokenizer(folder)
+        view = roles.add_reward(role, found.adapter)
+        opened = open_tokenizer(found)
         view.config.pad_token_id = opened[0].pad_token_id
         return ModelReward(name, view, *opened, role=role, acting=partial(roles.acting, role))
     if isinstance(roles, Adapters):
@@ -238,23 +236,22 @@ def _by_name(name: str, path: str, roles: Separate | Adapters | None) -> Reward:
     return ModelReward(name, model.model, model.tokenizer, ChatFormat(model.tokenizer, model.chat))
 
 
-def open_tokenizer(adapter: Path) -> tuple[PreTrainedTokenizerBase, ChatFormat]:
+def open_tokenizer(found: Found) -> tuple[PreTrainedTokenizerBase, ChatFormat]:
     """An adapter's own tokenizer and chat format."""
-    note = read_card(adapter).get("chat")
-    tokenizer = load_tokenizer(Base(str(adapter), adapter))
-    return tokenizer, ChatFormat(tokenizer, Chat(system=note["system"]) if note else Chat())
+    tokenizer = load_tokenizer(found.base, found.tokenizer_folder)
+    return tokenizer, ChatFormat(tokenizer, found.chat)
 
 
-def _same_base(adapter: Path, roles: Adapters) -> bool:
+def _same_base(reward: Found, roles: Adapters) -> bool:
     """Whether a reward adapter was trained on the policy's base: same weights, not only the same shapes."""
-    if not (adapter / "tokenizer.json").is_file():
+    if reward.tokenizer_folder != reward.adapter:
         return False
     name = roles.backbone.peft_config["default"].base_model_name_or_path
-    trained_on = read_card(adapter).get("base", {}).get("fingerprint")
+    trained_on = reward.note.get("base", {}).get("identity")
     if not name or trained_on is None:
         return False
     try:
-        return bool(find_base(str(name)).fingerprint == trained_on)
+        return bool(find(str(name)).base.identity() == trained_on)
     except LlamatuneError:  # a base that only the caller knows: the reward model gets its own
         return False
 
