@@ -50,8 +50,12 @@ class Base:
 
     @property
     def address(self) -> str:
-        """A name under which llamatune finds this base again, and nothing else."""
-        return f"hub:{self.name}" if self.revision is not None else self.name
+        """A name under which llamatune finds this base again, and nothing else: a folder is not taken for a model of
+        the hub where it is missing."""
+        if self.revision is not None:
+            return f"hub:{self.name}"
+        is_path = self.name == "pico" or self.name.startswith((".", "/", "~"))
+        return self.name if is_path else f"./{self.name}"
 
     @property
     def home(self) -> str:

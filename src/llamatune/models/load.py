@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,8 +157,10 @@ def load_base_model(
             hint="check the download",
         ) from error
     _check_complete(model, loaded, base, task)
-    _check_finite(model, base)
-    if quantization is not None or base.held_in_4_bits:
+    quantised = quantization is not None or base.held_in_4_bits
+    # Quantising hides what is not finite, so there it is the files that are looked at.
+    _check_finite(_tensors_of(base) if quantised else model.named_parameters(), base)
+    if quantised:
         from peft import prepare_model_for_kbit_training
 
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
@@ -207,9 +209,11 @@ def _first(names: Iterable[str]) -> str:
 
 
 def _missing_hint(missing: list[str], unexpected: Iterable[str]) -> str:
-    ends = [name.removesuffix(missing[0]) for name in unexpected if name.endswith(f".{missing[0]}")]
-    if ends:
-        return f"the files have `{ends[0]}` in front of the names: save the model without this prefix"
+    given = set(unexpected)
+    prefixes = {name[: -len(one)] for one in missing for name in given if name.endswith(f".{one}")}
+    for prefix in sorted(prefixes):
+        if sum(f"{prefix}{one}" in given for one in missing) > len(missing) // 2:
+            return f"the files have `{prefix}` in front of the names: save the model without this prefix"
     if missing == ["lm_head.weight"]:
         return (
             "if its output layer is its embedding, set `tie_word_embeddings: true` in config.json; "
@@ -218,13 +222,10 @@ def _missing_hint(missing: list[str], unexpected: Iterable[str]) -> str:
     return "download the model again, or save it again where it was made"
 
 
-def _check_finite(model: PreTrainedModel, base: Base) -> None:
+def _check_finite(weights: Iterable[tuple[str, torch.Tensor]], base: Base) -> None:
     """A base that is broken would be found out by its first loss, and blamed on rows and learning rate."""
-    for name, weight in model.named_parameters():
-        state = getattr(weight, "quant_state", None)
-        # What 4-bit weights were scaled by; quantised once more, it has a scale of its own.
-        values = weight if state is None else (state.state2.absmax if state.nested else state.absmax)
-        if values.is_floating_point() and not values.isfinite().all():
+    for name, weight in weights:
+        if weight.is_floating_point() and not weight.isfinite().all():
             raise ModelError(
                 "E252",
                 f"the base's weight `{name}` is not finite",
@@ -232,6 +233,16 @@ def _check_finite(model: PreTrainedModel, base: Base) -> None:
                 why="it holds infinities or NaN, so every loss would be NaN",
                 hint="download the model again; the model itself may be broken",
             )
+
+
+def _tensors_of(base: Base) -> Iterator[tuple[str, torch.Tensor]]:
+    """The weights as they are in the files, one at a time."""
+    from safetensors import safe_open
+
+    for file in sorted(base.folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118
+                yield name, tensors.get_tensor(name)
 
 
 def _class_for(task: Task) -> tuple[Any, dict[str, Any]]:
@@ -336,7 +347,7 @@ def _no_tokenizer(folder: Path, error: Exception) -> ModelError:
             "there is no tokenizer.json, only tokenizer.model",
             place=str(folder),
             why="that is a vocabulary of sentencepiece, which has to be converted first",
-            hint="`pip install sentencepiece protobuf`, then `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)`",
+            hint="`pip install sentencepiece protobuf`; then `save_pretrained` of the tokenizer writes tokenizer.json",
         )
     return ModelError(
         "E208", f"the tokenizer cannot be loaded: {error}", place=str(folder), hint="check the download"
