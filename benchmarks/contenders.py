@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallb
 
 from llamatune.data.encode.encoders import encoder_for
 from llamatune.data.prepare import Prepared, prepare
-from llamatune.models.heads import Task
+from llamatune.models.found import Task
 from llamatune.models.load import Start, find_start, load_for_training
 from llamatune.pipeline import run as run_stage
 from llamatune.recipe.stages.reward import RewardRecipe

@@ -38,7 +38,7 @@ from llamatune.data.rows import IGNORED
 from llamatune.errors import OutOfMemoryError
 from llamatune.forward.collate import trained_tokens
 from llamatune.models.load import Start, find_start, load_for_training
-from llamatune.pipeline import quieten_upstream
+from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.load import loads
 from llamatune.recipe.stages.sft import SftRecipe
 from llamatune.runs.display import Display
@@ -301,9 +301,9 @@ class Clock(TrainerCallback):  # type: ignore[misc]
         self.times.append(time.perf_counter())
 
 
+@quiet_upstream()
 def measure(job: Job, number: int, base: Path, device: str, steps: int) -> Line:
     """Train with the switches up to this line; a failure is part of the result."""
-    quieten_upstream()
     switch = SWITCHES[number]
     with tempfile.TemporaryDirectory() as output:
         recipe = make_recipe(job, number, base, device, steps + _WARM_UP, Path(output) / "run")

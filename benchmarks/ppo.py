@@ -32,16 +32,16 @@ from reporting import ROOT, Report, Spread, Table
 from round_robin import QUIET, Script, StepDone, Training, Turns, round_robin
 from shapes import SHAPES
 
-from llamatune.pipeline import quieten_upstream
+from llamatune.models.quiet import quiet_upstream
 
 OURS, TRL = "llamatune", "TRL 1.12"
 GOAL = 0.4
 """Of TRL's time, at most."""
 
 
+@quiet_upstream()
 def main() -> None:
     options = parse()
-    quieten_upstream()
     with tempfile.TemporaryDirectory() as folder:
         job = make_job(options, Path(folder))
         turns = round_robin(
@@ -135,6 +135,7 @@ def contenders(options: argparse.Namespace, job: PpoJob) -> dict[str, Training |
 # ---- llamatune --------------------------------------------------------------------------------------------
 
 
+@quiet_upstream()
 def llamatune(job: PpoJob, step_done: StepDone) -> dict[str, Any]:
     """`PPOTrainer` as its users call it, with four separate models as TRL has them."""
     import torch
@@ -149,7 +150,6 @@ def llamatune(job: PpoJob, step_done: StepDone) -> dict[str, Any]:
 
     from llamatune import PPOTrainer
 
-    quieten_upstream()
     parts: list[dict[str, float]] = []
 
     class Watch(TrainerCallback):  # type: ignore[misc]

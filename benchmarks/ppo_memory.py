@@ -23,6 +23,8 @@ from ppo_job import POLICY, PpoJob, counted
 from reporting import Report, Spread, Table
 from round_robin import StepDone, round_robin
 
+from llamatune.models.quiet import quiet_upstream
+
 IMPORTS, PLAIN, SFT, PPO = "imports", "sft-trl", "sft-llamatune", "ppo-llamatune"
 GOAL = 1.3
 """Times the peak memory of LoRA SFT, at most."""
@@ -74,6 +76,7 @@ def _without_turns(work: Callable[[], Any], step_done: StepDone) -> Any:
     return work()
 
 
+@quiet_upstream()
 def write_files(options: argparse.Namespace, folder: str) -> int:
     """A policy, two reward adapters on its own backbone, and prompts; how many weights the policy has."""
     import ppo_files
@@ -81,11 +84,8 @@ def write_files(options: argparse.Namespace, folder: str) -> int:
     from shapes import copy_tokenizer
     from transformers import AutoModelForSequenceClassification
 
-    from llamatune.models.base import find_base
-    from llamatune.models.saving import write_card
-    from llamatune.pipeline import quieten_upstream
+    from llamatune.models.found import find, write_note
 
-    quieten_upstream()
     base = Path(folder, POLICY)
     weights = ppo_files.write_policy(base, options.shape)
     for name in _REWARDS:
@@ -94,7 +94,7 @@ def write_files(options: argparse.Namespace, folder: str) -> int:
         get_peft_model(model, lora("SEQ_CLS", modules_to_save=["score"])).save_pretrained(adapter)
         # as `stage: reward` leaves it: PPO shares the base only with adapters that were made for its very weights
         copy_tokenizer(adapter)
-        write_card(adapter, find_base(str(base)), stage="reward", chat=None)
+        write_note(adapter, find(str(base)).base, stage="reward", chat=None)
     lengths = (options.prompt_tokens, options.prompt_tokens)
     prompts = ppo_files.random_prompts(base, lengths, options.steps * options.batch_size)
     ppo_files.write_prompts(Path(folder), prompts)
@@ -123,15 +123,14 @@ def imports(options: argparse.Namespace, folder: str) -> None:
         getattr(llamatune, name)
 
 
+@quiet_upstream()
 def sft(options: argparse.Namespace, folder: str, *, plain: bool) -> dict[str, Any]:
     """The benchmark of GPUs has both trainers for rows of token ids."""
     import gpu
 
-    from llamatune.pipeline import quieten_upstream
     from llamatune.recipe.load import loads
     from llamatune.recipe.stages.sft import SftRecipe
 
-    quieten_upstream()
     length = options.prompt_tokens + options.response_tokens
     job = gpu.Job(options.shape, "lora", length, False, options.batch_size, options.micro_batch)
     with tempfile.TemporaryDirectory() as output:
@@ -160,6 +159,7 @@ def sft(options: argparse.Namespace, folder: str, *, plain: bool) -> dict[str, A
     return {"forward_tokens": forward_tokens, "steps": len(clock.times)}
 
 
+@quiet_upstream()
 def ppo(options: argparse.Namespace, folder: str) -> dict[str, Any]:
     """Five roles on one backbone."""
     import torch
@@ -167,9 +167,7 @@ def ppo(options: argparse.Namespace, folder: str) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback
 
     from llamatune import PPOConfig, PPOTrainer
-    from llamatune.pipeline import quieten_upstream
 
-    quieten_upstream()
     job = PpoJob(folder, iterations=options.steps)
     tokenizer = AutoTokenizer.from_pretrained(job.place(POLICY))
     with tempfile.TemporaryDirectory() as output, counted() as work:

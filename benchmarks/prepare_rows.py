@@ -31,11 +31,11 @@ def main() -> None:
 
         from llamatune.data.encode.chat import ChatFormat
         from llamatune.data.prepare import prepare
-        from llamatune.models.base import find_base
+        from llamatune.models.found import find
         from llamatune.models.load import load_tokenizer
         from llamatune.recipe.blocks import Chat, Data, Source
 
-        chat = ChatFormat(load_tokenizer(find_base("pico")), Chat(), max_length=512)
+        chat = ChatFormat(load_tokenizer(find("pico").base), Chat(), max_length=512)
         data = Data(train=[Source(path=str(source))], max_length=512)
         for name in ("first time", "from the cache"):
             before, started = peak_mib(), time.perf_counter()

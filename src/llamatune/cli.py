@@ -80,10 +80,14 @@ def validate(
     ] = False,
     allow_outside: AllowOutside = False,
 ) -> None:
-    """Check a recipe, the files and the data cards that it names. Trains nothing."""
+    """Check a recipe, and the files, data cards and models that it names. Trains nothing."""
+    from llamatune.models.found import check_models
     from llamatune.recipe.load import dump, load
+    from llamatune.recipe.shipped import find_recipe
 
     loaded = load(recipe, overrides or (), allow_outside=allow_outside)
+    for line in check_models(loaded, beside=find_recipe(recipe).parent):
+        typer.echo(f"{recipe}: not checked: {line}", err=True)
     if resolved:
         typer.echo(dump(loaded), nl=False)
     else:
@@ -224,10 +228,8 @@ def chat(
 ) -> None:
     """Chat with a model, a run or an adapter; /reset forgets the conversation, /quit ends."""
     from llamatune.commands.chat import chat_with
-    from llamatune.pipeline import quieten_upstream
     from llamatune.recipe.blocks import Generation
 
-    quieten_upstream()
     generation = Generation(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
     write = lambda text: print(text, end="", flush=True)  # noqa: E731
     chat_with(model, _user_lines(), generation, system=system, base=base, write=write)
@@ -245,9 +247,7 @@ def merge(
 ) -> None:
     """Merge an adapter into its base, and check that the logits stay the same."""
     from llamatune.commands.merge import merge as merge_adapter
-    from llamatune.pipeline import quieten_upstream
 
-    quieten_upstream()
     merged = merge_adapter(adapter, output, base=base, dtype=dtype, report=_say)
     typer.echo(str(merged))
 
@@ -261,9 +261,7 @@ def exam(
 ) -> None:
     """Examine chat models on the miniature world's held-out questions, marked by its oracle."""
     from llamatune.commands.exam import examine
-    from llamatune.pipeline import quieten_upstream
 
-    quieten_upstream()
     typer.echo(examine(models, show=show))
 
 
@@ -289,9 +287,7 @@ def score(
     """Score replies: figures of preference pairs, or a JSON line with the score of each prompt and reply."""
     from llamatune.commands.score import figures_table
     from llamatune.commands.score import score as score_with
-    from llamatune.pipeline import quieten_upstream
 
-    quieten_upstream()
     with _file_of(rows) as file:
         called = "stdin" if rows == "-" else None
         scored = score_with(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
 from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 
+from llamatune.models.found import check_models
+from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs.handover import Result
 from llamatune.runs.opening import Resume, open_run
+from llamatune.runs.run import Run
 from llamatune.training.facts import facts_of
 
 
@@ -40,6 +40,7 @@ def run(
         LlamatuneError: bad input, with place, reason and hint, before anything is spent; or what ended the run.
         StoppedError: a signal asked the run to stop; call again to go on.
     """
+    check_models(recipe, beside=recipe_dir)
     with open_run(
         recipe,
         recipe_dir=recipe_dir,
@@ -48,23 +49,10 @@ def run(
         resume=resume,
         force=force,
     ) as target:
-        if target.done is not None:
-            return target.done
-        quieten_upstream()
-        result: Result = import_module(f"llamatune.stages.{recipe.stage}").run(recipe, target)
-        return result
+        return target.done or _run_stage(recipe, target)
 
 
-def quieten_upstream() -> None:
-    """Upstream progress bars and advice would tear the display apart; their errors still come through."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    import datasets
-    import transformers
-
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-    for name in ("trl", "bitsandbytes"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning)
+@quiet_upstream()
+def _run_stage(recipe: StageRecipe, target: Run) -> Result:
+    result: Result = import_module(f"llamatune.stages.{recipe.stage}").run(recipe, target)
+    return result

@@ -35,21 +35,12 @@ def test_scores_are_those_of_plain_peft(rewarded: Runs, tmp_path: Path) -> None:
     from peft import AutoPeftModelForSequenceClassification
     from transformers import AutoTokenizer
 
-    from llamatune.models.base import BUILTIN
-
     run = rewarded("lora")
     found = score([str(run)], replies(tmp_path), report=silent)
-    config = json.loads((run / "adapter/adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] == "pico"
-    copy = tmp_path / "adapter"
-    copy.mkdir()
-    for file in (run / "adapter").iterdir():
-        copy.joinpath(file.name).write_bytes(file.read_bytes())
-    config["base_model_name_or_path"] = str(BUILTIN / "pico")
-    (copy / "adapter_config.json").write_text(json.dumps(config))
-    model = AutoPeftModelForSequenceClassification.from_pretrained(copy, num_labels=1, dtype=torch.float32)
+    adapter = run / "adapter"
+    model = AutoPeftModelForSequenceClassification.from_pretrained(adapter, num_labels=1, dtype=torch.float32)
     model.eval()
-    tokenizer = AutoTokenizer.from_pretrained(copy)
+    tokenizer = AutoTokenizer.from_pretrained(adapter)
     for reply, value in zip(REPLIES, found.scores[str(run)], strict=True):
         messages = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": reply}]
         ids = tokenizer.apply_chat_template(messages, return_tensors="pt", return_dict=True)["input_ids"]

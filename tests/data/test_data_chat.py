@@ -6,7 +6,7 @@ from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.preview import marked
 from llamatune.data.rows import IGNORED, Conversation, Message, RowRejected
 from llamatune.errors import DataError, LlamatuneError, ModelError
-from llamatune.models.base import find_base
+from llamatune.models.found import find
 from llamatune.models.load import load_tokenizer
 from llamatune.recipe.blocks import Chat
 
@@ -20,7 +20,7 @@ TALK = (
 
 
 def pico_tokenizer():
-    return load_tokenizer(find_base("pico", weights=False))
+    return load_tokenizer(find("pico", weights=False).base)
 
 
 def chat_format(template: str = "tokenizer", **settings) -> ChatFormat:

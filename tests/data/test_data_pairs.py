@@ -21,7 +21,7 @@ from llamatune.data.read.cards import check_card, draft_card
 from llamatune.data.read.sources import open_source
 from llamatune.data.rows import IGNORED, Conversation, Encoded, Message, Pair, Preference, Reason, RowRejected
 from llamatune.errors import DataError, ModelError
-from llamatune.models.base import find_base
+from llamatune.models.found import find
 from llamatune.models.load import load_tokenizer
 from llamatune.recipe.blocks import Chat, Source
 from llamatune.recipe.hashing import cache_folder
@@ -39,7 +39,7 @@ PAIR = Preference(PROMPT, CHOSEN, REJECTED, "pairs.jsonl:1", "better", True, Fal
 
 
 def chat_format(template: str = "tokenizer", **settings: Any) -> ChatFormat:
-    return ChatFormat(load_tokenizer(find_base("pico", weights=False)), Chat(template=template, **settings))
+    return ChatFormat(load_tokenizer(find("pico", weights=False).base), Chat(template=template, **settings))
 
 
 def encode(row: Preference, template: str = "tokenizer", *, max_length: int = 1000, **more: Any) -> Encoded:
@@ -112,7 +112,7 @@ def test_r2_a_padding_token_that_ends_replies_is_refused() -> None:
 
 
 def test_a_template_that_changes_the_prompt_behind_a_reply_is_refused() -> None:
-    tokenizer = load_tokenizer(find_base("pico", weights=False))
+    tokenizer = load_tokenizer(find("pico", weights=False).base)
     tokenizer.chat_template = (
         "{{ 'long' if messages | length > 5 }}"
         "{% for m in messages %}{{ m.role }} {{ m.content }}{{ eos_token }}{% endfor %}"
@@ -132,7 +132,7 @@ def test_control_tokens_are_counted_or_refused() -> None:
 
 
 def test_replies_that_a_template_makes_equal_are_rejected_by_name() -> None:
-    tokenizer = load_tokenizer(find_base("pico", weights=False))
+    tokenizer = load_tokenizer(find("pico", weights=False).base)
     tokenizer.chat_template = (
         "{% for m in messages %}{{ m.role }} {{ m.content | trim }}{{ eos_token }}{% endfor %}"
     )

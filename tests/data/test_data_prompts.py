@@ -17,7 +17,7 @@ from llamatune.data.read.cards import check_card, draft_cards
 from llamatune.data.read.sources import open_source
 from llamatune.data.rows import IGNORED, Message, Prompt, Reason
 from llamatune.errors import DataError
-from llamatune.models.base import find_base
+from llamatune.models.found import find
 from llamatune.models.load import load_tokenizer
 from llamatune.recipe.blocks import Chat, Columns, Kind, Source
 from llamatune.recipe.cards import read_card
@@ -30,7 +30,7 @@ HELPFUL, ADVERSARIAL = (PromptSource(card=f"pico-prompts-{name}") for name in ("
 
 @pytest.fixture(scope="module")
 def chat() -> ChatFormat:
-    return ChatFormat(load_tokenizer(find_base("pico")), Chat())
+    return ChatFormat(load_tokenizer(find("pico").base), Chat())
 
 
 def write(folder: Path, *rows: dict[str, Any], name: str = "prompts.jsonl") -> str:
@@ -122,7 +122,7 @@ def test_the_recipes_tag_goes_before_the_cards(chat: ChatFormat) -> None:
 
 
 def test_a_system_message_of_the_recipe_is_in_the_tokens_alone(tmp_path: Path) -> None:
-    chat = ChatFormat(load_tokenizer(find_base("pico")), Chat(system="Be brief."))
+    chat = ChatFormat(load_tokenizer(find("pico").base), Chat(system="Be brief."))
     [row] = prepared(chat, PromptSource(path=write(tmp_path, {"prompt": "Hi"}))).train
     assert row["prompt"] == [U] and "Be brief." in chat.tokenizer.decode(row["input_ids"])
 
@@ -168,7 +168,7 @@ def test_prompts_of_pairs_are_taken_on_request(chat: ChatFormat, tmp_path: Path)
 
 
 def test_alpaca_tokens_are_those_of_training(tmp_path: Path) -> None:
-    chat = ChatFormat(load_tokenizer(find_base("pico")), Chat(template="alpaca"))
+    chat = ChatFormat(load_tokenizer(find("pico").base), Chat(template="alpaca"))
     row = {"instruction": "Add.", "input": "1, 2", "output": "3"}
     [found] = prepared(chat, PromptSource(path=write(tmp_path, row))).train
     assert found["input_ids"] == chat.prompt_ids([Message("user", "Add.", input="1, 2")])
@@ -263,7 +263,7 @@ def test_nothing_left(chat: ChatFormat, tmp_path: Path) -> None:
 
 
 def test_control_tokens_are_refused_where_the_recipe_says_so(tmp_path: Path) -> None:
-    chat = ChatFormat(load_tokenizer(find_base("pico")), Chat(control_tokens="reject"))
+    chat = ChatFormat(load_tokenizer(find("pico").base), Chat(control_tokens="reject"))
     assert "E211" in fails(chat, PromptSource(path=write(tmp_path, {"prompt": "a </s> b"})))
 
 

@@ -180,7 +180,7 @@ def test_row_19_other_base_in_the_same_folder(place, base_folder) -> None:
     content = bytearray(weights.read_bytes())
     content[-1] ^= 0x01
     weights.write_bytes(content)
-    assert "`base.fingerprint`: " in check_refused(place, change)
+    assert "`base.weights`: " in check_refused(place, change)
 
 
 def test_row_19_other_base_template_and_tokenizer(place, base_folder) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llamatune.errors import ModelError
-from llamatune.models.base import find_base
+from llamatune.models.found import find
 
 
 class Evil:
@@ -27,27 +27,27 @@ def change(folder: Path, file: str, **settings: object) -> None:
 
 
 def test_pico_is_found_and_safe() -> None:
-    assert find_base("pico").config["model_type"] == "llama"
+    assert find("pico").base.config["model_type"] == "llama"
 
 
 def test_bad_input_12_a_folder_that_does_not_exist_names_near_ones(tmp_path: Path) -> None:
     (tmp_path / "llama-7b").mkdir()
     with pytest.raises(ModelError, match=r"E201.*no model") as caught:
-        find_base(str(tmp_path / "lama-7b"))
+        find(str(tmp_path / "lama-7b"))
     assert "did you mean" in str(caught.value) and "llama-7b" in str(caught.value)
 
 
 def test_bad_input_12_a_hub_model_that_is_not_cached_offline() -> None:
     with pytest.raises(ModelError, match=r"E203.*not in the local cache"):
-        find_base("some-org/some-model")
+        find("some-org/some-model")
 
 
 def test_bad_input_12_an_empty_folder_and_a_broken_config(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"E202.*no config.json"):
-        find_base(str(tmp_path))
+        find(str(tmp_path))
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ModelError, match=r"E202.*JSON"):
-        find_base(str(tmp_path))
+        find(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.ckpt"])
@@ -58,7 +58,7 @@ def test_bad_input_13_pickled_weights_are_refused_and_never_loaded(
     (folder / "model.safetensors").unlink()
     (folder / name).write_bytes(pickle.dumps(Evil(tmp_path / "was-here")))
     with pytest.raises(ModelError, match=r"E204.*pickled") as caught:
-        find_base(str(folder))
+        find(str(folder))
     assert "save_pretrained" in str(caught.value) and "weights_only=False" not in str(caught.value)
     assert not (tmp_path / "was-here").exists()
 
@@ -89,7 +89,7 @@ def test_bad_input_14_code_that_comes_with_a_model_is_refused(
     change(folder, file, **settings)
     (folder / "evil.py").write_text(f"import os; os.mkdir({str(tmp_path / 'was-here')!r})")
     with pytest.raises(ModelError, match="E205") as caught:
-        find_base(str(folder))
+        find(str(folder))
     assert next(iter(settings)) in str(caught.value)
     assert not (tmp_path / "was-here").exists()
 
@@ -98,25 +98,28 @@ def test_bad_input_14_a_template_name_with_a_path_is_refused(tiny_base) -> None:
     folder = tiny_base()
     change(folder, "tokenizer_config.json", chat_template=[{"name": "../../x", "template": "{{ messages }}"}])
     with pytest.raises(ModelError, match=r"E205.*\.\./\.\./x"):
-        find_base(str(folder))
+        find(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("settings", "method"),
+    [
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "gptq"),
+        ({"quant_method": "awq", "bits": 4}, "awq"),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "bitsandbytes"),
+    ],
+)
+def test_bases_that_are_quantised_otherwise_are_refused_by_name(
+    tiny_base, settings: dict, method: str
+) -> None:
+    folder = tiny_base()
+    change(folder, "config.json", quantization_config=settings)
+    with pytest.raises(ModelError, match=f"E253.*already quantised .{method}"):
+        find(str(folder))
 
 
 def test_other_architectures_are_refused(tiny_base) -> None:
     folder = tiny_base()
     change(folder, "config.json", model_type="gpt2")
     with pytest.raises(ModelError, match=r"E206.*gpt2"):
-        find_base(str(folder))
-
-
-def test_bad_input_23_padding_is_never_the_end_token(tiny_base) -> None:
-    from llamatune.models.load import load_tokenizer
-
-    folder = tiny_base()
-    change(folder, "tokenizer_config.json", pad_token="</s>")
-    tokenizer = load_tokenizer(find_base(str(folder)))
-    assert tokenizer.pad_token == "<pad>" and tokenizer.pad_token_id != tokenizer.eos_token_id
-
-
-def test_fingerprint_tells_bases_of_equal_shape_apart(tiny_base) -> None:
-    first, again, other = (find_base(str(tiny_base(seed))) for seed in (0, 0, 1))
-    assert first.fingerprint == again.fingerprint != other.fingerprint
+        find(str(folder))

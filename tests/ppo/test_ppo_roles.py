@@ -38,7 +38,7 @@ from transformers import (
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.forward.rollouts import Rollout
 from llamatune.models.adapters import add_adapter
-from llamatune.models.base import find_base
+from llamatune.models.found import find
 from llamatune.models.saving import save_trained
 from llamatune.ppo.roles.adapters import Adapters
 from llamatune.ppo.roles.separate import Separate
@@ -67,7 +67,7 @@ def tiny_judge(base: Path, run: Path, seed: int) -> str:
     model = shaken(add_adapter(model, Lora(rank=4), task="score"), seed)
     tokenizer = tokenizer_of()
     chat = ChatFormat(tokenizer, Chat())
-    save_trained(model, tokenizer, find_base(str(base)), run, stage="reward", chat=chat)
+    save_trained(model, tokenizer, find(str(base)).base, run, stage="reward", chat=chat)
     return str(run)
 
 

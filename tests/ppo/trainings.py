@@ -342,10 +342,10 @@ def too_early(base: Path, folder: Path) -> None:
 SCRIPTS = {"two processes": [alike, shares, resumed, failures], "sharded": [sharded, half, too_early]}
 
 if __name__ == "__main__":
-    from llamatune.pipeline import quieten_upstream
+    from llamatune.models.quiet import quiet_upstream
     from llamatune.runs.ranks import part_processes
 
-    quieten_upstream()
-    for part in SCRIPTS[sys.argv[1]]:
-        part(Path(sys.argv[2]), Path(sys.argv[3]))
+    with quiet_upstream():
+        for part in SCRIPTS[sys.argv[1]]:
+            part(Path(sys.argv[2]), Path(sys.argv[3]))
     part_processes()

@@ -16,11 +16,9 @@ from llamatune import cli
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.rows import Message
 from llamatune.errors import DivergedError, LlamatuneError
-from llamatune.models.adapters import find_adapter
-from llamatune.models.base import find_base
-from llamatune.models.open import open_model, task_of
+from llamatune.models.found import find
+from llamatune.models.open import open_model
 from llamatune.models.probing import probe_logits
-from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.load import dump, load
 from llamatune.runs.report.ppo import known_series
 from llamatune.sampling.generate import GenerateSampler
@@ -125,9 +123,7 @@ def test_a_run_leaves_everything_behind(finished, rewards, method: str) -> None:
     assert load(directory / "resolved.yaml", allow_outside=True).stage == "ppo"
     assert (directory / "report.html").is_file()
     models = read(directory, "manifest.json")["facts"]["models"]
-    assert {part: of["fingerprint"] for part, of in models.items()} == {
-        part: file_sha256(find_adapter(name) / "adapter_model.safetensors") for part, name in rewards.items()
-    }
+    assert models == {part: find(name).facts() for part, name in rewards.items()}
     counts = read(directory, "data.json")["counts"]
     assert counts["kept"] == 24 and counts["trained_tokens"] == 0
 
@@ -201,11 +197,11 @@ def test_the_artefact_is_plain(finished, sft: Path, method: str) -> None:
     from peft import PeftModel
 
     directory = finished(method)
-    assert task_of(str(directory)) == "generate"
-    base = AutoModelForCausalLM.from_pretrained(find_base("pico").folder, dtype=torch.float32)
+    assert find(str(directory)).task == "generate"
+    base = AutoModelForCausalLM.from_pretrained(find("pico").base.folder, dtype=torch.float32)
     if method == "full":
         names = load_file(directory / "model/model.safetensors").keys()
-        assert names == load_file(find_base("pico").folder / "model.safetensors").keys()
+        assert names == load_file(find("pico").base.folder / "model.safetensors").keys()
         plain = AutoModelForCausalLM.from_pretrained(directory / "model", dtype=torch.float32)
     else:
         weights = load_file(directory / "adapter/adapter_model.safetensors")

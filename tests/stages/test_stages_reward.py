@@ -18,10 +18,9 @@ from llamatune.data.prepare import prepare
 from llamatune.errors import DataError, LlamatuneError, ModelError
 from llamatune.forward.pairs import Labels
 from llamatune.judging.scoring import score_rows
-from llamatune.models.base import find_base
-from llamatune.models.heads import HEAD
+from llamatune.models.found import HEAD, find
 from llamatune.models.load import find_start, load_for_training, load_tokenizer
-from llamatune.models.open import open_model, task_of
+from llamatune.models.open import open_model
 from llamatune.models.probing import probe_logits
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat, Generation, Hardware, Model
@@ -246,7 +245,7 @@ def test_adapter_and_merged_chat_model_are_the_same_start(sft, tmp_path: Path) -
 def test_from_a_full_chat_model(sft, tmp_path: Path) -> None:
     changes = {"model": {"base": str(sft("full"))}}
     assert run(reward_recipe(tmp_path / "run", SHORT | changes), recipe_dir=ROOT).artefact == "model"
-    assert task_of(str(tmp_path / "run")) == "score" and task_of(str(sft("full"))) == "generate"
+    assert find(str(tmp_path / "run")).task == "score" and find(str(sft("full"))).task == "generate"
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
@@ -267,7 +266,7 @@ def test_from_a_reward_model_goes_on_with_its_head(rewarded, tmp_path: Path, met
 def test_from_random_weights(tiny_base, tmp_path: Path) -> None:
     changes = {"model": {"base": str(tiny_base()), "init": "random"}, "data.max_length": 256}
     result = run(reward_recipe(tmp_path / "run", SHORT | changes), recipe_dir=ROOT)
-    assert result.artefact == "model" and task_of(str(tmp_path / "run")) == "score"
+    assert result.artefact == "model" and find(str(tmp_path / "run")).task == "score"
 
 
 def test_the_seed_draws_the_head(tmp_path: Path) -> None:
@@ -410,7 +409,7 @@ def test_the_loss_is_the_mean_squared_error(tmp_path: Path, batching: str) -> No
     changes = {"hardware.batching": batching, "hardware.micro_batch_tokens": 40}
     recipe = scores_recipe(tmp_path, scored(8), SHORT | changes)
     run(recipe, recipe_dir=ROOT)
-    chat = ChatFormat(load_tokenizer(find_base("pico")), recipe.chat)
+    chat = ChatFormat(load_tokenizer(find("pico").base), recipe.chat)
     kind, encoder = encoder_for(recipe, chat.tokenizer)
     assert kind == "scores"
     data = prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=ROOT, report=lambda line: None)
@@ -442,7 +441,7 @@ def test_scored_chats_in_any_chat_format(tmp_path: Path) -> None:
     columns = {"messages": "conversations", "score": "quality"}
     changes = {"data.train": [{"path": path, "columns": columns}]}
     recipe = scores_recipe(tmp_path, rows, SHORT | changes)
-    kind, encoder = encoder_for(recipe, load_tokenizer(find_base("pico")))
+    kind, encoder = encoder_for(recipe, load_tokenizer(find("pico").base))
     data = prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=ROOT, report=lambda line: None)
     assert data.train["score"][:] == pytest.approx([n / 10 for n in range(8)])
     assert all(ids.count(2) == 2 and ids[-1] == 2 for ids in data.train["input_ids"])
@@ -477,7 +476,7 @@ def test_scored_rows_that_are_too_long(tmp_path: Path, policy: str) -> None:
     ] + [{"messages": [*turns, *turns, *last]}]
     rows = [{**row, "score": n} for n, row in enumerate(rows)]
     recipe = scores_recipe(tmp_path, rows, {"data.too_long": policy, "data.max_dropped": 0.2})
-    kind, encoder = encoder_for(recipe, load_tokenizer(find_base("pico")))
+    kind, encoder = encoder_for(recipe, load_tokenizer(find("pico").base))
     if policy == "error":
         with pytest.raises(DataError, match=r"E130.*1 of 10"):
             prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=ROOT, report=lambda line: None)
@@ -540,7 +539,7 @@ def test_init_writes_a_recipe_that_runs(tmp_path: Path, monkeypatch: pytest.Monk
     assert recipe.stage == "reward" and recipe.data.train[0].format == format
     assert format in said[0]
     assert run(recipe).stage == "reward"
-    assert task_of("runs/recipe") == "score"
+    assert find("runs/recipe").task == "score"
 
 
 def test_init_refuses_what_the_stage_cannot_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

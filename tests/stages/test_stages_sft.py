@@ -11,12 +11,12 @@ from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.prepare import prepare
 from llamatune.data.rows import IGNORED, Message
 from llamatune.forward.collate import Padded
-from llamatune.models.base import find_base
+from llamatune.models.found import find, find_model
 from llamatune.models.load import load_tokenizer
 from llamatune.models.open import open_model
 from llamatune.models.probing import probe_logits
 from llamatune.pipeline import run
-from llamatune.recipe.blocks import Chat, Generation
+from llamatune.recipe.blocks import Chat, Generation, Model
 from llamatune.recipe.load import load, loads
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.replies import sample_replies
@@ -41,7 +41,7 @@ def test_a_run_leaves_everything_behind(trained, method: str) -> None:
     assert load(directory / "resolved.yaml") == sft_recipe(directory, METHODS[method])
     manifest = json.loads((directory / "manifest.json").read_text())
     assert manifest["versions"]["torch"] == torch.__version__
-    assert manifest["recipe"]["optimization.max_steps"] == 30 and manifest["facts"]["base"]["fingerprint"]
+    assert manifest["recipe"]["optimization.max_steps"] == 30 and manifest["facts"]["base"]["weights"]
     assert json.loads((directory / "data.json").read_text())["counts"]["kept"] > 400
 
 
@@ -86,7 +86,7 @@ def test_merge_reload_and_plain_peft_give_equal_logits(trained, tmp_path: Path, 
 
     directory = trained(method)
     ours = probe_logits(open_model(str(directory)).model)
-    base = AutoModelForCausalLM.from_pretrained(find_base("pico").folder, dtype=torch.float32)
+    base = AutoModelForCausalLM.from_pretrained(find("pico").base.folder, dtype=torch.float32)
     plain = probe_logits(PeftModel.from_pretrained(base, str(directory / "adapter")))
     merged = merge(str(directory), tmp_path / "merged", report=lambda line: None)
     reloaded = probe_logits(AutoModelForCausalLM.from_pretrained(merged))
@@ -118,9 +118,9 @@ def test_an_adapter_can_be_trained_further(trained, tmp_path: Path) -> None:
 def test_a_finished_run_is_a_base_and_is_not_overwritten(trained, tmp_path: Path) -> None:
     from llamatune.errors import ModelError, RecipeError
 
-    assert find_base(str(trained("full"))).folder == trained("full") / "model"
+    assert find(str(trained("full"))).base.folder == trained("full") / "model"
     with pytest.raises(ModelError, match="holds an adapter"):
-        find_base(str(trained("lora")))
+        find_model(Model(base=str(trained("lora"))), "generate")
     with pytest.raises(RecipeError, match="E031"):  # another recipe
         run(sft_recipe(trained("lora")), recipe_dir=ROOT)
     before = (trained("lora") / "result.json").stat()
@@ -150,7 +150,7 @@ def test_chat_keeps_forgets_and_ends_the_conversation(trained) -> None:
 def prepared_batch(rows: int, **chat: object):
     """A padded batch of pico rows, and its tokenizer."""
     recipe = sft_recipe(Path("unused"))
-    tokenizer = load_tokenizer(find_base("pico"))
+    tokenizer = load_tokenizer(find("pico").base)
     data = prepare(
         recipe.data,
         ChatFormat(tokenizer, Chat(**chat)),
@@ -175,7 +175,7 @@ def test_masked_tokens_contribute_exactly_zero_gradient(tmp_path: Path) -> None:
             output_dir=str(tmp_path), bf16=False, use_cpu=True, report_to="none", gradient_checkpointing=False
         ),
         train_dataset=Dataset.from_list([{"input_ids": [1, 2], "labels": [1, 2]}]),
-        processing_class=load_tokenizer(find_base("pico")),
+        processing_class=load_tokenizer(find("pico").base),
     )
     hidden = []
 
@@ -279,7 +279,7 @@ def test_a_diverging_run_stops_and_saves_nothing(tiny_base, tmp_path: Path) -> N
 
     base = tiny_base()
     weights = load_file(base / "model.safetensors")
-    weights["model.norm.weight"][0] = float("nan")
+    weights["model.norm.weight"][:] = 3e38  # finite, and too large for what follows
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
     changes = {"model.base": str(base), "model.lora": {"rank": 4}, "data.max_length": 256}
     with pytest.raises(DivergedError, match=r"E602.*loss is nan at step 1"):
@@ -292,7 +292,7 @@ def test_sample_prompts_from_the_data_are_different_ones() -> None:
 
     from llamatune.training.replies import chat_prompts
 
-    chat = ChatFormat(load_tokenizer(find_base("pico")), Chat())
+    chat = ChatFormat(load_tokenizer(find("pico").base), Chat())
     rows = [
         {"input_ids": [1, token, 9], "labels": [IGNORED, IGNORED, 9]} for token in (300, 300, 301, 302, 303)
     ]

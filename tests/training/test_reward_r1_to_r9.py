@@ -25,7 +25,7 @@ from llamatune.forward.pairs import SeparateReplies, SharedPrompts
 from llamatune.forward.singles import EndToEnd, PaddedRows
 from llamatune.judging.scoring import can_share_prompts, score_rows, scores_at
 from llamatune.models.adapters import load_adapter
-from llamatune.models.base import find_base
+from llamatune.models.found import find
 from llamatune.models.heads import set_padding
 from llamatune.models.load import find_start, load_base_model, load_for_training, load_tokenizer
 from llamatune.models.open import open_model
@@ -93,7 +93,7 @@ def close(found: torch.Tensor, expected: torch.Tensor, atol: float = 1e-6) -> No
 
 @pytest.fixture(scope="module")
 def chat() -> ChatFormat:
-    return ChatFormat(load_tokenizer(find_base("pico")), Chat())
+    return ChatFormat(load_tokenizer(find("pico").base), Chat())
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_r1_merged_and_plain_peft_give_equal_scores(
     trained = open_model(str(rewarded(method)), task="score").model
     scores = alone(trained, rows)  # compared one way of computing with the same: other sums round otherwise
     base = AutoModelForSequenceClassification.from_pretrained(
-        find_base("pico").folder, num_labels=1, dtype=torch.float32
+        find("pico").base.folder, num_labels=1, dtype=torch.float32
     )
     adapted = PeftModel.from_pretrained(base, str(rewarded(method) / "adapter")).eval()
     merged = merge(str(rewarded(method)), tmp_path / "merged", report=lambda line: None)
@@ -231,7 +231,7 @@ def test_r2_the_end_token_changes_the_score(exported: Path, rows: list[list[int]
 
 
 def test_r2_a_padding_token_that_ends_replies_is_refused() -> None:
-    tokenizer = load_tokenizer(find_base("pico"))
+    tokenizer = load_tokenizer(find("pico").base)
     tokenizer.pad_token = tokenizer.eos_token
     chat = ChatFormat(tokenizer, Chat())
     for encoder in (PairEncoder, ScoredEncoder):
@@ -404,7 +404,7 @@ def test_r7_one_bos_in_training_scoring_and_the_saved_template(template: str, tm
         assert (1, 1) not in zip(ids, ids[1:], strict=False)
 
     recipe = reward_recipe(tmp_path / "run", {"chat.template": template, "optimization.max_steps": 2})
-    chat = ChatFormat(load_tokenizer(find_base("pico")), recipe.chat)
+    chat = ChatFormat(load_tokenizer(find("pico").base), recipe.chat)
     kind, encoder = reward_encoder(recipe, chat)
     data = prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=ROOT, report=lambda line: None)
     for row in data.train:
@@ -477,7 +477,7 @@ def test_r9_margins_go_from_the_card_into_the_loss(tmp_path: Path) -> None:
         found[margin] = float(curve(tmp_path / margin)[0, 0])
     opened = open_source(recipe.data.train[0], ROOT, kind="preferences")
     ratings = {place: raw["rating"] for place, raw in opened.rows()}
-    chat = ChatFormat(load_tokenizer(find_base("pico")), recipe.chat)
+    chat = ChatFormat(load_tokenizer(find("pico").base), recipe.chat)
     kind, encoder = reward_encoder(recipe, chat)
     data = prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=ROOT, report=lambda line: None)
     rows = list(data.train)
@@ -505,7 +505,7 @@ def test_r9_a_rating_column_of_the_users_own(tmp_path: Path) -> None:
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     columns = {"prompt": "question", "chosen": "good", "rejected": "bad", "rating": "grade"}
     recipe = reward_recipe(tmp_path / "run", {"data.train": [{"path": str(file), "columns": columns}]})
-    chat = ChatFormat(load_tokenizer(find_base("pico")), recipe.chat)
+    chat = ChatFormat(load_tokenizer(find("pico").base), recipe.chat)
     kind, encoder = reward_encoder(recipe, chat)
     data = prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=ROOT, report=lambda line: None)
     batch = SharedPrompts()(list(data.train))

@@ -19,7 +19,7 @@ from llamatune.data.rows import Message, Preference
 from llamatune.forward.pairs import SeparateReplies, SharedPrompts
 from llamatune.forward.singles import EndToEnd, PaddedRows
 from llamatune.judging.scoring import can_share_prompts, score_rows, scores_at
-from llamatune.models.base import find_base
+from llamatune.models.found import find
 from llamatune.models.load import find_start, load_for_training, load_tokenizer
 from llamatune.models.open import open_model
 from llamatune.pipeline import run
@@ -68,7 +68,7 @@ def plain_curve(tmp_path: Path, recipe: Any) -> torch.Tensor:
     from transformers import PrinterCallback
     from trl import RewardConfig, RewardTrainer
 
-    tokenizer = load_tokenizer(find_base("pico"))
+    tokenizer = load_tokenizer(find("pico").base)
     kind, encoder = reward_encoder(recipe, ChatFormat(tokenizer, recipe.chat))
     data = prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=ROOT, report=lambda line: None)
     margins = [*(recipe.loss.margin_table or MARGINS[recipe.loss.margin]), 0.0]
@@ -189,7 +189,7 @@ def model() -> Any:
 @pytest.fixture(scope="module")
 def pairs(chats: Path) -> list[dict[str, Any]]:
     recipe = reward_recipe(chats.parent, {"data.train": [{"path": str(chats)}]})
-    kind, encoder = reward_encoder(recipe, ChatFormat(load_tokenizer(find_base("pico")), recipe.chat))
+    kind, encoder = reward_encoder(recipe, ChatFormat(load_tokenizer(find("pico").base), recipe.chat))
     return list(
         prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=ROOT, report=lambda line: None).train
     )
@@ -318,7 +318,7 @@ def test_a_window_shorter_than_the_rows_is_not_shared(pairs: list[dict[str, Any]
 
 def test_replies_that_begin_alike_share_only_the_prompt() -> None:
     """The chat format decides where the prompt ends, not what the replies have in common."""
-    chat = ChatFormat(load_tokenizer(find_base("pico")), Chat())
+    chat = ChatFormat(load_tokenizer(find("pico").base), Chat())
     both = [(Message("assistant", f"The answer is {word}."),) for word in ("cup", "hat")]
     [encoded] = PairEncoder(chat, max_length=64).encode(Preference((Message("user", "What?"),), *both, "f:1"))
     assert encoded.pair is not None

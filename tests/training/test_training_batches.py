@@ -16,7 +16,7 @@ from llamatune.data.rows import IGNORED
 from llamatune.forward.attention import can_be_padding_free
 from llamatune.forward.collate import Padded, PaddingFree, trained_tokens
 from llamatune.forward.cutting import cut, share
-from llamatune.models.base import find_base
+from llamatune.models.found import find
 from llamatune.models.load import load_tokenizer
 from llamatune.models.open import open_model
 from llamatune.pipeline import run
@@ -95,7 +95,7 @@ def test_processes_share_every_row_evenly(lengths: list[int], processes: int) ->
 @pytest.fixture(scope="module")
 def rows() -> list[dict]:
     recipe = sft_recipe(Path("unused"))
-    chat = ChatFormat(load_tokenizer(find_base("pico")), Chat())
+    chat = ChatFormat(load_tokenizer(find("pico").base), Chat())
     data = prepare(recipe.data, chat, kind="conversations", seed=0, recipe_dir=ROOT, report=lambda line: None)
     return list(data.train.select(range(12)))
 
@@ -152,12 +152,12 @@ def plain_curve(tmp_path: Path, rows_at_once: int, lora: bool) -> torch.Tensor:
     from trl import SFTConfig, SFTTrainer
 
     recipe = sft_recipe(Path("unused"), STEPS)
-    tokenizer = load_tokenizer(find_base("pico"))
+    tokenizer = load_tokenizer(find("pico").base)
     chat = ChatFormat(tokenizer, Chat(), max_length=512)
     data = prepare(recipe.data, chat, kind="conversations", seed=0, recipe_dir=ROOT, report=lambda line: None)
     set_seed(0)
     trainer = SFTTrainer(
-        model=AutoModelForCausalLM.from_pretrained(find_base("pico").folder, dtype=torch.float32),
+        model=AutoModelForCausalLM.from_pretrained(find("pico").base.folder, dtype=torch.float32),
         args=SFTConfig(
             output_dir=str(tmp_path / "plain"),
             per_device_train_batch_size=rows_at_once,

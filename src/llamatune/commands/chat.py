@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.rows import Message
 from llamatune.models.open import open_model
+from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.blocks import Chat, Generation
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.replies import stream_reply
 from llamatune.sampling.sampler import seed_of
 
 
+@quiet_upstream()
 def chat_with(
     name: str,
     lines: Iterable[str],

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llamatune.data.rows import Message
+from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.blocks import Generation
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.replies import sample_replies
@@ -130,6 +131,7 @@ def marks_table(columns: dict[str, Marks]) -> str:
     return "\n".join(lines)
 
 
+@quiet_upstream()
 def examine(models: Sequence[str], *, show: int = 0) -> str:
     """Let each model sit the exam; their marks side by side, after a few questions with the replies."""
     from llamatune.data.encode.chat import ChatFormat

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from llamatune.errors import ModelError, RecipeError
-from llamatune.models.adapters import CARD
-from llamatune.models.heads import HEAD
-from llamatune.models.open import OpenModel, open_model, task_of
+from llamatune.models.found import HEAD, NOTE, Task, find
+from llamatune.models.open import OpenModel, open_model
 from llamatune.models.probing import probe_logits
+from llamatune.models.quiet import quiet_upstream
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 _TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 5e-3}
 """Largest difference of logits, relative to their largest: rounding of the weights' data type."""
+_ROUNDINGS = 4
+"""A merge may change the logits by so much more than rounding changes those of the bare base."""
 
 
+@quiet_upstream()
 def merge(
     adapter: str,
     output: Path,
@@ -48,14 +51,23 @@ def merge(
     """
     if output.exists():
         raise RecipeError("E034", "already exists", place=str(output), hint="choose another folder")
-    opened = open_model(adapter, base=base, dtype=dtype, task=task_of(adapter))
-    if opened.adapter is None:
+    found = find(adapter, base=base)
+    if found.adapter is None:
         raise ModelError("E232", f"`{adapter}` is a whole model: there is nothing to merge", place=adapter)
-    report(f"merging {opened.adapter} into {opened.base.name} ({opened.model.dtype})")
+    if found.base.held_in_4_bits:
+        raise ModelError(
+            "E253",
+            f"the adapter's base `{found.base.name}` is held in 4 bits, and nothing can be merged into those",
+            place=str(found.adapter),
+            hint="name the model that it was quantised from: `--base MODEL`",
+        )
+    explained = _rounding(adapter, base, dtype, found.task)
+    opened = open_model(adapter, base=base, dtype=dtype, task=found.task)
+    report(f"merging {found.adapter} into {opened.base.name} ({opened.model.dtype})")
     before = probe_logits(opened.model)
     merged = opened.model.merge_and_unload(safe_merge=True)
     difference = _relative_difference(before, probe_logits(merged))
-    tolerance = _TOLERANCE[str(merged.dtype).removeprefix("torch.")]
+    tolerance = max(explained, _TOLERANCE[_name(merged.dtype)])
     if not difference <= tolerance:
         raise ModelError(
             "E237",
@@ -67,6 +79,24 @@ def merge(
     _save(opened, merged, output)
     report(f"logits before and after differ by {difference:.1e} (relative)")
     return output
+
+
+def _rounding(adapter: str, base: str | None, dtype: str, task: Task) -> float:
+    """How much of a difference in the logits rounding explains: adding the adapter to 16-bit weights and taking it off
+    again leaves the bare base but for what was rounded."""
+    model = open_model(adapter, base=base, dtype=dtype, task=task).model
+    if _name(model.dtype) == "float32":
+        return 0.0
+    with model.disable_adapter():
+        bare = probe_logits(model)
+    model.merge_adapter(safe_merge=True)
+    model.unmerge_adapter()
+    with model.disable_adapter():
+        return _ROUNDINGS * _relative_difference(bare, probe_logits(model))
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _relative_difference(before: torch.Tensor, after: torch.Tensor) -> float:
@@ -81,5 +111,5 @@ def _save(opened: OpenModel, merged: PreTrainedModel, output: Path) -> None:
         getattr(merged, HEAD).to(merged.dtype)  # a reward adapter's is float32
     merged.save_pretrained(output, safe_serialization=True)
     opened.tokenizer.save_pretrained(output)
-    if (opened.adapter / CARD).is_file():
-        shutil.copy(opened.adapter / CARD, output / CARD)
+    if (opened.adapter / NOTE).is_file():
+        shutil.copy(opened.adapter / NOTE, output / NOTE)

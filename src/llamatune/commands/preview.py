@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.data.rows import Encoded, Row
-from llamatune.pipeline import quieten_upstream
+from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.blocks import Kind
 from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.recipe.stages.pretrain import PretrainRecipe
@@ -42,16 +42,17 @@ def recipe_for_file(path: Path, *, base: str, template: str) -> AnyRecipe:
     return loads(json.dumps(recipe), name=str(path))
 
 
+@quiet_upstream()
 def preview_rows(recipe: AnyRecipe, recipe_dir: Path, rows: int, *, colour: bool) -> str:
     """The first rows of a recipe's training data, decoded, with the trained tokens marked."""
     from llamatune.data.encode.encoders import encoder_for
     from llamatune.data.preview import preview
     from llamatune.data.rows import RowRejected
-    from llamatune.models.base import find_base
+    from llamatune.models.found import find
     from llamatune.models.load import load_tokenizer
 
-    quieten_upstream()
-    tokenizer = load_tokenizer(find_base(recipe.model.base, recipe.model.revision, weights=False))
+    found = find(recipe.model.base, revision=recipe.model.revision, weights=False, key="model.base")
+    tokenizer = load_tokenizer(found.base)
     kind, encoder = encoder_for(recipe, tokenizer)
 
     def encoded() -> Iterator[Encoded]:

@@ -20,6 +20,7 @@ from llamatune.data.formats.recognise import FORMATS, recognise
 from llamatune.data.read.sources import open_source
 from llamatune.data.rows import RATINGS, Encoded, Encoder, Reason, Row, RowRejected
 from llamatune.errors import DataError
+from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.blocks import Kind, Source
 from llamatune.recipe.cards import find_card
 
@@ -51,6 +52,7 @@ class Scored:
             yield json.dumps({"place": place, "scores": scores})
 
 
+@quiet_upstream()
 def score(
     models: Sequence[str],
     data: str,

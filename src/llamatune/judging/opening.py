@@ -6,7 +6,6 @@ The only place where a reward model becomes a judge: `llamatune score`, `compare
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.control_tokens import tokenizer_fingerprint
 from llamatune.errors import ModelError
 from llamatune.judging.judges import FunctionReward, Judge, ModelReward
-from llamatune.models.open import open_model, weights_digest
+from llamatune.models.open import open_model
 from llamatune.recipe.blocks import Chat
 
 if TYPE_CHECKING:
@@ -76,8 +75,7 @@ def open_reward_model(path: str, *, name: str | None = None, base: str | None = 
     opened = open_model(path, base=base, task="score")
     opened.model.requires_grad_(False)
     chat = ChatFormat(opened.tokenizer, opened.chat)
-    digest = partial(weights_digest, path)
-    return ModelReward(name or path, opened.model, opened.tokenizer, chat, weights=digest)
+    return ModelReward(name or path, opened.model, opened.tokenizer, chat, weights=opened.found.digest)
 
 
 def scores_of_other(name: str, chat: ChatFormat, sets: Mapping[str, Dataset]) -> dict[str, np.ndarray]:

@@ -1,19 +1,19 @@
-"""LoRA adapters: add, find, check against their base, load.
+"""LoRA adapters: add one, or load one after checking every tensor of it.
 
-peft loads an adapter of another base without a word as long as the names that exist fit; the checks here are
-what makes that an error.
+peft loads an adapter of another base without a word as long as the names that exist fit, and leaves what a file lacks
+as it was drawn; the checks here are what makes that an error.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llamatune.errors import ModelError
-from llamatune.models.base import Base, check_weights
-from llamatune.models.heads import HEAD, Task, hold_in_float32
+from llamatune.models.base import Base
+from llamatune.models.found import HEAD, Task, read_note
+from llamatune.models.heads import hold_in_float32
 
 if TYPE_CHECKING:
     import torch
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
     from llamatune.recipe.blocks import Lora
 
-CARD = "llamatune.json"
-"""What llamatune notes beside an artefact: its base, chat block, stage and version."""
-
 _PREFIX = "base_model.model."
+_HEAD_WEIGHT = f"{_PREFIX}{HEAD}.weight"
+_MATRICES = "adapter_model.safetensors"
 
 
 def add_adapter(model: PreTrainedModel, lora: Lora, *, task: Task = "generate") -> PreTrainedModel:
@@ -115,127 +114,140 @@ def _check_targets(asked: list[str], available: list[str]) -> None:
         )
 
 
-def find_adapter(name: str) -> Path:
-    """The folder of an adapter: itself, or the one inside a finished run.
-
-    Raises:
-        ModelError: no adapter there, or pickled weights.
-    """
-    folder = Path(name)
-    for candidate in (folder, folder / "adapter"):
-        if (candidate / "adapter_config.json").is_file():
-            check_weights(candidate, "adapter_model.safetensors")
-            return candidate
-    raise ModelError(
-        "E232",
-        f"there is no adapter in `{name}`",
-        place="model.adapter",
-        why="an adapter folder holds adapter_config.json and adapter_model.safetensors",
-        hint="check the path" if not folder.is_dir() else "has the run that writes it finished?",
-    )
-
-
-def adapter_task(folder: Path) -> Task:
-    """What an adapter is made for."""
-    settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    return "score" if HEAD in (settings.get("modules_to_save") or []) else "generate"
-
-
 def load_adapter(
     model: PreTrainedModel, folder: Path, base: Base, *, trainable: bool, task: Task = "generate"
 ) -> PreTrainedModel:
-    """The model with the adapter on it, after checking that the adapter was made for this base.
+    """The model with the adapter on it, after checking that the file holds all of it, and that it is for this base.
 
     A chat adapter under `task: score` is the beginning of a reward adapter: its matrices, and a new head.
 
     Raises:
-        ModelError: another base (shapes, layers or weights differ), or non-finite weights.
+        ModelError: E233 another base (shapes, layers or weights differ), E234 tensors that are missing or not finite,
+            E254 parts that only peft knows how to use.
     """
-    from peft import PeftConfig, PeftModel
-
-    check_adapter(folder, base, linear_layers(model))
-    config = PeftConfig.from_pretrained(str(folder))
-    config.inference_mode = not trainable
-    if task == "score":
-        hold_in_float32(model)
-    if task == "score" and HEAD not in (config.modules_to_save or []):
-        loaded = _begin_reward_adapter(model, folder, config)
-    else:
-        loaded = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable, config=config)
-    _name_head_once(loaded)
-    broken = [
-        name for name, weight in loaded.named_parameters() if "lora_" in name and not weight.isfinite().all()
-    ]
-    if broken:
-        raise ModelError("E234", f"the adapter has non-finite weights ({broken[0]})", place=str(folder))
-    return loaded
-
-
-def _begin_reward_adapter(model: PreTrainedModel, folder: Path, config: Any) -> PreTrainedModel:
-    """A chat adapter's matrices, and beside them the head that the model has."""
-    from peft import get_peft_model, set_peft_model_state_dict
+    from peft import PeftConfig, get_peft_model, set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    for name, value in _peft_task("score").items():
-        setattr(config, name, value)
-    head = getattr(model, HEAD).weight.detach().clone()
-    name = config.base_model_name_or_path
-    config.base_model_name_or_path = None  # peft would warn of, and note, a path of this machine
-    adapted = get_peft_model(model, config)
-    adapted.peft_config["default"].base_model_name_or_path = name
-    matrices = load_file(folder / "adapter_model.safetensors")
-    set_peft_model_state_dict(adapted, {**matrices, f"{_PREFIX}{HEAD}.weight": head})
+    config = PeftConfig.from_pretrained(str(folder))
+    _check_parts(config, folder)
+    config.inference_mode = not trainable
+    new_head = (
+        task == "score" and config.task_type != "SEQ_CLS" and HEAD not in (config.modules_to_save or [])
+    )
+    if task == "score":
+        hold_in_float32(model)
+    if new_head:
+        for name, value in _peft_task("score").items():
+            setattr(config, name, value)
+    trained_on = config.base_model_name_or_path
+    # peft would warn of a path of this machine, and note it.
+    config.base_model_name_or_path = None
+    try:
+        adapted = get_peft_model(model, config)
+    except ValueError as error:
+        raise _misfit(folder, base, [str(error)]) from None
+    adapted.peft_config["default"].base_model_name_or_path = trained_on
+    tensors = load_file(folder / _MATRICES)
+    if new_head:
+        tensors[_HEAD_WEIGHT] = getattr(adapted.get_base_model(), HEAD).weight.detach().clone()
+    _check_tensors(tensors, adapted, folder, base)
+    set_peft_model_state_dict(adapted, tensors)
+    _name_head_once(adapted)
     return adapted
 
 
-def check_adapter(folder: Path, base: Base, layers: Mapping[str, tuple[int, int]]) -> None:
-    """Compare an adapter's tensors with the base's linear layers, and its note with the base's weights."""
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    shapes = _tensor_shapes(folder / "adapter_model.safetensors")
-    problems = []
-    covered = set()
-    for name, shape in shapes.items():
-        layer, _, kind = name.removeprefix(_PREFIX).partition(".lora_")
-        if layer == f"{HEAD}.weight":
-            continue
-        covered.add(layer)
-        if layer not in layers:
-            problems.append(f"{layer} does not exist in the base")
-            continue
-        inputs, outputs = layers[layer]
-        if kind.startswith("A.") and shape[1] != inputs:
-            problems.append(f"{layer} takes {inputs} inputs, the adapter {shape[1]}")
-        if kind.startswith("B.") and shape[0] != outputs:
-            problems.append(f"{layer} gives {outputs} outputs, the adapter {shape[0]}")
-    targets = config.get("target_modules") or []
-    for layer in layers:
-        if isinstance(targets, list) and layer.rsplit(".", 1)[-1] in targets and layer not in covered:
-            problems.append(f"{layer} has no adapter weights")
-    trained_on = read_card(folder).get("base", {})
-    if not problems and trained_on.get("fingerprint") not in (None, base.fingerprint):
-        problems.append("the shapes fit, but the base has other weights")
-    if problems:
+def _check_parts(config: Any, folder: Path) -> None:
+    """What is trained beside the matrices of LoRA would be left out of a merge, or stand in the way of saving."""
+    kind = str(getattr(config.peft_type, "value", config.peft_type))
+    modules = sorted(set(getattr(config, "modules_to_save", None) or []) - {HEAD, "classifier"})
+    part = (
+        f"it is a {kind} adapter"
+        if kind != "LORA"
+        else f"it holds whole layers (modules_to_save: {', '.join(modules)})"
+        if modules
+        else "it trains single tokens (trainable_token_indices)"
+        if getattr(config, "trainable_token_indices", None)
+        else None
+    )
+    if part is not None:
         raise ModelError(
-            "E233",
-            f"this adapter was made for another base: {'; '.join(problems[:3])}",
+            "E254",
+            f"this adapter has a part that llamatune does not support: {part}",
             place=str(folder),
-            why=f"it was trained on `{trained_on.get('name') or config.get('base_model_name_or_path')}`, "
-            f"and the base here is `{base.name}`",
-            hint="name the base that the adapter was trained on",
+            why="llamatune loads, trains and merges the matrices of LoRA and DoRA, and the head of a reward model",
+            hint="merge it with peft (`PeftModel.merge_and_unload`), save that, and name the merged model as the base",
         )
 
 
-def read_card(folder: Path) -> dict[str, Any]:
-    """llamatune's note beside an artefact; empty for artefacts of other tools."""
-    file = folder / CARD
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+def _check_tensors(
+    tensors: Mapping[str, torch.Tensor], adapted: PreTrainedModel, folder: Path, base: Base
+) -> None:
+    """Compare a file with what the adapter needs on this base, and its note with the base's files."""
+    from peft import get_peft_model_state_dict
+
+    needed = {
+        name: tuple(weight.shape)
+        for name, weight in get_peft_model_state_dict(adapted, save_embedding_layers=False).items()
+    }
+    missing = sorted(needed.keys() - tensors.keys())
+    if _HEAD_WEIGHT in missing:
+        raise ModelError(
+            "E234",
+            "this reward adapter has no trained head",
+            place=str(folder),
+            why=f"`{_HEAD_WEIGHT}` is not in its file, and without it scores would be random numbers",
+            hint="save the adapter with `modules_to_save=['score']`, or copy it again",
+        )
+    extra = sorted(tensors.keys() - needed.keys())
+    problems = [f"`{_layer(name)}` does not exist in the base" for name in extra]
+    problems += [
+        f"`{_layer(name)}` needs {_shown(shape)} here and is {_shown(tensors[name].shape)} in the adapter"
+        for name, shape in needed.items()
+        if name in tensors and tuple(tensors[name].shape) != shape
+    ]
+    noted = read_note(folder).get("base", {}).get("identity")
+    changed = _changed(noted, base)
+    if missing and not problems and not changed:
+        raise ModelError(
+            "E234",
+            f"the adapter lacks {len(missing)} of {len(needed)} tensors, `{_layer(missing[0])}` first",
+            place=str(folder),
+            why="those layers would be left as they are in the base, without a word",
+            hint="copy or download the adapter again; if it is whole, it was made for another base: name that",
+        )
+    problems += [f"`{_layer(name)}` has no adapter weights" for name in missing]
+    if not problems and changed:
+        problems = [f"the shapes fit, but the base has other {changed}"]
+    if problems:
+        raise _misfit(folder, base, problems)
+    broken = [name for name, weight in tensors.items() if not weight.isfinite().all()]
+    if broken:
+        raise ModelError("E234", f"the adapter has non-finite weights ({broken[0]})", place=str(folder))
 
 
-def _tensor_shapes(file: Path) -> dict[str, list[int]]:
-    from safetensors import SafetensorError, safe_open
+def _changed(noted: Mapping[str, str] | None, base: Base) -> str | None:
+    """In what the base differs from the one that the adapter notes: `weights`, `config`."""
+    if not noted or base.held_in_4_bits:
+        return None
+    now = base.identity()
+    return next((part for part, digest in noted.items() if now.get(part) != digest), None)
 
-    try:
-        with safe_open(file, framework="pt") as tensors:
-            return {name: list(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ModelError("E234", f"the adapter's weights cannot be read: {error}", place=str(file)) from None
+
+def _misfit(folder: Path, base: Base, problems: list[str]) -> ModelError:
+    note = read_note(folder).get("base", {})
+    trained_on = f"it was trained on `{note['name']}`, and " if note.get("name") else ""
+    return ModelError(
+        "E233",
+        f"this adapter was made for another base: {'; '.join(problems[:3])}",
+        place=str(folder),
+        why=f"{trained_on}the base here is `{base.name}`",
+        hint="name the base that the adapter was trained on",
+    )
+
+
+def _layer(name: str) -> str:
+    return name.removeprefix(_PREFIX).removesuffix(".weight")
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

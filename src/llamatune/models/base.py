@@ -1,25 +1,39 @@
-"""Find a base model and make sure that it is safe and usable, before torch is imported.
+"""A base model on disk: what identifies it, and whether it is safe and whole, all without torch.
 
-A base is `pico` (ships with llamatune), a model folder, a finished run, or a hub id. Pickled weights, code that
-a checkpoint brings along and foreign architectures are refused here, by reading the files' JSON and names only.
+Pickled weights, code that a checkpoint brings along, foreign architectures and half a download are refused here, by
+reading the JSON and the safetensors headers only.
 """
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from llamatune.errors import ModelError
+from llamatune.recipe.hashing import file_sha256
 
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "falcon": "FalconForCausalLM"}
 """config.json's `model_type` -> class; the Llama family, and Falcon."""
 
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
-_HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+
+_INCIDENTAL = ("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache")
+"""Fields of config.json that do not change what the model computes."""
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+_LFS = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -32,118 +46,73 @@ class Base:
 
     @property
     def config(self) -> dict[str, Any]:
-        return _read_json(self.folder / "config.json")
+        return read_json(self.folder / "config.json")
 
     @property
-    def fingerprint(self) -> str:
-        """Identifies the weights: sha256 over each weight file's name, size, first and last MiB."""
-        digest = hashlib.sha256()
-        for file in sorted(self.folder.glob("*.safetensors")):
-            size = file.stat().st_size
-            digest.update(f"{file.name} {size} ".encode())
-            with file.open("rb") as stream:
-                digest.update(stream.read(1 << 20))
-                stream.seek(max(0, size - (1 << 20)))
-                digest.update(stream.read())
-        return digest.hexdigest()
+    def address(self) -> str:
+        """A name under which llamatune finds this base again, and nothing else: a folder is not taken for a model of
+        the hub where it is missing."""
+        if self.revision is not None:
+            return f"hub:{self.name}"
+        is_path = self.name == "pico" or self.name.startswith((".", "/", "~"))
+        return self.name if is_path else f"./{self.name}"
+
+    @property
+    def home(self) -> str:
+        """A name under which plain transformers and peft find this base, from any working directory."""
+        return self.name if self.revision is not None else str(self.folder.resolve())
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it is a reward model already."""
+        names = self.config.get("architectures") or []
+        return any(str(name).endswith("ForSequenceClassification") for name in names)
+
+    @property
+    def held_in_4_bits(self) -> bool:
+        """Whether its files are quantised already, by bitsandbytes."""
+        return bool((self.config.get("quantization_config") or {}).get("load_in_4bit"))
+
+    def identity(self) -> dict[str, str]:
+        """What the model computes: the SHA-256 of its weights, file by file and whole, and of its config."""
+        config = {name: value for name, value in self.config.items() if name not in _INCIDENTAL}
+        return {
+            "weights": _digest(self.folder, sorted(file.name for file in self.folder.glob("*.safetensors"))),
+            "config": sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
+        }
+
+    def facts(self) -> dict[str, str | None]:
+        """What a run that begins with this base must find again: see `identity`; and its tokenizer's files."""
+        return {
+            **self.identity(),
+            "tokenizer": _digest(self.folder, _TOKENIZER_FILES),
+            "revision": self.revision,
+        }
 
 
-def find_base(name: str, revision: str | None = None, *, weights: bool = True) -> Base:
-    """Resolve a base by name and check it.
+def adapter_facts(folder: Path) -> dict[str, str]:
+    """The SHA-256 of an adapter's weights, and of its settings."""
+    return {
+        "weights": file_sha256(folder / "adapter_model.safetensors"),
+        "config": file_sha256(folder / "adapter_config.json"),
+    }
 
-    Args:
-        name: `pico`, a folder, a run directory, or a hub id.
-        revision: commit of a hub model.
-        weights: False where only the architecture and the tokenizer are wanted (`init: random`).
+
+def _digest(folder: Path, names: list[str] | tuple[str, ...]) -> str:
+    """One SHA-256 for those of the files that are there; each is read whole, and remembered."""
+    lines = [f"{name} {file_sha256(folder / name)}\n" for name in names if (folder / name).is_file()]
+    return sha256("".join(lines).encode()).hexdigest()
+
+
+def check_config(base: Base) -> None:
+    """Refuse remote code, foreign architectures and foreign quantisations, from a folder's JSON alone.
 
     Raises:
-        ModelError: not found, not cached while offline, gated, pickled weights, remote code, other architecture.
+        ModelError: E202, E205, E206 or E253.
     """
-    if name == "pico":
-        base = Base("pico", BUILTIN / "pico")
-    elif Path(name).is_dir():
-        base = Base(name, _model_folder(Path(name)))
-    elif name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise ModelError(
-            "E201",
-            f"there is no model `{name}`",
-            place="model.base",
-            why="it is neither `pico`, nor a folder, nor a hub id of the form org/name",
-            hint=_near_folders(name),
-        )
-    else:
-        base = _from_hub(name, revision)
-    _check_config(base)
-    if weights:
-        check_weights(base.folder)
-    return base
-
-
-def _model_folder(folder: Path) -> Path:
-    """A model folder is itself; a finished run stands for the model that it trained."""
-    if (folder / "config.json").is_file():
-        return folder
-    if (folder / "model" / "config.json").is_file():
-        return folder / "model"
-    if (folder / "adapter").is_dir() or (folder / "adapter_config.json").is_file():
-        raise ModelError(
-            "E202",
-            f"`{folder}` holds an adapter, not a whole model",
-            place="model.base",
-            hint="name its base in `model.base` and the folder in `model.adapter`, or `llamatune merge` it first",
-        )
-    raise ModelError(
-        "E202",
-        f"the folder `{folder}` has no config.json",
-        place="model.base",
-        why="a model folder holds config.json, *.safetensors and a tokenizer",
-        hint="check the path" if any(folder.iterdir()) else "the folder is empty",
-    )
-
-
-def _from_hub(name: str, revision: str | None) -> Base:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES))
-    except GatedRepoError:
-        raise ModelError(
-            "E203",
-            f"the hub model `{name}` is gated",
-            place="model.base",
-            why="its owner asks you to accept terms first",
-            hint=f"accept them on the model's page, then run `hf auth login` and try again ({name})",
-        ) from None
-    except RepositoryNotFoundError:
-        raise ModelError(
-            "E203",
-            f"the hub has no model `{name}` that you may read",
-            place="model.base",
-            hint=_near_cached(name) or "check the spelling; for a private model run `hf auth login`",
-        ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ModelError(
-            "E203",
-            f"the hub model `{name}` is not in the local cache, and the hub cannot be reached",
-            place="model.base",
-            why=f"{type(error).__name__} while looking it up",
-            hint=_near_cached(name)
-            or "download it where there is a network, and name the folder in `model.base`",
-        ) from None
-    return Base(name, folder, revision=folder.name)
-
-
-def _check_config(base: Base) -> None:
-    """Refuse remote code and foreign architectures, from config.json and tokenizer_config.json alone."""
     config = base.config
     for file in ("config.json", "tokenizer_config.json", "generation_config.json"):
-        settings = _read_json(base.folder / file) if (base.folder / file).is_file() else {}
+        settings = read_json(base.folder / file) if (base.folder / file).is_file() else {}
         for field in ("auto_map", "_attn_implementation_internal", "custom_pipelines", "use_kernels"):
             if settings.get(field):
                 _refuse_code(base, file, field)
@@ -158,6 +127,7 @@ def _check_config(base: Base) -> None:
             why=f"llamatune fine-tunes Llama-architecture causal language models ({', '.join(ARCHITECTURES)})",
             hint="choose such a base",
         )
+    _check_quantization(base, config.get("quantization_config"))
     _check_template_names(base)
 
 
@@ -171,10 +141,24 @@ def _refuse_code(base: Base, file: str, field: str) -> None:
     )
 
 
+def _check_quantization(base: Base, settings: Any) -> None:
+    """Weights may be quantised already, as QLoRA holds them: by bitsandbytes, in 4 bits."""
+    if not settings or base.held_in_4_bits:
+        return
+    method = settings.get("quant_method") if isinstance(settings, dict) else None
+    raise ModelError(
+        "E253",
+        f"the base is already quantised ({method or 'by an unknown method'})",
+        place=str(base.folder / "config.json"),
+        why="llamatune trains on 16- or 32-bit weights, or on 4-bit ones of bitsandbytes",
+        hint="name the model that it was quantised from; `quantization: nf4` holds that in 4 bits",
+    )
+
+
 def _check_template_names(base: Base) -> None:
     """Named chat templates become file names when saved; a name with a path would be written elsewhere."""
     file = base.folder / "tokenizer_config.json"
-    templates = _read_json(file).get("chat_template") if file.is_file() else None
+    templates = read_json(file).get("chat_template") if file.is_file() else None
     names = (
         list(templates)
         if isinstance(templates, dict)
@@ -193,12 +177,31 @@ def _check_template_names(base: Base) -> None:
             )
 
 
-def check_weights(folder: Path, pattern: str = "*.safetensors") -> None:
-    """Refuse a folder whose weights are pickles, or that has none.
+def check_weights(folder: Path) -> None:
+    """Refuse a base's folder whose weights are pickles, missing or broken.
 
     Raises:
-        ModelError: with the command that converts pickled weights.
+        ModelError: E204, with the command that converts pickled weights; E207 for half a download.
     """
+    check_not_pickled(folder, "*.safetensors")
+    for file in sorted(folder.glob("*.safetensors")):
+        tensors_in(file)
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        named = read_json(index).get("weight_map")
+        parts = {str(part) for part in named.values()} if isinstance(named, dict) else set()
+        missing = sorted(part for part in parts if not (folder / part).is_file())
+        if missing and not (folder / "model.safetensors").is_file():
+            raise ModelError(
+                "E207",
+                f"{len(missing)} of {len(parts)} weight files are missing, {missing[0]} first",
+                place=str(folder),
+                hint="download the model again",
+            )
+
+
+def check_not_pickled(folder: Path, pattern: str) -> None:
+    """Refuse a folder without a safetensors file of this name. Raises ModelError (E204)."""
     if any(folder.glob(pattern)):
         return
     pickles = sorted(
@@ -215,13 +218,62 @@ def check_weights(folder: Path, pattern: str = "*.safetensors") -> None:
         )
     raise ModelError(
         "E204",
-        "there are no weights (*.safetensors) in this folder",
+        f"there are no weights ({pattern}) in this folder",
         place=str(folder),
         hint="check the download",
     )
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def tensors_in(file: Path, code: str = "E207") -> dict[str, tuple[int, ...]]:
+    """Name -> shape of each tensor of a safetensors file, from its header.
+
+    Args:
+        code: of the error.
+
+    Raises:
+        ModelError: the file is half a download, a placeholder of Git LFS, or no safetensors file.
+    """
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(8)
+            length = int.from_bytes(start, "little")
+            size = file.stat().st_size
+            header = stream.read(length) if len(start) == 8 and length <= size else b""
+    except OSError as error:
+        raise ModelError(code, f"cannot be read: {error.strerror or error}", place=str(file)) from None
+    try:
+        entries: Mapping[str, Any] = json.loads(header)
+        found = {name: tuple(entry["shape"]) for name, entry in entries.items() if name != "__metadata__"}
+        ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        raise _broken(file, code, start) from None
+    if 8 + length + max(ends, default=0) != size:
+        raise ModelError(
+            code,
+            f"the weights are cut off: {size:,} bytes of {8 + length + max(ends, default=0):,}",
+            place=str(file),
+            why="the download or the copy of this file did not finish",
+            hint="download the file again",
+        )
+    return found
+
+
+def _broken(file: Path, code: str, start: bytes) -> ModelError:
+    if _LFS.startswith(start) and start:
+        return ModelError(
+            code,
+            "this is a placeholder of Git LFS, not the weights",
+            place=str(file),
+            why="the repository was cloned without its large files",
+            hint="run `git lfs pull` in the model's folder, or download the file again",
+        )
+    return ModelError(
+        code, "the weights are no safetensors file", place=str(file), hint="download the file again"
+    )
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A model's JSON file. Raises ModelError (E202)."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -231,24 +283,3 @@ def _read_json(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError("E202", "is not a JSON object", place=str(file), hint="check the download")
     return content
-
-
-def _near_folders(name: str) -> str:
-    parent = Path(name).expanduser().parent
-    names = [entry.name for entry in parent.iterdir() if entry.is_dir()] if parent.is_dir() else []
-    near = difflib.get_close_matches(Path(name).name, [*names, "pico"], n=1)
-    return (
-        f"did you mean `{parent / near[0] if near[0] != 'pico' else 'pico'}`?" if near else "check the path"
-    )
-
-
-def _near_cached(name: str) -> str | None:
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
-    try:
-        cached = [repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model"]
-    except CacheNotFound:
-        return None
-    near = difflib.get_close_matches(name, cached, n=3, cutoff=0.5)
-    return f"in the local cache: {', '.join(near)}" if near else None

@@ -8,54 +8,19 @@ from the recipe's seed: left to the libraries it would be random in every proces
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from llamatune.errors import ModelError
+from llamatune.models.found import HEAD
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel
-
-    from llamatune.models.base import Base
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-
-Task = Literal["generate", "score"]
-
-HEAD = "score"
-"""The head's name in transformers' sequence classification models of the Llama family."""
-
-
-def has_head(base: Base) -> bool:
-    """Whether a base is a reward model already."""
-    return any(
-        str(name).endswith("ForSequenceClassification") for name in base.config.get("architectures") or []
-    )
-
-
-def wrong_task(name: str, place: str, task: Task) -> ModelError:
-    """The error for a model of the other kind than `task` needs."""
-    kinds = ("a chat or base model", "a reward model")
-    is_kind, needed = kinds if task == "score" else kinds[::-1]
-    return ModelError(
-        "E238",
-        f"`{name}` is {is_kind}, and this needs {needed}",
-        place=place,
-        why="without its own trained head its scores would be random numbers"
-        if task == "score"
-        else "it gives one number and no text",
-        hint="name a run of `stage: reward`" if task == "score" else "name the model that writes the replies",
-    )
 
 
 def draw_head(model: PreTrainedModel, seed: int) -> None:
     """Draw the head's weights: normal with deviation 1 / sqrt(hidden + 1), so that first scores are small."""
-    import torch
-
     weight: torch.Tensor = getattr(model, HEAD).weight
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(weight.shape, generator=generator) / (weight.shape[1] + 1) ** 0.5

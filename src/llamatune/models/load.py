@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llamatune.errors import ModelError
-from llamatune.models.adapters import adapter_task, add_adapter, find_adapter, load_adapter
-from llamatune.models.base import Base, find_base
-from llamatune.models.heads import HEAD, Task, draw_head, has_head, set_padding, wrong_task
+from llamatune.models.adapters import add_adapter, load_adapter
+from llamatune.models.base import Base
+from llamatune.models.found import HEAD, Found, Task, find_model
+from llamatune.models.heads import draw_head, set_padding
 from llamatune.models.placement import Placement, place
 
 if TYPE_CHECKING:
@@ -32,9 +34,13 @@ _PAD_NAMES = (
 class Start:
     """What a run starts from, before any weight is loaded: checked files, tokenizer, device and precision."""
 
-    base: Base
+    found: Found
     tokenizer: PreTrainedTokenizerBase
     placement: Placement
+
+    @property
+    def base(self) -> Base:
+        return self.found.base
 
 
 def find_start(settings: Model, hardware: Hardware, *, max_length: int, task: Task = "generate") -> Start:
@@ -47,13 +53,15 @@ def find_start(settings: Model, hardware: Hardware, *, max_length: int, task: Ta
         ModelError: the base, its tokenizer, the adapter or the placement is not usable, or rows of `max_length`
             tokens are longer than the base's context.
     """
-    base = find_base(settings.base, settings.revision, weights=settings.init == "pretrained")
-    if task == "generate" and settings.init == "pretrained" and has_head(base):
-        raise wrong_task(settings.base, "model.base", task)
-    if settings.adapter is not None:
-        adapter = find_adapter(settings.adapter)
-        if task == "generate" and adapter_task(adapter) == "score":
-            raise wrong_task(settings.adapter, "model.adapter", task)
+    found = find_model(settings, task)
+    base = found.base
+    if base.held_in_4_bits and settings.lora is None and settings.adapter is None:
+        raise ModelError(
+            "E253",
+            f"`{base.name}` is held in 4 bits, and such weights cannot be trained",
+            place="model.base",
+            hint="add `model.lora`, or name the model that it was quantised from",
+        )
     context = base.config.get("max_position_embeddings")
     if isinstance(context, int) and max_length > context:
         raise ModelError(
@@ -63,7 +71,7 @@ def find_start(settings: Model, hardware: Hardware, *, max_length: int, task: Ta
             why="the model has never seen positions beyond its context",
             hint=f"set `data.max_length` to at most {context}",
         )
-    return Start(base, load_tokenizer(base), place(settings, hardware))
+    return Start(found, load_tokenizer(base), place(settings, hardware))
 
 
 def load_for_training(
@@ -88,14 +96,15 @@ def load_for_training(
         model = load_base_model(base, placement, nf4=nf4, double=settings.double_quantization, task=task)
     if task == "score":
         set_padding(model, start.tokenizer.pad_token_id)
-        if settings.init == "random" or not has_head(base):
+        if settings.init == "random" or not base.has_head:
             draw_head(model, seed)
-    if settings.adapter is not None:
-        model = load_adapter(model, find_adapter(settings.adapter), base, trainable=True, task=task)
+    if start.found.adapter is not None:
+        model = load_adapter(model, start.found.adapter, base, trainable=True, task=task)
     elif settings.lora is not None:
         model = add_adapter(model, settings.lora, task=task)
-        model.peft_config["default"].base_model_name_or_path = base.name  # never a path of this machine
-    report(f"model    {base.name}: {placement.describe()}{', nf4 base' if nf4 else ''}")
+        model.peft_config["default"].base_model_name_or_path = base.home
+    quantised = ", 4-bit base" if base.held_in_4_bits else ", nf4 base" if nf4 else ""
+    report(f"model    {base.name}: {placement.describe()}{quantised}")
     report(f"trained  {trainable_share(model)}")
     return model
 
@@ -111,39 +120,129 @@ def load_base_model(
 ) -> PreTrainedModel:
     """The base's weights from safetensors, on the placement's device; `nf4` holds them frozen in 4 bits.
 
-    `quantization`: a transformers quantization config, instead of llamatune's own for `nf4`.
+    Args:
+        quantization: a transformers quantization config, instead of llamatune's own for `nf4`. A base that is held in
+            4 bits already stays as it is.
+
+    Raises:
+        ModelError: E207 files that cannot be read; E251 weights that are in no file, of another shape, or not part
+            of the model; E252 weights that are not finite.
     """
     import torch
+    from safetensors import SafetensorError
 
     kind, arguments = _class_for(task)
     arguments["device_map"] = {"": placement.device}
     if nf4:
         quantization = nf4_config(placement, double=double)
-    if quantization is not None:
+    if quantization is not None and not base.held_in_4_bits:
         arguments["quantization_config"] = quantization
     try:
-        model = kind.from_pretrained(
+        model, loaded = kind.from_pretrained(
             base.folder,
             dtype=getattr(torch, placement.weights),
             attn_implementation=placement.attention,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are told by name below
             **arguments,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         raise ModelError(
             "E207",
             f"the weights cannot be loaded: {error}",
             place=str(base.folder),
             hint="check the download",
         ) from error
-    if quantization is not None:
+    _check_complete(model, loaded, base, task)
+    quantised = quantization is not None or base.held_in_4_bits
+    # Quantising hides what is not finite, so there it is the files that are looked at.
+    _check_finite(_tensors_of(base) if quantised else model.named_parameters(), base)
+    if quantised:
         from peft import prepare_model_for_kbit_training
 
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         _keep_gradients_on_cpu(model)
     return model
+
+
+def _check_complete(model: PreTrainedModel, loaded: Mapping[str, Any], base: Base, task: Task) -> None:
+    """Every weight must come from a file, but for the head of a reward model that is meant to be new."""
+    new_head = task == "score" and not base.has_head
+    shapes = sorted(loaded["mismatched_keys"])
+    missing = sorted(set(loaded["missing_keys"]) - ({f"{HEAD}.weight"} if new_head else set()))
+    parts = {model.base_model_prefix, *(() if new_head else ("lm_head",))}
+    unused = sorted(name for name in loaded["unexpected_keys"] if name.split(".")[0] in parts)
+    if shapes:
+        name, in_file, in_model = shapes[0]
+        what = (
+            f"{_counted(len(shapes))} of another shape than config.json says: `{name}` is "
+            f"{' x '.join(map(str, in_file))} in the files and {' x '.join(map(str, in_model))} by config.json"
+        )
+        hint = "take config.json and weights of the same model"
+    elif missing:
+        what = f"{_counted(len(missing))} in no file: {_first(missing)}"
+        hint = _missing_hint(missing, loaded["unexpected_keys"])
+    elif unused:
+        what = f"{_counted(len(unused))} in the files and not in the model: {_first(unused)}"
+        hint = "take config.json and weights of the same model (number of layers, biases)"
+    else:
+        return
+    raise ModelError(
+        "E251",
+        what,
+        place=str(base.folder),
+        why="transformers would draw such weights at random, or leave them out, and go on",
+        hint=hint,
+    )
+
+
+def _counted(count: int) -> str:
+    return "1 weight is" if count == 1 else f"{count} weights are"
+
+
+def _first(names: Iterable[str]) -> str:
+    shown = list(names)
+    return ", ".join(f"`{name}`" for name in shown[:3]) + (" ..." if len(shown) > 3 else "")
+
+
+def _missing_hint(missing: list[str], unexpected: Iterable[str]) -> str:
+    given = set(unexpected)
+    prefixes = {name[: -len(one)] for one in missing for name in given if name.endswith(f".{one}")}
+    for prefix in sorted(prefixes):
+        if sum(f"{prefix}{one}" in given for one in missing) > len(missing) // 2:
+            return f"the files have `{prefix}` in front of the names: save the model without this prefix"
+    if missing == ["lm_head.weight"]:
+        return (
+            "if its output layer is its embedding, set `tie_word_embeddings: true` in config.json; "
+            "else download the model again"
+        )
+    return "download the model again, or save it again where it was made"
+
+
+def _check_finite(weights: Iterable[tuple[str, torch.Tensor]], base: Base) -> None:
+    """A base that is broken would be found out by its first loss, and blamed on rows and learning rate."""
+    for name, weight in weights:
+        if weight.is_floating_point() and not weight.isfinite().all():
+            raise ModelError(
+                "E252",
+                f"the base's weight `{name}` is not finite",
+                place=str(base.folder),
+                why="it holds infinities or NaN, so every loss would be NaN",
+                hint="download the model again; the model itself may be broken",
+            )
+
+
+def _tensors_of(base: Base) -> Iterator[tuple[str, torch.Tensor]]:
+    """The weights as they are in the files, one at a time."""
+    from safetensors import safe_open
+
+    for file in sorted(base.folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118
+                yield name, tensors.get_tensor(name)
 
 
 def _class_for(task: Task) -> tuple[Any, dict[str, Any]]:
@@ -198,50 +297,95 @@ def random_model(base: Base, placement: Placement, *, task: Task = "generate") -
     return model.to(placement.device)
 
 
-def load_tokenizer(base: Base) -> PreTrainedTokenizerBase:
+def load_tokenizer(base: Base, folder: Path | None = None) -> PreTrainedTokenizerBase:
     """The base's fast tokenizer, with an end token and a padding token that is not the end token.
 
+    Args:
+        folder: where the tokenizer is, if not with the base.
+
     Raises:
-        ModelError: no fast tokenizer, no end token, or no token that could pad.
+        ModelError: no fast tokenizer, no end token, no token that could pad, or tokens that the base does not have.
     """
     from transformers import AutoTokenizer
 
+    folder = folder or base.folder
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            base.folder, use_fast=True, trust_remote_code=False, local_files_only=True
+            folder, use_fast=True, trust_remote_code=False, local_files_only=True
         )
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
+        raise _no_tokenizer(folder, error) from error
+    if not tokenizer.is_fast:
+        raise ModelError("E208", "there is no fast tokenizer (tokenizer.json)", place=str(folder))
+    for kind in ("bos_token", "unk_token", "pad_token"):
+        # An empty name is no token; asked for its id, transformers never comes back.
+        if getattr(tokenizer, kind) == "":
+            setattr(tokenizer, kind, None)
+    if not tokenizer.eos_token or tokenizer.eos_token_id is None:
         raise ModelError(
             "E208",
-            f"the tokenizer cannot be loaded: {error}",
-            place=str(base.folder),
-            hint="check the download",
-        ) from error
-    if not tokenizer.is_fast:
-        raise ModelError("E208", "there is no fast tokenizer (tokenizer.json)", place=str(base.folder))
-    if tokenizer.eos_token_id is None:
-        raise ModelError(
-            "E208", "the tokenizer has no end token", place=str(base.folder), why="the model could never stop"
+            "the tokenizer has no end token",
+            place=str(folder),
+            why="the model could never stop",
+            hint="name one as `eos_token` in tokenizer_config.json",
         )
-    if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
-        tokenizer.pad_token = _padding_token(tokenizer, base)
+    rows = base.config.get("vocab_size")
+    rows = rows if isinstance(rows, int) else len(tokenizer)
+    given = tokenizer.pad_token
+    if tokenizer.pad_token_id in (None, tokenizer.eos_token_id) or tokenizer.pad_token_id >= rows:
+        tokenizer.pad_token = _padding_token(tokenizer, folder, rows)
+    # Tools add a padding token without giving the model a row for it: another one pads, and nothing holds that.
+    _check_vocabulary(tokenizer, folder, rows, unused={given} - {tokenizer.pad_token})
     tokenizer.padding_side = "right"
     return tokenizer
 
 
-def _padding_token(tokenizer: PreTrainedTokenizerBase, base: Base) -> str:
+def _no_tokenizer(folder: Path, error: Exception) -> ModelError:
+    if not (folder / "tokenizer.json").is_file() and (folder / "tokenizer.model").is_file():
+        return ModelError(
+            "E208",
+            "there is no tokenizer.json, only tokenizer.model",
+            place=str(folder),
+            why="that is a vocabulary of sentencepiece, which has to be converted first",
+            hint="`pip install sentencepiece protobuf`; then `save_pretrained` of the tokenizer writes tokenizer.json",
+        )
+    return ModelError(
+        "E208", f"the tokenizer cannot be loaded: {error}", place=str(folder), hint="check the download"
+    )
+
+
+def _check_vocabulary(
+    tokenizer: PreTrainedTokenizerBase, folder: Path, rows: int, unused: Iterable[str]
+) -> None:
+    """A token without a row in the embedding would end the run at the first text that holds it."""
+    beyond = sorted(
+        (id, token) for token, id in tokenizer.get_vocab().items() if id >= rows and token not in unused
+    )
+    if beyond:
+        raise ModelError(
+            "E255",
+            f"the tokenizer has {len(beyond)} tokens that the model has no row for: "
+            + ", ".join(f"`{token}` ({id})" for id, token in beyond[:5]),
+            place=str(folder),
+            why=f"the model's embedding has {rows:,} rows",
+            hint="give the model rows for them (`resize_token_embeddings`) and save both, or use the tokenizer that "
+            "the model came with",
+        )
+
+
+def _padding_token(tokenizer: PreTrainedTokenizerBase, folder: Path, rows: int) -> str:
     """A control token that is free to pad with. Padding is never attended to and never trained, but if it were
     the end token, any later tool that masks padding by its id would unlearn how to stop."""
     vocabulary = tokenizer.get_vocab()
     reserved = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
     taken = {tokenizer.eos_token, tokenizer.bos_token}
     for name in (*_PAD_NAMES, *reserved):
-        if name in vocabulary and name not in taken:
+        if name not in taken and vocabulary.get(name, rows) < rows:
             return name
     raise ModelError(
         "E209",
         "the tokenizer has no token to pad with besides its end token",
-        place=str(base.folder),
+        place=str(folder),
         why="with pad = end token the model does not learn to stop",
         hint="add a special token such as <pad> to the tokenizer and save the base with it",
     )

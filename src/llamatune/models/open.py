@@ -1,16 +1,15 @@
-"""Open a trained model for use: to chat with it, examine it or merge it."""
+"""Open a trained model for use: to chat with it, examine it, score with it or merge it."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from llamatune.errors import ModelError
-from llamatune.models.adapters import adapter_task, load_adapter, read_card
-from llamatune.models.base import Base, check_weights, find_base
-from llamatune.models.heads import Task, has_head, set_padding, wrong_task
+from llamatune.models.adapters import load_adapter
+from llamatune.models.base import Base
+from llamatune.models.found import Found, Task, check_task, find
+from llamatune.models.heads import set_padding
 from llamatune.models.load import load_base_model, load_tokenizer
 from llamatune.models.placement import place
 from llamatune.recipe.blocks import Chat, Hardware, Lora, Model
@@ -21,13 +20,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenModel:
-    """A model to use: `chat` is the block it was trained with, `adapter` its adapter's folder, if any."""
+    """A model to use, in evaluation mode, with its tokenizer and what its name stands for."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    base: Base
-    adapter: Path | None
-    chat: Chat
+    found: Found
+
+    @property
+    def base(self) -> Base:
+        return self.found.base
+
+    @property
+    def adapter(self) -> Path | None:
+        """Its adapter's folder, if any."""
+        return self.found.adapter
+
+    @property
+    def chat(self) -> Chat:
+        """The block it was trained with."""
+        return self.found.chat
 
 
 def open_model(
@@ -50,67 +61,18 @@ def open_model(
         quantization: a transformers quantization config for the base.
 
     Raises:
-        ModelError: not found, unsafe, an adapter of another base, or a model that was made for the other task.
+        ModelError: not found, unsafe, incomplete, an adapter of another base, or a model that was made for the other
+            task.
     """
-    adapter = adapter_in(Path(name))
-    if adapter is None:
-        found = find_base(name)
-    else:
-        check_weights(adapter, "adapter_model.safetensors")
-        found = _base_of(adapter, base)
+    found = find(name, base=base)
+    check_task(found, task, None)
     # Weights that are only read may be held like the frozen base of an adapter.
-    frozen = Lora() if adapter is not None or train != "weights" else None
-    placement = place(Model(base=found.name, dtype=dtype, lora=frozen), Hardware())  # type: ignore[arg-type]
-    _check_task(name, adapter, found, task)
-    model = load_base_model(found, placement, quantization=quantization, task=task)
-    source = found
-    if adapter is not None:
-        model = load_adapter(model, adapter, found, trainable=train != "nothing", task=task)
-        if (adapter / "tokenizer.json").is_file():
-            source = Base(name, adapter)
-    note = read_card(adapter or found.folder).get("chat")
-    chat = Chat(system=note["system"]) if note else Chat()  # the template itself is saved with the tokenizer
-    tokenizer = load_tokenizer(source)
+    frozen = Lora() if found.adapter is not None or train != "weights" else None
+    placement = place(Model(base=found.base.name, dtype=dtype, lora=frozen), Hardware())  # type: ignore[arg-type]
+    model = load_base_model(found.base, placement, quantization=quantization, task=task)
+    if found.adapter is not None:
+        model = load_adapter(model, found.adapter, found.base, trainable=train != "nothing", task=task)
+    tokenizer = load_tokenizer(found.base, found.tokenizer_folder)
     if task == "score":
         set_padding(model, tokenizer.pad_token_id)
-    return OpenModel(model.eval(), tokenizer, found, adapter, chat)
-
-
-def task_of(name: str) -> Task:
-    """What a model is made for: `score` with a reward head, else `generate`."""
-    adapter = adapter_in(Path(name))
-    if adapter is None:
-        return "score" if has_head(find_base(name)) else "generate"
-    return adapter_task(adapter)
-
-
-def _check_task(name: str, adapter: Path | None, base: Base, task: Task) -> None:
-    made_for = task_of(name)
-    if made_for != task:
-        raise wrong_task(name, str(adapter or base.folder), task)
-
-
-def adapter_in(folder: Path) -> Path | None:
-    """The folder itself, or that in a finished run, if it holds an adapter."""
-    for candidate in (folder, folder / "adapter"):
-        if (candidate / "adapter_config.json").is_file():
-            return candidate
-    return None
-
-
-def _base_of(adapter: Path, base: str | None) -> Base:
-    trained_on = read_card(adapter).get("base", {})
-    name = base or trained_on.get("name") or _peft_base(adapter)
-    if not name:
-        raise ModelError(
-            "E232",
-            "the adapter does not say which base it belongs to",
-            place=str(adapter),
-            hint="give `--base`",
-        )
-    return find_base(str(name), trained_on.get("revision") if base is None else None)
-
-
-def _peft_base(adapter: Path) -> str | None:
-    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    return config.get("base_model_name_or_path") or None
+    return OpenModel(model.eval(), tokenizer, found)

@@ -6,13 +6,12 @@ tokenizer, chat template and stop tokens, and read back: what is on disk must be
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llamatune.errors import DivergedError, ModelError
-from llamatune.models.adapters import CARD
 from llamatune.models.base import Base
+from llamatune.models.found import write_note
 from llamatune.models.probing import probe_logits
 
 if TYPE_CHECKING:
@@ -54,21 +53,8 @@ def save_trained(
     tokenizer.save_pretrained(folder)
     if model.can_generate():
         model.generation_config.save_pretrained(folder)
-    write_card(folder, base, stage=stage, chat=chat)
+    write_note(folder, base, stage=stage, chat=chat.chat if chat is not None else None)
     return folder
-
-
-def write_card(folder: Path, base: Base, *, stage: str, chat: ChatFormat | None) -> None:
-    """Note beside an artefact what it was made from."""
-    from llamatune.version import __version__
-
-    card: dict[str, Any] = {
-        "llamatune": __version__,
-        "stage": stage,
-        "base": {"name": base.name, "revision": base.revision, "fingerprint": base.fingerprint},
-        "chat": chat.chat.model_dump() if chat is not None else None,
-    }
-    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
 def _check_finite(model: torch.nn.Module) -> None:
@@ -101,7 +87,7 @@ def _check_adapter_trained(model: torch.nn.Module) -> None:
 def _save_adapter(model: PeftModel, base: Base, folder: Path) -> None:
     from safetensors.torch import load_file
 
-    model.peft_config["default"].base_model_name_or_path = base.name  # never an absolute path of this machine
+    model.peft_config["default"].base_model_name_or_path = base.home
     model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # upstream's empty model card
     saved = load_file(folder / "adapter_model.safetensors")

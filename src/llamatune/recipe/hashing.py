@@ -1,8 +1,8 @@
-"""SHA-256 of data files, remembered between runs.
+"""SHA-256 of data and weight files, remembered between runs.
 
-The cache `hashes.json` keeps, for each file, its size, modification time and hash; a file that has neither a
-new size nor a new time is not read again. A file changed in the last two seconds is never remembered, because
-a clock that coarse could hide a second change. `fresh=True` always reads.
+The cache `hashes.json` keeps, for each file, its size, its times of change, its inode and its hash; a file that has
+the same of all these is not read again. A file changed in the last two seconds is never remembered, because a clock
+that coarse could hide a second change. `fresh=True` always reads.
 """
 
 from __future__ import annotations
@@ -29,18 +29,23 @@ def cache_folder() -> Path:
 def file_sha256(path: Path, *, fresh: bool = False) -> str:
     """The file's SHA-256 in hexadecimal. Raises DataError (E157) when it cannot be read."""
     try:
-        before = path.stat()
-        key, stamp = str(path.resolve()), [before.st_size, before.st_mtime_ns]
+        key, before = str(path.resolve()), _stamp(path)
         known = {} if fresh else _remembered()
-        if key in known and known[key][:2] == stamp:
-            return str(known[key][2])
+        if key in known and known[key][:-1] == before:
+            return str(known[key][-1])
         digest = sha256(path)
-        after = path.stat()
+        after = _stamp(path)
     except OSError as error:
         raise DataError("E157", f"cannot be read ({error.strerror or error})", place=str(path)) from None
-    if stamp == [after.st_size, after.st_mtime_ns] and time.time_ns() - after.st_mtime_ns > _RACY_NS:
-        _remember(key, [*stamp, digest])
+    if before == after and time.time_ns() - after[1] > _RACY_NS:
+        _remember(key, [*before, digest])
     return digest
+
+
+def _stamp(path: Path) -> list[int]:
+    """What changes with a file: size, both times of change (copying tools set the first one back), and inode."""
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 
 def sha256(path: Path) -> str:
@@ -57,7 +62,7 @@ def _remembered() -> dict[str, list[Any]]:
         return {}
     if not isinstance(known, dict):
         return {}
-    return {path: entry for path, entry in known.items() if isinstance(entry, list) and len(entry) == 3}
+    return {path: entry for path, entry in known.items() if isinstance(entry, list) and len(entry) == 5}
 
 
 def _remember(key: str, entry: list[Any]) -> None:

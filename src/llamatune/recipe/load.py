@@ -22,7 +22,7 @@ from llamatune.recipe.parsing import overrides as override
 from llamatune.recipe.parsing.problems import Place, did_you_mean, problems_of
 from llamatune.recipe.parsing.secrets import refuse_secrets
 from llamatune.recipe.parsing.yaml import MAX_PROBLEMS, KeyPath, parse, read_text, to_yaml
-from llamatune.recipe.paths import check_output, missing_problem, output_problem, outside_problem
+from llamatune.recipe.paths import check_output, is_local, missing_problem, output_problem, outside_problem
 from llamatune.recipe.recipes import STAGES, Recipe
 from llamatune.recipe.shipped import find_recipe, run_problem
 from llamatune.recipe.stages.common import StageRecipe
@@ -30,7 +30,7 @@ from llamatune.recipe.stages.common import StageRecipe
 _FIRST = ("stage", "output", "model", "chat", "data")
 """What a reader of a resolved recipe looks for."""
 
-__all__ = ["check_output", "dump", "load", "loads", "sources"]
+__all__ = ["check_output", "dump", "load", "loads", "models", "sources"]
 
 
 def load(path: str | Path, overrides: Sequence[str] = (), *, allow_outside: bool = False) -> Recipe:
@@ -120,7 +120,7 @@ def _path_problems(recipe: Recipe, place: Place, allow_outside: bool) -> Iterato
         if path is not None
     ]
     missing = {"path": missing_problem, "run": run_problem}
-    for at, path in [*named, *((at, path) for at, path in _models(recipe) if _is_path(path))]:
+    for at, path in [*named, *((at, name) for at, name in models(recipe) if is_local(name))]:
         problem = None if allow_outside else outside_problem(path, place(at, False))
         if problem is None and at[-1] in missing:
             problem = missing[str(at[-1])](path, place(at, False))
@@ -128,17 +128,14 @@ def _path_problems(recipe: Recipe, place: Place, allow_outside: bool) -> Iterato
             yield problem
 
 
-def _models(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
+def models(recipe: StageRecipe) -> Iterator[tuple[KeyPath, str]]:
     """Every model that a recipe names, with its key path."""
     blocks = {"model": ("base", "adapter"), "reward": ("helpfulness", "safety")}
     for block, keys in blocks.items():
         named = ((key, getattr(getattr(recipe, block, None), key, None)) for key in keys)
         yield from (((block, key), name) for key, name in named if name is not None)
-
-
-def _is_path(name: str) -> bool:
-    """A base, an adapter or a reward model that is certainly a folder; anything else may be a hub id."""
-    return name.startswith((".", "/", "~")) or ".." in Path(name).parts or Path(name).exists()
+    if other := getattr(recipe, "compare_with", None):
+        yield ("compare_with",), other
 
 
 def _card_problems(recipe: Recipe, place: Place, file: Path) -> Iterator[Problem]:

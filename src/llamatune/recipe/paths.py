@@ -63,6 +63,19 @@ def check_output(output: str | Path) -> Path:
     return Path(output)
 
 
+def is_local(name: str) -> bool:
+    """Whether a model's name is a path, and so never looked up on the hub: it begins with `.`, `/`, `~` or `runs/`,
+    or its first part is a folder here."""
+    path = Path(name)
+    if name.startswith((".", "/", "~", "runs/")) or ".." in path.parts:
+        return True
+    try:
+        return bool(path.parts) and Path(path.parts[0]).is_dir()
+    # a name too long, or a NUL in it
+    except (OSError, ValueError):
+        return True
+
+
 def outside_problem(path: str, place: str | None = None) -> Problem | None:
     """A relative path that leads out of the working directory, by `..` or by a symbolic link."""
     if path.startswith("~"):

@@ -10,16 +10,11 @@ of 64 of the 512 answers, 200 to 400 iterations. What the paper leaves open is i
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import replace
 
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.prompts import load_prompts
-from llamatune.errors import ModelError
 from llamatune.judging.oracle import oracle_for
-from llamatune.models.heads import wrong_task
 from llamatune.models.load import find_start, load_for_training
-from llamatune.models.open import task_of
 from llamatune.models.saving import save_trained
 from llamatune.ppo.from_recipe import RecipePPOTrainer, ppo_config
 from llamatune.recipe.stages.ppo import PpoRecipe
@@ -38,7 +33,6 @@ def run(recipe: PpoRecipe, run: Run) -> Result:
     with Display("ppo", quiet=not run.is_main) as display:
         display.say_all(run.notices)
         rewards = recipe.reward.models
-        _check_reward_models(rewards)
         longest = recipe.data.max_length + recipe.rollout.max_new_tokens
         start = find_start(recipe.model, recipe.hardware, max_length=longest)
         chat = ChatFormat(start.tokenizer, recipe.chat)
@@ -90,14 +84,3 @@ def run(recipe: PpoRecipe, run: Run) -> Result:
             figures=final_figures(trainer) | trainer.outcome(),
         )
     )
-
-
-def _check_reward_models(models: Mapping[str, str]) -> None:
-    """Raises ModelError with the key of the recipe: E201 where there is none, E238 where it is a chat model."""
-    for part, name in models.items():
-        try:
-            task = task_of(name)
-        except ModelError as error:
-            raise ModelError.of([replace(one, place=f"reward.{part}") for one in error.problems]) from None
-        if task != "score":
-            raise wrong_task(name, f"reward.{part}", "score")

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.data.read.sources import find_files
-from llamatune.models.base import Base, find_base
+from llamatune.models.found import Found, find, find_model
 from llamatune.recipe.blocks import Kind
-from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
@@ -44,18 +43,16 @@ def data_facts(sources: Iterable[tuple[str, Iterable[str]]]) -> dict[str, Any]:
     return {role: [{"sha256": sha256} for of, sha256 in known if of == role] for role in _ROLES}
 
 
-def model_facts(recipe: TrainingRecipe, base: Base | None = None) -> dict[str, Any]:
+def model_facts(recipe: TrainingRecipe, found: Found | None = None) -> dict[str, Any]:
     """What the models are that the recipe names: the base, the adapter that training starts from, and judges.
 
     Args:
-        base: the recipe's, where it was found already.
+        found: what the recipe's block `model` names, where it was found already.
     """
-    model = recipe.model
-    base = base or find_base(model.base, model.revision, weights=model.init == "pretrained")
+    start = found or find_model(recipe.model, "score" if recipe.stage == "reward" else "generate")
     return {
-        "base": {"revision": base.revision, **_of_base(base)},
-        "adapter": _of_model(model.adapter) if model.adapter else None,
-        "models": {part: _of_model(name) for part, name in _judges(recipe).items()},
+        **start.facts(),
+        "models": {part: find(name).facts() for part, name in _judges(recipe).items()},
     }
 
 
@@ -66,28 +63,6 @@ def _judges(recipe: TrainingRecipe) -> dict[str, str]:
     if isinstance(recipe, RewardRecipe) and recipe.compare_with is not None:
         return {"compare_with": recipe.compare_with}
     return {}
-
-
-def _of_model(name: str) -> dict[str, Any]:
-    """Weights, config and tokenizer of what a name stands for: an adapter, or a whole model."""
-    for folder in (Path(name), Path(name) / "adapter"):
-        if (folder / "adapter_config.json").is_file():
-            return {
-                "fingerprint": file_sha256(folder / "adapter_model.safetensors"),
-                "files": _small_files(folder),
-            }
-    return _of_base(find_base(name))
-
-
-def _of_base(base: Base) -> dict[str, Any]:
-    return {"fingerprint": base.fingerprint, "files": _small_files(base.folder)}
-
-
-def _small_files(folder: Path) -> dict[str, str]:
-    """Hashes of config, generation config, tokenizer and chat template."""
-    patterns = ("*config.json", "*token*.json", "vocab.json", "merges.txt", "*.model", "*.jinja")
-    files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
-    return {file.name: file_sha256(file) for file in files}
 
 
 def _kind(recipe: StageRecipe, role: str) -> Kind:

@@ -49,7 +49,7 @@ def record_origin(
     """
     facts = {
         "data": data_facts((source.role, source.sha256) for source in data.sources),
-        **model_facts(recipe, start.base),
+        **model_facts(recipe, start.found),
         "tokenizer": tokenizer_fingerprint(start.tokenizer),
         "template": sha256(chat.template.encode()).hexdigest() if chat else None,
         "processes": start.placement.processes,

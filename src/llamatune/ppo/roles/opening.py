@@ -14,18 +14,16 @@ from llamatune.errors import LlamatuneError, ModelError
 from llamatune.forward.attention import can_be_padding_free
 from llamatune.judging.judges import Judge, ModelReward
 from llamatune.judging.opening import Sharing
-from llamatune.models.adapters import adapter_task, read_card
-from llamatune.models.base import Base, find_base
-from llamatune.models.heads import value_model_of, wrong_task, zero_head
+from llamatune.models.found import Found, check_task, find
+from llamatune.models.heads import value_model_of, zero_head
 from llamatune.models.load import load_tokenizer
-from llamatune.models.open import OpenModel, adapter_in, open_model, weights_digest
+from llamatune.models.open import OpenModel, open_model
 from llamatune.ppo.roles.adapters import Adapters
 from llamatune.ppo.roles.separate import Separate
-from llamatune.recipe.blocks import Chat
 
 if TYPE_CHECKING:
     from peft import PeftConfig
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from llamatune.ppo.config import PPOConfig
 
@@ -62,7 +60,7 @@ def open_policy(
         set_seed(seed)
         name = getattr(model, "name_or_path", None)
         model = get_peft_model(model, copy.deepcopy(peft_config))
-        model.peft_config["default"].base_model_name_or_path = opened.base.name if opened else name
+        model.peft_config["default"].base_model_name_or_path = opened.base.home if opened else name
     elif getattr(model, "is_quantized", False) and not isinstance(model, PeftModel):
         raise _cannot(
             "model", "is quantised, and quantised weights cannot be trained", hint="give `peft_config`"
@@ -162,22 +160,21 @@ def sharing_base(roles: Separate | Adapters) -> Sharing | None:
         return None
 
     def share(name: str, path: str) -> ModelReward | None:
-        folder = adapter_in(Path(path))
-        if folder is None or not _same_base(folder, roles):
+        found = find(path)
+        if found.adapter is None or not _same_base(found, roles):
             logger.warning("%s", own_base(name, path))
             return None
-        if adapter_task(folder) != "score":
-            raise wrong_task(path, "PPOTrainer(reward_funcs=...)", "score")
+        check_task(found, "score", "PPOTrainer(reward_funcs=...)")
         role = f"reward_{name}"
-        view = roles.add_reward(role, folder)
-        tokenizer, chat = _reads(folder)
+        view = roles.add_reward(role, found.adapter)
+        tokenizer = load_tokenizer(found.base, found.tokenizer_folder)
         view.config.pad_token_id = tokenizer.pad_token_id
         return ModelReward(
             name,
             view,
             tokenizer,
-            chat,
-            weights=partial(weights_digest, path),
+            ChatFormat(tokenizer, found.chat),
+            weights=found.digest,
             role=role,
             acting=partial(roles.acting, role),
         )
@@ -193,23 +190,16 @@ def own_base(name: str, path: str) -> str:
     )
 
 
-def _reads(adapter: Path) -> tuple[PreTrainedTokenizerBase, ChatFormat]:
-    """An adapter's own tokenizer and chat format."""
-    note = read_card(adapter).get("chat")
-    tokenizer = load_tokenizer(Base(str(adapter), adapter))
-    return tokenizer, ChatFormat(tokenizer, Chat(system=note["system"]) if note else Chat())
-
-
-def _same_base(adapter: Path, roles: Adapters) -> bool:
+def _same_base(reward: Found, roles: Adapters) -> bool:
     """Whether a reward adapter was trained on the policy's base: same weights, not only the same shapes."""
-    if not (adapter / "tokenizer.json").is_file():
+    if reward.tokenizer_folder != reward.adapter:
         return False
     name = roles.backbone.peft_config["default"].base_model_name_or_path
-    trained_on = read_card(adapter).get("base", {}).get("fingerprint")
+    trained_on = reward.note.get("base", {}).get("identity")
     if not name or trained_on is None:
         return False
     try:
-        return bool(find_base(str(name)).fingerprint == trained_on)
+        return bool(find(str(name)).base.identity() == trained_on)
     except LlamatuneError:  # a base that only the caller knows: the reward model gets its own
         return False
 

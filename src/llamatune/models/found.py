@@ -1,0 +1,433 @@
+"""From a model's name to what it stands for: a base, perhaps an adapter on it, and what they are made for.
+
+    pico                         ships with llamatune
+    ./folder, /folder, runs/x    a path; so is a name whose first part is a folder here
+    hub:org/name                 a model of the hub
+    org/name                     the same, where there is no folder `org`
+
+A path is never looked up on the hub: whoever registers `runs` there would serve the weights. Nothing here imports
+torch or transformers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+from llamatune.errors import ModelError, Problem
+from llamatune.models.base import (
+    BUILTIN,
+    Base,
+    adapter_facts,
+    check_config,
+    check_not_pickled,
+    check_weights,
+    read_json,
+    tensors_in,
+)
+from llamatune.recipe.blocks import Chat, Model
+from llamatune.recipe.load import models
+from llamatune.recipe.paths import FINISHED, MARKER, is_local
+from llamatune.recipe.shipped import shipped
+from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
+
+NOTE = "llamatune.json"
+"""What llamatune notes beside an artefact: its base, chat block, stage and version."""
+HEAD = "score"
+"""The head's name in transformers' sequence classification models of the Llama family."""
+
+Task = Literal["generate", "score"]
+
+_HUB = "hub:"
+_HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a name stands for. `adapter` is the folder of an adapter on the base, None for a whole model; `task` is
+    `score` for a reward model."""
+
+    name: str
+    base: Base
+    adapter: Path | None
+    task: Task
+
+    @property
+    def folder(self) -> Path:
+        """Where the artefact lies: the adapter, or else the model."""
+        return self.adapter or self.base.folder
+
+    @cached_property
+    def note(self) -> dict[str, Any]:
+        """llamatune's note beside the artefact; empty for those of other tools."""
+        return read_note(self.folder)
+
+    @property
+    def chat(self) -> Chat:
+        """The block it was trained with; the template itself is saved with the tokenizer."""
+        noted = self.note.get("chat")
+        return Chat(system=noted["system"]) if noted else Chat()
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """Where its tokenizer is: with the adapter where one was saved there."""
+        return self.folder if (self.folder / "tokenizer.json").is_file() else self.base.folder
+
+    def facts(self) -> dict[str, Any]:
+        """What identifies it: hashes of whole files, part by part, so that one can say which has changed."""
+        return {
+            "base": self.base.facts(),
+            "adapter": adapter_facts(self.adapter) if self.adapter else None,
+        }
+
+    def digest(self) -> str:
+        """Changes whenever any of its facts does."""
+        return sha256(json.dumps(self.facts(), sort_keys=True).encode()).hexdigest()
+
+
+def find(
+    name: str,
+    *,
+    base: str | Base | None = None,
+    revision: str | None = None,
+    weights: bool = True,
+    key: str | None = None,
+    beside: Path | None = None,
+    download: bool = True,
+) -> Found:
+    """Resolve a model's name, and check what it stands for.
+
+    Args:
+        name: `pico`, a model folder, an adapter folder, a finished run, or a hub id.
+        base: the base of an adapter, where it is not to be found under the name that the adapter notes.
+        revision: commit of a hub model.
+        weights: False where only the architecture and the tokenizer are wanted (`init: random`).
+        key: the recipe's key that holds the name, for errors.
+        beside: a folder of recipes, to say which of them writes a run that is missing.
+        download: False asks the local cache only.
+
+    Raises:
+        ModelError: E201 to E206 not found, not usable or not safe; E207 and E234 broken weights; E232 an adapter
+            without a base; E250 a run that has not finished; E253 a base that is quantised already.
+    """
+    if name == "pico":
+        return _whole(Base("pico", BUILTIN / "pico"), weights)
+    if is_local(name) or Path(name).is_dir():
+        folder = _artefact(name, key, beside)
+        if (folder / "adapter_config.json").is_file():
+            return _adapter(name, folder, base, beside, download)
+        return _whole(Base(name, folder), weights)
+    org_name = name.removeprefix(_HUB)
+    if org_name.count("/") != 1:
+        raise ModelError(
+            "E201",
+            f"there is no model `{name}`",
+            place=key,
+            why="it is neither `pico`, nor a folder, nor a hub id of the form org/name",
+            hint=_near_folders(name),
+        )
+    return _whole(_from_hub(org_name, revision, key, download), weights)
+
+
+def find_model(settings: Model, task: Task, *, beside: Path | None = None, download: bool = True) -> Found:
+    """What a recipe's `model` block names: a base, and an adapter on it if it names one.
+
+    Args:
+        task: of the stage; a reward model (`score`) may begin with any model, a chat model not with a reward model.
+
+    Raises:
+        ModelError: what `find` raises; E202 where the base is an adapter, E232 where the adapter is none, E238.
+    """
+    found = find(
+        settings.base,
+        revision=settings.revision,
+        weights=settings.init == "pretrained",
+        key="model.base",
+        beside=beside,
+        download=download,
+    )
+    if found.adapter is not None:
+        raise ModelError(
+            "E202",
+            f"`{settings.base}` holds an adapter, not a whole model",
+            place="model.base",
+            hint="name its base in `model.base` and the folder in `model.adapter`, or `llamatune merge` it first",
+        )
+    if task == "generate" and settings.init == "pretrained":
+        check_task(found, task, "model.base")
+    if settings.adapter is None:
+        return found
+    adapter = find(settings.adapter, base=found.base, key="model.adapter", beside=beside, download=download)
+    if adapter.adapter is None:
+        raise ModelError(
+            "E232",
+            f"there is no adapter in `{settings.adapter}`",
+            place="model.adapter",
+            why="an adapter folder holds adapter_config.json and adapter_model.safetensors",
+            hint="a whole model is named in `model.base`",
+        )
+    if task == "generate":
+        check_task(adapter, task, "model.adapter")
+    return adapter
+
+
+def check_models(recipe: StageRecipe, *, beside: Path | None = None) -> list[str]:
+    """Find every model that a recipe names, without a network; returns what could not be checked.
+
+    Args:
+        beside: a folder of recipes, to say which of them writes a run that is missing.
+
+    Raises:
+        ModelError: all that is wrong with them.
+    """
+    problems: list[Problem] = []
+    unchecked: list[str] = []
+    judges = {".".join(map(str, at)): name for at, name in models(recipe) if at[0] != "model"}
+    for key, name in {"model": None, **judges}.items():
+        try:
+            if name is not None:
+                check_task(find(name, key=key, beside=beside, download=False), "score", key)
+            elif isinstance(recipe, TrainingRecipe):
+                task: Task = "score" if recipe.stage == "reward" else "generate"
+                find_model(recipe.model, task, beside=beside, download=False)
+        except ModelError as error:
+            # Without a network, that is all that this code means.
+            missing = [problem for problem in error.problems if problem.code == "E203"]
+            unchecked += [problem.what for problem in missing]
+            problems += [problem for problem in error.problems if problem not in missing]
+    if problems:
+        raise ModelError.of(problems)
+    return unchecked
+
+
+def check_task(found: Found, task: Task, place: str | None) -> None:
+    """Raises ModelError (E238) for a model of the other kind than `task`."""
+    if found.task == task:
+        return
+    kinds = ("a chat or base model", "a reward model")
+    is_kind, needed = kinds if task == "score" else kinds[::-1]
+    raise ModelError(
+        "E238",
+        f"`{found.name}` is {is_kind}, and this needs {needed}",
+        place=place or str(found.folder),
+        why="without its own trained head its scores would be random numbers"
+        if task == "score"
+        else "it gives one number and no text",
+        hint="name a run of `stage: reward`" if task == "score" else "name the model that writes the replies",
+    )
+
+
+# ---- paths --------------------------------------------------------------------------------------------------
+
+
+def _artefact(name: str, key: str | None, beside: Path | None) -> Path:
+    """The folder of a model or adapter: itself, or the one that a finished run wrote."""
+    folder = Path(name)
+    if not folder.is_dir():
+        raise ModelError(
+            "E201",
+            f"there is no model `{name}`",
+            place=key,
+            why="the name is a path, and there is no such folder here",
+            hint=_writer_hint(folder, beside) or _near_folders(name),
+        )
+    if (folder / MARKER).is_file():
+        return _of_run(folder, key)
+    for candidate in (folder, folder / "adapter", folder / "model"):
+        if any((candidate / file).is_file() for file in ("adapter_config.json", "config.json")):
+            return candidate
+    raise ModelError(
+        "E202",
+        f"the folder `{folder}` has no config.json",
+        place=key,
+        why="a model folder holds config.json, *.safetensors and a tokenizer; an adapter's holds "
+        "adapter_config.json and adapter_model.safetensors",
+        hint="check the path" if any(folder.iterdir()) else "the folder is empty",
+    )
+
+
+def _of_run(folder: Path, key: str | None) -> Path:
+    if not (folder / FINISHED).is_file():
+        raise ModelError(
+            "E250",
+            f"the run `{folder}` has not finished",
+            place=key,
+            why="what it trains is written at its end",
+            hint=f"run `llamatune run {folder / MARKER}`: it goes on where the run stopped",
+        )
+    artefact = folder / str(read_json(folder / FINISHED).get("artefact"))
+    if not artefact.is_dir():
+        raise ModelError(
+            "E202",
+            f"the run `{folder}` has finished, and its `{artefact.name}` is gone",
+            place=key,
+            hint="copy it back, or run the recipe again with --overwrite",
+        )
+    return artefact
+
+
+def _writer_hint(folder: Path, beside: Path | None) -> str | None:
+    for path in (folder, *folder.parents):
+        if command := _writer_of(path, beside):
+            return f"run `llamatune run {command}` first"
+    return None
+
+
+def _writer_of(folder: Path, beside: Path | None) -> str | None:
+    """The recipe whose output is this folder: one in the folder `beside`, or a shipped one by its name."""
+    root = shipped("recipes")
+    for file, command in (
+        *((file, str(file)) for file in _recipes_in(beside)),
+        *((file, file.relative_to(root).with_suffix("").as_posix()) for file in sorted(root.rglob("*.yaml"))),
+    ):
+        written = re.search(r"^output: *['\"]?([^'\"#\n]+)", file.read_text("utf-8", "replace"), re.MULTILINE)
+        if written and Path(written[1].strip()).resolve() == folder.resolve():
+            return command
+    return None
+
+
+def _recipes_in(folder: Path | None) -> Iterator[Path]:
+    if folder is not None and folder.is_dir() and not folder.is_relative_to(shipped("recipes")):
+        yield from sorted(folder.glob("*.y*ml"))
+
+
+def _near_folders(name: str) -> str:
+    parent = Path(name).expanduser().parent
+    names = [entry.name for entry in parent.iterdir() if entry.is_dir()] if parent.is_dir() else []
+    near = difflib.get_close_matches(Path(name).name, [*names, "pico"], n=1)
+    if near:
+        return f"did you mean `{parent / near[0] if near[0] != 'pico' else 'pico'}`?"
+    is_hub_id = is_local(name) and not name.startswith((".", "/", "~")) and name.count("/") == 1
+    return f"check the path; a model of the hub is `{_HUB}{name}`" if is_hub_id else "check the path"
+
+
+# ---- whole models and adapters ------------------------------------------------------------------------------
+
+
+def _whole(base: Base, weights: bool) -> Found:
+    check_config(base)
+    if weights:
+        check_weights(base.folder)
+    return Found(base.name, base, None, "score" if base.has_head else "generate")
+
+
+def _adapter(name: str, folder: Path, base: str | Base | None, beside: Path | None, download: bool) -> Found:
+    """An adapter with the base it was trained on, or with the one given."""
+    check_not_pickled(folder, "adapter_model.safetensors")
+    tensors_in(folder / "adapter_model.safetensors", code="E234")
+    settings = read_json(folder / "adapter_config.json")
+    scores = HEAD in (settings.get("modules_to_save") or []) or settings.get("task_type") == "SEQ_CLS"
+    task: Task = "score" if scores else "generate"
+    trained_on = read_note(folder).get("base", {})
+    noted = [name for name in (trained_on.get("name"), settings.get("base_model_name_or_path")) if name]
+    if base is None and not noted:
+        raise ModelError(
+            "E232",
+            "the adapter does not say which base it belongs to",
+            place=str(folder),
+            hint="give `--base`",
+        )
+    if isinstance(base, Base):
+        return Found(name, base, folder, task)
+    # The note's name may be a path from another working directory: then the folder that peft's file names.
+    chosen = base or next((one for one in noted if not is_local(one) or Path(one).is_dir()), noted[0])
+    revision = trained_on.get("revision") if base is None else None
+    found = find(chosen, revision=revision, beside=beside, download=download)
+    if found.adapter is not None:
+        raise ModelError(
+            "E202",
+            f"`{chosen}` holds an adapter, not a whole model: it cannot be the base of another",
+            place=str(folder),
+            hint="`llamatune merge` it first",
+        )
+    return Found(name, found.base, folder, task)
+
+
+def read_note(folder: Path) -> dict[str, Any]:
+    """llamatune's note beside an artefact; empty for artefacts of other tools."""
+    file = folder / NOTE
+    return read_json(file) if file.is_file() else {}
+
+
+def write_note(folder: Path, base: Base, *, stage: str, chat: Chat | None) -> None:
+    """Note beside an artefact what it was made from.
+
+    A base that is held in 4 bits is noted without its hashes: what was trained on it also belongs to the weights
+    that it was quantised from, and is merged into those.
+    """
+    from llamatune.version import __version__
+
+    note: dict[str, Any] = {
+        "llamatune": __version__,
+        "stage": stage,
+        "base": {
+            "name": base.address,
+            "revision": base.revision,
+            "identity": None if base.held_in_4_bits else base.identity(),
+        },
+        "chat": chat.model_dump() if chat is not None else None,
+    }
+    (folder / NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+
+
+# ---- the hub ------------------------------------------------------------------------------------------------
+
+
+def _from_hub(name: str, revision: str | None, key: str | None, download: bool) -> Base:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        folder = snapshot_download(
+            name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=not download
+        )
+    except GatedRepoError:
+        raise ModelError(
+            "E203",
+            f"the hub model `{name}` is gated",
+            place=key,
+            why="its owner asks you to accept terms first",
+            hint=f"accept them on the model's page, then run `hf auth login` and try again ({name})",
+        ) from None
+    except RepositoryNotFoundError:
+        raise ModelError(
+            "E203",
+            f"the hub has no model `{name}` that you may read",
+            place=key,
+            hint=_near_cached(name) or "check the spelling; for a private model run `hf auth login`",
+        ) from None
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise ModelError(
+            "E203",
+            f"the hub model `{name}` is not in the local cache"
+            + (", and the hub cannot be reached" if download else ""),
+            place=key,
+            why=f"{type(error).__name__} while looking it up",
+            hint=_near_cached(name)
+            or "download it where there is a network, and name the folder in `model.base`",
+        ) from None
+    return Base(name, Path(folder), revision=Path(folder).name)
+
+
+def _near_cached(name: str) -> str | None:
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        cached = [repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model"]
+    except CacheNotFound:
+        return None
+    near = difflib.get_close_matches(name, cached, n=3, cutoff=0.5)
+    return f"in the local cache: {', '.join(near)}" if near else None
