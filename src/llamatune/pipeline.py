@@ -6,13 +6,13 @@ from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 
+from llamatune.models.facts import facts_of
 from llamatune.models.found import check_models
 from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs.handover import Result
 from llamatune.runs.opening import Resume, open_run
 from llamatune.runs.run import Run
-from llamatune.training.facts import facts_of
 
 
 def run(

@@ -12,10 +12,10 @@ import pytest
 from toy import recipe_of
 
 from llamatune.errors import LlamatuneError, RecipeError, StoppedError
+from llamatune.models.facts import facts_of
 from llamatune.runs import files
 from llamatune.runs.opening import open_run
 from llamatune.runs.run import Run
-from llamatune.training.facts import facts_of
 
 FACTS: dict[str, Any] = {"data": {"train": [{"sha256": ["a"]}]}, "base": {"fingerprint": "b"}}
 DEAD = 2**22 + 1

@@ -8,6 +8,7 @@ import pytest
 
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.prompts import load_prompts
+from llamatune.models.facts import facts_of
 from llamatune.models.load import find_start
 from llamatune.recipe.hashing import sha256
 from llamatune.recipe.load import loads
@@ -15,7 +16,6 @@ from llamatune.runs.display import Display
 from llamatune.runs.manifest import flatten
 from llamatune.runs.opening import open_run
 from llamatune.runs.report import write_report
-from llamatune.training.facts import facts_of
 from llamatune.training.origin import record_origin
 from support import ROOT
 

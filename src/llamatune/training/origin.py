@@ -15,13 +15,13 @@ from transformers import set_seed
 from llamatune.data.encode.control_tokens import tokenizer_fingerprint
 from llamatune.data.preview import to_json
 from llamatune.data.read.cards import draft_cards
+from llamatune.models.facts import data_facts, model_facts
 from llamatune.models.load import Start
 from llamatune.recipe.cards import find_card_file
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
-from llamatune.training.facts import data_facts, model_facts
 
 if TYPE_CHECKING:
     from llamatune.data.encode.chat import ChatFormat
