@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.prompts import load_prompts
+from llamatune.data.encode.encoders import encoder_for, mix_encoder_for
+from llamatune.data.prepare import prepare_prompts
 from llamatune.errors import ModelError
 from llamatune.judging.oracle import oracle_for
 from llamatune.models.heads import wrong_task
@@ -42,8 +43,14 @@ def run(recipe: PpoRecipe, run: Run) -> Result:
         longest = recipe.data.max_length + recipe.rollout.max_new_tokens
         start = find_start(recipe.model, recipe.hardware, max_length=longest)
         chat = ChatFormat(start.tokenizer, recipe.chat)
-        data = load_prompts(
-            recipe.data, chat, seed=recipe.seed, recipe_dir=run.recipe_dir, report=display.say
+        _, encoder = encoder_for(recipe, start.tokenizer)
+        data = prepare_prompts(
+            recipe.data,
+            encoder,
+            mix_encoder_for(recipe, start.tokenizer),
+            seed=recipe.seed,
+            recipe_dir=run.recipe_dir,
+            report=display.say,
         )
         record_origin(run, recipe, start, data, display, chat, models=rewards)
 

@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 from trl import RewardTrainer
 
 from llamatune.forward.pairs import Labels, labels_of
-from llamatune.judging.figures import figures, flat, headline
+from llamatune.judging.figures import figures, flat, headline, label_figures
 from llamatune.judging.scoring import score_rows, scores_at
 from llamatune.recipe.stages.reward import RewardLoss
 from llamatune.training.batching import Row
@@ -50,7 +50,7 @@ def pair_losses(
 
 
 class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[misc]
-    """Trains on pairs, or on scored rows.
+    """Trains on pairs, or on scored or labelled rows.
 
     Args:
         loss: the recipe's block.
@@ -77,7 +77,7 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         # trl is given one tokenised pair: ours are read by the loader, and trl would tokenise and filter them again.
         one = Dataset.from_dict({"chosen_ids": [[0]], "rejected_ids": [[0]]})
         super().__init__(*args, train_dataset=one, **kwargs)
-        if loss.objective == "scores":
+        if loss.objective != "pairs":
             self.unit = "rows"
         self.train_dataset = train_dataset
         self.eval_dataset = dict(eval_sets) or None
@@ -108,9 +108,11 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         return loss
 
     def _losses(self, scores: torch.Tensor, known: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """One for each pair, or each scored row."""
+        """(pairs,) or (rows,): one for each pair, or each scored or labelled row."""
         if self.reward_loss.objective == "scores":
             return torch.square(scores - known["scores"])
+        if self.reward_loss.objective == "labels":
+            return binary_cross_entropy_with_logits(scores, known["scores"], reduction="none")
         chosen, rejected = scores
         return pair_losses(chosen, rejected, Labels(*known["pair_labels"]), self.reward_loss)
 
@@ -125,7 +127,7 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         for name, dataset in (eval_dataset or self.eval_dataset or {}).items():
             rows = list(dataset)
             scores = score_rows(self.model, rows)
-            self.figures[name] = figures(scores, rows, self.others.get(name))
+            self.figures[name] = self._figures(name, scores, rows)
             losses.append(self._losses(torch.from_numpy(scores.T), known_of(rows)))
             self.say(f"{name}: {headline(self.figures[name])}")
         metrics = {f"{metric_key_prefix}_loss": float(torch.cat(losses).mean())}
@@ -135,6 +137,11 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _figures(self, name: str, scores: np.ndarray, rows: Sequence[Row]) -> dict[str, Any]:
+        if self.reward_loss.objective == "labels":
+            return label_figures(scores, np.array([row["score"] for row in rows]))
+        return figures(scores, rows, self.others.get(name))
 
     def accuracies(self) -> dict[str, float]:
         """Accuracy on each held-out set, for `result.json`."""
