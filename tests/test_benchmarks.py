@@ -115,9 +115,10 @@ def test_rollouts_of_the_ppo_benchmark_never_end_early(tmp_path: Path) -> None:
 
 
 def test_ppo_is_compared_part_by_part_and_only_for_the_same_work(tmp_path: Path) -> None:
-    from ppo import OURS, TRL, did_all, seconds_of, shares_of
     from ppo_job import PpoJob
     from round_robin import Turns
+
+    from ppo import OURS, TRL, did_all, seconds_of, shares_of
 
     job = PpoJob(str(tmp_path), iterations=3, rollouts=8, response_tokens=4, mini_batch=4, epochs=2)
     work = {"generated_tokens": 3 * 8 * 4, "optimizer_steps": 3 * 2 * 2, "ended": 0}

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from commands import Ended, Place, fault
 
 SMALL = ["model.lora.targets=[q_proj]"]

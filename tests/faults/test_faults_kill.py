@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from commands import fault
 
 PRETRAINING = """\

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from commands import Place, fault
 
 TERM, INT = signal.SIGTERM, signal.SIGINT

@@ -7,6 +7,7 @@ import re
 import signal
 
 import pytest
+
 from commands import Place, fault
 
 RECIPE = """\

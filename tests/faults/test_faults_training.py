@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+
 from commands import Ended, Place, fault
 
 PLAIN = "model.lora.dropout=0"

@@ -225,7 +225,6 @@ class _Build:
             if len(self.too_long_places) < 3:
                 self.too_long_places.append(place)
 
-
     def _skip(self, error: DataError) -> None:
         """A line that is no row counts as one that was read."""
         self.read += 1
@@ -240,7 +239,8 @@ class _Build:
 
 class _Writer:
     """Writes `rows.arrow` and `sequences.bin` in batches of about BATCH_TOKENS tokens. Some kinds have columns
-    more, which are fields of `Encoded`: preferences their `Pair`, scored and labelled rows their score, prompts their messages."""
+    more, which are fields of `Encoded`: preferences their `Pair`, scored and labelled rows their score, prompts their
+    messages."""
 
     def __init__(self, folder: Path, source: str, kind: Kind) -> None:
         import pyarrow as pa

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def run(recipe: RewardRecipe, run: Run) -> Result:
-    """Train on pairs, or on scored or labelled rows; leaves `adapter/` or `model/` in the run directory, the head in it."""
+    """Train on pairs, or on scored or labelled rows; leaves `adapter/` or `model/`, the head in it, in the run."""
     started = time.monotonic()
     with Display("reward", quiet=not run.is_main) as display:
         display.say_all(run.notices)

@@ -118,7 +118,7 @@ def question(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turn
     value = value_of(raw, column, place, "a format with a prompt")
     if isinstance(value, dict) and isinstance(value.get("messages"), list):
         value = value["messages"]
-    if isinstance(value, list) and not is_parts(value):
+    if isinstance(value, list) and all(isinstance(turn, dict) for turn in value) and not is_parts(value):
         asked = [_untrained(turn) for turn in read_turns(value, column, place)]
     elif is_hh(value):
         if adjusted is not None:

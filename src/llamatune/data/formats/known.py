@@ -28,7 +28,9 @@ def _turn(rows: Sequence[Raw], column: str) -> Raw | None:
 
 
 def _is_sharegpt(turn: Raw | None) -> bool:
-    return turn is not None and not {"role", "content"} & turn.keys() and bool({"from", "value"} & turn.keys())
+    return (
+        turn is not None and not {"role", "content"} & turn.keys() and bool({"from", "value"} & turn.keys())
+    )
 
 
 def _messages(names: Names, rows: Sequence[Raw], given: Names) -> bool:
@@ -120,8 +122,10 @@ def _ultrafeedback(names: Names, rows: Sequence[Raw], given: Names) -> bool:
 
 # ---- the records ----------------------------------------------------------------------------------------------
 
-_SYSTEM = {"system": ("system", "system_prompt", "system_message")}
-_LABELS = {field: (field,) for field in ("rating", "safety", "chosen_safe", "rejected_safe")}
+_SYSTEM: dict[str, tuple[str, ...]] = {"system": ("system", "system_prompt", "system_message")}
+_LABELS: dict[str, tuple[str, ...]] = {
+    field: (field,) for field in ("rating", "safety", "chosen_safe", "rejected_safe")
+}
 _CHATS: frozenset[RowFormat] = frozenset(
     {"messages", "sharegpt", "alpaca", "prompt_completion", "alternating", "oasst"}
 )

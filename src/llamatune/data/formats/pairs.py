@@ -206,7 +206,8 @@ def _better(raw: Raw, columns: Columns, default: tuple[str, str], place: str) ->
     """0 where the first reply is better, 1 where the second is."""
     column = columns.better or "better"
     first, second = words(columns.better_is or default)
-    return known_value({first: 0, second: 1}, value_of(raw, column, place, "a pair"), column, place)
+    known = dict(sorted({first: 0, second: 1}.items()))
+    return known_value(known, value_of(raw, column, place, "a pair"), column, place)
 
 
 def _post(raw: Raw, column: str, place: str) -> str:
@@ -231,7 +232,9 @@ def best_and_worst(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -
     column = columns.replies or "completions"
     found = turn_list(value_of(raw, column, place, "format `ultrafeedback`"), column, place)
     scored = [
-        (score, text_of(one, "response", place, column)) for one in found if (score := _score(one)) is not None
+        (score, text_of(one, "response", place, column))
+        for one in found
+        if (score := _score(one)) is not None
     ]
     if len(scored) < 2:
         raise RowRejected(Reason.NO_REPLY, 0)

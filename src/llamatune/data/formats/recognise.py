@@ -84,7 +84,10 @@ def recognise_rows(
     doubtful = [
         name
         for name in left
-        if kind != "documents" and name in found and name.lower() in _OF_A_PROMPT and _say_more(rows, name, used)
+        if kind != "documents"
+        and name in found
+        and name.lower() in _OF_A_PROMPT
+        and _say_more(rows, name, used)
     ]
     ignored = (*left, *_unused_keys(rows, tuple(names.values())))
     return Recognised(format, used, len(rows), ignored, tuple(doubtful), kind)
@@ -106,9 +109,7 @@ def _check_columns_exist(
 Choice = tuple[RowFormat, Names]
 
 
-def _candidates(
-    rows: Sequence[Raw], found: Sequence[str], given: Names, kind: Kind | None
-) -> list[Choice]:
+def _candidates(rows: Sequence[Raw], found: Sequence[str], given: Names, kind: Kind | None) -> list[Choice]:
     """The formats that fit, of those that the kind takes; where none of these does, of all."""
     for formats in (formats_of(kind), formats_of(None)):
         fitting = [choice for one in formats for choice in _fitting(one, rows, found, given)]
@@ -264,9 +265,7 @@ def _check_choice(chosen: list[Choice], found: Sequence[str], kind: Kind | None,
         example = "{prompt: ..., chosen: ..., rejected: ...}" if pairs else "{prompt: ..., completion: ...}"
         example = "{prompt: ...}" if kind == "prompts" else example
         expected = "; ".join(
-            f"{one.name}: {one.shown}"
-            for one in FORMATS.values()
-            if (one.kind == "preferences") == pairs
+            f"{one.name}: {one.shown}" for one in FORMATS.values() if (one.kind == "preferences") == pairs
         )
         raise DataError(
             "E120",
@@ -340,7 +339,17 @@ def _check_better(format: Format, used: Columns, given: Names, place: str) -> No
 
 _OF_A_PROMPT = frozenset(
     {
-        *("prompt", "instruction", "question", "query", "input", "inputs", "context", "passage", "background"),
+        *(
+            "prompt",
+            "instruction",
+            "question",
+            "query",
+            "input",
+            "inputs",
+            "context",
+            "passage",
+            "background",
+        ),
         *("system", "system_prompt", "system_message", "history", "tools"),
         *("image", "images", "video", "videos", "audio", "audios"),
     }
@@ -393,5 +402,3 @@ def _turns(value: Any) -> list[Raw]:
     """Turns {role, content} or {from, value} in a column; other objects have keys of their own."""
     turns = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
     return [turn for turn in turns if isinstance(turn, dict) and {"role", "from"} & turn.keys()]
-
-

@@ -55,7 +55,7 @@ class Format:
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Columns that a row may have, and the names by which they are known."""
     fits: Callable[[Names, Sequence[Raw], Names], bool] = _always
-    """Whether the values in these columns are of this format; the last argument are the columns that the recipe names."""
+    """Whether the values in these columns are of this format; last, the columns that the recipe names."""
     yields_to: frozenset[RowFormat] = frozenset()
     """Formats that are meant where they fit, too."""
     first_of_usual: bool = False

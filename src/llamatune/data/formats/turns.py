@@ -111,9 +111,7 @@ def _train(turn: Raw, role: Role, number: int, place: str) -> bool | None:
 
 def _bad_role(name: Any, number: int, turns: Sequence[Raw], place: str) -> DataError:
     sequence = [_first(turn, ROLE_KEYS) for turn in turns]
-    known = [
-        one if isinstance(one, str) and one.lower() in ROLES else ascii(one)[:30] for one in sequence
-    ]
+    known = [one if isinstance(one, str) and one.lower() in ROLES else ascii(one)[:30] for one in sequence]
     shown = " ".join(known)
     if isinstance(name, str) and name.lower() in _TOOL_ROLES:
         what = f"turn {number} uses tools ({name!r}), which llamatune does not train; roles: {shown}"

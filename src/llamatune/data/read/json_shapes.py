@@ -7,7 +7,18 @@ from typing import Any
 
 from llamatune.errors import DataError
 
-WRAPPERS = ("data", "rows", "train", "examples", "items", "instances", "samples", "records", "dataset", "entries")
+WRAPPERS = (
+    "data",
+    "rows",
+    "train",
+    "examples",
+    "items",
+    "instances",
+    "samples",
+    "records",
+    "dataset",
+    "entries",
+)
 """Keys under which exports put their rows."""
 
 

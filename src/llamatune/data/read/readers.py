@@ -264,7 +264,7 @@ def _separator(header: str) -> str:
 
 
 def _checked_header(cells: list[str], place: str) -> list[str]:
-    """Names of the columns. One without a name, as an index or an empty column is exported, gets one to be listed by."""
+    """Names of the columns. One without a name, as an index or an empty column has, gets one to be listed by."""
     if not any(cells):
         raise DataError("E108", "the header has no names", place=place, hint="write the columns' names first")
     names = [cell.strip() or f"column {number} without a name" for number, cell in enumerate(cells, 1)]

@@ -165,7 +165,7 @@ def _part(found: Any) -> Cell:
 
 def loss_unit(recipe: Mapping[str, Any]) -> str:
     units = {"scores": "squared error per row", "labels": "nats per row"}
-    return units.get(as_mapping(recipe.get("loss")).get("objective"), "nats per pair")
+    return units.get(as_mapping(recipe.get("loss")).get("objective") or "pairs", "nats per pair")
 
 
 def set_names(evaluated: Iterable[str], metrics: Mapping[str, Series]) -> list[str]:
