@@ -13,7 +13,7 @@ from llamatune.data.encode.prompts import PromptEncoder
 from llamatune.data.formats.known import kind_of
 from llamatune.data.formats.recognise import recognise_rows
 from llamatune.data.prepare import Prepared, prepare_prompts
-from llamatune.data.preview import preview, to_json
+from llamatune.data.preview import preview, shown_row
 from llamatune.data.read.cards import check_card, draft_cards
 from llamatune.data.read.sources import open_source
 from llamatune.data.read.survey import recognise
@@ -374,7 +374,7 @@ def test_preview_of_a_recipe(tmp_path: Path) -> None:
 
 def test_preview_json(chat: ChatFormat) -> None:
     row = prepared(chat, ADVERSARIAL.model_copy(update={"max_rows": 1})).train[0]
-    shown = to_json(row, chat.tokenizer.decode)
+    shown = shown_row(row, chat.tokenizer.decode)
     assert shown["about"] == "safety prompt" and not any(trained for _, trained in shown["tokens"])
     assert shown["place"] == "pico-prompts-adversarial:1"
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from llamatune.data.formats.known import FORMATS, formats_of, kind_of
 from llamatune.data.formats.recognise import recognise_rows
 from llamatune.data.read.readers import read_rows
-from llamatune.data.read.survey import survey
+from llamatune.data.read.survey import survey_of
 from llamatune.errors import DataError, DiskError, RecipeError
 from llamatune.recipe.blocks import Lora
 from llamatune.recipe.cards import read_card
@@ -59,7 +59,7 @@ def _source(stage: str, data: Path | None) -> tuple[dict[str, Any], list[str]]:
         return {"card": _example_card(stage)}, []
     if problem := missing_problem(str(data)):
         raise DataError.of([problem])
-    seen = survey(read_rows(data))
+    seen = survey_of(read_rows(data))
     found = recognise_rows(seen.rows, place=data.name)
     kind = kind_of(found.format)
     labelled = found.columns.label is not None and stage in ("sft", "reward")

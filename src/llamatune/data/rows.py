@@ -7,10 +7,10 @@ tokenizers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 Role = Literal["system", "user", "assistant"]
 
@@ -149,6 +149,10 @@ class Encoded:
         if self.pair is None:
             return len(self.input_ids)
         return self.pair.prompt + max(self.pair.chosen, self.pair.rejected)
+
+
+EncodedRow = Mapping[str, Any]
+"""A row of a prepared data set: `input_ids`, `labels`, and what its kind has besides (see `prepare.Prepared`)."""
 
 
 class Reason(StrEnum):

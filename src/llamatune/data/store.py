@@ -31,7 +31,7 @@ DATA_VERSION = 1
 """Part of every cache key: raise it when the same row would be stored otherwise."""
 
 BATCH_TOKENS = 1 << 18
-MAX_PROBLEMS = 3
+MAX_BAD_ROWS = 3
 """Bad rows that are shown at once."""
 
 _BAD_ROWS = {
@@ -199,7 +199,7 @@ class _Build:
                     self._drop_bad(error)
                     continue
                 problems += error.problems
-                if len(problems) >= MAX_PROBLEMS:
+                if len(problems) >= MAX_BAD_ROWS:
                     break
                 continue
             if self.deduplicate:
@@ -233,7 +233,7 @@ class _Build:
     def _drop_bad(self, error: DataError | ModelError) -> None:
         problem = error.problems[0]
         self.dropped[f"bad row: {_BAD_ROWS.get(problem.code, problem.code)}"] += 1
-        if len(self.bad_rows) < MAX_PROBLEMS:
+        if len(self.bad_rows) < MAX_BAD_ROWS:
             self.bad_rows.append(f"{problem.place}: {problem.what} ({problem.code})")
 
 

@@ -11,11 +11,11 @@ from datasets import Dataset
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 from trl import RewardTrainer
 
+from llamatune.data.rows import EncodedRow
 from llamatune.forward.pairs import Labels, labels_of
 from llamatune.judging.figures import figures, flat, headline, label_figures
 from llamatune.judging.scoring import score_rows, scores_at
 from llamatune.recipe.stages.reward import RewardLoss
-from llamatune.training.batching import Row
 from llamatune.training.global_batch import GlobalBatchTrainer
 
 MARGINS = {"none": (0.0, 0.0, 0.0, 0.0), "small": (1.0, 2 / 3, 1 / 3, 0.0), "large": (3.0, 2.0, 1.0, 0.0)}
@@ -92,7 +92,7 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         self.args.warmup_steps = max(share, self.min_warmup_steps)
         return super().create_scheduler(num_training_steps, optimizer)
 
-    def items(self, row: Row) -> int:
+    def items(self, row: EncodedRow) -> int:
         return 1
 
     def compute_loss(
@@ -138,7 +138,7 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _figures(self, name: str, scores: np.ndarray, rows: Sequence[Row]) -> dict[str, Any]:
+    def _figures(self, name: str, scores: np.ndarray, rows: Sequence[EncodedRow]) -> dict[str, Any]:
         if self.reward_loss.objective == "labels":
             return label_figures(scores, np.array([row["score"] for row in rows]))
         return figures(scores, rows, self.others.get(name))
@@ -149,7 +149,7 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         return {name: value for name, value in found.items() if value is not None}
 
 
-def known_of(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+def known_of(rows: Sequence[EncodedRow]) -> dict[str, torch.Tensor]:
     """What the loss needs to know of some rows, as collators give it."""
     if "pair" in rows[0]:
         return {"pair_labels": labels_of(rows)}

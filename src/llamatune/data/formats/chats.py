@@ -10,7 +10,14 @@ from typing import Any
 
 from llamatune.data.formats.record import Adjusted, Raw, Turns
 from llamatune.data.formats.turns import hh_turns, is_hh, read_turns
-from llamatune.data.formats.values import as_text, is_parts, optional_text, text_of, value_of, wrong_type
+from llamatune.data.formats.values import (
+    checked_text,
+    column_text,
+    is_parts,
+    optional_text,
+    value_of,
+    wrong_type,
+)
 from llamatune.data.rows import Adjustment, Message
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns
@@ -21,7 +28,7 @@ from llamatune.recipe.blocks import Columns
 def text(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> str:
     """A document."""
     column = columns.text or "text"
-    found = text_of(raw, column, place, "format `text`")
+    found = column_text(raw, column, place, "format `text`")
     if not found.strip():
         raise DataError("E126", f"column {column!r} is empty", place=place, hint="remove the row")
     return found
@@ -39,7 +46,7 @@ def alternating(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> T
     found = value_of(raw, column, place, "format `alternating`")
     if not isinstance(found, list):
         raise wrong_type(f"column {column!r}", found, place, "a list of texts")
-    said = [as_text(one, f"turn {number} of {column!r}", place) for number, one in enumerate(found, 1)]
+    said = [checked_text(one, f"turn {number} of {column!r}", place) for number, one in enumerate(found, 1)]
     for number, one in enumerate(said, 1):
         if not one.strip():
             raise DataError(
@@ -58,7 +65,7 @@ def question_and_answer(raw: Raw, columns: Columns, place: str, adjusted: Adjust
     if isinstance(reply, (dict, list)) and not is_parts(reply):
         answer = read_turns([reply] if isinstance(reply, dict) else reply, column, place)
         return asked + (answer or [Message("assistant", "")])
-    written = as_text(reply, f"column {column!r}", place)
+    written = checked_text(reply, f"column {column!r}", place)
     whole = raw.get(columns.prompt or "prompt")
     if is_hh(whole) and is_hh(f"{whole}{written}"):
         # The reply may go on with turns of its own.
@@ -79,7 +86,7 @@ def questions(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Tur
         raise wrong_type(f"column {column!r}", found, place, "a list of questions")
     if len(found) > 1 and adjusted is not None:
         adjusted[Adjustment.LATER_QUESTIONS] += len(found) - 1
-    return [_user(as_text(found[0], f"question 1 of {column!r}", place), column, None, place)]
+    return [_user(checked_text(found[0], f"question 1 of {column!r}", place), column, None, place)]
 
 
 def best_branch(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
@@ -127,7 +134,7 @@ def question(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turn
         if not asked[-1].content:
             asked.pop()
     else:
-        asked = [_user(as_text(value, f"column {column!r}", place), column, columns.input, place, raw)]
+        asked = [_user(checked_text(value, f"column {column!r}", place), column, columns.input, place, raw)]
     return _history(raw, columns.history, place) + asked
 
 
@@ -151,5 +158,5 @@ def _history(raw: Raw, column: str | None, place: str) -> Turns:
     if not isinstance(value, list) or not all(isinstance(one, list) and len(one) == 2 for one in value):
         hint = f"write [[question, answer], ...], or leave the column out with `ignore: [{column}]`"
         raise wrong_type(f"column {column!r}", value, place, "a list of exchanges", hint=hint)
-    said = [as_text(one, f"a text in {column!r}", place) for exchange in value for one in exchange]
+    said = [checked_text(one, f"a text in {column!r}", place) for exchange in value for one in exchange]
     return [Message("assistant" if number % 2 else "user", one) for number, one in enumerate(said)]

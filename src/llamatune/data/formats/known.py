@@ -180,6 +180,7 @@ FORMATS: dict[RowFormat, Format] = {
                 {"prompt": "query", "completion": "answer"},
                 {"prompt": "instruction", "completion": "response"},
                 {"prompt": "input", "completion": "output"},
+                {"prompt": "input", "completion": "target"},
             ),
             "`prompt` and `completion` or `response`, `question` and `answer`",
             optional={"input": ("input", "context"), "history": ("history",), **_SYSTEM},

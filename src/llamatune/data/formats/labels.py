@@ -28,10 +28,10 @@ _BINS = {
 }
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
-Known = TypeVar("Known")
+_Known = TypeVar("_Known")
 
 
-def rating_of(raw: Raw, columns: Columns, place: str) -> Rating | None:
+def read_rating(raw: Raw, columns: Columns, place: str) -> Rating | None:
     """How much better the chosen reply is, where it is known. Raises DataError (E128)."""
     return _label(_RATINGS, raw, columns.rating, place)
 
@@ -58,7 +58,7 @@ def score_of(raw: Raw, column: str, place: str) -> float:
     return score
 
 
-def _label(known: dict[str, Known], raw: Raw, column: str | None, place: str) -> Known | None:
+def _label(known: dict[str, _Known], raw: Raw, column: str | None, place: str) -> _Known | None:
     """What a column's value stands for; None without the column, and where it is null or empty."""
     value = raw.get(column) if column else None
     return None if value is None or value == "" else known_value(known, value, column, place)
@@ -75,12 +75,12 @@ def are_labels(values: Iterable[Any]) -> bool:
     return bool(found) and all(word in _TRUTH for word in found)
 
 
-def words(values: Sequence[Any]) -> list[str]:
+def comparable(values: Sequence[Any]) -> list[str]:
     """Values as `known_value` compares them."""
     return [_word(value) for value in values]
 
 
-def known_value(known: dict[str, Known], value: Any, column: str | None, place: str) -> Known:
+def known_value(known: dict[str, _Known], value: Any, column: str | None, place: str) -> _Known:
     """What a value stands for; spaces, hyphens, capitals and `.0` do not matter. Raises DataError (E128)."""
     word = _word(value)
     if word not in known:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from llamatune.data.formats.chats import question
-from llamatune.data.formats.labels import known_value, rating_of, safety_of, words
+from llamatune.data.formats.labels import comparable, known_value, read_rating, safety_of
 from llamatune.data.formats.record import Adjusted, Raw, Reader, Sides, Turns
 from llamatune.data.formats.turns import (
     check_order,
@@ -27,7 +27,7 @@ from llamatune.data.formats.turns import (
     turn_list,
     with_system,
 )
-from llamatune.data.formats.values import is_parts, optional_text, text_of, value_of, wrong_type
+from llamatune.data.formats.values import column_text, is_parts, optional_text, value_of, wrong_type
 from llamatune.data.rows import Adjustment, Message, Preference, Reason, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns
@@ -50,7 +50,7 @@ def preference(raw: Raw, sides: Sides, columns: Columns, place: str, adjusted: A
     if adjusted is not None:
         adjusted.update(counts[0] | counts[1])
     prompt = _shared(chosen, rejected, place)
-    rating = rating_of(raw, columns, place)
+    rating = read_rating(raw, columns, place)
     chosen_safe, rejected_safe = safety_of(raw, columns, place)
     if len(chosen) == len(rejected) and all(map(_same, chosen, rejected)):
         raise RowRejected(Reason.IDENTICAL, 0)
@@ -144,10 +144,10 @@ def two_replies(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> S
 
 def hh(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Sides:
     """Text with "Human:" and "Assistant:" turns; with a prompt column, each side is the rest of its text."""
-    prompt = text_of(raw, columns.prompt, place, "format `hh`") if columns.prompt else ""
+    prompt = column_text(raw, columns.prompt, place, "format `hh`") if columns.prompt else ""
     joined = [Counter[Adjustment](), Counter[Adjustment]()]
     chosen, rejected = (
-        _hh_side(prompt, text_of(raw, column, place, "format `hh`"), column, place, counts)
+        _hh_side(prompt, column_text(raw, column, place, "format `hh`"), column, place, counts)
         for column, counts in zip(
             (columns.chosen or "chosen", columns.rejected or "rejected"), joined, strict=True
         )
@@ -176,7 +176,7 @@ def _chosen_of_two(
     default: tuple[str, str], raw: Raw, columns: Columns, place: str, adjusted: Adjusted
 ) -> Sides:
     replies = [
-        _reply(text_of(raw, column, place, "a format with two replies"))
+        _reply(column_text(raw, column, place, "a format with two replies"))
         for column in (columns.first or "first", columns.second or "second")
     ]
     prompt = _plain(question(raw, columns, place, adjusted))
@@ -196,7 +196,7 @@ def _chosen_of_a_list(
     summaries = turn_list(value_of(raw, column, place, "format `summarize`"), column, place)
     if len(summaries) != 2:
         raise DataError("E129", f"column {column!r} has {len(summaries)} summaries, not two", place=place)
-    replies = [_reply(text_of(summary, "text", place, f"format `{column}`")) for summary in summaries]
+    replies = [_reply(column_text(summary, "text", place, f"format `{column}`")) for summary in summaries]
     better = _better(raw, columns, default, place)
     prompt = Message("user", _post(raw, columns.prompt or "info", place))
     return Sides([prompt], replies[better], replies[1 - better])
@@ -205,7 +205,7 @@ def _chosen_of_a_list(
 def _better(raw: Raw, columns: Columns, default: tuple[str, str], place: str) -> int:
     """0 where the first reply is better, 1 where the second is."""
     column = columns.better or "better"
-    first, second = words(columns.better_is or default)
+    first, second = comparable(columns.better_is or default)
     known = dict(sorted({first: 0, second: 1}.items()))
     return known_value(known, value_of(raw, column, place, "a pair"), column, place)
 
@@ -232,7 +232,7 @@ def best_and_worst(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -
     column = columns.replies or "completions"
     found = turn_list(value_of(raw, column, place, "format `ultrafeedback`"), column, place)
     scored = [
-        (score, text_of(one, "response", place, column))
+        (score, column_text(one, "response", place, column))
         for one in found
         if (score := _score(one)) is not None
     ]
@@ -270,7 +270,7 @@ def _replies(raw: Raw, column: str, place: str) -> Turns:
     if isinstance(value, str):
         return _reply(value)
     if is_parts(value):
-        return _reply(text_of(raw, column, place, "a pair"))
+        return _reply(column_text(raw, column, place, "a pair"))
     turns = [value] if isinstance(value, dict) else value
     if isinstance(turns, list):
         turns = turn_list(turns, column, place)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from llamatune.data.formats.record import Adjusted, Raw, Turns
-from llamatune.data.formats.values import as_text, missing_column, optional_text, wrong_type
+from llamatune.data.formats.values import checked_text, missing_column, optional_text, wrong_type
 from llamatune.data.rows import Adjustment, Message, Reason, Role, RowRejected
 from llamatune.errors import DataError
 
@@ -77,7 +77,7 @@ def _message(turn: Raw, number: int, place: str, turns: list[Raw]) -> Message:
     if key is None:
         expected = "value" if "from" in turn else "content"
         raise missing_column(expected, tuple(turn), place, f"turn {number}")
-    content = as_text(turn[key], f"{key!r} of turn {number} ({name})", place)
+    content = checked_text(turn[key], f"{key!r} of turn {number} ({name})", place)
     if role != "system" and not content.strip():
         sequence = " ".join(str(_first(turn, ROLE_KEYS)) for turn in turns)
         what = f"turn {number} ({name}) is empty; roles: {sequence}"

@@ -56,12 +56,12 @@ def value_of(raw: Raw, column: str, place: str, wanted_by: str) -> Any:
         raise missing_column(column, tuple(raw), place, wanted_by) from None
 
 
-def text_of(raw: Raw, column: str, place: str, wanted_by: str) -> str:
+def column_text(raw: Raw, column: str, place: str, wanted_by: str) -> str:
     """A column's string; null is an error like any other type. Raises DataError (E122, E123)."""
-    return as_text(value_of(raw, column, place, wanted_by), f"column {column!r}", place)
+    return checked_text(value_of(raw, column, place, wanted_by), f"column {column!r}", place)
 
 
-def as_text(value: Any, what: str, place: str) -> str:
+def checked_text(value: Any, what: str, place: str) -> str:
     """A string, or the text of message parts {type: text, text}, joined. Raises DataError (E123)."""
     if is_parts(value):
         return "".join(_part(part, what, place) for part in value)

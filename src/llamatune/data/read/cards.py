@@ -19,7 +19,7 @@ from llamatune.data.formats.known import kind_of
 from llamatune.data.formats.recognise import Recognised, recognise_rows
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.sources import card_files
-from llamatune.data.read.survey import recognise, survey
+from llamatune.data.read.survey import recognise, survey_of
 from llamatune.data.rows import Adjustment, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns, Kind
@@ -202,7 +202,7 @@ def _checked_rows(card: DataCard, file: Path) -> tuple[int, list[str]]:
     rows = 0
     found: Counter[str] = Counter()
     adjusted: Counter[Adjustment] = Counter()
-    seen = survey(read_rows(file)).rows
+    seen = survey_of(read_rows(file)).rows
     recognised = recognise_rows(
         seen, format=card.format, columns=card.columns, ignore=card.ignore, place=str(file)
     )

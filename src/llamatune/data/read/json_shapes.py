@@ -7,7 +7,7 @@ from typing import Any
 
 from llamatune.errors import DataError
 
-WRAPPERS = (
+ROW_KEYS = (
     "data",
     "rows",
     "train",
@@ -28,7 +28,7 @@ def rows_in(place: str, whole: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
     Raises:
         DataError: E107, rows of several keys, or columns of different lengths.
     """
-    lists = [key for key, value in whole.items() if _is_rows(value) and key.lower() in WRAPPERS]
+    lists = [key for key, value in whole.items() if _is_rows(value) and key.lower() in ROW_KEYS]
     if len(lists) > 1:
         what = f"rows under several keys: {', '.join(map(repr, lists))}"
         raise DataError("E107", what, place=place, hint="write each of these lists to a file of its own")

@@ -19,7 +19,7 @@ from llamatune.recipe.blocks import Kind
 SURVEY_VERSION = 1
 """Part of the cache's keys: raise it when the same rows would be surveyed otherwise."""
 
-HEAD = 20
+FIRST_ROWS = 20
 """Rows that are looked at whatever they hold."""
 
 _MOST = 200
@@ -50,7 +50,7 @@ class Survey:
         return f"warning: placeholders that nobody filled in: {named}; the model would learn to write them"
 
 
-def survey(rows: Rows) -> Survey:
+def survey_of(rows: Rows) -> Survey:
     """Look at all rows. Raises what reading them raises."""
     kept: list[Raw] = []
     seen: set[str] = set()
@@ -59,7 +59,7 @@ def survey(rows: Rows) -> Survey:
     for _, row in rows:
         count += 1
         keys = set(_keys(row))
-        if count <= HEAD or (len(kept) < _MOST and not keys <= seen):
+        if count <= FIRST_ROWS or (len(kept) < _MOST and not keys <= seen):
             kept.append(row)
         seen |= keys
         placeholders.update({name for text in _texts(row) for name in _PLACEHOLDER.findall(text)})
@@ -70,7 +70,7 @@ def stored_survey(rows: Rows, *known: Any) -> Survey:
     """A survey from the cache, where `known` says which rows it is of; newly made otherwise."""
 
     def build(folder: Path) -> dict[str, Any]:
-        found = survey(rows)
+        found = survey_of(rows)
         # Dates and bytes of Parquet files are neither text nor turns: what they print as will do.
         text = json.dumps(found.rows, default=str)
         return {"rows": json.loads(text), "count": found.count, "placeholders": found.placeholders}
@@ -85,7 +85,7 @@ def recognise(path: Path, *, kind: Kind | None = None) -> Recognised:
     Raises:
         DataError: E100 to E110, E120, E121, E127, E128, E135.
     """
-    return recognise_rows(survey(read_rows(path)).rows, place=path.name, kind=kind)
+    return recognise_rows(survey_of(read_rows(path)).rows, place=path.name, kind=kind)
 
 
 def _keys(row: Raw) -> Iterator[str]:
