@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from llamatune.data.formats.conversations import Adjustment, conversation, document
-from llamatune.data.formats.recognise import recognise, recognise_rows
+from llamatune.data.formats.canonical import canonical
+from llamatune.data.formats.recognise import Recognised, recognise_rows
 from llamatune.data.read.readers import read_rows
-from llamatune.data.rows import Message, Reason, RowRejected
+from llamatune.data.read.survey import recognise
+from llamatune.data.rows import Adjustment, Message, Reason, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns
 
@@ -28,7 +29,7 @@ def system(content: str) -> Message:
 
 def convert(raw: dict, **given: Any) -> list[Message]:
     found = recognise_rows([raw], kind="conversations", **given)
-    return list(conversation(raw, found.format, found.columns, "f:1").messages)
+    return list(canonical(raw, found, "f:1").messages)
 
 
 def fails(raw: dict, **given: Any) -> str:
@@ -104,7 +105,7 @@ def test_columns_of_other_names() -> None:
 
 def test_text() -> None:
     found = recognise_rows([{"text": "Once.", "url": "x"}], kind="documents")
-    assert document({"text": "Once."}, found.columns, "f:3").text == "Once."
+    assert canonical({"text": "Once."}, found, "f:3").text == "Once."
     assert found.format == "text" and found.ignored == ("url",)
 
 
@@ -146,9 +147,8 @@ def test_row_18_column_missing_or_renamed() -> None:
     assert "did you mean 'prompts'?" in message
     assert "E122" in fails({"a": "1", "b": "2"}, columns=Columns(prompt="aa", completion="b"))
     with pytest.raises(DataError, match=r"E122\] f:9: column 'completion'"):
-        conversation(
-            {"prompt": "a"}, "prompt_completion", Columns(prompt="prompt", completion="completion"), "f:9"
-        )
+        columns = Columns(prompt="prompt", completion="completion")
+        canonical({"prompt": "a"}, Recognised("prompt_completion", columns), "f:9")
     assert "column 'content' of turn 1 is missing" in fails({"messages": [{"role": "user", "text": "x"}]})
 
 
@@ -178,7 +178,6 @@ def test_row_18_turns_that_are_no_list() -> None:
 @pytest.mark.parametrize(
     ("roles", "words"),
     [
-        (("assistant", "user", "assistant"), "turn 1 is from the assistant where the user should speak"),
         (("user", "user", "assistant"), "turns 1 and 2 are both from the user"),
         (("user", "assistant", "assistant"), "turns 2 and 3 are both from the assistant"),
         (("user", "assistant", "system", "user", "assistant"), "turn 3 is a system message"),
@@ -208,7 +207,7 @@ def test_row_19_empty_content() -> None:
     assert "error[E126] f:1: turn 2 (assistant) is empty; roles: user assistant" in fails(raw)
     assert "E126" in fails({"instruction": "", "output": "b"})
     with pytest.raises(DataError, match="E126"):
-        document({"text": " "}, Columns(text="text"), "f:1")
+        canonical({"text": " "}, Recognised("text", Columns(text="text")), "f:1")
 
 
 def test_row_19_two_system_messages() -> None:
@@ -225,7 +224,7 @@ def test_turns_without_a_partner_are_dropped_and_counted() -> None:
     said = ("gpt", "gpt", "human", "gpt", "human")
     raw = {"conversations": [{"from": who, "value": "x"} for who in said]}
     adjusted = Counter[Adjustment]()
-    row = conversation(raw, "sharegpt", Columns(messages="conversations"), "f:1", adjusted)
+    row = canonical(raw, Recognised("sharegpt", Columns(messages="conversations")), "f:1", adjusted)
     assert [message.role for message in row.messages] == ["user", "assistant"]
     assert adjusted == {Adjustment.LEADING_ASSISTANT: 2, Adjustment.TRAILING_USER: 1}
 
@@ -237,6 +236,7 @@ def test_turns_without_a_partner_are_dropped_and_counted() -> None:
         {"conversations": [{"from": "gpt", "value": "x"}]},
         {"instruction": "x", "output": ""},
         {"prompt": "x", "completion": "\n"},
+        {"prompt": "x", "completion": None},
     ],
 )
 def test_rows_without_a_reply_are_rejected_by_name(raw: dict) -> None:
@@ -264,10 +264,7 @@ def test_real_files_are_recognised_and_read_fully(real_data: Path, name: str, fo
     found = recognise(real_data / name)
     assert found.format == format
     for place, raw in read_rows(real_data / name):
-        if format == "text":
-            document(raw, found.columns, place)
-        else:
-            conversation(raw, found.format, found.columns, place)
+        canonical(raw, found, place)
         rows -= 1
     assert rows == 0
 
@@ -280,7 +277,7 @@ def test_real_preference_files_are_refused_for_sft(real_data: Path) -> None:
 
 def test_formats_and_readers_are_light() -> None:
     code = (
-        "import sys, llamatune.data.formats.conversations, llamatune.data.read.sources, llamatune.data.read.cards;"
+        "import sys, llamatune.data.formats.canonical, llamatune.data.read.sources, llamatune.data.read.cards;"
         "print([m for m in ('torch', 'datasets', 'transformers', 'pyarrow', 'numpy') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

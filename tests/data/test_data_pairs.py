@@ -16,7 +16,7 @@ from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.pairs import PairEncoder, scored_ids
 from llamatune.data.mix import Pool, by_share
 from llamatune.data.prepare import Prepared, prepare
-from llamatune.data.preview import marked, preview, to_json
+from llamatune.data.preview import marked, preview, shown_row
 from llamatune.data.read.cards import check_card, draft_card
 from llamatune.data.read.sources import open_source
 from llamatune.data.rows import IGNORED, Conversation, Encoded, Message, Pair, Preference, Reason, RowRejected
@@ -388,7 +388,7 @@ def test_preview_json_holds_the_parts_of_a_pair() -> None:
     decode, encoded = chat_format().tokenizer.decode, encode(PAIR)
     row = {"input_ids": encoded.input_ids, "labels": encoded.labels, "place": PAIR.place}
     assert encoded.pair is not None
-    shown = to_json(row | {"pair": list(encoded.pair)}, decode)
+    shown = shown_row(row | {"pair": list(encoded.pair)}, decode)
     prompt = "<s><|system|> Be brief.<|user|> Hi there.<|assistant|> Hello.</s><|user|> Bye.<|assistant|>"
     about = "prompt 22 tokens, chosen 5, rejected 6; better; chosen safe; rejected unsafe"
     assert shown == {
@@ -398,8 +398,8 @@ def test_preview_json_holds_the_parts_of_a_pair() -> None:
         "chosen": [(" See you.", False), ("</s>", True)],
         "rejected": [(" What do you want?", False), ("</s>", True)],
     }
-    scored = to_json(row | {"score": 0.25}, decode)
-    assert scored.pop("about") == "score 0.25" and scored == to_json(row, decode)
+    scored = shown_row(row | {"score": 0.25}, decode)
+    assert scored.pop("about") == "score 0.25" and scored == shown_row(row, decode)
     assert list(scored) == ["place", "tokens"] and len(scored["tokens"]) == 4
 
 
@@ -419,8 +419,8 @@ def test_the_pico_cards_check_and_every_pair_of_the_test_split_is_used() -> None
 
 def test_a_card_of_another_stage_is_refused() -> None:
     for name, kind, words in (
-        ("pico-preferences-helpful", "conversations", "messages, alpaca, sharegpt, prompt_completion"),
-        ("pico-sft-helpful", "preferences", "preference, hh, sharegpt_preference, shp, summarize"),
+        ("pico-preferences-helpful", "conversations", "messages, sharegpt, alpaca, prompt_completion"),
+        ("pico-sft-helpful", "preferences", "preference, hh, sharegpt_preference, shp, pku, summarize"),
     ):
         with pytest.raises(DataError, match=f"E112.*\n.*formats of this stage: {words}"):
             open_source(Source(card=name), Path("."), kind=kind)

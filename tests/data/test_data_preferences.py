@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from llamatune.data.formats.canonical import canonical
-from llamatune.data.formats.conversations import Adjustment
-from llamatune.data.formats.preferences import hh_turns, preference
-from llamatune.data.formats.recognise import kind_of, recognise, recognise_rows
+from llamatune.data.formats.known import kind_of
+from llamatune.data.formats.recognise import recognise_rows
+from llamatune.data.formats.turns import hh_turns
 from llamatune.data.read.readers import read_rows
-from llamatune.data.rows import RATINGS, Message, Preference, Reason, RowRejected
+from llamatune.data.read.survey import recognise
+from llamatune.data.rows import RATINGS, Adjustment, Message, Preference, Reason, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns
 
@@ -42,7 +43,9 @@ def said(name: str, value: str) -> dict:
 
 def convert(raw: dict, **given: Any) -> Preference:
     found = recognise_rows([raw], kind="preferences", **given)
-    return preference(raw, found.format, found.columns, "f:1")
+    row = canonical(raw, found, "f:1")
+    assert isinstance(row, Preference)
+    return row
 
 
 def fails(raw: dict, **given: Any) -> str:
@@ -122,7 +125,7 @@ def test_hh_turns_of_one_speaker_are_joined_and_counted_once() -> None:
     start = "\n\nHuman: A joke!\n\nAssistant: Here:\n\nAssistant:  Ha.\n\nHuman: More!\n\nAssistant:"
     raw = {"chosen": f"{start} Ho.", "rejected": f"{start} No."}
     adjusted = Counter[Adjustment]()
-    pair = preference(raw, "hh", Columns(chosen="chosen", rejected="rejected"), "f:1", adjusted)
+    pair = canonical(raw, recognise_rows([raw]), "f:1", adjusted)
     assert pair.prompt[1] == assistant("Here:\n\nHa.")
     assert adjusted == {Adjustment.JOINED: 1}
 
@@ -148,7 +151,9 @@ def test_sharegpt_preference() -> None:
     assert convert(lists) == convert(raw)
 
 
-@pytest.mark.parametrize(("label", "chosen", "other"), [(1, "2", "3"), (0, "3", "2"), ("1", "2", "3")])
+@pytest.mark.parametrize(
+    ("label", "chosen", "other"), [(1, "2", "3"), (0, "3", "2"), ("1", "2", "3"), (1.0, "2", "3")]
+)
 def test_shp(label: Any, chosen: str, other: str) -> None:
     raw = {"history": "1 + 1?", "human_ref_A": "2", "human_ref_B": "3", "labels": label, "score_A": 9}
     assert recognise_rows([raw]).format == "shp"
@@ -172,7 +177,7 @@ def test_columns_of_other_names() -> None:
     columns = Columns(prompt="frage", chosen="gut", rejected="schlecht", rating="note")
     assert convert(raw, columns=columns).rating == "significantly_better"
     raw = {"q": "1 + 1?", "a": "2", "b": "3", "which": 0}
-    columns = Columns(prompt="q", first="a", second="b", better="which")
+    columns = Columns(prompt="q", first="a", second="b", better="which", better_is=[1, 0])
     assert recognise_rows([raw], columns=columns).format == "shp"
     assert convert(raw, columns=columns).chosen == (assistant("3"),)
 
@@ -192,6 +197,8 @@ def test_every_pair_format_becomes_a_preference() -> None:
         *((rating, rating) for rating in RATINGS),
         *zip((3, 2, 1, 0), RATINGS, strict=True),
         ("3", "significantly_better"),
+        (3.0, "significantly_better"),
+        ("0.0", "negligibly_better"),
         ("Significantly better", "significantly_better"),
         ("slightly-better", "slightly_better"),
         ("negligibly_better/unsure", "negligibly_better"),
@@ -229,6 +236,7 @@ def test_a_column_called_rating_that_means_something_else_can_be_left_out() -> N
         ({"safety": None}, (None, None)),
         ({"chosen_safe": True, "rejected_safe": False}, (True, False)),
         ({"chosen_safe": "true", "rejected_safe": "False"}, (True, False)),
+        ({"chosen_safe": 1, "rejected_safe": 0.0}, (True, False)),
         ({"chosen_safe": False, "rejected_safe": None}, (False, None)),
         ({"chosen_safe": True, "rejected_safe": True, "safety": 0.3}, (True, True)),
         ({}, (None, None)),
@@ -245,7 +253,7 @@ def test_pairs_whose_chosen_reply_alone_is_unsafe_are_rejected_by_name(more: dic
 
 
 @pytest.mark.parametrize(
-    "more", [{"safety": "safe"}, {"safety": True}, {"chosen_safe": 1, "rejected_safe": 0}]
+    "more", [{"safety": "safe"}, {"safety": True}, {"chosen_safe": 2, "rejected_safe": 0}]
 )
 def test_unknown_safety_labels_are_refused(more: dict) -> None:
     assert "error[E128] f:1: column " in fails({**TEXT, **more})

@@ -8,14 +8,16 @@ import pytest
 
 from llamatune.commands.preview import preview_rows, recipe_for_file
 from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.encoders import encoder_of
 from llamatune.data.encode.prompts import PromptEncoder
-from llamatune.data.formats.conversations import Adjustment
-from llamatune.data.formats.recognise import kind_of, recognise, recognise_rows
-from llamatune.data.preview import preview, to_json
-from llamatune.data.prompts import PreparedPrompts, load_prompts
+from llamatune.data.formats.known import kind_of
+from llamatune.data.formats.recognise import recognise_rows
+from llamatune.data.prepare import Prepared, prepare_prompts
+from llamatune.data.preview import preview, shown_row
 from llamatune.data.read.cards import check_card, draft_cards
 from llamatune.data.read.sources import open_source
-from llamatune.data.rows import IGNORED, Message, Prompt, Reason
+from llamatune.data.read.survey import recognise
+from llamatune.data.rows import IGNORED, Adjustment, Message, Prompt, Reason
 from llamatune.errors import DataError
 from llamatune.models.found import find
 from llamatune.models.load import load_tokenizer
@@ -39,12 +41,12 @@ def write(folder: Path, *rows: dict[str, Any], name: str = "prompts.jsonl") -> s
     return str(path)
 
 
-def prepared(
-    chat: ChatFormat, *train: PromptSource, lines: list[str] | None = None, **data: Any
-) -> PreparedPrompts:
+def prepared(chat: ChatFormat, *train: PromptSource, lines: list[str] | None = None, **data: Any) -> Prepared:
     report = lines.append if lines is not None else lambda line: None
     settings = PromptData(train=list(train), **data)
-    return load_prompts(settings, chat, seed=0, recipe_dir=ROOT, report=report)
+    encode = encoder_of("prompts", settings, chat.tokenizer, chat.chat)
+    mix = encoder_of("ptx", settings.mix, chat.tokenizer, chat.chat) if settings.mix else None
+    return prepare_prompts(settings, encode, mix, seed=0, recipe_dir=ROOT, report=report)
 
 
 def asked(
@@ -194,7 +196,7 @@ def test_recognition(rows: list[dict], kind: Kind | None, expected: str) -> None
 @pytest.mark.parametrize(
     ("row", "kind", "said"),
     [
-        ({"prompt": "a"}, "conversations", "E120"),
+        ({"prompt": "a"}, "conversations", "E127.*sft needs conversations"),
         ({"text": "a"}, "prompts", "E127.*ppo needs prompts"),
         ({"texte": "a"}, "prompts", r"E120.*columns: \{prompt: \.\.\.\}"),
     ],
@@ -221,7 +223,6 @@ def test_prompts_are_not_for_sft() -> None:
         ({"prompt": None}, "E123"),
         ({"prompt": 3}, "E123"),
         ({"prompt": [U, A]}, "E125"),
-        ({"prompt": [A]}, "E125"),
         ({"prompt": [U, AGAIN]}, "E125"),
         ({"prompt": [{"role": "tool", "content": "x"}]}, "E124"),
         ({"prompt": ["Hi"]}, "E123"),
@@ -368,12 +369,12 @@ def test_preview_of_a_recipe(tmp_path: Path) -> None:
         )
     )
     shown = preview_rows(recipe, ROOT, 3, colour=False)
-    assert shown.startswith("row 1: safety prompt, ") and "Hi" in shown and "Hello" not in shown
+    assert "\n\nrow 1: safety prompt, " in shown and "Hi" in shown and "Hello" not in shown
 
 
 def test_preview_json(chat: ChatFormat) -> None:
     row = prepared(chat, ADVERSARIAL.model_copy(update={"max_rows": 1})).train[0]
-    shown = to_json(row, chat.tokenizer.decode)
+    shown = shown_row(row, chat.tokenizer.decode)
     assert shown["about"] == "safety prompt" and not any(trained for _, trained in shown["tokens"])
     assert shown["place"] == "pico-prompts-adversarial:1"
 

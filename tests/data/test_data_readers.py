@@ -167,7 +167,7 @@ def test_row_17_empty_array_and_header_only(tmp_path: Path) -> None:
         ("a.jsonl", '{"a": 1}\n{"a": 1,}\n', "a.jsonl:2:9", "remove the trailing comma"),
         ("a.jsonl", '{"a": 1},\n{"a": 1}\n', "a.jsonl:1:9", "remove the trailing comma"),
         ("a.jsonl", '{"a": 1}\n{"a": "x\n', "a.jsonl:2:7", "Unterminated string"),
-        ("a.jsonl", '{\n "a": 1\n}\n', "a.jsonl:1:2", "one whole object on each line"),
+        ("a.jsonl", '{\n "a": 1\n', "a.jsonl:3:1", "Expecting ',' delimiter"),
         ("a.json", '[{"a": 1},\n {"a": 2},\n]', "a.json:3:1", "remove the trailing comma"),
         ("a.json", '[{"a": 1},\n {"a" 2}]', "a.json:2:7", "Expecting ':' delimiter"),
         ("a.json", '[{"a": 1}\n {"a": 2}]', "a.json:2:2", "expected ',' or ']'"),

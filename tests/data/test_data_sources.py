@@ -72,7 +72,7 @@ def test_update_works_before_the_licence_is_known(folder: Path) -> None:
 
 def test_check_names_a_bad_row(folder: Path) -> None:
     Path("data.jsonl").write_text(
-        '{"prompt": "1 + 1?", "completion": "2"}\n{"prompt": "x", "completion": null}\n'
+        '{"prompt": "1 + 1?", "completion": "2"}\n{"prompt": "x", "completion": 3}\n'
     )
     complete(draft_card(Path("data.jsonl"), Path("data_cards")))
     assert "error[E123] data.jsonl:2" in fails(check_card, "data", folder)

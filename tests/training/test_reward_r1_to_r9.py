@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from llamatune.commands.merge import merge
 from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.encode.encoders import reward_encoder
+from llamatune.data.encode.encoders import encoder_for
 from llamatune.data.encode.pairs import PairEncoder, scored_ids
 from llamatune.data.encode.scored import ScoredEncoder
 from llamatune.data.prepare import prepare
@@ -405,7 +405,7 @@ def test_r7_one_bos_in_training_scoring_and_the_saved_template(template: str, tm
 
     recipe = reward_recipe(tmp_path / "run", {"chat.template": template, "optimization.max_steps": 2})
     chat = ChatFormat(load_tokenizer(find("pico").base), recipe.chat)
-    kind, encoder = reward_encoder(recipe, chat)
+    kind, encoder = encoder_for(recipe, chat.tokenizer)
     data = prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=ROOT, report=lambda line: None)
     for row in data.train:
         prompt = row["input_ids"][: row["pair"][0]]
@@ -478,7 +478,7 @@ def test_r9_margins_go_from_the_card_into_the_loss(tmp_path: Path) -> None:
     opened = open_source(recipe.data.train[0], ROOT, kind="preferences")
     ratings = {place: raw["rating"] for place, raw in opened.rows()}
     chat = ChatFormat(load_tokenizer(find("pico").base), recipe.chat)
-    kind, encoder = reward_encoder(recipe, chat)
+    kind, encoder = encoder_for(recipe, chat.tokenizer)
     data = prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=ROOT, report=lambda line: None)
     rows = list(data.train)
     assert len(rows) == 16 and len({row["pair"][3] for row in rows}) == 4
@@ -506,7 +506,7 @@ def test_r9_a_rating_column_of_the_users_own(tmp_path: Path) -> None:
     columns = {"prompt": "question", "chosen": "good", "rejected": "bad", "rating": "grade"}
     recipe = reward_recipe(tmp_path / "run", {"data.train": [{"path": str(file), "columns": columns}]})
     chat = ChatFormat(load_tokenizer(find("pico").base), recipe.chat)
-    kind, encoder = reward_encoder(recipe, chat)
+    kind, encoder = encoder_for(recipe, chat.tokenizer)
     data = prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=ROOT, report=lambda line: None)
     batch = SharedPrompts()(list(data.train))
     assert batch["pair_labels"][0].tolist() == [0, 3, -1, 2, 1]

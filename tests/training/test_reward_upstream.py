@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.encode.encoders import reward_encoder
+from llamatune.data.encode.encoders import encoder_for
 from llamatune.data.encode.pairs import PairEncoder
 from llamatune.data.prepare import prepare
 from llamatune.data.rows import Message, Preference
@@ -69,7 +69,7 @@ def plain_curve(tmp_path: Path, recipe: Any) -> torch.Tensor:
     from trl import RewardConfig, RewardTrainer
 
     tokenizer = load_tokenizer(find("pico").base)
-    kind, encoder = reward_encoder(recipe, ChatFormat(tokenizer, recipe.chat))
+    kind, encoder = encoder_for(recipe, tokenizer)
     data = prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=ROOT, report=lambda line: None)
     margins = [*(recipe.loss.margin_table or MARGINS[recipe.loss.margin]), 0.0]
     pairs = []
@@ -189,7 +189,7 @@ def model() -> Any:
 @pytest.fixture(scope="module")
 def pairs(chats: Path) -> list[dict[str, Any]]:
     recipe = reward_recipe(chats.parent, {"data.train": [{"path": str(chats)}]})
-    kind, encoder = reward_encoder(recipe, ChatFormat(load_tokenizer(find("pico").base), recipe.chat))
+    kind, encoder = encoder_for(recipe, load_tokenizer(find("pico").base))
     return list(
         prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=ROOT, report=lambda line: None).train
     )

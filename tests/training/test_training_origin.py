@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.prompts import load_prompts
+from llamatune.data.encode.encoders import encoder_for, mix_encoder_for
+from llamatune.data.prepare import prepare_prompts
 from llamatune.models.facts import facts_of
 from llamatune.models.load import find_start
 from llamatune.recipe.hashing import sha256
@@ -44,7 +45,11 @@ def test_prompts_and_the_pretraining_mix(tmp_path: Path) -> None:
     with open_run(recipe, recipe_dir=Path()) as run, Display("ppo", quiet=True) as display:
         start = find_start(recipe.model, recipe.hardware, max_length=512)
         chat = ChatFormat(start.tokenizer, recipe.chat)
-        data = load_prompts(recipe.data, chat, seed=0, recipe_dir=run.recipe_dir, report=display.say)
+        _, encoder = encoder_for(recipe, start.tokenizer)
+        mix = mix_encoder_for(recipe, start.tokenizer)
+        data = prepare_prompts(
+            recipe.data, encoder, mix, seed=0, recipe_dir=run.recipe_dir, report=display.say
+        )
         record_origin(run, recipe, start, data, display, chat)
     folder = Path(recipe.output)
     facts = json.loads((folder / "manifest.json").read_text())

@@ -9,7 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from llamatune.data.formats.recognise import FORMATS, kind_of, recognise
+from llamatune.data.formats.known import FORMATS, formats_of, kind_of
+from llamatune.data.formats.recognise import recognise_rows
+from llamatune.data.read.readers import read_rows
+from llamatune.data.read.survey import survey_of
 from llamatune.errors import DataError, DiskError, RecipeError
 from llamatune.recipe.blocks import Lora
 from llamatune.recipe.cards import read_card
@@ -42,6 +45,8 @@ def write_recipe(
     tuning = tuning or STAGES[stage].tuning
     source, said = _source(stage, data)
     chosen = _chosen(stage, base, tuning, source, output.stem)
+    if stage == "reward" and "label" in source.get("columns", {}):
+        chosen["loss"] = {"objective": "labels"}
     lines = list(_commented(stage, chosen, output))
     write_beside_schema(output, "\n".join(lines) + "\n")
     load(output)
@@ -54,20 +59,29 @@ def _source(stage: str, data: Path | None) -> tuple[dict[str, Any], list[str]]:
         return {"card": _example_card(stage)}, []
     if problem := missing_problem(str(data)):
         raise DataError.of([problem])
-    found = recognise(data)
+    seen = survey_of(read_rows(data))
+    found = recognise_rows(seen.rows, place=data.name)
     kind = kind_of(found.format)
-    if found.format not in FORMATS[STAGES[stage].rows]:
+    labelled = found.columns.label is not None and stage in ("sft", "reward")
+    if FORMATS[found.format] not in formats_of(STAGES[stage].rows) and not labelled:
         hint = f"try --stage {stage_for(kind)}"
         raise DataError(
             "E127", f"rows of format {found.format} are not for {stage}", place=str(data), hint=hint
         )
     path = str(data.resolve() if outside_problem(str(data)) else data)
     source: dict[str, Any] = {"path": path, "format": found.format}
-    if columns := found.columns.model_dump(exclude_none=True) if found.columns else {}:
+    if columns := found.columns.model_dump(exclude_none=True):
         source["columns"] = columns
-    return source, [
-        f"{data}: {found.format}, by its first {found.rows_seen} rows; columns {columns or 'as usual'}"
-    ]
+    said = [f"{data}: {seen.count:,} rows, format {found}"]
+    if found.doubtful:
+        source["ignore"] = list(found.doubtful)
+        said.append(
+            f"{data}: {', '.join(found.doubtful)} may be a part of the prompt; the recipe leaves it out (`ignore`)"
+        )
+    if labelled and stage == "sft":
+        source["label"] = True
+        said.append(f"{data}: the recipe takes the rows labelled true and leaves out the others (`label`)")
+    return source, [*said, *([f"{data}: {seen.warning}"] if seen.warning else [])]
 
 
 def _example_card(stage: str) -> str:
@@ -77,7 +91,7 @@ def _example_card(stage: str) -> str:
     for card in sorted(cards, key=lambda card: card.category == "safety"):
         if (
             card.source.kind == "world"
-            and card.format in FORMATS[STAGES[stage].rows]
+            and FORMATS[card.format] in formats_of(STAGES[stage].rows)
             and "train" in card.splits
         ):
             return card.name

@@ -8,20 +8,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from llamatune.data.rows import Encoded, Row
+from llamatune.data.rows import Encoded
 from llamatune.models.quiet import quiet_upstream
-from llamatune.recipe.blocks import Kind
-from llamatune.recipe.stages.ppo import PpoRecipe
-from llamatune.recipe.stages.pretrain import PretrainRecipe
-from llamatune.recipe.stages.reward import RewardRecipe
-from llamatune.recipe.stages.sft import SftRecipe
-
-AnyRecipe = PretrainRecipe | SftRecipe | RewardRecipe | PpoRecipe
+from llamatune.recipe.recipes import Recipe
 
 
-def recipe_for_file(path: Path, *, base: str, template: str) -> AnyRecipe:
-    """A recipe with nothing but a data file: plain text for pre-training, pairs for a reward model, prompts without
-    replies for ppo, anything else for sft.
+def recipe_for_file(path: Path, *, base: str, template: str) -> Recipe:
+    """A recipe with nothing but a data file: plain text for pre-training, pairs and labelled replies for a reward
+    model, prompts without replies for ppo, anything else for sft.
 
     Raises:
         DataError: the file's format is not recognised.
@@ -29,25 +23,30 @@ def recipe_for_file(path: Path, *, base: str, template: str) -> AnyRecipe:
     """
     import json
 
-    from llamatune.data.formats.recognise import kind_of, recognise
+    from llamatune.data.read.survey import recognise
     from llamatune.recipe.load import loads
     from llamatune.recipe.recipes import STAGES, stage_for
 
-    stage = stage_for(kind_of(recognise(path).format))
+    found = recognise(path)
+    stage = "reward" if found.columns.label is not None else stage_for(found.kind)
     recipe: dict[str, Any] = {"stage": stage, "output": "unused", "model": {"base": base}}
     recipe |= STAGES[stage].starter("lora", {"path": str(path)})
     recipe["data"] = {"train": [{"path": str(path)}], "max_length": 1 << 20}
+    if found.columns.label is not None:
+        recipe["loss"] = {"objective": "labels"}
     if "chat" in recipe:
         recipe["chat"] |= {"template": template}
     return loads(json.dumps(recipe), name=str(path))
 
 
 @quiet_upstream()
-def preview_rows(recipe: AnyRecipe, recipe_dir: Path, rows: int, *, colour: bool) -> str:
-    """The first rows of a recipe's training data, decoded, with the trained tokens marked."""
+def preview_rows(recipe: Recipe, recipe_dir: Path, rows: int, *, colour: bool) -> str:
+    """What `run` says of a recipe's training data, and its first rows, decoded, with the trained tokens marked."""
     from llamatune.data.encode.encoders import encoder_for
     from llamatune.data.preview import preview
+    from llamatune.data.read.sources import open_source
     from llamatune.data.rows import RowRejected
+    from llamatune.errors import DataError, ModelError
     from llamatune.models.found import find
     from llamatune.models.load import load_tokenizer
 
@@ -55,21 +54,18 @@ def preview_rows(recipe: AnyRecipe, recipe_dir: Path, rows: int, *, colour: bool
     tokenizer = load_tokenizer(found.base)
     kind, encoder = encoder_for(recipe, tokenizer)
 
+    on_bad_row = recipe.data.on_bad_row
+    opened = [
+        open_source(source, recipe_dir, kind=kind, on_bad_row=on_bad_row) for source in recipe.data.train
+    ]
+    # Bad rows are shown by `run`, which counts them; here they are passed over where the recipe says so.
+    passed_over = (RowRejected, DataError, ModelError) if on_bad_row == "drop" else (RowRejected,)
+
     def encoded() -> Iterator[Encoded]:
-        for row in _training_rows(recipe, recipe_dir, kind):
-            with suppress(RowRejected):
-                yield from encoder.encode(row)
+        for one in opened:
+            for place, raw in one.rows((lambda error: None) if on_bad_row == "drop" else None):
+                with suppress(*passed_over):
+                    yield from encoder.encode(one.canonical(raw, place))
 
-    return preview(islice(encoded(), rows), tokenizer.decode, colour=colour)
-
-
-def _training_rows(recipe: AnyRecipe, recipe_dir: Path, kind: Kind) -> Iterator[Row]:
-    """The training rows in canonical form, source by source, without those that no stage can use."""
-    from llamatune.data.read.sources import open_source
-    from llamatune.data.rows import RowRejected
-
-    for source in recipe.data.train:
-        opened = open_source(source, recipe_dir, kind=kind)
-        for place, raw in opened.rows():
-            with suppress(RowRejected):
-                yield opened.canonical(raw, place)
+    shown = preview(islice(encoded(), rows), tokenizer.decode, colour=colour)
+    return "\n".join([*(line for one in opened for line in one.describe()), "", shown])

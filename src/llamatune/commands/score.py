@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llamatune.data.encode.pairs import PairEncoder
 from llamatune.data.encode.scored import ScoredEncoder
-from llamatune.data.formats.recognise import FORMATS, recognise
+from llamatune.data.formats.known import kind_of
 from llamatune.data.read.sources import open_source
+from llamatune.data.read.survey import recognise
 from llamatune.data.rows import RATINGS, Encoded, Encoder, Reason, Row, RowRejected
 from llamatune.errors import DataError
 from llamatune.models.quiet import quiet_upstream
-from llamatune.recipe.blocks import Kind, Source
+from llamatune.recipe.blocks import Kind, RowFormat, Source
 from llamatune.recipe.cards import find_card
 
 if TYPE_CHECKING:
@@ -110,15 +111,14 @@ def _check_same_rows(places: Mapping[str, list[str]]) -> None:
 def _rows(
     data: str, called: str | None, split: str | None, report: Callable[[str], None]
 ) -> tuple[Kind, list[Row]]:
-    source, format = _source(data, split)
-    if format in ("text", "prompt_only"):
+    source, kind, format = _source(data, split)
+    if kind in ("documents", "prompts"):
         raise DataError(
             "E137",
             f"format `{format}` has no reply to score",
             place=called or data,
             hint="give preference pairs, or prompts with a reply each",
         )
-    kind: Kind = "preferences" if format in FORMATS["preferences"] else "conversations"
     opened = open_source(source, Path(), kind=kind, called=called)
     report(f"{opened.name}: format {opened.recognised}")
     rows: list[Row] = []
@@ -133,12 +133,16 @@ def _rows(
     return kind, rows
 
 
-def _source(data: str, split: str | None) -> tuple[Source, str]:
-    """The source, and its format."""
+def _source(data: str, split: str | None) -> tuple[Source, Kind, RowFormat]:
+    """The source, what its rows become, and its format. Of labelled replies all are scored."""
     if Path(data).is_file():
-        return Source(path=data), recognise(Path(data)).format
+        found = recognise(Path(data))
+        kind: Kind = "labels" if found.columns.label else found.kind
+        return Source(path=data), kind, found.format
     card = find_card(data, Path())
-    return Source(card=data, split=split or ("test" if "test" in card.splits else "train")), card.format
+    labelled = card.columns is not None and card.columns.label is not None
+    source = Source(card=data, split=split or ("test" if "test" in card.splits else "train"))
+    return source, "labels" if labelled else kind_of(card.format), card.format
 
 
 def _encoded(

@@ -13,7 +13,7 @@ held-out rows, weights - is a choice of row numbers (see `mix`), so no row is co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +23,7 @@ from llamatune.data.read.sources import OpenSource, open_source
 from llamatune.data.rows import Encoder, Reason
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Data, Kind, Source
+from llamatune.recipe.stages.ppo import PromptData
 
 if TYPE_CHECKING:
     import datasets
@@ -36,7 +37,8 @@ Report = Callable[[str], None]
 @dataclass
 class Prepared:
     """Training and evaluation sets with columns `input_ids`, `labels`, `source`, `row`, `place`, and their
-    story; preference pairs have a column `pair` more, the numbers of a `rows.Pair`; prompts see `prompts`.
+    story; preference pairs have a column `pair` more, the numbers of a `rows.Pair`, scored rows `score`, and prompts
+    `prompt` (messages {role, content}, the last one the user's) and `is_safety`.
 
     `row` is the row's number in its source, from 0; `place` is its `file:line`. `counts` are those of the
     training sources together.
@@ -48,6 +50,8 @@ class Prepared:
     sources: list[SourceInfo]
     eval_by_source: dict[str, datasets.Dataset] = field(default_factory=dict)
     """The parts of `eval`: by evaluation source, or by the training source that they were held out of."""
+    ptx: datasets.Dataset | None = None
+    """Of prompts: the rows of the pretraining mix, for a next-token loss; their sources have the role `ptx`."""
 
     def to_json(self) -> dict[str, Any]:
         return {"counts": to_json(self.counts), "sources": [to_json(source) for source in self.sources]}
@@ -106,18 +110,48 @@ def prepare(
     )
 
 
+def prepare_prompts(
+    data: PromptData,
+    encode: Encoder,
+    encode_mix: Encoder | None,
+    *,
+    seed: int,
+    recipe_dir: Path,
+    report: Report = print,
+) -> Prepared:
+    """Encode, mix and split the prompts of a recipe, and encode the rows of its pretraining mix, if it has one.
+
+    Raises what `prepare` raises.
+    """
+    prompts = prepare(data, encode, kind="prompts", seed=seed, recipe_dir=recipe_dir, report=report)
+    if data.mix is not None and encode_mix is not None:
+        mix = prepare(data.mix, encode_mix, kind="ptx", seed=seed, recipe_dir=recipe_dir, report=report)
+        prompts.ptx = mix.train
+        prompts.sources += [replace(source, role="ptx") for source in mix.sources]
+    return prompts
+
+
 def _encoded(data: Data, encode: Encoder, kind: Kind, recipe_dir: Path, report: Report) -> list[_Part]:
     """Every source of the recipe, opened, encoded and within the recipe's policies."""
     from llamatune.data.mix import Pool
     from llamatune.data.store import encode_source
 
-    opened = [open_source(source, recipe_dir, kind=kind) for source in (*data.train, *data.eval)]
+    sources = (*data.train, *data.eval)
+    opened = [open_source(source, recipe_dir, kind=kind, on_bad_row=data.on_bad_row) for source in sources]
     parts = []
-    for number, (source, one) in enumerate(zip((*data.train, *data.eval), opened, strict=True)):
-        report(f"{one.name}: format {one.recognised}")
+    for number, (source, one) in enumerate(zip(sources, opened, strict=True)):
+        for line in one.describe():
+            report(line)
         shard = encode_source(
-            one, encode, kind=kind, deduplicate=data.deduplicate, max_length=data.max_length
+            one,
+            encode,
+            kind=kind,
+            deduplicate=data.deduplicate,
+            max_length=data.max_length,
+            drop_bad_rows=data.on_bad_row == "drop",
         )
+        if shard.info["bad_rows"]:
+            report(f"{one.name}: bad rows left out, the first ones: {'; '.join(shard.info['bad_rows'])}")
         _check_dropped(data, shard, kind)
         role: Literal["train", "eval"] = "train" if number < len(data.train) else "eval"
         parts.append(_Part(source, role, one, shard, Pool.of(shard)))
@@ -152,8 +186,9 @@ def _evaluation(parts: Sequence[_Part], epochs: Sequence[Pool]) -> dict[str, Poo
 # ---- policies ---------------------------------------------------------------------------------------------
 
 
-_MEANT = (Reason.DUPLICATE.value, Reason.CHOSEN_UNSAFE.value)
-"""Leaving these out is no loss: nothing is lost with a duplicate, and the paper leaves out the others."""
+_MEANT = (Reason.DUPLICATE.value, Reason.CHOSEN_UNSAFE.value, Reason.OTHER_LABEL.value)
+"""Leaving these out is no loss: nothing is lost with a duplicate, the paper leaves out pairs whose chosen reply is
+unsafe, and the recipe says which label it wants."""
 
 
 def _check_dropped(data: Data, shard: Shard, kind: Kind) -> None:

@@ -50,7 +50,7 @@ def _about_pair(pair: Pair) -> str:
     return "; ".join([text, *(f"{side} {known[label]}" for side, label in labels if label in known)])
 
 
-def to_json(row: Mapping[str, Any], decode: Callable[[list[int]], str]) -> dict[str, Any]:
+def shown_row(row: Mapping[str, Any], decode: Callable[[list[int]], str]) -> dict[str, Any]:
     """A row of the training set as preview.json holds it: where it is from, what is known of it, and its `spans`;
     those of a pair by part."""
     ids, labels = row["input_ids"], row["labels"]

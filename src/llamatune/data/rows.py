@@ -7,10 +7,10 @@ tokenizers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 Role = Literal["system", "user", "assistant"]
 
@@ -42,7 +42,7 @@ class Message:
 class Conversation:
     """An optional system message, then user and assistant in turn. `place` is `file:line` of the row.
 
-    `score`: how good the last reply is, where rows are for score regression.
+    `score`: how good the last reply is, where rows are for score regression; of labelled rows, 1 good and 0 bad.
     """
 
     messages: tuple[Message, ...]
@@ -151,6 +151,10 @@ class Encoded:
         return self.pair.prompt + max(self.pair.chosen, self.pair.rejected)
 
 
+EncodedRow = Mapping[str, Any]
+"""A row of a prepared data set: `input_ids`, `labels`, and what its kind has besides (see `prepare.Prepared`)."""
+
+
 class Reason(StrEnum):
     """Why a row was left out; counted, printed and stored."""
 
@@ -162,6 +166,19 @@ class Reason(StrEnum):
     EMPTY_TURN = "an empty turn"
     IDENTICAL = "chosen and rejected are the same"
     CHOSEN_UNSAFE = "chosen reply unsafe, the other one safe"
+    OTHER_LABEL = "labelled otherwise than the recipe asks"
+    TIE = "no reply is better than the others"
+
+
+class Adjustment(StrEnum):
+    """What was changed in a row before training; counted, printed and stored."""
+
+    TRAILING_USER = "unanswered user turns dropped at the end"
+    LEADING_ASSISTANT = "assistant turns dropped at the start"
+    JOINED = "turns joined to the one before, of the same speaker"
+    UNFOLDED = "lists of turns read out of a text"
+    SPLIT = "texts with Human: and Assistant: read as turns"
+    LATER_QUESTIONS = "later questions left out, which need an answer first"
 
 
 class RowRejected(Exception):

@@ -19,10 +19,9 @@ import numpy as np
 
 from llamatune.data.cache import cache_key, stored
 from llamatune.data.digests import row_digests
-from llamatune.data.formats.conversations import Adjustment
 from llamatune.data.read.sources import OpenSource
-from llamatune.data.rows import Encoded, Encoder, Pair, Reason, Row, RowRejected
-from llamatune.errors import DataError, Problem
+from llamatune.data.rows import Adjustment, Encoded, Encoder, Pair, Reason, Row, RowRejected
+from llamatune.errors import DataError, ModelError, Problem
 from llamatune.recipe.blocks import Kind
 
 if TYPE_CHECKING:
@@ -32,8 +31,27 @@ DATA_VERSION = 1
 """Part of every cache key: raise it when the same row would be stored otherwise."""
 
 BATCH_TOKENS = 1 << 18
-MAX_PROBLEMS = 3
+MAX_BAD_ROWS = 3
 """Bad rows that are shown at once."""
+
+_BAD_ROWS = {
+    "E103": "not valid Unicode",
+    "E106": "broken JSON",
+    "E107": "no object of columns",
+    "E108": "a wrong number of cells",
+    "E122": "a column is missing",
+    "E123": "a value of a wrong type",
+    "E124": "an unknown role, or tools",
+    "E125": "roles in the wrong order",
+    "E126": "empty content",
+    "E128": "an unknown label",
+    "E129": "replies to different prompts",
+    "E211": "control tokens",
+    "E212": "refused by the chat template",
+    "E213": "no trained token",
+    "E214": "rewritten by the chat template",
+}
+"""What is counted of rows that are left out under `on_bad_row: drop`."""
 
 SEQUENCE = np.dtype(
     [
@@ -52,8 +70,8 @@ to the last reply, and its counts. A pair is one sequence: prompt, chosen and re
 
 @dataclass(frozen=True)
 class Shard:
-    """An encoded source in the cache. `info` holds its counts: read, dropped and adjusted by reason,
-    too_long."""
+    """An encoded source in the cache. `info` holds its counts: read, dropped and adjusted by reason, and the first rows
+    that were too long or bad."""
 
     name: str
     folder: Path
@@ -81,20 +99,33 @@ class Shard:
 
 
 def encode_source(
-    source: OpenSource, encoder: Encoder, *, kind: Kind, deduplicate: bool, max_length: int
+    source: OpenSource,
+    encoder: Encoder,
+    *,
+    kind: Kind,
+    deduplicate: bool,
+    max_length: int,
+    drop_bad_rows: bool = False,
 ) -> Shard:
-    """The source's shard, from the cache or newly encoded.
+    """The source's shard, from the cache or newly encoded. Bad rows are left out and counted where the recipe says so.
 
     Raises:
         DataError: broken files and rows; up to three bad rows are reported together.
         DiskError: the cache cannot be written.
     """
     key = cache_key(
-        DATA_VERSION, source.fingerprint, source.name, encoder.fingerprint, kind, deduplicate, max_length
+        DATA_VERSION,
+        source.fingerprint,
+        source.name,
+        encoder.fingerprint,
+        kind,
+        deduplicate,
+        max_length,
+        drop_bad_rows,
     )
 
     def build(folder: Path) -> dict[str, Any]:
-        return _Build(source, encoder, kind, deduplicate, max_length).write(folder)
+        return _Build(source, encoder, kind, deduplicate, max_length, drop_bad_rows).write(folder)
 
     folder, info = stored("tokens", key, build)
     return Shard(source.name, folder, info)
@@ -104,18 +135,26 @@ class _Build:
     """Encodes one source. The counts grow while `write` runs."""
 
     def __init__(
-        self, source: OpenSource, encoder: Encoder, kind: Kind, deduplicate: bool, max_length: int
+        self,
+        source: OpenSource,
+        encoder: Encoder,
+        kind: Kind,
+        deduplicate: bool,
+        max_length: int,
+        drop_bad_rows: bool,
     ) -> None:
         self.source = source
         self.encoder = encoder
         self.kind = kind
         self.deduplicate = deduplicate
         self.max_length = max_length
+        self.drop_bad_rows = drop_bad_rows
         self.read = 0
-        self.dropped: Counter[Reason] = Counter()
+        self.dropped: Counter[str] = Counter()
         self.adjusted: Counter[Adjustment] = Counter()
         self.too_long_places: list[str] = []
         self.longest_dropped = 0
+        self.bad_rows: list[str] = []
         self._seen: set[bytes] = set()
 
     def write(self, folder: Path) -> dict[str, Any]:
@@ -127,20 +166,27 @@ class _Build:
                 except RowRejected as rejected:
                     self._drop(rejected, row.place)
                     continue
+                except (DataError, ModelError) as error:
+                    if not self.drop_bad_rows:
+                        raise
+                    self._drop_bad(error)
+                    continue
                 for sequence in sequences:
                     writer.add(number, row.place, digests, sequence)
         return {
             "read": self.read,
-            "dropped": {reason.value: count for reason, count in self.dropped.items()},
+            "dropped": dict(self.dropped),
             "adjusted": {adjustment.value: count for adjustment, count in self.adjusted.items()},
             "too_long_places": self.too_long_places,
             "longest_dropped": self.longest_dropped,
+            "bad_rows": self.bad_rows,
         }
 
     def _rows(self) -> Iterator[tuple[int, Row, tuple[bytes, bytes]]]:
         """Canonical rows that are not duplicates, with their numbers and digests."""
         problems: list[Problem] = []
-        for number, (place, raw) in enumerate(self.source.rows()):
+        skip = self._skip if self.drop_bad_rows else None
+        for number, (place, raw) in enumerate(self.source.rows(skip)):
             self.read += 1
             try:
                 row = self.source.canonical(raw, place, self.adjusted)
@@ -149,13 +195,16 @@ class _Build:
                 self._drop(rejected, place)
                 continue
             except DataError as error:
+                if self.drop_bad_rows:
+                    self._drop_bad(error)
+                    continue
                 problems += error.problems
-                if len(problems) >= MAX_PROBLEMS:
+                if len(problems) >= MAX_BAD_ROWS:
                     break
                 continue
             if self.deduplicate:
                 if digests[0] in self._seen:
-                    self.dropped[Reason.DUPLICATE] += 1
+                    self.dropped[Reason.DUPLICATE.value] += 1
                     continue
                 self._seen.add(digests[0])
             if not problems:  # a run that will be refused needs no tokens
@@ -165,22 +214,33 @@ class _Build:
 
     def _check_length(self, sequences: list[Encoded]) -> None:
         longest = max((sequence.length for sequence in sequences), default=0)
-        if (
-            longest > self.max_length
-        ):  # `too_long: error`: encoders leave it to `prepare`, which counts them all
+        # Under `too_long: error`, encoders leave it to `prepare`, which counts them all.
+        if longest > self.max_length:
             raise RowRejected(Reason.TOO_LONG, longest)
 
     def _drop(self, rejected: RowRejected, place: str) -> None:
-        self.dropped[rejected.reason] += 1
+        self.dropped[rejected.reason.value] += 1
         if rejected.reason is Reason.TOO_LONG:
             self.longest_dropped = max(self.longest_dropped, rejected.tokens)
             if len(self.too_long_places) < 3:
                 self.too_long_places.append(place)
 
+    def _skip(self, error: DataError) -> None:
+        """A line that is no row counts as one that was read."""
+        self.read += 1
+        self._drop_bad(error)
+
+    def _drop_bad(self, error: DataError | ModelError) -> None:
+        problem = error.problems[0]
+        self.dropped[f"bad row: {_BAD_ROWS.get(problem.code, problem.code)}"] += 1
+        if len(self.bad_rows) < MAX_BAD_ROWS:
+            self.bad_rows.append(f"{problem.place}: {problem.what} ({problem.code})")
+
 
 class _Writer:
     """Writes `rows.arrow` and `sequences.bin` in batches of about BATCH_TOKENS tokens. Some kinds have columns
-    more, which are fields of `Encoded`: preferences their `Pair`, scored rows their score, prompts their messages."""
+    more, which are fields of `Encoded`: preferences their `Pair`, scored and labelled rows their score, prompts their
+    messages."""
 
     def __init__(self, folder: Path, source: str, kind: Kind) -> None:
         import pyarrow as pa
@@ -197,6 +257,7 @@ class _Writer:
         more: dict[Kind, list[tuple[str, pa.DataType]]] = {
             "preferences": [("pair", tokens)],
             "scores": [("score", pa.float32())],
+            "labels": [("score", pa.float32())],
             "prompts": [("prompt", messages), ("is_safety", pa.bool_())],
         }
         self._schema = pa.schema([*fields, *more.get(kind, [])])

@@ -6,15 +6,13 @@ each score is the one that the conversation would get alone. Several pairs lie e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 
+from llamatune.data.rows import EncodedRow
 from llamatune.forward.collate import OnceEach, Tensors
-
-Pair = Mapping[str, Any]
-"""A row of preference data: `input_ids` of prompt + chosen + rejected, and `pair` (see `lengths`)."""
 
 
 class Labels(NamedTuple):
@@ -29,13 +27,13 @@ class Labels(NamedTuple):
     rejected_safe: torch.Tensor
 
 
-def lengths(row: Pair) -> tuple[int, int, int]:
+def lengths(row: EncodedRow) -> tuple[int, int, int]:
     """Tokens of the prompt, the chosen and the rejected reply."""
     prompt, chosen, rejected = row["pair"][:3]
     return prompt, chosen, rejected
 
 
-def labels_of(rows: Sequence[Pair]) -> torch.Tensor:
+def labels_of(rows: Sequence[EncodedRow]) -> torch.Tensor:
     """(3, pairs): what becomes `Labels`; a plain tensor, because trainers rebuild tuples as they move them."""
     return torch.tensor([row["pair"][3:6] for row in rows]).T
 
@@ -48,7 +46,7 @@ class SharedPrompts(OnceEach):
 
     padded = False
 
-    def __call__(self, rows: Sequence[Pair]) -> Tensors:
+    def __call__(self, rows: Sequence[EncodedRow]) -> Tensors:
         parts = [lengths(row) for row in rows]
         positions, ends, start = [], [], 0
         for prompt, chosen, rejected in parts:
@@ -73,12 +71,12 @@ class SeparateReplies:
     def __init__(self, pad_id: int) -> None:
         self.pad_id = pad_id
 
-    def tokens(self, row: Pair) -> int:
+    def tokens(self, row: EncodedRow) -> int:
         """Those of two rows, the shorter padded to the longer."""
         prompt, chosen, rejected = lengths(row)
         return 2 * (prompt + max(chosen, rejected))
 
-    def __call__(self, rows: Sequence[Pair]) -> Tensors:
+    def __call__(self, rows: Sequence[EncodedRow]) -> Tensors:
         conversations = [self._conversation(row, side) for side in (0, 1) for row in rows]
         width = max(map(len, conversations))
         input_ids = torch.full((len(conversations), width), self.pad_id)
@@ -93,7 +91,7 @@ class SeparateReplies:
             "pair_labels": labels_of(rows),
         }
 
-    def _conversation(self, row: Pair, side: int) -> list[int]:
+    def _conversation(self, row: EncodedRow, side: int) -> list[int]:
         prompt, chosen, _ = lengths(row)
         tokens: list[int] = row["input_ids"]
         return tokens[: prompt + chosen] if side == 0 else tokens[:prompt] + tokens[prompt + chosen :]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
+from llamatune.data.rows import EncodedRow
 from llamatune.forward.collate import OnceEach, Padded, PaddingFree, Tensors
-
-Row = Mapping[str, Any]
-"""`input_ids`, and `score` where it is known."""
 
 
 class EndToEnd(OnceEach):
@@ -18,7 +15,7 @@ class EndToEnd(OnceEach):
 
     padded = False
 
-    def __call__(self, rows: Sequence[Row]) -> Tensors:
+    def __call__(self, rows: Sequence[EncodedRow]) -> Tensors:
         batch = PaddingFree()([_labelled(row) for row in rows])
         return _scored(batch, rows, (batch["cu_seq_lens_q"][1:] - 1).long())
 
@@ -31,18 +28,18 @@ class PaddedRows(OnceEach):
     def __init__(self, pad_id: int) -> None:
         self.pad_id = pad_id
 
-    def __call__(self, rows: Sequence[Row]) -> Tensors:
+    def __call__(self, rows: Sequence[EncodedRow]) -> Tensors:
         batch = Padded(self.pad_id)([_labelled(row) for row in rows])
         width = batch["input_ids"].shape[1]
         ends = [number * width + len(row["input_ids"]) - 1 for number, row in enumerate(rows)]
         return _scored(batch, rows, torch.tensor(ends))
 
 
-def _labelled(row: Row) -> Row:
+def _labelled(row: EncodedRow) -> EncodedRow:
     return {"input_ids": row["input_ids"], "labels": row["input_ids"]}
 
 
-def _scored(batch: Tensors, rows: Sequence[Row], ends: torch.Tensor) -> Tensors:
+def _scored(batch: Tensors, rows: Sequence[EncodedRow], ends: torch.Tensor) -> Tensors:
     del batch["labels"]
     known = {"scores": torch.tensor([row["score"] for row in rows])} if "score" in rows[0] else {}
     return batch | {"score_at": ends} | known

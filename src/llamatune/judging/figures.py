@@ -33,7 +33,8 @@ def headline(figures: Mapping[str, Any]) -> str:
     if "accuracy" not in figures:
         return f"root mean squared error {figures['rmse']:.3f} on {figures['rows']:,} rows"
     agree = f", agrees with the other model on {figures['agreement']:.1%}" if "agreement" in figures else ""
-    return f"accuracy {figures['accuracy']:.1%} on {figures['pairs']:,} pairs{agree}"
+    number = f"{figures['pairs']:,} pairs" if "pairs" in figures else f"{figures['rows']:,} rows"
+    return f"accuracy {figures['accuracy']:.1%} on {number}{agree}"
 
 
 def flat(name: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -53,6 +54,19 @@ def score_figures(scores: np.ndarray, known: np.ndarray) -> dict[str, Any]:
         "rows": len(scores),
         "rmse": float(((scores - known) ** 2).mean() ** 0.5),
         "correlation": float(np.corrcoef(scores, known)[0, 1]) if varied else None,
+    }
+
+
+def label_figures(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """How often the sigmoid of (rows,) scores is on the side of 0.5 on which the label, 1 good and 0 bad, is; a score
+    of 0 counts half. And the share of bad and of good replies that are recognised."""
+    right = np.where(scores == 0, 0.5, (scores > 0) == (labels > 0.5))
+    return {
+        "rows": len(scores),
+        "accuracy": float(right.mean()),
+        "good": float(labels.mean()),
+        "bad_recall": _share(right[labels <= 0.5]),
+        "good_recall": _share(right[labels > 0.5]),
     }
 
 

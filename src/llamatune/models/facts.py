@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from llamatune.data.encode.encoders import kind_for
 from llamatune.data.read.sources import find_files
 from llamatune.models.found import Found, find, find_model
-from llamatune.recipe.blocks import Kind
-from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
@@ -29,7 +28,7 @@ def facts_of(recipe: StageRecipe, recipe_dir: Path) -> dict[str, Any]:
         ModelError: a model is not there.
     """
     sources = (
-        (role, find_files(source, recipe_dir, kind=_kind(recipe, role)).sha256)
+        (role, find_files(source, recipe_dir, kind="ptx" if role == "ptx" else kind_for(recipe)).sha256)
         for role in _ROLES
         for source in getattr(getattr(recipe, "data", None), role, ())
     )
@@ -63,12 +62,3 @@ def _judges(recipe: TrainingRecipe) -> dict[str, str]:
     if isinstance(recipe, RewardRecipe) and recipe.compare_with is not None:
         return {"compare_with": recipe.compare_with}
     return {}
-
-
-def _kind(recipe: StageRecipe, role: str) -> Kind:
-    """What the stage reads: which of its files a run hands over depends on it."""
-    if role == "ptx":
-        return "ptx"
-    if isinstance(recipe, RewardRecipe) and recipe.loss.objective == "scores":
-        return "scores"
-    return STAGES[recipe.stage].rows

@@ -19,14 +19,29 @@ Template = Literal["tokenizer", "llama2", "alpaca", "vicuna", "baize", "stable-b
 LossOn = Literal["assistant", "last_turn", "all"]
 
 
-ChatRowFormat = Literal["messages", "alpaca", "sharegpt", "prompt_completion"]
-PairFormat = Literal["preference", "hh", "sharegpt_preference", "shp", "summarize"]
+Kind = Literal["conversations", "documents", "preferences", "prompts", "scores", "labels", "ptx"]
+"""What rows become. `scores` are conversations with a number for their last reply, `labels` those with true or false
+for it; `ptx` is what a next-token loss can be taken of: conversations and documents."""
 
 
-Kind = Literal["conversations", "documents", "preferences", "prompts", "scores", "ptx"]
-"""What rows become: `prompts` may be conversations without their last reply, `scores` are conversations with a score
-for that, `ptx` is what a next-token loss can be taken of."""
-RowFormat = Literal[ChatRowFormat, Literal["text", "prompt_only"], PairFormat]
+RowFormat = Literal[
+    "messages",
+    "sharegpt",
+    "alpaca",
+    "prompt_completion",
+    "alternating",
+    "oasst",
+    "text",
+    "prompt_only",
+    "questions",
+    "preference",
+    "hh",
+    "sharegpt_preference",
+    "shp",
+    "pku",
+    "summarize",
+    "ultrafeedback",
+]
 
 
 def _number(value: Any) -> Any:
@@ -126,12 +141,15 @@ class Columns(Block):
     """Which columns of a file hold what, where the format's usual names do not fit."""
 
     messages: Text | None = None
-    """List of {role, content} (messages) or {from, value} (sharegpt, sharegpt_preference)."""
+    """List of {role, content} (messages) or {from, value} (sharegpt, sharegpt_preference), or of texts that take turns
+    (alternating)."""
     prompt: Text | None = None
     """The request: `instruction` in alpaca, `prompt` in prompt_completion, prompt_only and preference, `history` in
-    shp."""
+    shp. Text, or a list of turns."""
     input: Text | None = None
-    """Alpaca's optional second half of the request."""
+    """The optional second half of the request: `input` in alpaca, `context` in prompt_completion."""
+    history: Text | None = None
+    """Exchanges before the request: a list of [question, answer], as LLaMA-Factory has it in alpaca."""
     completion: Text | None = None
     """The answer: `output` in alpaca, `completion` in prompt_completion."""
     system: Text | None = None
@@ -149,9 +167,15 @@ class Columns(Block):
     replies: Text | None = None
     """List of two {text}: `summaries` in summarize."""
     better: Text | None = None
-    """Which reply is better: `labels` in shp (1 is the first), `choice` in summarize (0 is the first)."""
+    """Which reply is better: `labels` in shp (1 is the first), `better_response_id` in pku and `choice` in summarize
+    (0 is the first)."""
+    better_is: Annotated[list[Flag | Whole | Text], Field(min_length=2, max_length=2)] | None = None
+    """What `better` says where the first reply is better, and where the second is: [0, 1]. Needed for a column of your
+    own, since data sets disagree."""
     score: Text | None = None
     """How good a single reply is: a number, for `loss.objective: scores`."""
+    label: Text | None = None
+    """Whether a single reply is good: true or false, for `loss.objective: labels` and a source's `label`."""
     rating: Text | None = None
     """How much better: significantly_better, better, slightly_better, negligibly_better, or 3 to 0."""
     safety: Text | None = None
@@ -160,6 +184,11 @@ class Columns(Block):
     """Whether the better reply is safe: true or false."""
     rejected_safe: Text | None = None
     """Whether the other reply is safe: true or false."""
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The columns that are named, by what they hold."""
+        return self.model_dump(exclude_none=True, exclude={"better_is"})
 
     @model_validator(mode="after")
     def _one_way_to_say_what_is_safe(self) -> Columns:
@@ -187,6 +216,10 @@ class Source(Block):
     """Row format; recognised and printed when left out."""
     columns: Columns | None = None
     """Column names, where they are not the format's usual ones."""
+    ignore: list[Text] = []
+    """Columns to leave out, although they look like a part of the prompt."""
+    label: Flag | None = None
+    """Of rows whose one reply has a true-or-false label (KTO): train on those with this label, leave out the others."""
     weight: Real = Field(1.0, gt=0, le=1000)
     """How often each row is seen in an epoch: 0.5 takes half of the rows, 2.5 repeats them."""
     share: Real | None = Field(None, gt=0, le=1)
@@ -222,6 +255,8 @@ class Data(Block):
     """A longer row stops the run, is left out, or is cut at a turn boundary (documents: split)."""
     max_dropped: Real = Field(0.01, ge=0, le=1)
     """With `drop` or `truncate`: the run refuses when a larger share of the rows would be dropped."""
+    on_bad_row: Literal["error", "drop"] = "error"
+    """A row that cannot be read stops the run, or is left out, counted by reason and limited by `max_dropped`."""
     deduplicate: Flag = True
     """Keep the first of rows that are exactly equal (counted)."""
 

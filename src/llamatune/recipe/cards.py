@@ -113,6 +113,8 @@ class DataCard(Block):
     """What a row looks like."""
     columns: Columns | None = None
     """Column names, where they are not the format's usual ones."""
+    ignore: list[Text] = []
+    """Columns to leave out, although they look like a part of the prompt."""
     category: Literal["helpfulness", "safety", "mixed"]
     splits: dict[str, Split] = Field(min_length=1)
     languages: list[Text] = Field(min_length=1)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import time
 
 from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.prompts import load_prompts
+from llamatune.data.encode.encoders import encoder_for, mix_encoder_for
+from llamatune.data.prepare import prepare_prompts
 from llamatune.judging.oracle import oracle_for
 from llamatune.models.load import find_start, load_for_training
 from llamatune.models.saving import save_trained
@@ -36,8 +37,14 @@ def run(recipe: PpoRecipe, run: Run) -> Result:
         longest = recipe.data.max_length + recipe.rollout.max_new_tokens
         start = find_start(recipe.model, recipe.hardware, max_length=longest)
         chat = ChatFormat(start.tokenizer, recipe.chat)
-        data = load_prompts(
-            recipe.data, chat, seed=recipe.seed, recipe_dir=run.recipe_dir, report=display.say
+        _, encoder = encoder_for(recipe, start.tokenizer)
+        data = prepare_prompts(
+            recipe.data,
+            encoder,
+            mix_encoder_for(recipe, start.tokenizer),
+            seed=recipe.seed,
+            recipe_dir=run.recipe_dir,
+            report=display.say,
         )
         record_origin(run, recipe, start, data, display, chat)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 
-from llamatune.data.encode.documents import TextEncoder
+from llamatune.data.encode.encoders import encoder_for
 from llamatune.data.packing import pack
 from llamatune.data.prepare import prepare
 from llamatune.models.load import find_start, load_for_training
@@ -35,10 +35,11 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
     with Display("pretrain", quiet=not run.is_main) as display:
         display.say_all(run.notices)
         start = find_start(recipe.model, recipe.hardware, max_length=max_length)
+        kind, encoder = encoder_for(recipe, start.tokenizer)
         data = prepare(
             recipe.data,
-            TextEncoder(start.tokenizer, max_length=max_length, too_long=recipe.data.too_long),
-            kind="documents",
+            encoder,
+            kind=kind,
             seed=recipe.seed,
             recipe_dir=run.recipe_dir,
             report=display.say,

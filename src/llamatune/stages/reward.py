@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.encode.encoders import reward_encoder
+from llamatune.data.encode.encoders import encoder_for
 from llamatune.data.prepare import prepare
 from llamatune.judging.opening import scores_of_other
 from llamatune.models.load import find_start, load_for_training
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 
 def run(recipe: RewardRecipe, run: Run) -> Result:
-    """Train on pairs, or on scored rows; leaves `adapter/` or `model/` in the run directory, the head in it."""
+    """Train on pairs, or on scored or labelled rows; leaves `adapter/` or `model/`, the head in it, in the run."""
     started = time.monotonic()
     with Display("reward", quiet=not run.is_main) as display:
         display.say_all(run.notices)
         start = find_start(recipe.model, recipe.hardware, max_length=recipe.data.max_length, task="score")
         chat = ChatFormat(start.tokenizer, recipe.chat)
-        kind, encoder = reward_encoder(recipe, chat)
+        kind, encoder = encoder_for(recipe, start.tokenizer)
         data = prepare(
             recipe.data, encoder, kind=kind, seed=recipe.seed, recipe_dir=run.recipe_dir, report=display.say
         )

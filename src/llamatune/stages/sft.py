@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 
 from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.encoders import encoder_for
 from llamatune.data.prepare import prepare
 from llamatune.models.load import find_start, load_for_training
 from llamatune.models.saving import save_trained
@@ -34,13 +35,12 @@ def run(recipe: SftRecipe, run: Run) -> Result:
     with Display("sft", quiet=not run.is_main) as display:
         display.say_all(run.notices)
         start = find_start(recipe.model, recipe.hardware, max_length=recipe.data.max_length)
-        chat = ChatFormat(
-            start.tokenizer, recipe.chat, max_length=recipe.data.max_length, too_long=recipe.data.too_long
-        )
+        chat = ChatFormat(start.tokenizer, recipe.chat)
+        kind, encoder = encoder_for(recipe, start.tokenizer)
         data = prepare(
             recipe.data,
-            chat,
-            kind="conversations",
+            encoder,
+            kind=kind,
             seed=recipe.seed,
             recipe_dir=run.recipe_dir,
             report=display.say,

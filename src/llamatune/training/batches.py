@@ -7,17 +7,16 @@ gradients of the pieces add up to the same sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from llamatune.data.rows import EncodedRow
+
 if TYPE_CHECKING:
     from datasets import Dataset
-
-
-Row = Mapping[str, Any]
 
 
 class GlobalBatchSampler(Sampler[list[int]]):
@@ -61,5 +60,5 @@ class GlobalBatchLoader(DataLoader[Any]):
         self.global_sampler.set_epoch(epoch)
 
 
-def _as_rows(rows: list[Row]) -> dict[str, list[Row]]:
+def _as_rows(rows: list[EncodedRow]) -> dict[str, list[EncodedRow]]:
     return {"rows": rows}

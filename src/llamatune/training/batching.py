@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from llamatune.data.rows import EncodedRow
 from llamatune.errors import ModelError
 from llamatune.forward.attention import can_be_padding_free, require_isolation
 from llamatune.forward.collate import Collator, Padded, PaddingFree
@@ -104,9 +105,6 @@ def choose_scored_batching(model: PreTrainedModel, recipe: RewardRecipe, start: 
     return Batching(size, budget, collate, fused=False, describe=describe)
 
 
-Row = Mapping[str, Any]
-
-
 @dataclass
 class Batching:
     """How global batches are cut.
@@ -121,7 +119,9 @@ class Batching:
     fused: bool
     describe: str
 
-    def micro_batches(self, rows: Sequence[Row], process: int, processes: int) -> list[list[Row]]:
+    def micro_batches(
+        self, rows: Sequence[EncodedRow], process: int, processes: int
+    ) -> list[list[EncodedRow]]:
         """This process's share of some rows, cut; each process gets the same number, some of them empty."""
         lengths = [self.collate.tokens(row) for row in rows]
         cuts = []
@@ -129,5 +129,5 @@ class Batching:
             batches = cut([lengths[index] for index in own], self.budget, padded=self.collate.padded)
             cuts.append([[rows[own[index]] for index in batch] for batch in batches])
         longest = max(len(batches) for batches in cuts)
-        idle: list[list[Row]] = [[]]
+        idle: list[list[EncodedRow]] = [[]]
         return cuts[process] + idle * (longest - len(cuts[process]))

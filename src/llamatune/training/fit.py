@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     pass
 
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 
 def fit(
@@ -91,7 +91,7 @@ def fit(
     sample(trainer.state.global_step)
 
 
-def in_main_process(trainer: RunTrainer, write: Callable[[], Result]) -> Result:
+def in_main_process(trainer: RunTrainer, write: Callable[[], _Result]) -> _Result:
     """What `write` returns in the first process, in all of them; the others wait for it."""
     trainer.run.check_there()
     with disk_errors(trainer.run.directory):

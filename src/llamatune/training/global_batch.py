@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate.utils import send_to_device
 
+from llamatune.data.rows import EncodedRow
 from llamatune.errors import DivergedError
 from llamatune.forward.collate import trained_tokens
 from llamatune.forward.memory import free_memory, one_row_too_many, ran_out_of_memory
 from llamatune.training.batches import GlobalBatchLoader
-from llamatune.training.batching import Batching, Row
+from llamatune.training.batching import Batching
 from llamatune.training.guards import diverged, gradient_norm
 from llamatune.training.run_trainer import RunTrainer
 
@@ -60,7 +61,7 @@ class GlobalBatchTrainer(RunTrainer):
         )
 
     def training_step(
-        self, model: torch.nn.Module, inputs: dict[str, list[Row]], num_items_in_batch: Any = None
+        self, model: torch.nn.Module, inputs: dict[str, list[EncodedRow]], num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """Gradients of a whole global batch. Returns this process's part of the loss, for the upstream trainer.
 
@@ -82,11 +83,11 @@ class GlobalBatchTrainer(RunTrainer):
         self.trained += sum(map(self.items, rows))
         return loss
 
-    def items(self, row: Row) -> int:
+    def items(self, row: EncodedRow) -> int:
         """What a row adds to the number that the loss is divided by."""
         return trained_tokens(row)
 
-    def _gradients(self, model: torch.nn.Module, rows: Sequence[Row]) -> torch.Tensor | None:
+    def _gradients(self, model: torch.nn.Module, rows: Sequence[EncodedRow]) -> torch.Tensor | None:
         """Forward and backward passes over a global batch; None where memory ran out in any process."""
         items = torch.tensor(sum(map(self.items, rows)), device=self.args.device)
         *before, last = self.batching.micro_batches(
@@ -110,7 +111,7 @@ class GlobalBatchTrainer(RunTrainer):
         return torch.stack([*losses, loss]).sum()
 
     def _within_memory(
-        self, model: torch.nn.Module, batch: Sequence[Row], items: torch.Tensor
+        self, model: torch.nn.Module, batch: Sequence[EncodedRow], items: torch.Tensor
     ) -> torch.Tensor | None:
         try:
             loss: torch.Tensor = super().training_step(model, self.batching.collate(batch), items)
@@ -125,7 +126,7 @@ class GlobalBatchTrainer(RunTrainer):
             return true
         return bool(self.accelerator.reduce(torch.tensor(float(true), device=self.args.device), "sum"))
 
-    def _cut_smaller(self, rows: Sequence[Row]) -> None:
+    def _cut_smaller(self, rows: Sequence[EncodedRow]) -> None:
         """Halve the micro-batches; the global batch stays what it was."""
         largest = max(
             sum(map(self.batching.collate.tokens, batch))
@@ -145,7 +146,9 @@ class GlobalBatchTrainer(RunTrainer):
 
     # ---- guards -------------------------------------------------------------------------------------------
 
-    def _check_finite(self, model: torch.nn.Module, rows: Sequence[Row], step: int, loss: float) -> None:
+    def _check_finite(
+        self, model: torch.nn.Module, rows: Sequence[EncodedRow], step: int, loss: float
+    ) -> None:
         what = f"the loss is {loss}" if not math.isfinite(loss) else None
         scaler = getattr(
             self.accelerator, "scaler", None
@@ -162,7 +165,7 @@ class GlobalBatchTrainer(RunTrainer):
         )
         raise error
 
-    def _not_finite_alone(self, model: torch.nn.Module, rows: Sequence[Row]) -> list[Row]:
+    def _not_finite_alone(self, model: torch.nn.Module, rows: Sequence[EncodedRow]) -> list[EncodedRow]:
         """Rows whose loss or gradient is not finite by itself, found by running each alone."""
         if self.accelerator.num_processes > 1:
             return []  # each backward pass would wait for the other processes
@@ -213,7 +216,7 @@ class GlobalBatchTrainer(RunTrainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def _eval_loss(self, rows: Sequence[Row]) -> float:
+    def _eval_loss(self, rows: Sequence[EncodedRow]) -> float:
         """The summed loss of some rows, over all processes."""
         while True:
             batches = self.batching.micro_batches(
@@ -226,7 +229,7 @@ class GlobalBatchTrainer(RunTrainer):
                 return float(self.accelerator.reduce(total, "mean"))
             self._cut_smaller(rows)
 
-    def _eval_within_memory(self, batch: Sequence[Row]) -> torch.Tensor | None:
+    def _eval_within_memory(self, batch: Sequence[EncodedRow]) -> torch.Tensor | None:
         one = torch.tensor(1, device=self.args.device)
         try:
             with torch.no_grad(), self.compute_loss_context_manager():
@@ -261,6 +264,6 @@ class GlobalBatchTrainer(RunTrainer):
         """trl writes a model card with each checkpoint; the artefact's card is written at the end."""
 
 
-def _never(rows: Sequence[Row]) -> Any:
+def _never(rows: Sequence[EncodedRow]) -> Any:
     """Stands in for the collator that upstream asks for: batches are cut and collated in the step."""
     raise AssertionError("global batches are collated in training_step")

@@ -13,7 +13,7 @@ import torch
 from transformers import set_seed
 
 from llamatune.data.encode.control_tokens import tokenizer_fingerprint
-from llamatune.data.preview import to_json
+from llamatune.data.preview import shown_row
 from llamatune.data.read.cards import draft_cards
 from llamatune.models.facts import data_facts, model_facts
 from llamatune.models.load import Start
@@ -71,7 +71,7 @@ def record_origin(
     decode = start.tokenizer.decode
     run.write_json(
         "preview.json",
-        [to_json(row, decode) for row in islice(data.train, _PREVIEW_ROWS)],
+        [shown_row(row, decode) for row in islice(data.train, _PREVIEW_ROWS)],
     )
 
 

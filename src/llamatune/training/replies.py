@@ -24,34 +24,35 @@ _FROM_DATA = 3
 
 
 @dataclass(frozen=True)
-class Prompt:
+class SamplePrompt:
     """What is shown to a reader, and the token ids that the model continues."""
 
     text: str
     ids: list[int]
 
 
-def chat_prompts(generation: Generation, chat: ChatFormat, dataset: Dataset) -> list[Prompt]:
+def chat_prompts(generation: Generation, chat: ChatFormat, dataset: Dataset) -> list[SamplePrompt]:
     """The recipe's prompts; without any, the untrained beginnings of a few rows (none under `loss_on: all`)."""
     if generation.prompts:
-        return [Prompt(text, chat.prompt_ids([Message("user", text)])) for text in generation.prompts]
-    prompts: dict[str, Prompt] = {}
+        return [SamplePrompt(text, chat.prompt_ids([Message("user", text)])) for text in generation.prompts]
+    prompts: dict[str, SamplePrompt] = {}
     for row in dataset.select(range(min(100, len(dataset)))):  # enough to find different ones
         start = next((i for i, label in enumerate(row["labels"]) if label != IGNORED), 0)
         if start:
             ids = row["input_ids"][:start]
             text = str(chat.tokenizer.decode(ids, skip_special_tokens=True)).strip()
-            prompts[text] = Prompt(text, ids)
+            prompts[text] = SamplePrompt(text, ids)
         if not start or len(prompts) == _FROM_DATA:
             break
     return list(prompts.values())
 
 
-def text_prompts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> list[Prompt]:
+def text_prompts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> list[SamplePrompt]:
     """The recipe's prompts as beginnings of documents."""
     bos = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
     return [
-        Prompt(text, bos + tokenizer.encode(text, add_special_tokens=False)) for text in generation.prompts
+        SamplePrompt(text, bos + tokenizer.encode(text, add_special_tokens=False))
+        for text in generation.prompts
     ]
 
 
@@ -62,7 +63,7 @@ class SampleReplies:
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        prompts: Sequence[Prompt],
+        prompts: Sequence[SamplePrompt],
         generation: Generation,
         *,
         stop_ids: Collection[int],

@@ -11,11 +11,11 @@ from datasets import Dataset
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 from trl import RewardTrainer
 
+from llamatune.data.rows import EncodedRow
 from llamatune.forward.pairs import Labels, labels_of
-from llamatune.judging.figures import figures, flat, headline
+from llamatune.judging.figures import figures, flat, headline, label_figures
 from llamatune.judging.scoring import score_rows, scores_at
 from llamatune.recipe.stages.reward import RewardLoss
-from llamatune.training.batching import Row
 from llamatune.training.global_batch import GlobalBatchTrainer
 
 MARGINS = {"none": (0.0, 0.0, 0.0, 0.0), "small": (1.0, 2 / 3, 1 / 3, 0.0), "large": (3.0, 2.0, 1.0, 0.0)}
@@ -50,7 +50,7 @@ def pair_losses(
 
 
 class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[misc]
-    """Trains on pairs, or on scored rows.
+    """Trains on pairs, or on scored or labelled rows.
 
     Args:
         loss: the recipe's block.
@@ -77,7 +77,7 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         # trl is given one tokenised pair: ours are read by the loader, and trl would tokenise and filter them again.
         one = Dataset.from_dict({"chosen_ids": [[0]], "rejected_ids": [[0]]})
         super().__init__(*args, train_dataset=one, **kwargs)
-        if loss.objective == "scores":
+        if loss.objective != "pairs":
             self.unit = "rows"
         self.train_dataset = train_dataset
         self.eval_dataset = dict(eval_sets) or None
@@ -92,7 +92,7 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         self.args.warmup_steps = max(share, self.min_warmup_steps)
         return super().create_scheduler(num_training_steps, optimizer)
 
-    def items(self, row: Row) -> int:
+    def items(self, row: EncodedRow) -> int:
         return 1
 
     def compute_loss(
@@ -108,9 +108,11 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         return loss
 
     def _losses(self, scores: torch.Tensor, known: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """One for each pair, or each scored row."""
+        """(pairs,) or (rows,): one for each pair, or each scored or labelled row."""
         if self.reward_loss.objective == "scores":
             return torch.square(scores - known["scores"])
+        if self.reward_loss.objective == "labels":
+            return binary_cross_entropy_with_logits(scores, known["scores"], reduction="none")
         chosen, rejected = scores
         return pair_losses(chosen, rejected, Labels(*known["pair_labels"]), self.reward_loss)
 
@@ -125,7 +127,7 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         for name, dataset in (eval_dataset or self.eval_dataset or {}).items():
             rows = list(dataset)
             scores = score_rows(self.model, rows)
-            self.figures[name] = figures(scores, rows, self.others.get(name))
+            self.figures[name] = self._figures(name, scores, rows)
             losses.append(self._losses(torch.from_numpy(scores.T), known_of(rows)))
             self.say(f"{name}: {headline(self.figures[name])}")
         metrics = {f"{metric_key_prefix}_loss": float(torch.cat(losses).mean())}
@@ -136,13 +138,18 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def _figures(self, name: str, scores: np.ndarray, rows: Sequence[EncodedRow]) -> dict[str, Any]:
+        if self.reward_loss.objective == "labels":
+            return label_figures(scores, np.array([row["score"] for row in rows]))
+        return figures(scores, rows, self.others.get(name))
+
     def accuracies(self) -> dict[str, float]:
         """Accuracy on each held-out set, for `result.json`."""
         found = {f"accuracy/{name}": figures.get("accuracy") for name, figures in self.figures.items()}
         return {name: value for name, value in found.items() if value is not None}
 
 
-def known_of(rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+def known_of(rows: Sequence[EncodedRow]) -> dict[str, torch.Tensor]:
     """What the loss needs to know of some rows, as collators give it."""
     if "pair" in rows[0]:
         return {"pair_labels": labels_of(rows)}

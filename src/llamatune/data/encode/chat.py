@@ -46,6 +46,10 @@ _SENTINEL = re.compile("\ue000(\\d+)\ue001")
 """Stands in for a control token while the template is rendered (private-use characters)."""
 
 
+_FIRST_TURNS = 64
+"""Turns of a conversation that are rendered at first, where a longer one is cut or left out."""
+
+
 class Turn:
     """What the template adds for one step of a conversation: a prompt part, or an answer."""
 
@@ -116,9 +120,9 @@ class ChatFormat:
         """
         assert isinstance(row, Conversation)
         self.check_control_tokens(row.messages, row.place)
-        encoded = self._encode_turns(list(row.messages), row.place)
+        encoded, number = self._encode_start(row.messages, row.place)
         if len(encoded.input_ids) > self.max_length and self.too_long != "error":
-            encoded = self._shorten(row, len(encoded.input_ids))
+            encoded = self._shorten(row.messages[:number], len(encoded.input_ids), row.place)
         if encoded.trained == 0:
             raise DataError(
                 "E213",
@@ -156,21 +160,43 @@ class ChatFormat:
             return True
         return message.role == "assistant" and (loss_on == "assistant" or is_last_answer)
 
-    def _shorten(self, row: Conversation, tokens: int) -> Encoded:
+    def _encode_start(self, messages: Sequence[Message], place: str) -> tuple[Encoded, int]:
+        """The whole conversation; of one that is cut or left out anyway, as many turns as are too long. And how many.
+
+        Rendering turn by turn costs the square of their number, so twice as many are tried at a time.
+        """
+        number = len(messages) if self.too_long == "error" else _FIRST_TURNS
+        while number < len(messages):
+            encoded = self._encode_turns(messages[:number], place)
+            if len(encoded.input_ids) > self.max_length:
+                return encoded, number
+            number *= 2
+        return self._encode_turns(messages, place), len(messages)
+
+    def _shorten(self, messages: Sequence[Message], tokens: int, place: str) -> Encoded:
         """Cut whole exchanges off the end until the conversation fits: header and end token always stay."""
-        messages = list(row.messages)
-        if self.too_long == "drop" or self.chat.loss_on == "last_turn":  # a cut would train another turn
+        # A cut would train another turn.
+        if self.too_long == "drop" or self.chat.loss_on == "last_turn":
             raise RowRejected(Reason.TOO_LONG, tokens)
-        while messages:
-            messages.pop()
-            while messages and messages[-1].role != "assistant":
-                messages.pop()
-            if not messages:
-                break
-            encoded = self._encode_turns(messages, row.place)
+        for end in self._ends(messages, place):
+            encoded = self._encode_turns(messages[:end], place)
             if len(encoded.input_ids) <= self.max_length and encoded.trained:
                 return Encoded(encoded.input_ids, encoded.labels, truncated=True, escaped=encoded.escaped)
         raise RowRejected(Reason.NO_ROOM, tokens)
+
+    def _ends(self, messages: Sequence[Message], place: str) -> list[int]:
+        """After how many messages a conversation may be cut, most first, of those that may fit."""
+        ends, tokens = [], 0
+        index = int(messages[0].role == "system")
+        for message, ids, _ in self.turn_ids(messages, place):
+            index += 1
+            # What a template writes after an answer may be longer in the middle of a conversation than at its end.
+            if tokens + self.end_of_answer(ids) > self.max_length:
+                break
+            tokens += len(ids)
+            if message.role == "assistant" and index < len(messages):
+                ends.append(index)
+        return ends[::-1]
 
     # ---- sampling -------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ away, because a sampled reply does not have it either.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -19,6 +19,10 @@ from llamatune.errors import ModelError
 
 PAIRS_VERSION = 1
 """Part of the fingerprint, and so of the cache's keys: raise it when the same row would be stored otherwise."""
+
+
+_FIRST_EXCHANGES = 32
+"""Exchanges of a prompt that are tried at first, where a longer one is cut or left out."""
 
 
 class PairEncoder:
@@ -57,10 +61,15 @@ class PairEncoder:
         """
         assert isinstance(row, Preference)
         self.chat.check_control_tokens((*row.prompt, *row.chosen, *row.rejected), row.place)
-        encoded = self._encode(row)
-        if encoded.length > self.max_length and self.too_long != "error":
-            encoded = self._shortened(row, encoded.length)
-        yield encoded
+        if self.too_long == "error":
+            yield self._encode(row)
+            return
+        yield longest_that_fits(
+            row.prompt,
+            lambda prompt: self._encode(replace(row, prompt=prompt)),
+            max_length=self.max_length,
+            too_long=self.too_long,
+        )
 
     def _encode(self, row: Preference) -> Encoded:
         prompt, escaped = _ids(self.chat, row.prompt, row.place)
@@ -82,16 +91,6 @@ class PairEncoder:
             ),
         )
 
-    def _shortened(self, row: Preference, tokens: int) -> Encoded:
-        """The pair without as many exchanges at the front of its prompt as must go."""
-        if self.too_long == "drop":
-            raise RowRejected(Reason.TOO_LONG, tokens)
-        for prompt in shorter_prompts(row.prompt):
-            encoded = self._encode(replace(row, prompt=prompt))
-            if encoded.length <= self.max_length:
-                return replace(encoded, truncated=True)
-        raise RowRejected(Reason.NO_ROOM, tokens)
-
 
 def check_padding(chat: ChatFormat) -> None:
     """Raise ModelError (E209) where the padding token ends a reply, too."""
@@ -105,11 +104,49 @@ def check_padding(chat: ChatFormat) -> None:
         )
 
 
-def shorter_prompts(prompt: tuple[Message, ...]) -> Iterator[tuple[Message, ...]]:
-    """A prompt without its first exchange, its first two, and so on; the system message and the last question stay."""
+def longest_that_fits(
+    prompt: tuple[Message, ...],
+    encode: Callable[[tuple[Message, ...]], Encoded],
+    *,
+    max_length: int,
+    too_long: Literal["drop", "truncate"],
+) -> Encoded:
+    """The row of a prompt; under `truncate`, without as many exchanges at its front as must go. The system message and
+    the last question stay.
+
+    Few exchanges are tried first, then twice as many, since rendering costs the square of their number.
+
+    Raises:
+        RowRejected: too long, or no room for the last question.
+    """
     system = prompt[:1] if prompt[0].role == "system" else ()
-    for start in range(len(system) + 2, len(prompt), 2):
-        yield system + prompt[start:]
+    most = (len(prompt) - len(system) - 1) // 2
+
+    def with_last(exchanges: int) -> Encoded:
+        return encode(system + prompt[len(prompt) - 1 - 2 * exchanges :])
+
+    best: Encoded | None = None
+    fits, tried = -1, min(_FIRST_EXCHANGES, most)
+    while (encoded := with_last(tried)).length <= max_length:
+        if tried == most:
+            return encoded
+        best, fits, tried = encoded, tried, min(2 * tried, most)
+    if too_long == "drop":
+        raise RowRejected(Reason.TOO_LONG, encoded.length)
+    # `fits` exchanges fit, and `tried` do not: the number between the two is guessed by their tokens.
+    longer = encoded.length
+    while tried - fits > 1:
+        shorter = best.length if best else 0
+        guess = fits + (tried - fits) * (max_length - shorter) // (longer - shorter)
+        guess = min(max(guess, fits + 1), tried - 1)
+        encoded = with_last(guess)
+        if encoded.length <= max_length:
+            best, fits = encoded, guess
+        else:
+            longer, tried = encoded.length, guess
+    if best is None:
+        raise RowRejected(Reason.NO_ROOM, encoded.length)
+    return replace(best, truncated=True)
 
 
 def scored_ids(chat: ChatFormat, messages: Sequence[Message], place: str = "conversation") -> list[int]:

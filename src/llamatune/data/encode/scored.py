@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.encode.pairs import check_padding, scored_ids, shorter_prompts
-from llamatune.data.rows import IGNORED, Conversation, Encoded, Reason, Row, RowRejected
+from llamatune.data.encode.pairs import check_padding, longest_that_fits, scored_ids
+from llamatune.data.rows import IGNORED, Conversation, Encoded, Message, Row
 
 SCORED_VERSION = 1
 """Part of the fingerprint, and so of the cache's keys: raise it when the same row would be stored otherwise."""
@@ -36,17 +36,17 @@ class ScoredEncoder:
         """
         assert isinstance(row, Conversation)
         self.chat.check_control_tokens(row.messages, row.place)
-        ids = scored_ids(self.chat, row.messages, row.place)
-        truncated = len(ids) > self.max_length and self.too_long != "error"
-        if truncated:
-            ids = self._shortened(row, len(ids))
-        yield Encoded(ids, [IGNORED] * (len(ids) - 1) + ids[-1:], truncated=truncated, score=row.score)
+        if self.too_long == "error":
+            yield self._encode(row, row.messages[:-1])
+            return
+        yield longest_that_fits(
+            row.messages[:-1],
+            lambda prompt: self._encode(row, prompt),
+            max_length=self.max_length,
+            too_long=self.too_long,
+        )
 
-    def _shortened(self, row: Conversation, tokens: int) -> list[int]:
-        if self.too_long == "drop":
-            raise RowRejected(Reason.TOO_LONG, tokens)
-        for prompt in shorter_prompts(row.messages[:-1]):
-            ids = scored_ids(self.chat, (*prompt, row.messages[-1]), row.place)
-            if len(ids) <= self.max_length:
-                return ids
-        raise RowRejected(Reason.NO_ROOM, tokens)
+    def _encode(self, row: Conversation, prompt: tuple[Message, ...]) -> Encoded:
+        """The row after a shorter prompt."""
+        ids = scored_ids(self.chat, (*prompt, row.messages[-1]), row.place)
+        return Encoded(ids, [IGNORED] * (len(ids) - 1) + ids[-1:], score=row.score)

@@ -2,33 +2,92 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
-from llamatune.data.formats.conversations import Adjustment, conversation, document, prompt
-from llamatune.data.formats.preferences import preference
-from llamatune.data.formats.ratings import score_of
-from llamatune.data.formats.recognise import Raw, Recognised, kind_of
-from llamatune.data.rows import Row
+from llamatune.data.formats.known import FORMATS
+from llamatune.data.formats.labels import label_of, score_of
+from llamatune.data.formats.pairs import preference
+from llamatune.data.formats.recognise import Recognised
+from llamatune.data.formats.record import Adjusted, Raw, Sides, Turns
+from llamatune.data.formats.turns import check_order, drop_leading_assistant, with_system
+from llamatune.data.formats.values import unfolded
+from llamatune.data.rows import (
+    Adjustment,
+    Conversation,
+    Document,
+    Message,
+    Prompt,
+    Reason,
+    Row,
+    RowRejected,
+)
+from llamatune.errors import DataError
 
 
 def canonical(
-    raw: Raw, recognised: Recognised, place: str, adjusted: Counter[Adjustment] | None = None
+    raw: Raw,
+    recognised: Recognised,
+    place: str,
+    adjusted: Adjusted = None,
+    *,
+    is_safety: bool = False,
+    label: bool | None = None,
 ) -> Row:
     """The conversation, document, preference or prompt of a row; what was changed in it is counted in `adjusted`.
+
+    Args:
+        is_safety: the tag of prompts.
+        label: of labelled rows, take those with this label only.
 
     Raises:
         DataError: E122 to E129.
         RowRejected: a row that cannot be used, for a reason that is counted.
     """
-    kind = kind_of(recognised.format)
-    if kind == "documents":
-        return document(raw, recognised.columns, place)
-    if kind == "preferences":
-        return preference(raw, recognised.format, recognised.columns, place, adjusted)
-    if kind == "prompts":
-        return prompt(raw, recognised.format, recognised.columns, place, adjusted)
-    found = conversation(raw, recognised.format, recognised.columns, place, adjusted)
-    if recognised.columns.score is None:
-        return found
-    return replace(found, score=score_of(raw, recognised.columns.score, place))
+    columns = recognised.columns
+    raw = unfolded(raw, columns, place, adjusted)
+    if label is not None and label_of(raw, columns.label or "label", place) is not label:
+        raise RowRejected(Reason.OTHER_LABEL, 0)
+    read = FORMATS[recognised.format].read(raw, columns, place, adjusted)
+    if isinstance(read, str):
+        return Document(read, place)
+    if isinstance(read, Sides):
+        return preference(raw, read, columns, place, adjusted)
+    turns = with_system(raw, columns.system, drop_leading_assistant(read, adjusted), place)
+    if recognised.kind == "prompts":
+        return _prompt(turns, recognised, place, is_safety)
+    found = _conversation(turns, place, adjusted)
+    if recognised.kind == "scores":
+        return replace(found, score=score_of(raw, columns.score or "score", place))
+    if recognised.kind == "labels":
+        return replace(found, score=float(label_of(raw, columns.label or "label", place)))
+    return found
+
+
+def _conversation(turns: Turns, place: str, adjusted: Adjusted) -> Conversation:
+    """Turns up to the last reply. A question without an answer has nothing to train on, and an empty reply is none."""
+    if not any(turn.role == "assistant" for turn in turns) or not turns[-1].content.strip():
+        raise RowRejected(Reason.NO_REPLY, 0)
+    if turns[-1].role == "user":
+        turns = turns[:-1]
+        if adjusted is not None:
+            adjusted[Adjustment.TRAILING_USER] += 1
+    check_order(turns, place)
+    return Conversation(tuple(turns), place)
+
+
+def _prompt(turns: Turns, recognised: Recognised, place: str, is_safety: bool) -> Prompt:
+    """What a policy is asked: turns without the reply at their end. An unanswered question is asked as it is."""
+    check_order(turns, place)
+    if turns and turns[-1].role == "assistant":
+        if FORMATS[recognised.format].kind == "prompts":
+            raise DataError(
+                "E125",
+                "the prompt ends with the assistant's turn, expected the user's",
+                place=place,
+                hint="end with a user message, or use `format: messages`",
+            )
+        turns = turns[:-1]
+    if not turns or turns[-1].role != "user":
+        raise RowRejected(Reason.NO_PROMPT, 0)
+    messages = tuple(Message(turn.role, turn.content, input=turn.input) for turn in turns)
+    return Prompt(messages, place, is_safety)

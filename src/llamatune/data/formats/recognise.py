@@ -1,114 +1,44 @@
-"""Row formats: recognise which one a file has. (`conversations` turns its rows into canonical ones.)
-
-messages           messages: [{role, content, train?}, ...]            [system]
-sharegpt           conversations: [{from, value}, ...]                 [system]
-alpaca             instruction, output                                 [input] [system]
-prompt_completion  prompt, completion (or response, question/answer)   [system]
-text               text
-prompt_only        prompt: text, or turns {role, content} or {from, value}                [input] [system]
-and those of preference pairs, see `pair_formats`
+"""Which format rows have, and which of their columns are used.
 
 E120  no format fits the columns
 E121  several formats fit the columns
 E122  a column is missing
 E127  a format of another stage
+E135  a column may be a part of the prompt and is not used
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
-from pathlib import Path
-from typing import Any, get_args
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from llamatune.data.formats import pair_formats
-from llamatune.data.read.readers import read_rows
+from llamatune.data.formats.known import FORMATS, formats_of
+from llamatune.data.formats.labels import are_labels
+from llamatune.data.formats.record import Format, Names, Raw
+from llamatune.data.formats.turns import KNOWN_KEYS
+from llamatune.data.formats.values import missing_column, unfolded_for_a_look
 from llamatune.errors import DataError
-from llamatune.recipe.blocks import ChatRowFormat, Columns, Kind, PairFormat, RowFormat
-
-Raw = dict[str, Any]
-
-FORMATS: dict[Kind, tuple[RowFormat, ...]] = {
-    "conversations": get_args(ChatRowFormat),
-    "documents": ("text",),
-    "preferences": get_args(PairFormat),
-    "prompts": ("prompt_only", *get_args(ChatRowFormat)),
-    "scores": get_args(ChatRowFormat),
-    "ptx": (*get_args(ChatRowFormat), "text"),
-}
-"""Formats of each kind, after the kind that a format is first of all for. `prompts` may be conversations without their
-last reply; `scores` are conversations with a score for it; `ptx` is what a next-token loss can be taken of."""
-
-ROWS_SEEN = 20
-"""Rows that recognition looks at."""
+from llamatune.recipe.blocks import Columns, Kind, RowFormat
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """A file's format, the columns that are used, and those that are not."""
+    """A file's format, what its rows become, the columns that are used, and those that are not."""
 
     format: RowFormat
     columns: Columns
-    rows_seen: int
+    rows_seen: int = 0
     ignored: tuple[str, ...] = ()
+    """Columns that are not used, and as `column.key` keys of turns that are not."""
+    doubtful: tuple[str, ...] = ()
+    """Those of them that sound like a part of the prompt, and say what no used column says."""
+    kind: Kind = "conversations"
 
     def __str__(self) -> str:
-        used = ", ".join(self.columns.model_dump(exclude_none=True).values())
+        used = ", ".join(self.columns.names.values())
         ignored = f"; not used: {', '.join(self.ignored)}" if self.ignored else ""
         return f"{self.format} (columns {used}{ignored})"
-
-
-# ---- recognition -------------------------------------------------------------------------------------------
-
-_TURN_COLUMNS = ("messages", "conversations", "conversation")
-_PAIRS = (
-    ("prompt", "completion"),
-    ("prompt", "response"),
-    ("question", "answer"),
-    ("question", "response"),
-    ("query", "response"),
-    ("query", "answer"),
-    ("instruction", "response"),
-    ("input", "output"),
-)
-_REQUIRED: dict[RowFormat, tuple[str, ...]] = {
-    "messages": ("messages",),
-    "sharegpt": ("messages",),
-    "alpaca": ("prompt", "completion"),
-    "prompt_completion": ("prompt", "completion"),
-    "text": ("text",),
-    "prompt_only": ("prompt",),
-}
-_USUAL: dict[RowFormat, dict[str, str]] = {
-    "messages": {"messages": "messages"},
-    "sharegpt": {"messages": "conversations"},
-    "alpaca": {"prompt": "instruction", "completion": "output", "input": "input"},
-    "prompt_completion": {"prompt": "prompt", "completion": "completion"},
-    "text": {"text": "text"},
-    "prompt_only": {"prompt": "prompt", "input": "input"},
-}
-_EXPECTED = (
-    "messages: `messages` = [{role, content}, ...]; sharegpt: `conversations` = [{from, value}, ...]; "
-    "alpaca: `instruction`, `output`, optional `input`; prompt_completion: `prompt` and `completion` or "
-    "`response`, `question` and `answer`; text: `text`; prompt_only: `prompt`"
-)
-
-
-def kind_of(format: RowFormat) -> Kind:
-    """What rows of a format become."""
-    return next(kind for kind, formats in FORMATS.items() if format in formats)
-
-
-def recognise(path: Path, *, kind: Kind | None = None) -> Recognised:
-    """The format of a data file, from its first rows.
-
-    Raises:
-        DataError: E100 to E110, E120, E121, E127.
-    """
-    rows = [row for _, row in islice(read_rows(path), ROWS_SEEN)]
-    return recognise_rows(rows, place=path.name, kind=kind)
 
 
 def recognise_rows(
@@ -116,189 +46,241 @@ def recognise_rows(
     *,
     format: RowFormat | None = None,
     columns: Columns | None = None,
+    ignore: Sequence[str] = (),
+    label: bool | None = None,
     kind: Kind | None = None,
     place: str = "rows",
 ) -> Recognised:
-    """The format and columns of rows; what the recipe says (`format`, `columns`) is kept and checked.
+    """The format and columns of rows; what the recipe says (`format`, `columns`, `ignore`, `label`) is kept and
+    checked.
+
+    Args:
+        rows: some rows, with all columns and all keys of turns that the file has.
+        kind: what the rows are to become; by the format when left out.
 
     Raises:
-        DataError: E120, E121, E122, E127.
+        DataError: E120, E121, E122, E127, E128.
     """
-    found = tuple(dict.fromkeys(name for row in rows for name in row))
-    given = columns.model_dump(exclude_none=True) if columns else {}
-    _check_columns_exist(given, found, place)
+    rows = [unfolded_for_a_look(row) for row in rows]
+    everything = tuple(dict.fromkeys(name for row in rows for name in row))
+    found = tuple(name for name in everything if name not in ignore)
+    given = columns.names if columns else {}
+    _check_columns_exist(given, found, ignore, everything, place)
+    told = format is not None or bool(columns and columns.better_is)
     if format is None:
-        _refuse_rows_of_other_stages(rows, found, kind, place)
-    wanted = kind_of(format) if format else kind
-    candidates = [] if not rows else _candidates(rows, given, wanted)
-    if format is not None:
-        chosen = [c for c in candidates if c.format == format] or [_as_told(format, given, found, place)]
-    elif kind == "documents":
-        chosen = [c for c in candidates if c.format == "text"]
+        _refuse_rows_of_other_stages(rows, found, kind, label, place)
+        chosen = _candidates(rows, found, given, kind)
+        _check_choice(chosen, found, kind, place)
+        format, names = chosen[0]
     else:
-        chosen = [c for c in candidates if c.format != "text"] or candidates
-    _check_choice(chosen, found, kind, place)
-    only = chosen[0]
-    _check_kind(only.format, kind, place)
-    if kind == "scores":
-        only = replace(only, columns=_with_score(only.columns, given, found, place))
-    used = set(only.columns.model_dump(exclude_none=True).values())
-    return Recognised(only.format, only.columns, len(rows), tuple(name for name in found if name not in used))
+        names = _as_told(FORMATS[format], rows, found, given, place)
+    _check_kind(format, kind, place)
+    kind = kind or FORMATS[format].kind
+    names |= _grades(kind, rows, found, given, label, place)
+    used = Columns(**names, better_is=columns.better_is if columns else None)
+    if not told:
+        _check_better(FORMATS[format], used, given, place)
+    left = [name for name in everything if name not in names.values()]
+    doubtful = [
+        name
+        for name in left
+        if kind != "documents"
+        and name in found
+        and name.lower() in _OF_A_PROMPT
+        and _say_more(rows, name, used)
+    ]
+    ignored = (*left, *_unused_keys(rows, tuple(names.values())))
+    return Recognised(format, used, len(rows), ignored, tuple(doubtful), kind)
 
 
-def _with_score(columns: Columns, given: dict[str, str], found: Sequence[str], place: str) -> Columns:
-    name = given.get("score", "score")
-    if name not in found:
-        raise missing_column(name, found, place, "`loss.objective: scores`")
-    return columns.model_copy(update={"score": name})
+def _check_columns_exist(
+    given: Names, found: Sequence[str], ignore: Sequence[str], everything: Sequence[str], place: str
+) -> None:
+    for field, name in given.items():
+        if name not in found:
+            raise missing_column(name, found, place, f"`columns.{field}`")
+    for name in ignore:
+        if name not in everything:
+            raise missing_column(name, everything, place, "`ignore`")
 
+
+# ---- the choice -----------------------------------------------------------------------------------------------
+
+Choice = tuple[RowFormat, Names]
+
+
+def _candidates(rows: Sequence[Raw], found: Sequence[str], given: Names, kind: Kind | None) -> list[Choice]:
+    """The formats that fit, of those that the kind takes; where none of these does, of all."""
+    for formats in (formats_of(kind), formats_of(None)):
+        fitting = [choice for one in formats for choice in _fitting(one, rows, found, given)]
+        names = {name for name, _ in fitting}
+        chosen = [choice for choice in fitting if not FORMATS[choice[0]].yields_to & names]
+        if chosen:
+            return chosen
+    return []
+
+
+def _fitting(format: Format, rows: Sequence[Raw], found: Sequence[str], given: Names) -> list[Choice]:
+    """The columns of a format, in each way in which it fits; all that the recipe names must be among them."""
+    if not given.keys() <= {*format.needs, *format.optional, "score", "label"}:
+        return []
+    fitting: list[Choice] = []
+    for needed in format.namings(found, given):
+        names = _with_optional(format, needed, found, given)
+        choice = (format.name, names)
+        if choice not in fitting and format.fits(names, rows, given):
+            fitting.append(choice)
+    return fitting[:1] if format.first_of_usual else fitting
+
+
+def _with_optional(format: Format, needed: Names, found: Sequence[str], given: Names) -> Names:
+    names = format.with_optional(needed, found, given)
+    return _without_labels(names, found, given) if format.kind == "preferences" else names
+
+
+_LABELS = ("rating", "safety", "chosen_safe", "rejected_safe")
+_REPLIES = {"chosen", "rejected", "first", "second", "replies"}
+
+
+def _without_labels(names: Names, found: Sequence[str], given: Names) -> Names:
+    """Ratings and safety labels count where they are named, or where no reply is named. A label for each reply says
+    more than a bin of both."""
+    single = {"chosen_safe", "rejected_safe"} & set(found)
+    if given.keys() & (_REPLIES | set(_LABELS)):
+        dropped = set(_LABELS) - given.keys()
+    else:
+        dropped = {"safety"} if single else set()
+    return {field: column for field, column in names.items() if field not in dropped}
+
+
+def _as_told(format: Format, rows: Sequence[Raw], found: Sequence[str], given: Names, place: str) -> Names:
+    """The columns of the recipe's format: those that it names, else those that the format usually has."""
+    namings = list(format.namings(found, given))
+    if not namings:
+        names = format.usual[0] | {field: name for field, name in given.items() if field in format.needs}
+        missing = next(name for name in names.values() if name not in found)
+        raise missing_column(missing, found, place, f"format `{format.name}`")
+    needed = next((one for one in namings if format.fits(one, rows, given)), namings[0])
+    extra = {field: name for field, name in given.items() if field not in ("score", "label")}
+    return _with_optional(format, needed, found, given) | extra
+
+
+def _grades(
+    kind: Kind, rows: Sequence[Raw], found: Sequence[str], given: Names, label: bool | None, place: str
+) -> Names:
+    """The column that says how good a reply is, where the kind needs one, or the recipe asks for a label."""
+    if kind in ("scores", "labels"):
+        field = "score" if kind == "scores" else "label"
+        name = given.get(field, field)
+        if name not in found:
+            raise missing_column(name, found, place, f"`loss.objective: {kind}`")
+        return {field: name}
+    if label is None and kind not in ("conversations", "ptx"):
+        return {}
+    name = given.get("label", "label")
+    if label is not None and name not in found:
+        raise missing_column(name, found, place, f"`label: {str(label).lower()}`")
+    return {"label": name} if label is not None or _says_label(rows, found, given) else {}
+
+
+def _says_label(rows: Sequence[Raw], found: Sequence[str], given: Names) -> bool:
+    """Whether rows have one reply and a true-or-false label for it (KTO); where the recipe names other columns and not
+    this one, it means something else."""
+    if "label" in given:
+        return True
+    named = given.keys() & {"messages", "prompt", "completion"}
+    return not named and "label" in found and are_labels(row.get("label") for row in rows)
+
+
+# ---- what is refused ------------------------------------------------------------------------------------------
 
 _INSTEAD_OF_PAIRS: dict[Kind | None, str] = {
     "conversations": "; for sft give conversations or prompts with one answer each",
     "scores": " with `loss.objective: pairs`",
+    "labels": " with `loss.objective: pairs`",
     "prompts": "; to take their prompts alone, set `format: prompt_only`",
 }
 
 
 def _refuse_rows_of_other_stages(
-    rows: Sequence[Raw], found: Sequence[str], kind: Kind | None, place: str
+    rows: Sequence[Raw], found: Sequence[str], kind: Kind | None, label: bool | None, place: str
 ) -> None:
-    if kind in _INSTEAD_OF_PAIRS and pair_formats.looks_like_pairs(found):
+    is_pairs = {"chosen", "rejected"} <= set(found)
+    if kind in _INSTEAD_OF_PAIRS and is_pairs:
         raise DataError(
             "E127",
             f"these are preference rows (columns {', '.join(found)})",
             place=place,
             hint=f"they train a reward model{_INSTEAD_OF_PAIRS[kind]}",
         )
-    if (
-        kind == "preferences"
-        and not pair_formats.looks_like_pairs(found)
-        and pair_formats.looks_like_kto(rows)
-    ):
+    if kind == "preferences" and not is_pairs and _says_label(rows, found, {}):
         raise DataError(
             "E127",
             f"these rows have one reply and a label, not two replies (columns {', '.join(found)})",
             place=place,
-            why="A reward model learns from two replies to one prompt",
-            hint="join two replies to a prompt into one row, the one labelled true as `chosen`, the one "
-            "labelled false as `rejected`",
+            why="With `loss.objective: pairs`, a reward model learns from two replies to one prompt",
+            hint="set `loss.objective: labels`; or join two replies to a prompt into one row, the one labelled true "
+            "as `chosen`, the one labelled false as `rejected`",
         )
 
 
-def _check_columns_exist(given: dict[str, str], found: Sequence[str], place: str) -> None:
-    for field, name in given.items():
-        if name not in found:
-            raise missing_column(name, found, place, f"`columns.{field}`")
+def check_usable(recognised: Recognised, label: bool | None, place: str) -> None:
+    """Raise DataError where training would go wrong in silence: E127, some of the rows are labelled as bad; E135, half
+    of a prompt may be missing."""
+    column = recognised.columns.label
+    if column is not None and label is None and recognised.kind in ("conversations", "ptx"):
+        raise DataError(
+            "E127",
+            f"column {column!r} says which replies are good and which are bad",
+            place=place,
+            why="Trained without regard to it, the bad ones would be learnt as well",
+            hint="set `label: true` for the source to train on the good ones alone; `stage: reward` with "
+            "`loss.objective: labels` learns from both; if the column means something else, set "
+            f"`ignore: [{column}]`",
+        )
+    if recognised.doubtful:
+        raise DataError(
+            "E135",
+            f"column {recognised.doubtful[0]!r} may be a part of the prompt, and is not used",
+            place=place,
+            why="The model would learn to answer what it is not shown",
+            hint=_use_or_leave(recognised),
+        )
 
 
-def missing_column(name: str, found: Sequence[str], place: str, wanted_by: str) -> DataError:
-    near = difflib.get_close_matches(name, found, n=1)
-    return DataError(
-        "E122",
-        f"column {name!r} of {wanted_by} is missing; found {', '.join(map(repr, found)) or 'none'}",
-        place=place,
-        hint=f"did you mean {near[0]!r}?" if near else "name the right one under `columns`",
-    )
+def _use_or_leave(recognised: Recognised) -> str:
+    column = recognised.doubtful[0]
+    field = "system" if "system" in column.lower() else "input"
+    leave = f"leave it out: `ignore: [{', '.join(recognised.doubtful)}]`"
+    names = recognised.columns.names
+    if field not in FORMATS[recognised.format].optional or field in names:
+        return leave
+    return f"use it: `columns: {_written(names | {field: column})}`; or {leave}"
 
 
-def _candidates(rows: Sequence[Raw], given: dict[str, str], kind: Kind | None) -> list[Recognised]:
-    """Every format that the rows' columns allow, with its columns; pairs are not read as anything else."""
-    found = set().union(*rows)
-    optional = {"system": given.get("system") or ("system" if "system" in found else None)}
-    if kind in (None, "preferences"):
-        pairs = [
-            Recognised(format, Columns(**names, **optional), len(rows))
-            for format, names in pair_formats.pair_candidates(rows, given)
-        ]
-        if pairs or kind == "preferences" or pair_formats.looks_like_pairs(found):
-            return pairs
-    result: list[Recognised] = []
-
-    def add(format: RowFormat, **names: str | None) -> None:
-        result.append(Recognised(format, Columns(**names, **optional), len(rows)))
-
-    if given.keys() & {"messages", "prompt", "completion", "text", "input"}:
-        if "messages" in given and (style := _turn_style(rows, given["messages"])):
-            add(style, messages=given["messages"])
-        if {"prompt", "completion"} <= given.keys():
-            names = {key: given.get(key) for key in ("prompt", "input", "completion")}
-            add("alpaca" if "input" in given else "prompt_completion", **names)
-        if "text" in given:
-            add("text", text=given["text"])
-        if kind == "prompts" and "prompt" in given and not result:
-            add("prompt_only", prompt=given["prompt"], input=given.get("input"))
-        return result
-    for name in _TURN_COLUMNS:
-        if name in found and (style := _turn_style(rows, name)):
-            add(style, messages=name)
-    if {"instruction", "output"} <= found:
-        add("alpaca", prompt="instruction", completion="output", input="input" if "input" in found else None)
-    else:
-        for prompt, completion in _PAIRS:
-            if {prompt, completion} <= found:
-                add("prompt_completion", prompt=prompt, completion=completion)
-    for name in ("text", "content", "document"):
-        if name in found:
-            add("text", text=name)
-            break
-    only_text = all(candidate.format == "text" for candidate in result)
-    if "prompt" in found and ((kind == "prompts" and only_text) or (kind is None and not result)):
-        add("prompt_only", prompt="prompt")
-    return result
-
-
-def _turn_style(rows: Sequence[Raw], column: str) -> RowFormat | None:
-    """`messages` or `sharegpt`, by the keys of the first turn in the column."""
-    for row in rows:
-        turns = row.get(column)
-        if isinstance(turns, list) and turns and isinstance(turns[0], dict):
-            if "role" in turns[0] or "content" in turns[0]:
-                return "messages"
-            if "from" in turns[0] or "value" in turns[0]:
-                return "sharegpt"
-    return None
-
-
-def _as_told(
-    format: RowFormat,
-    given: dict[str, str],
-    found: Sequence[str],
-    place: str,
-) -> Recognised:
-    """The recipe's format with the columns that it names or that the format usually has."""
-    names = (_USUAL | pair_formats.USUAL)[format] | given
-    for field in (_REQUIRED | pair_formats.REQUIRED)[format]:
-        if names[field] not in found:
-            raise missing_column(names[field], found, place, f"format `{format}`")
-    if format in pair_formats.USUAL:
-        known = pair_formats.pair_columns(format, given, found)
-    else:
-        known = {field: name for field, name in names.items() if name in found}
-    if "system" in found:
-        known.setdefault("system", "system")
-    return Recognised(format, Columns(**known), 0)
-
-
-def _check_choice(chosen: list[Recognised], found: Sequence[str], kind: Kind | None, place: str) -> None:
+def _check_choice(chosen: list[Choice], found: Sequence[str], kind: Kind | None, place: str) -> None:
     columns = ", ".join(map(repr, found)) or "none"
     if not chosen:
-        pairs = kind == "preferences" or (kind is None and pair_formats.looks_like_pairs(found))
+        pairs = kind == "preferences" or (kind is None and {"chosen", "rejected"} <= set(found))
         example = "{prompt: ..., chosen: ..., rejected: ...}" if pairs else "{prompt: ..., completion: ...}"
         example = "{prompt: ...}" if kind == "prompts" else example
+        expected = "; ".join(
+            f"{one.name}: {one.shown}" for one in FORMATS.values() if (one.kind == "preferences") == pairs
+        )
         raise DataError(
             "E120",
             f"no format fits the columns found: {columns}",
             place=place,
-            why=f"Formats and the columns they expect: {pair_formats.EXPECTED if pairs else _EXPECTED}",
+            why=f"Formats and the columns they expect: {expected}",
             hint=f"name the columns in the recipe, for example `columns: {example}`",
         )
     if len(chosen) > 1:
-        options = " or ".join(str(option).partition(";")[0] for option in chosen)
+        options = " or ".join(f"{name} (columns {', '.join(names.values())})" for name, names in chosen)
         raise DataError(
             "E121",
             f"several formats fit the columns found ({columns}): {options}",
             place=place,
-            hint=f"say which is meant: `format: {chosen[0].format}`, with `columns:` where needed",
+            hint=f"say which is meant: `format: {chosen[0][0]}`, with `columns:` where needed",
         )
 
 
@@ -319,6 +301,10 @@ _NEEDS: dict[Kind, tuple[str, str]] = {
         "score regression needs conversations, each with a score",
         "name prompt, answer and score: `columns: {prompt: ..., completion: ..., score: ...}`",
     ),
+    "labels": (
+        "learning from labels needs conversations, each with a label",
+        "name prompt, answer and label: `columns: {prompt: ..., completion: ..., label: ...}`",
+    ),
     "prompts": ("ppo needs prompts", "name the column that holds them: `columns: {prompt: ...}`"),
     "ptx": (
         "the pretraining loss needs plain text or conversations",
@@ -329,8 +315,90 @@ _STAGES = {"conversations": "sft", "documents": "pretrain", "preferences": "rewa
 
 
 def _check_kind(format: RowFormat, kind: Kind | None, place: str) -> None:
-    found = kind_of(format)
-    if kind is not None and format not in FORMATS[kind]:
+    if kind is not None and FORMATS[format] not in formats_of(kind):
         needs, hint = _NEEDS[kind]
-        what = f"format `{format}` is for `stage: {_STAGES[found]}`, {needs}"
+        what = f"format `{format}` is for `stage: {_STAGES[FORMATS[format].kind]}`, {needs}"
         raise DataError("E127", what, place=place, hint=hint)
+
+
+def _check_better(format: Format, used: Columns, given: Names, place: str) -> None:
+    """Data sets disagree on what says that the first reply is better, so only a format's own column is believed."""
+    if format.better is None or used.better in {usual["better"] for usual in format.usual}:
+        return
+    raise DataError(
+        "E128",
+        f"what in column {used.better!r} says that the first reply is better is not known",
+        place=place,
+        why="Taken the wrong way, every pair would be trained the wrong way round",
+        hint="say what it holds where the first reply is better, and where the second is: "
+        f"`columns: {_written(given)[:-1]}, better_is: [0, 1]}}`",
+    )
+
+
+# ---- what is not used -----------------------------------------------------------------------------------------
+
+_OF_A_PROMPT = frozenset(
+    {
+        *(
+            "prompt",
+            "instruction",
+            "question",
+            "query",
+            "input",
+            "inputs",
+            "context",
+            "passage",
+            "background",
+        ),
+        *("system", "system_prompt", "system_message", "history", "tools"),
+        *("image", "images", "video", "videos", "audio", "audios"),
+    }
+)
+"""Columns that hold a part of what the model is asked, by their names."""
+
+
+def _written(names: Names) -> str:
+    """Columns as a recipe names them."""
+    return "{" + ", ".join(f"{field}: {name}" for field, name in names.items()) + "}"
+
+
+def _say_more(rows: Sequence[Raw], column: str, used: Columns) -> bool:
+    """Whether a column has texts that the used ones do not have."""
+    for row in rows:
+        said = "\n".join(_texts([row.get(name) for name in used.names.values()]))
+        if any(text.strip() and text.strip() not in said for text in _texts(row.get(column))):
+            return True
+    return False
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All strings in a value; bytes count as one that nothing else has."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, bytes):
+        yield "\0"
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _unused_keys(rows: Sequence[Raw], columns: Sequence[str]) -> tuple[str, ...]:
+    """`column.key` of the keys that turns have in used columns and that nothing is done with."""
+    keys = {
+        f"{column}.{key}": None
+        for row in rows
+        for column in columns
+        for turn in _turns(row.get(column))
+        for key, value in turn.items()
+        if key not in KNOWN_KEYS and value not in (None, "", [], {})
+    }
+    return tuple(keys)
+
+
+def _turns(value: Any) -> list[Raw]:
+    """Turns {role, content} or {from, value} in a column; other objects have keys of their own."""
+    turns = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [turn for turn in turns if isinstance(turn, dict) and {"role", "from"} & turn.keys()]

@@ -1,6 +1,5 @@
-"""Values and turns of raw rows, checked one by one.
+"""Turns of raw rows, checked one by one.
 
-E122  a column is missing
 E123  a value has the wrong type
 E124  an unknown or unsupported role
 E125  roles in the wrong order
@@ -10,64 +9,43 @@ E126  empty content
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from llamatune.data.formats.recognise import Raw, missing_column
-from llamatune.data.rows import Message, Role
+from llamatune.data.formats.record import Adjusted, Raw, Turns
+from llamatune.data.formats.values import checked_text, missing_column, optional_text, wrong_type
+from llamatune.data.rows import Adjustment, Message, Reason, Role, RowRejected
 from llamatune.errors import DataError
 
-ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
-SHAREGPT_ROLES: dict[str, Role] = {
-    **ROLES,
+ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
     "human": "user",
-    **dict.fromkeys(("gpt", "chatgpt", "bard", "bing", "claude", "model"), "assistant"),
+    "prompter": "user",
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bard", "bing", "claude", "model"), "assistant"),
 }
+ROLE_KEYS = ("role", "from")
+CONTENT_KEYS = ("content", "value")
 _TOOL_ROLES = {
     *("tool", "tool_call", "tool_calls", "tool_response"),
     *("function", "function_call", "observation", "ipython"),
 }
+_TOOL_KEYS = ("tool_calls", "function_call")
+# Whether the key says "train" or "do not train" where it is true.
+_TRAIN_KEYS = {
+    **dict.fromkeys(("train", "training", "trainable", "loss", "weight", "loss_weight"), True),
+    **dict.fromkeys(("mask", "masked"), False),
+}
+KNOWN_KEYS = frozenset((*ROLE_KEYS, *CONTENT_KEYS, *_TOOL_KEYS, *_TRAIN_KEYS))
+"""Keys of a turn that are understood; what else it has is not used."""
 
-# ---- values -----------------------------------------------------------------------------------------------
-
-
-def value_of(raw: Raw, column: str, place: str, format: str) -> Any:
-    """A column's value. Raises DataError (E122)."""
-    try:
-        return raw[column]
-    except KeyError:
-        raise missing_column(column, tuple(raw), place, f"format `{format}`") from None
-
-
-def text_of(raw: Raw, column: str, place: str, format: str) -> str:
-    """A column's string; null is an error like any other type. Raises DataError (E122, E123)."""
-    value = value_of(raw, column, place, format)
-    if not isinstance(value, str):
-        raise wrong_type(f"column {column!r}", value, place)
-    return value
+HH_TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
+"""What begins a turn in a text of Anthropic's HH data."""
 
 
-def optional_text(raw: Raw, column: str | None, place: str) -> str | None:
-    """A column's string; None without the column, and where it is null or blank. Raises DataError (E123)."""
-    value = raw.get(column) if column else None
-    if value is not None and not isinstance(value, str):
-        raise wrong_type(f"column {column!r}", value, place)
-    return value if value and value.strip() else None
-
-
-def wrong_type(what: str, value: Any, place: str, expected: str = "text") -> DataError:
-    names = {type(None): "null", dict: "an object", list: "a list", bool: "a boolean"}
-    found = names.get(
-        type(value), f"a number ({value!r})" if isinstance(value, (int, float)) else type(value).__name__
-    )
-    hint = "write plain text; lists of messages belong in a column `messages`" if expected == "text" else None
-    return DataError("E123", f"{what} must be {expected}, found {found}", place=place, hint=hint)
-
-
-# ---- turns ------------------------------------------------------------------------------------------------
-
-
-def checked_turns(value: Any, column: str, place: str) -> list[Raw]:
+def turn_list(value: Any, column: str, place: str) -> list[Raw]:
     """The value as a list of objects. Raises DataError (E123)."""
     if not isinstance(value, list):
         raise wrong_type(f"column {column!r}", value, place, "a list of turns")
@@ -77,69 +55,80 @@ def checked_turns(value: Any, column: str, place: str) -> list[Raw]:
     return value
 
 
-def role_content(turns: list[Raw], place: str) -> list[Message]:
-    """Messages of turns {role, content, train?}. Raises DataError (E122 to E126)."""
-    return [
-        _message(turn, number, "role", "content", ROLES, place, turns) for number, turn in enumerate(turns, 1)
-    ]
+def read_turns(value: Any, column: str, place: str) -> Turns:
+    """Messages of a list of turns {role, content} or {from, value}, or a mixture of the two.
+
+    Raises:
+        DataError: E122 to E126.
+    """
+    turns = turn_list(value, column, place)
+    return [_message(turn, number, place, turns) for number, turn in enumerate(turns, 1)]
 
 
-def from_value(turns: list[Raw], place: str) -> list[Message]:
-    """Messages of turns {from, value}, as ShareGPT has them. Raises DataError (E122 to E126)."""
-    return [
-        _message(turn, number, "from", "value", SHAREGPT_ROLES, place, turns)
-        for number, turn in enumerate(turns, 1)
-    ]
-
-
-def _message(
-    turn: Raw,
-    number: int,
-    role_key: str,
-    content_key: str,
-    roles: Mapping[str, Role],
-    place: str,
-    turns: list[Raw],
-) -> Message:
+def _message(turn: Raw, number: int, place: str, turns: list[Raw]) -> Message:
     """One checked turn; `turns` are all of them, for the error's text."""
-    name = turn.get(role_key)
-    role = roles.get(name) if isinstance(name, str) else None
+    name = _first(turn, ROLE_KEYS)
+    role = ROLES.get(name.lower()) if isinstance(name, str) else None
     if role is None:
-        raise _bad_role(name, number, role_key, roles, place, [turn.get(role_key) for turn in turns])
-    if turn.get("tool_calls") or turn.get("function_call"):
-        raise _bad_role("tool_calls", number, role_key, roles, place, [turn.get(role_key) for turn in turns])
-    content = turn.get(content_key)
-    if not isinstance(content, str):
-        if content_key not in turn:
-            raise missing_column(content_key, tuple(turn), place, f"turn {number}")
-        raise wrong_type(f"{content_key!r} of turn {number} ({name})", content, place)
+        raise _bad_role(name, number, turns, place)
+    if any(turn.get(key) for key in _TOOL_KEYS):
+        raise _bad_role("tool_calls", number, turns, place)
+    key = next((key for key in CONTENT_KEYS if key in turn), None)
+    if key is None:
+        expected = "value" if "from" in turn else "content"
+        raise missing_column(expected, tuple(turn), place, f"turn {number}")
+    content = checked_text(turn[key], f"{key!r} of turn {number} ({name})", place)
     if role != "system" and not content.strip():
-        sequence = " ".join(str(turn.get(role_key)) for turn in turns)
+        sequence = " ".join(str(_first(turn, ROLE_KEYS)) for turn in turns)
         what = f"turn {number} ({name}) is empty; roles: {sequence}"
         raise DataError("E126", what, place=place, hint="remove or complete the turn")
-    train = turn.get("train")
-    if train is not None and not isinstance(train, bool):
-        raise wrong_type(f"'train' of turn {number}", train, place, "true or false")
-    return Message(role, content, train)
+    return Message(role, content, _train(turn, role, number, place))
 
 
-def _bad_role(
-    name: Any, number: int, key: str, roles: Mapping[str, Role], place: str, sequence: Sequence[Any]
-) -> DataError:
-    known = [role if isinstance(role, str) and role in roles else ascii(role)[:30] for role in sequence]
+def _first(turn: Raw, keys: Iterable[str]) -> Any:
+    """The value of the first of these keys that the turn has."""
+    return next((turn[key] for key in keys if key in turn), None)
+
+
+def _train(turn: Raw, role: Role, number: int, place: str) -> bool | None:
+    """What a turn says about being trained, in any spelling; None where it says nothing."""
+    said: dict[bool, str] = {}
+    for key, polarity in _TRAIN_KEYS.items():
+        value = turn.get(key)
+        if value is None:
+            continue
+        if not isinstance(value, (bool, int, float)) or value not in (0, 1):
+            expected = "0 or 1" if "weight" in key else "true or false"
+            raise wrong_type(f"{key!r} of turn {number}", value, place, expected)
+        said[bool(value) is polarity] = key
+    if len(said) == 2:
+        what = f"turn {number} is to be trained by {said[True]!r} and is not by {said[False]!r}"
+        raise DataError("E123", what, place=place, hint="keep one of the two")
+    train = next(iter(said), None)
+    # Chat data gives weights to all turns, and means by those of a question that it is not left out.
+    return None if train and role != "assistant" and said[True] != "train" else train
+
+
+def _bad_role(name: Any, number: int, turns: Sequence[Raw], place: str) -> DataError:
+    sequence = [_first(turn, ROLE_KEYS) for turn in turns]
+    known = [one if isinstance(one, str) and one.lower() in ROLES else ascii(one)[:30] for one in sequence]
     shown = " ".join(known)
-    if isinstance(name, str) and name in _TOOL_ROLES:
+    if isinstance(name, str) and name.lower() in _TOOL_ROLES:
         what = f"turn {number} uses tools ({name!r}), which llamatune does not train; roles: {shown}"
         return DataError(
             "E124", what, place=place, hint="remove such rows, or rewrite tool turns as plain text"
         )
-    near = difflib.get_close_matches(str(name).lower(), roles, n=1)
+    near = difflib.get_close_matches(str(name).lower(), ROLES, n=1)
+    key = next((key for key in ROLE_KEYS if key in turns[number - 1]), "role")
     what = f"turn {number} has the unknown {key} {name!r}; roles: {shown}"
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return DataError("E124", what, place=place, hint=f"{hint}known: {', '.join(roles)}")
+    return DataError("E124", what, place=place, hint=f"{hint}known: {', '.join(ROLES)}")
 
 
-def with_system(raw: Raw, column: str | None, turns: list[Message], place: str) -> list[Message]:
+# ---- whole conversations ------------------------------------------------------------------------------------
+
+
+def with_system(raw: Raw, column: str | None, turns: Turns, place: str) -> Turns:
     """The system column in front of the turns; an empty system message is none. Raises DataError (E123, E125)."""
     if turns and turns[0].role == "system" and not turns[0].content.strip():
         turns = turns[1:]
@@ -147,9 +136,22 @@ def with_system(raw: Raw, column: str | None, turns: list[Message], place: str) 
     if system is None:
         return turns
     if turns and turns[0].role == "system":
+        if turns[0].content.strip() == system.strip():
+            return turns
         what = f"two system messages: column {column!r} and the first turn"
         raise DataError("E125", what, place=place, hint="keep one of them")
     return [Message("system", system), *turns]
+
+
+def drop_leading_assistant(turns: Turns, adjusted: Adjusted) -> Turns:
+    """Without a greeting or the end of an earlier chat: a reply to nothing teaches nothing."""
+    start = 1 if turns and turns[0].role == "system" else 0
+    end = start
+    while end < len(turns) and turns[end].role == "assistant":
+        end += 1
+    if end > start and adjusted is not None:
+        adjusted[Adjustment.LEADING_ASSISTANT] += end - start
+    return turns[:start] + turns[end:]
 
 
 def check_order(turns: Sequence[Message], place: str, of: str = "") -> None:
@@ -171,7 +173,7 @@ def _wrong_order(turns: Sequence[Message], number: int, expected: Role, place: s
     role = turns[number - 1].role
     sequence = " ".join(turn.role for turn in turns)
     if role == "system":
-        what, hint = f"turn {number} is a system message", "a system message stands first"
+        what, hint = f"turn {number} is a system message", "a system message comes first"
     elif role == "assistant":
         what, hint = (
             f"turn {number} is from the assistant where the user should speak",
@@ -186,3 +188,37 @@ def _wrong_order(turns: Sequence[Message], number: int, expected: Role, place: s
         what, hint = f"turns {number - 1} and {number} are both from the user", "join them into one turn"
     what = f"{of}: {what}" if of else what
     return DataError("E125", f"{what}, expected the {expected}; roles: {sequence}", place=place, hint=hint)
+
+
+# ---- texts with "Human:" and "Assistant:" turns --------------------------------------------------------------
+
+
+def is_hh(text: Any) -> bool:
+    """Whether a text begins with a "Human:" turn and goes on with an "Assistant:" one."""
+    if not isinstance(text, str):
+        return False
+    speakers = [match.group(1) for match in HH_TURN.finditer(text)]
+    return "Assistant" in speakers and text.lstrip().startswith("Human:")
+
+
+def hh_turns(text: str, adjusted: Adjusted = None) -> Turns:
+    """The messages of a text of Anthropic's HH data, without the white space around each.
+
+    Some turns there have a second marker of the same speaker inside; such turns are joined by a blank line.
+
+    Raises:
+        RowRejected: an empty turn that is not the last one.
+    """
+    _, *pieces = HH_TURN.split(text)
+    turns: Turns = []
+    for speaker, content in zip(pieces[::2], pieces[1::2], strict=True):
+        role: Role = "user" if speaker == "Human" else "assistant"
+        content = content.strip()
+        if turns and turns[-1].role == role:
+            content = f"{turns.pop().content}\n\n{content}".strip()
+            if adjusted is not None:
+                adjusted[Adjustment.JOINED] += 1
+        turns.append(Message(role, content))
+    if not all(turn.content for turn in turns[:-1]):
+        raise RowRejected(Reason.EMPTY_TURN, 0)
+    return turns

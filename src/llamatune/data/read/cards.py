@@ -9,24 +9,18 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Sequence
-from itertools import chain, count, islice
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from llamatune.data.counts import SourceInfo
 from llamatune.data.formats.canonical import canonical
-from llamatune.data.formats.conversations import Adjustment
-from llamatune.data.formats.recognise import (
-    FORMATS,
-    ROWS_SEEN,
-    Recognised,
-    kind_of,
-    recognise,
-    recognise_rows,
-)
+from llamatune.data.formats.known import kind_of
+from llamatune.data.formats.recognise import Recognised, recognise_rows
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.sources import card_files
-from llamatune.data.rows import RowRejected
+from llamatune.data.read.survey import recognise, survey_of
+from llamatune.data.rows import Adjustment, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns, Kind
 from llamatune.recipe.cards import DataCard, find_card_file, read_card, verify
@@ -69,9 +63,8 @@ def draft_cards(sources: Sequence[SourceInfo], out_dir: Path) -> list[Path]:
             known_by = source.card or source.revision or source.run
             if known_by is None and file not in cards:
                 name = _card_name(Path(file), taken={card.stem for card in cards.values()})
-                known = Recognised(
-                    source.format, Columns(**source.columns), 0
-                )  # perhaps only the recipe knew
+                # Perhaps only the recipe knew.
+                known = Recognised(source.format, Columns(**source.columns))
                 cards[file] = draft_card(Path(file), out_dir, name=name, recognised=known)
     return list(cards.values())
 
@@ -210,23 +203,15 @@ def _checked_rows(card: DataCard, file: Path) -> tuple[int, list[str]]:
     rows = 0
     found: Counter[str] = Counter()
     adjusted: Counter[Adjustment] = Counter()
-    recognised = _recognised(card, file)
+    seen = survey_of(read_rows(file)).rows
+    recognised = recognise_rows(
+        seen, format=card.format, columns=card.columns, ignore=card.ignore, place=str(file)
+    )
     for place, raw in read_rows(file):
         rows += 1
-        if recognised is None:
-            continue
         try:
             canonical(raw, recognised, place, adjusted)
         except RowRejected as rejected:
             found[rejected.reason.value] += 1
     found.update({adjustment.value: count for adjustment, count in adjusted.items()})
     return rows, [f"{count:,} {what}" for what, count in found.items()]
-
-
-def _recognised(card: DataCard, file: Path) -> Recognised | None:
-    """The format and columns of a card's file; None where no stage trains on such rows."""
-    format = next((known for formats in FORMATS.values() for known in formats if known == card.format), None)
-    if format is None:
-        return None
-    head = [raw for _, raw in islice(read_rows(file), ROWS_SEEN)]
-    return recognise_rows(head, format=format, columns=card.columns, place=str(file))

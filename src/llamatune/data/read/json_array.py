@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
@@ -11,7 +12,7 @@ from llamatune.errors import DataError
 
 _CHUNK = 1 << 16
 _WHITESPACE = " \t\n\r"
-_DECODER = json.JSONDecoder()
+_HALF_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 BytesError = Callable[[str, int, bytes], DataError]
 """Makes the error for bytes that cannot be text, from place, byte offset and the bytes there."""
@@ -23,21 +24,64 @@ def sample(text: str | bytes, length: int = 60) -> str:
     return shown if len(text) <= length else shown + "..."
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, each of whose keys stands in it once."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _DuplicateKey(next(key for key in found if keys.count(key) > 1))
+    return found
+
+
+class _DuplicateKey(ValueError):
+    """Its argument is the key."""
+
+
+def _constant(name: str) -> float | None:
+    """NaN is what data frames write for an empty cell."""
+    return None if name == "NaN" else float(name)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+
+
+def _duplicate(error: _DuplicateKey, place: str) -> DataError:
+    what = f"the key {sample(error.args[0])} is in one object twice"
+    hint = "keep one of the two: which one counts is not for llamatune to choose"
+    return DataError("E106", what, place=place, hint=hint)
+
+
+def _check_text(text: str, row: Any, place: str) -> None:
+    """Raise DataError (E103) for half of a surrogate pair, which JSON can write and which is not a character."""
+    if not _HALF_SURROGATE.search(text):
+        return
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start : error.start + 1]
+        what = f"half of a surrogate pair ({half!a}), which is not a character"
+        hint = "write the text again as valid Unicode, or leave such rows out with `data.on_bad_row: drop`"
+        raise DataError("E103", what, place=place, hint=hint) from None
+
+
 def json_object(line: str, name: str, number: int) -> dict[str, Any]:
     """The object on one line.
 
     Raises:
-        DataError: E106, E107.
+        DataError: E103, E106, E107.
     """
     line = line.rstrip()
     try:
-        row = json.loads(line)
+        row = _DECODER.decode(line)
     except json.JSONDecodeError as error:
         raise _broken(error, line, name, number) from None
+    except _DuplicateKey as error:
+        raise _duplicate(error, f"{name}:{number}") from None
     except (RecursionError, ValueError) as error:  # nested a thousand deep; an integer of 5,000 digits
         raise DataError("E106", f"JSON that cannot be read: {error}", place=f"{name}:{number}") from None
     if not isinstance(row, dict):
         raise _not_object(row, f"{name}:{number}")
+    _check_text(line, row, f"{name}:{number}")
     return row
 
 
@@ -90,13 +134,41 @@ def array_elements(
         raise window.error("text after the end of the array", "a .json file holds one array")
 
 
+def goes_on(line: str) -> bool:
+    """Whether a line begins an object that may end on a later one."""
+    if not line.lstrip().startswith("{") or not line.rstrip().endswith(("{", "[", ",")):
+        return False
+    try:
+        _DECODER.raw_decode(line.strip())
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
+def json_values(
+    start: str, handle: IO[bytes], name: str, max_size: int, not_utf8: BytesError, nul: BytesError
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """`(file:line, object)` for each of the objects in `start` and `handle`, which follow each other without commas.
+
+    Raises:
+        DataError: E103 to E107.
+    """
+    window = _Window(handle, name, not_utf8, nul, start.encode())
+    while window.peek():
+        place = window.place
+        yield place, _element(window, place, max_size)
+
+
 class _Window:
     """The part of the text that is being parsed, its position, and the line number of that position."""
 
-    def __init__(self, handle: IO[bytes], name: str, not_utf8: BytesError, nul: BytesError) -> None:
+    def __init__(
+        self, handle: IO[bytes], name: str, not_utf8: BytesError, nul: BytesError, start: bytes = b""
+    ) -> None:
         self.text = ""
         self.position = 0
         self.ended = False
+        self._start = start
         self._handle = handle
         self._name = name
         self._errors = not_utf8, nul
@@ -132,7 +204,8 @@ class _Window:
 
     def more(self) -> None:
         """Read on; twice as much when the window is already large, so that long elements cost linear time."""
-        data = self._handle.read(max(_CHUNK, len(self.text) - self.position))
+        start, self._start = self._start, b""
+        data = start or self._handle.read(max(_CHUNK, len(self.text) - self.position))
         not_utf8, nul = self._errors
         pending = len(self._decoder.getstate()[0])
         if b"\0" in data:
@@ -190,9 +263,12 @@ def _element(window: _Window, place: str, max_size: int) -> dict[str, Any]:
         except json.JSONDecodeError as error:
             if window.ended or _certain(error, len(window.text)):
                 raise window.broken(error) from None
+        except _DuplicateKey as error:
+            raise _duplicate(error, place) from None
         except (RecursionError, ValueError) as error:
             raise DataError("E106", f"JSON that cannot be read: {error}", place=place) from None
         else:
+            _check_text(window.text[window.position : end], row, place)
             window.advance(end)
             assert isinstance(row, dict)
             return row

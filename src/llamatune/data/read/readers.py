@@ -25,10 +25,12 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from llamatune.data.read.json_array import array_elements, json_object, sample
+from llamatune.data.read.json_array import array_elements, goes_on, json_object, json_values, sample
+from llamatune.data.read.json_shapes import rows_in
 from llamatune.errors import DataError
 
 MAX_LINE = 64 << 20
@@ -39,9 +41,14 @@ MAX_EXPANSION = 200
 
 Rows = Iterator[tuple[str, dict[str, Any]]]
 
+Skip = Callable[[DataError], None] | None
+"""Told of each line that is no row, after which reading goes on; None stops there."""
 
-def read_rows(path: Path, name: str | None = None) -> Rows:
+
+def read_rows(path: Path, name: str | None = None, skip: Skip = None) -> Rows:
     """Rows of one data file. `name` is how places call it; the path as given when left out.
+
+    Lines of JSONL and CSV that are no rows are handed to `skip`; in other files, nothing after them can be read.
 
     Raises:
         DataError: E100 to E110, with file, line and, where it helps, column, byte offset and a sample.
@@ -52,7 +59,7 @@ def read_rows(path: Path, name: str | None = None) -> Rows:
         raise _missing(path, name)
     empty = True
     with _open(path, name) as handle:
-        for place, row in read(handle, name):
+        for place, row in read(handle, name, skip):
             empty = False
             yield place, row
     if empty:
@@ -61,7 +68,7 @@ def read_rows(path: Path, name: str | None = None) -> Rows:
         )
 
 
-def _reader(path: Path) -> Callable[[IO[bytes], str], Rows]:
+def _reader(path: Path) -> Callable[[IO[bytes], str, Skip], Rows]:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
@@ -178,20 +185,51 @@ def _not_utf8(place: str, offset: int, near: bytes) -> DataError:
 # ---- formats ----------------------------------------------------------------------------------------------
 
 
-def _read_json(handle: IO[bytes], name: str) -> Rows:
-    """An array of objects, or one object a line: the first character tells, whatever the extension says."""
+def _read_json(handle: IO[bytes], name: str, skip: Skip) -> Rows:
+    """An array of objects, one object a line, or objects over several lines; the text tells, whatever the extension
+    says. A single object that holds all rows is taken apart (see `json_shapes`)."""
     head = handle.peek(64)[:64].removeprefix(b"\xef\xbb\xbf").lstrip()  # type: ignore[attr-defined]
     if head.startswith(b"["):
         yield from array_elements(handle, name, MAX_LINE, _not_utf8, _nul)
         return
+    rows = _read_json_lines(handle, name, skip)
+    first = next(rows, None)
+    second = next(rows, None)
+    if first is not None and second is None:
+        yield from rows_in(*first)
+        return
+    yield from (row for row in (first, second) if row is not None)
+    yield from rows
+
+
+def _read_json_lines(handle: IO[bytes], name: str, skip: Skip) -> Rows:
+    is_first = True
     for number, line in _lines(handle, name):
-        if not line.isspace():
-            yield f"{name}:{number}", json_object(line, name, number)
+        if line.isspace():
+            continue
+        if is_first and goes_on(line):
+            blank = "\n" * (number - 1)
+            yield from json_values(blank + line, handle, name, MAX_LINE, _not_utf8, _nul)
+            return
+        is_first = False
+        try:
+            row = json_object(line, name, number)
+        except DataError as error:
+            if skip is None:
+                raise
+            skip(error)
+        else:
+            yield f"{name}:{number}", row
 
 
-def _read_csv(handle: IO[bytes], name: str) -> Rows:
+_SEPARATORS = ",;\t|"
+
+
+def _read_csv(handle: IO[bytes], name: str, skip: Skip) -> Rows:
     csv.field_size_limit(MAX_LINE)
-    table = csv.reader((line for _, line in _lines(handle, name)), strict=True)
+    lines = (line for _, line in _lines(handle, name))
+    first = next(lines, "")
+    table = csv.reader(chain([first] if first else [], lines), strict=True, delimiter=_separator(first))
     header: list[str] | None = None
     start = 1
     try:
@@ -202,35 +240,48 @@ def _read_csv(handle: IO[bytes], name: str) -> Rows:
             if header is None:
                 header = _checked_header(cells, place)
                 continue
-            if len(cells) != len(header):
-                raise DataError(
-                    "E108",
-                    f"{len(cells)} cells where the header has {len(header)} columns",
-                    place=place,
-                    hint="cells that contain commas, quotes or line ends are put in double quotes",
-                )
-            yield place, dict(zip(header, cells, strict=True))
+            if len(cells) == len(header):
+                yield place, dict(zip(header, cells, strict=True))
+                continue
+            error = DataError(
+                "E108",
+                f"{len(cells)} cells where the header has {len(header)} columns",
+                place=place,
+                hint="cells that contain commas, quotes or line ends are put in double quotes",
+            )
+            if skip is None:
+                raise error
+            skip(error)
     except csv.Error as error:
         place = f"{name}:{start}"
         hint = "a quote inside a quoted cell is doubled, and every opened quote is closed"
         raise DataError("E108", f"broken CSV: {error}", place=place, hint=hint) from None
 
 
+def _separator(header: str) -> str:
+    """What parts the cells: a comma, unless the header has none and has another separator."""
+    return "," if "," in header else max(_SEPARATORS, key=header.count)
+
+
 def _checked_header(cells: list[str], place: str) -> list[str]:
-    if len(set(cells)) < len(cells) or not all(cells):
+    """Names of the columns. One without a name, as an index or an empty column has, gets one to be listed by."""
+    if not any(cells):
+        raise DataError("E108", "the header has no names", place=place, hint="write the columns' names first")
+    names = [cell.strip() or f"column {number} without a name" for number, cell in enumerate(cells, 1)]
+    if len(set(names)) < len(names):
         found = ", ".join(repr(cell) for cell in cells)
-        raise DataError("E108", f"the header needs distinct, non-empty names; found {found}", place=place)
-    return cells
+        raise DataError("E108", f"the header needs distinct names; found {found}", place=place)
+    return names
 
 
-def _read_text(handle: IO[bytes], name: str) -> Rows:
+def _read_text(handle: IO[bytes], name: str, skip: Skip) -> Rows:
     """One document a line; blank lines are skipped."""
     for number, line in _lines(handle, name):
         if not line.isspace():
             yield f"{name}:{number}", {"text": line.rstrip("\r\n")}
 
 
-def _read_parquet(handle: IO[bytes], name: str) -> Rows:
+def _read_parquet(handle: IO[bytes], name: str, skip: Skip) -> Rows:
     import shutil
     import tempfile
 
@@ -246,13 +297,22 @@ def _read_parquet(handle: IO[bytes], name: str) -> Rows:
             for batch in pq.ParquetFile(handle).iter_batches(batch_size=1024):
                 for row in batch.to_pylist():
                     number += 1
-                    yield f"{name}#{number}", row
+                    yield f"{name}#{number}", without_nan(row)
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise DataError("E109", f"cannot read the Parquet file: {reason}", place=name) from None
 
 
-READERS: dict[str, Callable[[IO[bytes], str], Rows]] = {
+def without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose cells that are not a number are null, as data frames write empty cells."""
+    if not any(isinstance(value, float) and value != value for value in row.values()):
+        return row
+    return {
+        name: None if isinstance(value, float) and value != value else value for name, value in row.items()
+    }
+
+
+READERS: dict[str, Callable[[IO[bytes], str, Skip], Rows]] = {
     ".jsonl": _read_json,
     ".json": _read_json,
     ".csv": _read_csv,

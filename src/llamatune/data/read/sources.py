@@ -10,25 +10,22 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from llamatune.data.cache import cache_key
 from llamatune.data.formats.canonical import canonical
-from llamatune.data.formats.conversations import Adjustment, prompt
-from llamatune.data.formats.recognise import (
-    FORMATS,
-    ROWS_SEEN,
-    Raw,
-    Recognised,
-    recognise_rows,
-)
-from llamatune.data.read.readers import Rows, read_rows
-from llamatune.data.rows import Row
+from llamatune.data.formats.known import formats_of
+from llamatune.data.formats.recognise import Recognised, check_usable, recognise_rows
+from llamatune.data.formats.record import Adjusted, Raw
+from llamatune.data.read.json_array import sample
+from llamatune.data.read.readers import Rows, Skip, read_rows, without_nan
+from llamatune.data.read.survey import Survey, stored_survey
+from llamatune.data.rows import Preference, Row, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Kind, RowFormat, Source
 from llamatune.recipe.cards import DataCard, find_card, split_files, verify
@@ -42,15 +39,17 @@ from llamatune.runs.handover import CONVERSATIONS, PREFERENCES, take
 class OpenSource:
     """A source whose files are there, verified, and whose format is known.
 
-    `fingerprint` changes with the content, the format, the columns, the number of rows taken or the safety tag.
-    `is_safety` is None where rows are no prompts.
+    `fingerprint` changes with the content and with all that decides what becomes of it. `is_safety` is None where rows
+    are no prompts; `label` is the one that rows are chosen by, if they are.
     """
 
     name: str
     files: tuple[Path, ...]
     sha256: tuple[str, ...]
     recognised: Recognised
+    survey: Survey
     is_safety: bool | None = None
+    label: bool | None = None
     max_rows: int | None = None
     card: str | None = None
     licence: str | None = None
@@ -61,18 +60,32 @@ class OpenSource:
     @property
     def fingerprint(self) -> str:
         columns = self.recognised.columns.model_dump(exclude_none=True)
-        return cache_key(self.sha256, self.recognised.format, columns, self.max_rows, self.is_safety)
+        return cache_key(
+            self.sha256, self.recognised.format, columns, self.max_rows, self.is_safety, self.label
+        )
 
-    def rows(self) -> Rows:
+    def describe(self) -> Iterator[str]:
+        """Lines for the user: the format, one pair where a column says which reply is better, and placeholders."""
+        yield f"{self.name}: format {self.recognised}"
+        if self.recognised.columns.better is not None:
+            for row in self.survey.rows:
+                with suppress(RowRejected, DataError):
+                    pair = self.canonical(row, self.name)
+                    assert isinstance(pair, Preference)
+                    better, other = (sample(side[0].content) for side in (pair.chosen, pair.rejected))
+                    yield f"{self.name}: of the first pair, {better} is better than {other}"
+                    break
+        if self.survey.warning:
+            yield f"{self.name}: {self.survey.warning}"
+
+    def rows(self, skip: Skip = None) -> Rows:
         """`(place, raw row)` of all files, in order. Raises what the readers raise."""
-        return islice(_read(self.files, self.name), self.max_rows)
+        return islice(_read(self.files, self.name, skip), self.max_rows)
 
-    def canonical(self, raw: Raw, place: str, adjusted: Counter[Adjustment] | None = None) -> Row:
+    def canonical(self, raw: Raw, place: str, adjusted: Adjusted = None) -> Row:
         """A row of the source as the stage needs it. Raises what `canonical.canonical` raises."""
-        if self.is_safety is None:
-            return canonical(raw, self.recognised, place, adjusted)
-        format, columns = self.recognised.format, self.recognised.columns
-        return prompt(raw, format, columns, place, adjusted, is_safety=self.is_safety)
+        is_safety = bool(self.is_safety)
+        return canonical(raw, self.recognised, place, adjusted, is_safety=is_safety, label=self.label)
 
 
 @dataclass(frozen=True)
@@ -113,33 +126,58 @@ def find_files(source: Source, recipe_dir: Path, *, kind: Kind) -> FoundFiles:
     return FoundFiles(card.name, tuple(files), card, revision)
 
 
-def open_source(source: Source, recipe_dir: Path, *, kind: Kind, called: str | None = None) -> OpenSource:
+def open_source(
+    source: Source,
+    recipe_dir: Path,
+    *,
+    kind: Kind,
+    on_bad_row: Literal["error", "drop"] = "error",
+    called: str | None = None,
+) -> OpenSource:
     """Find, generate or download the files of a source and recognise their format.
 
     Args:
         kind: what the stage reads.
+        on_bad_row: `drop` goes on after lines that are no rows.
         called: what messages call the source, where not by its own name.
 
     Raises:
-        DataError: E100 to E127, and those of data cards.
+        DataError: E100 to E135, and those of data cards.
         RecipeError: see `find_files`.
     """
-    found = find_files(source, recipe_dir, kind=kind)
-    name, card = called or found.name, found.card
-    format = _row_format(card, kind) if card else source.format
-    head = [row for _, row in islice(_read(found.files, name), ROWS_SEEN)]
-    columns = card.columns if card else source.columns
-    recognised = recognise_rows(head, format=format, columns=columns, kind=kind, place=name)
+    files = find_files(source, recipe_dir, kind=kind)
+    name, card = called or files.name, files.card
+    skip: Skip = _pass_over if on_bad_row == "drop" else None
+    rows = islice(_read(files.files, name, skip), source.max_rows)
+    missing = next((file for file in files.files if not file.is_file()), None)
+    if missing is not None:
+        # Says what is missing, and what is like it.
+        next(rows)
+    sha256 = files.sha256
+    suffixes = [file.suffixes for file in files.files]
+    found = stored_survey(rows, sha256, source.max_rows, on_bad_row, suffixes)
+    recognised = recognise_rows(
+        found.rows,
+        format=_row_format(card, kind) if card else source.format,
+        columns=card.columns if card else source.columns,
+        ignore=[*source.ignore, *(card.ignore if card else ())],
+        label=source.label,
+        kind=kind,
+        place=name,
+    )
+    check_usable(recognised, source.label, name)
     return OpenSource(
         name=name,
-        files=found.files,
-        sha256=found.sha256,
+        files=files.files,
+        sha256=sha256,
         recognised=recognised,
+        survey=found,
         is_safety=_is_safety(source, card) if kind == "prompts" else None,
+        label=source.label,
         max_rows=source.max_rows,
         card=card.name if card else None,
         licence=card.license.id if card else None,
-        revision=found.revision,
+        revision=files.revision,
         run=source.run,
     )
 
@@ -166,26 +204,30 @@ def _is_safety(source: Source, card: DataCard | None) -> bool:
     return card is not None and card.category == "safety"
 
 
-def _read(files: Sequence[Path], name: str) -> Rows:
+def _pass_over(error: DataError) -> None:
+    """Lines that are no rows are counted when they are encoded."""
+
+
+def _read(files: Sequence[Path], name: str, skip: Skip) -> Rows:
     """Rows of all files; places are called as the user calls the data, and by file where there are
     several."""
-    readers = (_read_file(file, name if len(files) == 1 else f"{name}/{file.name}") for file in files)
+    readers = (_read_file(file, name if len(files) == 1 else f"{name}/{file.name}", skip) for file in files)
     return chain.from_iterable(readers)
 
 
-def _read_file(file: Path, name: str) -> Rows:
-    return _read_arrow(file, name) if file.suffix == ".arrow" else read_rows(file, name)
+def _read_file(file: Path, name: str, skip: Skip) -> Rows:
+    return _read_arrow(file, name) if file.suffix == ".arrow" else read_rows(file, name, skip)
 
 
 def _row_format(card: DataCard, kind: Kind) -> RowFormat:
-    for format in FORMATS[kind]:
-        if card.format == format:
-            return format
+    known = [format.name for format in formats_of(kind)]
+    if card.format in known:
+        return card.format
     raise DataError(
         "E112",
         f"card `{card.name}` has the format `{card.format}`, which this stage does not train on",
         place=card.name,
-        hint=f"formats of this stage: {', '.join(FORMATS[kind])}",
+        hint=f"formats of this stage: {', '.join(known)}",
     )
 
 
@@ -306,4 +348,4 @@ def _read_arrow(file: Path, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for batch in reader:
             for row in batch.to_pylist():
                 number += 1
-                yield f"{name}#{number}", row
+                yield f"{name}#{number}", without_nan(row)

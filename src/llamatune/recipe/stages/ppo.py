@@ -229,6 +229,20 @@ class PromptData(Data):
     too_long: Literal["error", "drop"] = "error"
     """A longer prompt stops the run, or is left out."""
 
+    @property
+    def mix(self) -> Data | None:
+        """The pretraining mix as rows of its own: under the policies of the prompts, but that long rows are cut."""
+        if not self.ptx:
+            return None
+        return Data(
+            train=self.ptx,
+            max_length=self.max_length,
+            too_long="truncate",
+            max_dropped=self.max_dropped,
+            on_bad_row=self.on_bad_row,
+            deduplicate=self.deduplicate,
+        )
+
 
 class PpoRecipe(TrainingRecipe):
     """Reinforcement learning against reward models (paper section 3.2.3)."""

@@ -30,8 +30,9 @@ class PreferenceData(Data):
 class RewardLoss(Block):
     """What a reward model minimises: -log sigmoid(chosen - rejected - margin), and options (paper, section 3.2.2)."""
 
-    objective: Literal["pairs", "scores"] = "pairs"
-    """Learn which of two replies is better, or, as ChatLlama does, one reply's score: (predicted - score)^2."""
+    objective: Literal["pairs", "scores", "labels"] = "pairs"
+    """Learn which of two replies is better, or, as ChatLlama does, one reply's score: (predicted - score)^2, or
+    whether one reply is good: the cross-entropy of sigmoid(predicted) against its true-or-false label (KTO data)."""
     margin: Literal["none", "small", "large"] = "none"
     """Margin by rating (paper, table 27): small is 1, 2/3, 1/3, 0 from significantly to negligibly better; large is
     3, 2, 1, 0."""
@@ -50,7 +51,7 @@ class RewardLoss(Block):
 
     @model_validator(mode="after")
     def _no_pairs_no_options(self) -> RewardLoss:
-        if self.objective == "scores" and (self.margin, self.margin_table, self.center, self.safety) != (
+        if self.objective != "pairs" and (self.margin, self.margin_table, self.center, self.safety) != (
             "none",
             None,
             0,

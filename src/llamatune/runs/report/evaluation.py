@@ -164,9 +164,8 @@ def _part(found: Any) -> Cell:
 
 
 def loss_unit(recipe: Mapping[str, Any]) -> str:
-    if as_mapping(recipe.get("loss")).get("objective") == "scores":
-        return "squared error per row"
-    return "nats per pair"
+    units = {"scores": "squared error per row", "labels": "nats per row"}
+    return units.get(as_mapping(recipe.get("loss")).get("objective") or "pairs", "nats per pair")
 
 
 def set_names(evaluated: Iterable[str], metrics: Mapping[str, Series]) -> list[str]:

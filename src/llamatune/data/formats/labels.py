@@ -1,16 +1,17 @@
-"""Ratings, safety labels, choices and scores of raw rows: which words and numbers are known, and what they stand for.
+"""Ratings, labels, choices and scores of raw rows: which words and numbers are known, and what they stand for.
 
-E128  an unknown rating, safety label or choice
+E128  an unknown rating, label or choice
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from llamatune.data.formats.recognise import Raw
-from llamatune.data.formats.turns import value_of, wrong_type
+from llamatune.data.formats.record import Raw
+from llamatune.data.formats.values import value_of, wrong_type
 from llamatune.data.rows import RATINGS, Rating
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns
@@ -25,13 +26,12 @@ _BINS = {
     "both_unsafe": (False, False),
     "rejected_safe": (False, True),
 }
-_SAFE = {"true": True, "false": False}
-CHOICES = {"0": 0, "1": 1}
+_TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
-Known = TypeVar("Known")
+_Known = TypeVar("_Known")
 
 
-def rating_of(raw: Raw, columns: Columns, place: str) -> Rating | None:
+def read_rating(raw: Raw, columns: Columns, place: str) -> Rating | None:
     """How much better the chosen reply is, where it is known. Raises DataError (E128)."""
     return _label(_RATINGS, raw, columns.rating, place)
 
@@ -41,14 +41,14 @@ def safety_of(raw: Raw, columns: Columns, place: str) -> tuple[bool | None, bool
     if columns.safety:
         return _label(_BINS, raw, columns.safety, place) or (None, None)
     return (
-        _label(_SAFE, raw, columns.chosen_safe, place),
-        _label(_SAFE, raw, columns.rejected_safe, place),
+        _label(_TRUTH, raw, columns.chosen_safe, place),
+        _label(_TRUTH, raw, columns.rejected_safe, place),
     )
 
 
 def score_of(raw: Raw, column: str, place: str) -> float:
     """How good a reply is. Raises DataError (E122, E123)."""
-    value = value_of(raw, column, place, "a scored row")
+    value = value_of(raw, column, place, "`loss.objective: scores`")
     try:
         score = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
@@ -58,16 +58,31 @@ def score_of(raw: Raw, column: str, place: str) -> float:
     return score
 
 
-def _label(known: dict[str, Known], raw: Raw, column: str | None, place: str) -> Known | None:
+def _label(known: dict[str, _Known], raw: Raw, column: str | None, place: str) -> _Known | None:
     """What a column's value stands for; None without the column, and where it is null or empty."""
     value = raw.get(column) if column else None
     return None if value is None or value == "" else known_value(known, value, column, place)
 
 
-def known_value(known: dict[str, Known], value: Any, column: str | None, place: str) -> Known:
-    """What a value stands for; spaces, hyphens and capitals do not matter. Raises DataError (E128)."""
-    word = str(value).lower() if isinstance(value, (str, bool, int)) else ""
-    word = re.sub(r"\s+|(?<=[a-z])-", "_", word.strip())
+def label_of(raw: Raw, column: str, place: str) -> bool:
+    """Whether a reply is a good one. Raises DataError (E122, E128)."""
+    return known_value(_TRUTH, value_of(raw, column, place, "a labelled row"), column, place)
+
+
+def are_labels(values: Iterable[Any]) -> bool:
+    """Whether some values say true or false; nulls do not count."""
+    found = [_word(value) for value in values if value is not None and value != ""]
+    return bool(found) and all(word in _TRUTH for word in found)
+
+
+def comparable(values: Sequence[Any]) -> list[str]:
+    """Values as `known_value` compares them."""
+    return [_word(value) for value in values]
+
+
+def known_value(known: dict[str, _Known], value: Any, column: str | None, place: str) -> _Known:
+    """What a value stands for; spaces, hyphens, capitals and `.0` do not matter. Raises DataError (E128)."""
+    word = _word(value)
     if word not in known:
         raise DataError(
             "E128",
@@ -77,3 +92,10 @@ def known_value(known: dict[str, Known], value: Any, column: str | None, place: 
             "not named there is not used",
         )
     return known[word]
+
+
+def _word(value: Any) -> str:
+    word = str(value).lower() if isinstance(value, (str, bool, int, float)) else ""
+    # Spreadsheets and data frames turn whole numbers into 3.0 where a cell is empty.
+    word = re.sub(r"^(-?\d+)\.0+$", r"\1", word.strip())
+    return re.sub(r"\s+|(?<=[a-z])-", "_", word)

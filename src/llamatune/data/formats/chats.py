@@ -1,0 +1,162 @@
+"""How a row of each chat format and each prompt format becomes turns, and a document's its text.
+
+E126  empty content
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from llamatune.data.formats.record import Adjusted, Raw, Turns
+from llamatune.data.formats.turns import hh_turns, is_hh, read_turns
+from llamatune.data.formats.values import (
+    checked_text,
+    column_text,
+    is_parts,
+    optional_text,
+    value_of,
+    wrong_type,
+)
+from llamatune.data.rows import Adjustment, Message
+from llamatune.errors import DataError
+from llamatune.recipe.blocks import Columns
+
+# ---- formats ------------------------------------------------------------------------------------------------
+
+
+def text(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> str:
+    """A document."""
+    column = columns.text or "text"
+    found = column_text(raw, column, place, "format `text`")
+    if not found.strip():
+        raise DataError("E126", f"column {column!r} is empty", place=place, hint="remove the row")
+    return found
+
+
+def turns(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
+    """A list of turns, {role, content} or {from, value}."""
+    column = columns.messages or "messages"
+    return read_turns(value_of(raw, column, place, "a chat format"), column, place)
+
+
+def alternating(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
+    """A list of texts: the user's, the assistant's, and so on, as UltraChat and LIMA have them."""
+    column = columns.messages or "data"
+    found = value_of(raw, column, place, "format `alternating`")
+    if not isinstance(found, list):
+        raise wrong_type(f"column {column!r}", found, place, "a list of texts")
+    said = [checked_text(one, f"turn {number} of {column!r}", place) for number, one in enumerate(found, 1)]
+    for number, one in enumerate(said, 1):
+        if not one.strip():
+            raise DataError(
+                "E126", f"turn {number} of {column!r} is empty", place=place, hint="remove the row"
+            )
+    return [Message("assistant" if number % 2 else "user", one) for number, one in enumerate(said)]
+
+
+def question_and_answer(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
+    """A prompt and a reply, each a text or a list of turns. Replies that are part of the prompt are not trained."""
+    asked = question(raw, columns, place, adjusted)
+    column = columns.completion or "completion"
+    reply = value_of(raw, column, place, "a format with a prompt and a reply")
+    # No reply at all is like an empty one: the row is left out and counted.
+    reply = "" if reply is None else reply
+    if isinstance(reply, (dict, list)) and not is_parts(reply):
+        answer = read_turns([reply] if isinstance(reply, dict) else reply, column, place)
+        return asked + (answer or [Message("assistant", "")])
+    written = checked_text(reply, f"column {column!r}", place)
+    whole = raw.get(columns.prompt or "prompt")
+    if is_hh(whole) and is_hh(f"{whole}{written}"):
+        # The reply may go on with turns of its own.
+        return asked + (hh_turns(f"{whole}{written}")[len(asked) :] or [Message("assistant", written)])
+    return [*asked, Message("assistant", written)]
+
+
+def prompt_only(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
+    """A text, or a list of turns."""
+    return question(raw, columns, place, adjusted)
+
+
+def questions(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
+    """The first of a list of questions, as MT-Bench has them: each later one needs an answer to the one before."""
+    column = columns.prompt or "turns"
+    found = value_of(raw, column, place, "format `questions`")
+    if not isinstance(found, list) or not found:
+        raise wrong_type(f"column {column!r}", found, place, "a list of questions")
+    if len(found) > 1 and adjusted is not None:
+        adjusted[Adjustment.LATER_QUESTIONS] += len(found) - 1
+    return [_user(checked_text(found[0], f"question 1 of {column!r}", place), column, None, place)]
+
+
+def best_branch(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
+    """Of a tree of messages {text, role, rank, replies}, as OpenAssistant has them, the branch of the best ranks."""
+    column = columns.prompt or "prompt"
+    node = value_of(raw, column, place, "format `oasst`")
+    branch = []
+    while node is not None:
+        if not isinstance(node, dict):
+            raise wrong_type(f"a message of the tree in {column!r}", node, place, "an object")
+        branch.append({"role": node.get("role"), "content": node.get("text")})
+        node = _best_reply(node, column, place)
+    return read_turns(branch, column, place)
+
+
+def _best_reply(node: Raw, column: str, place: str) -> Raw | None:
+    """The reply of the lowest rank; of replies without one, the first. Deleted ones do not count."""
+    replies = node.get("replies") or []
+    if not isinstance(replies, list) or not all(isinstance(reply, dict) for reply in replies):
+        raise wrong_type(f"'replies' in {column!r}", replies, place, "a list of objects")
+    left = [reply for reply in replies if not reply.get("deleted")]
+    return min(left, key=_rank, default=None)
+
+
+def _rank(reply: Raw) -> float:
+    rank = reply.get("rank")
+    return float(rank) if isinstance(rank, (int, float)) else float("inf")
+
+
+# ---- the user's part ----------------------------------------------------------------------------------------
+
+
+def question(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
+    """What a prompt column asks: turns up to the user's last one. Replies in it are not trained."""
+    column = columns.prompt or "prompt"
+    value = value_of(raw, column, place, "a format with a prompt")
+    if isinstance(value, dict) and isinstance(value.get("messages"), list):
+        value = value["messages"]
+    if isinstance(value, list) and all(isinstance(turn, dict) for turn in value) and not is_parts(value):
+        asked = [_untrained(turn) for turn in read_turns(value, column, place)]
+    elif is_hh(value):
+        if adjusted is not None:
+            adjusted[Adjustment.SPLIT] += 1
+        asked = [_untrained(turn) for turn in hh_turns(value, adjusted)]
+        if not asked[-1].content:
+            asked.pop()
+    else:
+        asked = [_user(checked_text(value, f"column {column!r}", place), column, columns.input, place, raw)]
+    return _history(raw, columns.history, place) + asked
+
+
+def _user(written: str, column: str, second: str | None, place: str, raw: Raw | None = None) -> Message:
+    if not written.strip():
+        raise DataError("E126", f"column {column!r} is empty", place=place, hint="remove or complete the row")
+    return Message("user", written, input=optional_text(raw or {}, second, place))
+
+
+def _untrained(turn: Message) -> Message:
+    return replace(turn, train=False) if turn.role == "assistant" else turn
+
+
+def _history(raw: Raw, column: str | None, place: str) -> Turns:
+    """Exchanges before the question: a list of [question, answer], or of turns."""
+    value: Any = raw.get(column) if column else None
+    if not value:
+        return []
+    if isinstance(value, list) and all(isinstance(one, dict) for one in value):
+        return read_turns(value, column or "history", place)
+    if not isinstance(value, list) or not all(isinstance(one, list) and len(one) == 2 for one in value):
+        hint = f"write [[question, answer], ...], or leave the column out with `ignore: [{column}]`"
+        raise wrong_type(f"column {column!r}", value, place, "a list of exchanges", hint=hint)
+    said = [checked_text(one, f"a text in {column!r}", place) for exchange in value for one in exchange]
+    return [Message("assistant" if number % 2 else "user", one) for number, one in enumerate(said)]

@@ -1,0 +1,336 @@
+"""The row formats, one record each. A new format is a record here, its name in `RowFormat`, and its reader.
+
+Chat formats may have `system`; pair formats that, `rating`, and `safety` or `chosen_safe` and `rejected_safe`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from llamatune.data.formats import chats, pairs
+from llamatune.data.formats.record import Format, Names, Raw
+from llamatune.data.formats.turns import is_hh
+from llamatune.recipe.blocks import Kind, RowFormat
+
+# ---- how formats of the same columns are told apart: by their values ------------------------------------------
+
+
+def _turn(rows: Sequence[Raw], column: str) -> Raw | None:
+    """The first turn that a list of turns in this column begins with."""
+    for row in rows:
+        turns = row.get(column)
+        if isinstance(turns, dict):
+            return turns
+        if isinstance(turns, list) and turns and isinstance(turns[0], dict):
+            return turns[0]
+    return None
+
+
+def _is_sharegpt(turn: Raw | None) -> bool:
+    return (
+        turn is not None and not {"role", "content"} & turn.keys() and bool({"from", "value"} & turn.keys())
+    )
+
+
+def _messages(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    turn = _turn(rows, names["messages"])
+    return turn is not None and bool({"role", "content"} & turn.keys())
+
+
+def _sharegpt(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    return _is_sharegpt(_turn(rows, names["messages"]))
+
+
+def _alternating(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    return _all(rows, names["messages"], lambda value: isinstance(value, list) and _are_texts(value))
+
+
+def _are_texts(values: list[Any]) -> bool:
+    return len(values) > 1 and all(isinstance(value, str) for value in values)
+
+
+def _all(rows: Sequence[Raw], column: str, test: Any) -> bool:
+    """Whether the values of a column that are not null pass a test, and there are some."""
+    values = [value for row in rows if (value := row.get(column)) is not None]
+    return bool(values) and all(map(test, values))
+
+
+def _alpaca(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    """Other columns than its usual ones make it a prompt and a completion, unless they name an input."""
+    return "input" in given or (names["prompt"], names["completion"]) == ("instruction", "output")
+
+
+def _is_tree(value: Any) -> bool:
+    return isinstance(value, dict) and "text" in value and "replies" in value
+
+
+def _oasst(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    return _all(rows, names["prompt"], _is_tree)
+
+
+def _prompt_only(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    return not _all(rows, names["prompt"], _is_tree)
+
+
+def _questions(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    return _all(
+        rows,
+        names["prompt"],
+        lambda value: isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value),
+    )
+
+
+def _preference(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    turn = _turn(rows, names["chosen"])
+    if turn is not None:
+        return not _is_sharegpt(turn)
+    return "prompt" in names and _are_replies(names, rows) and not _hh(names, rows, given)
+
+
+def _sharegpt_preference(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    turn = _turn(rows, names["chosen"])
+    if turn is None:
+        return "messages" in names and _are_replies(names, rows)
+    return _is_sharegpt(turn)
+
+
+def _hh(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    prompts = [row.get(names["prompt"]) for row in rows] if "prompt" in names else []
+    first = next((value for row in rows if (value := row.get(names["chosen"]))), None)
+    return isinstance(first, str) and (is_hh(first) or any(map(is_hh, prompts)))
+
+
+def _are_replies(names: Names, rows: Sequence[Raw]) -> bool:
+    first = next((value for row in rows if (value := row.get(names["chosen"]))), None)
+    return isinstance(first, str)
+
+
+def _pku(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    """Its usual column says by its name that it holds a reply's number; any other may hold anything."""
+    return names["better"] in ("better_response_id", "safer_response_id")
+
+
+def _summarize(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    return _all(rows, names["prompt"], lambda value: isinstance(value, dict))
+
+
+def _ultrafeedback(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    turn = _turn(rows, names["replies"])
+    return turn is not None and "response" in turn
+
+
+# ---- the records ----------------------------------------------------------------------------------------------
+
+_SYSTEM: dict[str, tuple[str, ...]] = {"system": ("system", "system_prompt", "system_message")}
+_LABELS: dict[str, tuple[str, ...]] = {
+    field: (field,) for field in ("rating", "safety", "chosen_safe", "rejected_safe")
+}
+_CHATS: frozenset[RowFormat] = frozenset(
+    {"messages", "sharegpt", "alpaca", "prompt_completion", "alternating", "oasst"}
+)
+_PAIRS: frozenset[RowFormat] = frozenset(
+    {"preference", "hh", "sharegpt_preference", "shp", "pku", "summarize", "ultrafeedback"}
+)
+_TURN_COLUMNS = ({"messages": "messages"}, {"messages": "conversations"}, {"messages": "conversation"})
+
+FORMATS: dict[RowFormat, Format] = {
+    one.name: one
+    for one in (
+        Format(
+            "messages",
+            "conversations",
+            chats.turns,
+            _TURN_COLUMNS,
+            "`messages` = [{role, content}, ...]",
+            optional=_SYSTEM,
+            fits=_messages,
+            yields_to=_PAIRS,
+        ),
+        Format(
+            "sharegpt",
+            "conversations",
+            chats.turns,
+            (_TURN_COLUMNS[1], _TURN_COLUMNS[0], _TURN_COLUMNS[2]),
+            "`conversations` = [{from, value}, ...]",
+            optional=_SYSTEM,
+            fits=_sharegpt,
+            yields_to=_PAIRS,
+        ),
+        Format(
+            "alpaca",
+            "conversations",
+            chats.question_and_answer,
+            ({"prompt": "instruction", "completion": "output"},),
+            "`instruction`, `output`, optional `input`",
+            optional={"input": ("input", "context"), "history": ("history",), **_SYSTEM},
+            fits=_alpaca,
+            yields_to=_PAIRS,
+        ),
+        Format(
+            "prompt_completion",
+            "conversations",
+            chats.question_and_answer,
+            (
+                {"prompt": "prompt", "completion": "completion"},
+                {"prompt": "prompt", "completion": "response"},
+                {"prompt": "question", "completion": "answer"},
+                {"prompt": "question", "completion": "response"},
+                {"prompt": "query", "completion": "response"},
+                {"prompt": "query", "completion": "answer"},
+                {"prompt": "instruction", "completion": "response"},
+                {"prompt": "input", "completion": "output"},
+                {"prompt": "input", "completion": "target"},
+            ),
+            "`prompt` and `completion` or `response`, `question` and `answer`",
+            optional={"input": ("input", "context"), "history": ("history",), **_SYSTEM},
+            yields_to=_PAIRS | {"alpaca"},
+        ),
+        Format(
+            "alternating",
+            "conversations",
+            chats.alternating,
+            ({"messages": "data"}, *_TURN_COLUMNS, {"messages": "dialogue"}, {"messages": "dialog"}),
+            "`data` = [question, answer, ...]",
+            optional=_SYSTEM,
+            fits=_alternating,
+            yields_to=_PAIRS,
+        ),
+        Format(
+            "oasst",
+            "conversations",
+            chats.best_branch,
+            ({"prompt": "prompt"},),
+            "`prompt` = {text, role, replies: [...]}",
+            fits=_oasst,
+        ),
+        Format(
+            "text",
+            "documents",
+            chats.text,
+            ({"text": "text"}, {"text": "content"}, {"text": "document"}),
+            "`text`",
+            yields_to=_PAIRS | _CHATS,
+            first_of_usual=True,
+        ),
+        Format(
+            "prompt_only",
+            "prompts",
+            chats.prompt_only,
+            ({"prompt": "prompt"},),
+            "`prompt`",
+            optional={"input": ("input", "context"), "history": ("history",), **_SYSTEM},
+            fits=_prompt_only,
+            yields_to=_PAIRS | _CHATS | {"text"},
+        ),
+        Format(
+            "questions",
+            "prompts",
+            chats.questions,
+            ({"prompt": "turns"},),
+            "`turns` = [question, question, ...]",
+            optional=_SYSTEM,
+            fits=_questions,
+            yields_to=_PAIRS | _CHATS,
+        ),
+        Format(
+            "preference",
+            "preferences",
+            pairs.two_replies,
+            (
+                {"chosen": "chosen", "rejected": "rejected"},
+                {"chosen": "preferred_output", "rejected": "non_preferred_output"},
+            ),
+            "`chosen` and `rejected`, text with a `prompt` or lists of {role, content}",
+            optional={"prompt": ("prompt", "instruction", "question", "query", "input"), "input": ("input",)}
+            | _SYSTEM
+            | _LABELS,
+            fits=_preference,
+        ),
+        Format(
+            "hh",
+            "preferences",
+            pairs.hh,
+            ({"chosen": "chosen", "rejected": "rejected"},),
+            '`chosen` and `rejected`, text with "\\n\\nHuman:" and "\\n\\nAssistant:" turns',
+            optional={"prompt": ("prompt",), **_SYSTEM, **_LABELS},
+            fits=_hh,
+        ),
+        Format(
+            "sharegpt_preference",
+            "preferences",
+            pairs.two_replies,
+            ({"chosen": "chosen", "rejected": "rejected"},),
+            "`conversations` = [{from, value}, ...], `chosen` and `rejected` = {from, value}",
+            optional={"messages": ("conversations", "conversation"), **_SYSTEM, **_LABELS},
+            fits=_sharegpt_preference,
+        ),
+        Format(
+            "shp",
+            "preferences",
+            pairs.chosen_of_two(("1", "0")),
+            ({"prompt": "history", "first": "human_ref_A", "second": "human_ref_B", "better": "labels"},),
+            "`history`, `human_ref_A`, `human_ref_B`, `labels`",
+            optional=_SYSTEM | _LABELS,
+            yields_to=frozenset({"pku"}),
+            better=("1", "0"),
+        ),
+        Format(
+            "pku",
+            "preferences",
+            pairs.chosen_of_two(("0", "1")),
+            (
+                {"prompt": "prompt", "first": "response_0", "second": "response_1"}
+                | {"better": "better_response_id"},
+                {"prompt": "prompt", "first": "response_0", "second": "response_1"}
+                | {"better": "safer_response_id"},
+            ),
+            "`prompt`, `response_0`, `response_1`, `better_response_id`",
+            optional=_SYSTEM | _LABELS,
+            fits=_pku,
+            first_of_usual=True,
+            better=("0", "1"),
+        ),
+        Format(
+            "summarize",
+            "preferences",
+            pairs.chosen_of_a_list(("0", "1")),
+            ({"prompt": "info", "replies": "summaries", "better": "choice"},),
+            "`info`, `summaries`, `choice`",
+            optional=_SYSTEM | _LABELS,
+            better=("0", "1"),
+        ),
+        Format(
+            "ultrafeedback",
+            "preferences",
+            pairs.best_and_worst,
+            ({"prompt": "instruction", "replies": "completions"},),
+            "`instruction`, `completions` = [{response, overall_score}, ...]",
+            optional=_SYSTEM,
+            fits=_ultrafeedback,
+        ),
+    )
+}
+
+_TAKES: dict[Kind, tuple[Kind, ...]] = {
+    "conversations": ("conversations",),
+    "documents": ("documents",),
+    "preferences": ("preferences",),
+    # A conversation without its last reply is a prompt, too.
+    "prompts": ("prompts", "conversations"),
+    "scores": ("conversations",),
+    "labels": ("conversations",),
+    "ptx": ("conversations", "documents"),
+}
+
+
+def formats_of(kind: Kind | None) -> list[Format]:
+    """The formats whose rows can become rows of a kind; all of them for None."""
+    if kind is None:
+        return list(FORMATS.values())
+    return [FORMATS[name] for of in _TAKES[kind] for name in FORMATS if FORMATS[name].kind == of]
+
+
+def kind_of(format: RowFormat) -> Kind:
+    """What rows of a format are first of all for."""
+    return FORMATS[format].kind

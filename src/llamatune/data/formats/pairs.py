@@ -1,0 +1,285 @@
+"""How a row of each pair format becomes the two conversations of a preference.
+
+Every format gives two whole conversations; what they have in common at the beginning, up to and with a user
+message, is the prompt. So a prompt that is in a column of its own, in front of both replies, or inside both
+texts gives the same row.
+
+E129  the two replies do not belong to one prompt
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from llamatune.data.formats.chats import question
+from llamatune.data.formats.labels import comparable, known_value, read_rating, safety_of
+from llamatune.data.formats.record import Adjusted, Raw, Reader, Sides, Turns
+from llamatune.data.formats.turns import (
+    check_order,
+    drop_leading_assistant,
+    hh_turns,
+    is_hh,
+    read_turns,
+    turn_list,
+    with_system,
+)
+from llamatune.data.formats.values import column_text, is_parts, optional_text, value_of, wrong_type
+from llamatune.data.rows import Adjustment, Message, Preference, Reason, RowRejected
+from llamatune.errors import DataError
+from llamatune.recipe.blocks import Columns
+
+
+def preference(raw: Raw, sides: Sides, columns: Columns, place: str, adjusted: Adjusted = None) -> Preference:
+    """The pair of two conversations, with the row's labels.
+
+    Raises:
+        DataError: E123, E125, E128, E129.
+        RowRejected: a side without a reply, equal sides, or a chosen reply that is unsafe beside a safe one.
+    """
+    counts = [Counter[Adjustment](), Counter[Adjustment]()]
+    chosen, rejected = (
+        _whole(raw, columns, sides, side, name, place, count)
+        for (side, name), count in zip(
+            ((sides.chosen, "chosen"), (sides.rejected, "rejected")), counts, strict=True
+        )
+    )
+    if adjusted is not None:
+        adjusted.update(counts[0] | counts[1])
+    prompt = _shared(chosen, rejected, place)
+    rating = read_rating(raw, columns, place)
+    chosen_safe, rejected_safe = safety_of(raw, columns, place)
+    if len(chosen) == len(rejected) and all(map(_same, chosen, rejected)):
+        raise RowRejected(Reason.IDENTICAL, 0)
+    if chosen_safe is False and rejected_safe is True:
+        raise RowRejected(Reason.CHOSEN_UNSAFE, 0)
+    return Preference(
+        tuple(chosen[:prompt]),
+        tuple(chosen[prompt:]),
+        tuple(rejected[prompt:]),
+        place,
+        rating,
+        chosen_safe,
+        rejected_safe,
+    )
+
+
+def _whole(
+    raw: Raw, columns: Columns, sides: Sides, side: Turns, name: str, place: str, adjusted: Adjusted
+) -> Turns:
+    """One side from its first message to its last reply, in the right order."""
+    if side and side[0].role == "assistant" and sides.prompt:
+        side = sides.prompt + side
+    elif side and side[0].role == "assistant" and any(turn.role == "user" for turn in side):
+        side = drop_leading_assistant(side, adjusted)
+    elif sides.prompt and not _begins_with(side, sides.prompt) and not _said(side, sides.prompt):
+        raise DataError(
+            "E129",
+            f"the prompt column and the first turns of `{name}` differ",
+            place=place,
+            hint="leave the prompt out of the replies, or write it as it stands in them",
+        )
+    turns = with_system(raw, columns.system, side, place)
+    if not turns or turns[-1].role != "assistant" or not turns[-1].content.strip():
+        raise RowRejected(Reason.NO_REPLY, 0)
+    check_order(turns, place, f"`{name}` with its prompt")
+    return turns
+
+
+def _begins_with(side: Turns, prompt: Turns) -> bool:
+    return len(side) >= len(prompt) and all(map(_same, side, prompt))
+
+
+def _same(one: Message, other: Message) -> bool:
+    """White space around a message does not matter: files that write a prompt twice differ there."""
+    return one.role == other.role and one.content.strip() == other.content.strip()
+
+
+def _said(side: Turns, prompt: Turns) -> bool:
+    """Whether a prompt of one message is one of the user's messages in the side."""
+    return len(prompt) == 1 and any(_same(turn, prompt[0]) for turn in side)
+
+
+def _shared(chosen: Turns, rejected: Turns, place: str) -> int:
+    """How many messages both sides begin with, up to and with one of the user's."""
+    count = 0
+    for one, other in zip(chosen, rejected, strict=False):
+        if not _same(one, other) or one.input != other.input:
+            break
+        count += 1
+    while count and chosen[count - 1].role != "user":
+        count -= 1
+    if not count:
+        raise DataError(
+            "E129",
+            "`chosen` and `rejected` do not begin with the same prompt",
+            place=place,
+            why="Only replies to one prompt can be compared",
+            hint="remove the row, or write the same prompt in front of both replies",
+        )
+    return count
+
+
+# ---- formats ----------------------------------------------------------------------------------------------
+
+
+def two_replies(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Sides:
+    """Two replies, each text, a turn or a list of turns; to a prompt, to a list of turns, or with their own."""
+    prompt: Turns = []
+    written = isinstance(raw.get(columns.chosen or "chosen"), str)
+    if columns.prompt and (written or value_of(raw, columns.prompt, place, "preference") is not None):
+        prompt = _plain(question(raw, columns, place, adjusted))
+    elif columns.messages:
+        value = value_of(raw, columns.messages, place, "sharegpt_preference")
+        prompt = _plain(drop_leading_assistant(read_turns(value, columns.messages, place), adjusted))
+    chosen, rejected = (
+        _replies(raw, column, place)
+        for column in (columns.chosen or "chosen", columns.rejected or "rejected")
+    )
+    return Sides(prompt, chosen, rejected)
+
+
+def hh(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Sides:
+    """Text with "Human:" and "Assistant:" turns; with a prompt column, each side is the rest of its text."""
+    prompt = column_text(raw, columns.prompt, place, "format `hh`") if columns.prompt else ""
+    joined = [Counter[Adjustment](), Counter[Adjustment]()]
+    chosen, rejected = (
+        _hh_side(prompt, column_text(raw, column, place, "format `hh`"), column, place, counts)
+        for column, counts in zip(
+            (columns.chosen or "chosen", columns.rejected or "rejected"), joined, strict=True
+        )
+    )
+    if adjusted is not None:
+        # What was joined in the prompt is in both.
+        adjusted.update(joined[0] | joined[1])
+    return Sides([], chosen, rejected)
+
+
+def _hh_side(prompt: str, text: str, column: str, place: str, adjusted: Adjusted) -> Turns:
+    if prompt and not text.startswith(prompt):
+        text = prompt + text
+    if not is_hh(text):
+        what = f'column {column!r} is not text with "\\n\\nHuman:" and "\\n\\nAssistant:" turns'
+        raise DataError("E129", what, place=place, hint="a row of `hh` begins with a Human: turn")
+    return hh_turns(text, adjusted)
+
+
+def chosen_of_two(default: tuple[str, str]) -> Reader:
+    """Two columns with a reply each, and one that says which is better, in words that default to these."""
+    return partial(_chosen_of_two, default)
+
+
+def _chosen_of_two(
+    default: tuple[str, str], raw: Raw, columns: Columns, place: str, adjusted: Adjusted
+) -> Sides:
+    replies = [
+        _reply(column_text(raw, column, place, "a format with two replies"))
+        for column in (columns.first or "first", columns.second or "second")
+    ]
+    prompt = _plain(question(raw, columns, place, adjusted))
+    better = _better(raw, columns, default, place)
+    return Sides(prompt, replies[better], replies[1 - better])
+
+
+def chosen_of_a_list(default: tuple[str, str]) -> Reader:
+    """A list of two texts, and a column that says which is better, in words that default to these."""
+    return partial(_chosen_of_a_list, default)
+
+
+def _chosen_of_a_list(
+    default: tuple[str, str], raw: Raw, columns: Columns, place: str, adjusted: Adjusted
+) -> Sides:
+    column = columns.replies or "summaries"
+    summaries = turn_list(value_of(raw, column, place, "format `summarize`"), column, place)
+    if len(summaries) != 2:
+        raise DataError("E129", f"column {column!r} has {len(summaries)} summaries, not two", place=place)
+    replies = [_reply(column_text(summary, "text", place, f"format `{column}`")) for summary in summaries]
+    better = _better(raw, columns, default, place)
+    prompt = Message("user", _post(raw, columns.prompt or "info", place))
+    return Sides([prompt], replies[better], replies[1 - better])
+
+
+def _better(raw: Raw, columns: Columns, default: tuple[str, str], place: str) -> int:
+    """0 where the first reply is better, 1 where the second is."""
+    column = columns.better or "better"
+    first, second = comparable(columns.better_is or default)
+    known = dict(sorted({first: 0, second: 1}.items()))
+    return known_value(known, value_of(raw, column, place, "a pair"), column, place)
+
+
+def _post(raw: Raw, column: str, place: str) -> str:
+    """A post with its title, as the flat form of this data shows it to a model."""
+    info = value_of(raw, column, place, "format `summarize`")
+    if not isinstance(info, dict):
+        raise wrong_type(f"column {column!r}", info, place, "an object")
+    body = optional_text(info, "post", place) or optional_text(info, "article", place)
+    if body is None:
+        raise DataError("E126", f"column {column!r} has neither a post nor an article", place=place)
+    heads = (("SUBREDDIT: r/", "subreddit"), ("TITLE: ", "title"))
+    lines = [f"{head}{text}" for head, key in heads if (text := optional_text(info, key, place))]
+    return "\n".join([*lines, f"POST: {body}" if lines else body, "TL;DR:"])
+
+
+def best_and_worst(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Sides:
+    """Of several scored replies, the best and the worst, as UltraFeedback has them.
+
+    Raises:
+        RowRejected: fewer than two scored replies, or all of one score.
+    """
+    column = columns.replies or "completions"
+    found = turn_list(value_of(raw, column, place, "format `ultrafeedback`"), column, place)
+    scored = [
+        (score, column_text(one, "response", place, column))
+        for one in found
+        if (score := _score(one)) is not None
+    ]
+    if len(scored) < 2:
+        raise RowRejected(Reason.NO_REPLY, 0)
+    # Of equal scores, the first one counts.
+    best, worst = max(scored, key=lambda one: one[0]), min(scored, key=lambda one: one[0])
+    if best[0] == worst[0]:
+        raise RowRejected(Reason.TIE, 0)
+    return Sides(_plain(question(raw, columns, place, adjusted)), _reply(best[1]), _reply(worst[1]))
+
+
+def _score(reply: Raw) -> float | None:
+    """The mean of the reply's grades. `overall_score` is known to be wrong in places, and counts only without it."""
+    for key in ("fine-grained_score", "overall_score"):
+        try:
+            score = float(reply[key])
+        except (KeyError, TypeError, ValueError):
+            continue
+        if math.isfinite(score):
+            return score
+    return None
+
+
+# ---- replies ------------------------------------------------------------------------------------------------
+
+
+def _reply(text: str) -> Turns:
+    return [Message("assistant", text)]
+
+
+def _replies(raw: Raw, column: str, place: str) -> Turns:
+    """One side's turns: from text, a turn, or a list of turns. An empty last turn is a side without a reply."""
+    value: Any = value_of(raw, column, place, "a pair")
+    if isinstance(value, str):
+        return _reply(value)
+    if is_parts(value):
+        return _reply(column_text(raw, column, place, "a pair"))
+    turns = [value] if isinstance(value, dict) else value
+    if isinstance(turns, list):
+        turns = turn_list(turns, column, place)
+        if not turns or any(turns[-1].get(key) == "" for key in ("content", "value")):
+            raise RowRejected(Reason.NO_REPLY, 0)
+        return _plain(read_turns(turns, column, place))
+    raise wrong_type(f"column {column!r}", value, place, "text, a turn or a list of turns")
+
+
+def _plain(turns: Sequence[Message]) -> Turns:
+    """Without `train` flags, which mean nothing where replies are compared."""
+    return [Message(turn.role, turn.content, input=turn.input) for turn in turns]

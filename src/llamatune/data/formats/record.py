@@ -1,0 +1,85 @@
+"""What there is to say about a row format: one `Format` each; `known` lists them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from llamatune.data.rows import Adjustment, Message
+from llamatune.recipe.blocks import Columns, Kind, RowFormat
+
+Raw = dict[str, Any]
+"""A row as its file has it."""
+
+Names = dict[str, str]
+"""Fields of `Columns`, and the column that each of them is."""
+
+Turns = list[Message]
+
+Adjusted = Counter[Adjustment] | None
+"""Counts what was changed; None where nobody asks."""
+
+
+class Sides(NamedTuple):
+    """The two conversations of a pair. `prompt` is what a column of its own says that both begin with; where a side
+    begins with the assistant's turn, it follows that prompt."""
+
+    prompt: Turns
+    chosen: Turns
+    rejected: Turns
+
+
+Reader = Callable[[Raw, Columns, str, Adjusted], Turns | Sides | str]
+"""Reads a row, whose place is the third argument: the turns of a conversation or of a prompt, with the reply at the
+end, if only an empty one, where the format has one; the two sides of a pair; the text of a document.
+
+Raises `DataError` for a row that cannot be read and `RowRejected` for one that cannot be used."""
+
+
+def _always(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row format. `kind` is what its rows are first of all for, `shown` what a user reads of it in an error."""
+
+    name: RowFormat
+    kind: Kind
+    read: Reader
+    usual: tuple[Names, ...]
+    """Columns that a row must have, under their usual names; several where data sets differ, most usual first."""
+    shown: str
+    optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Columns that a row may have, and the names by which they are known."""
+    fits: Callable[[Names, Sequence[Raw], Names], bool] = _always
+    """Whether the values in these columns are of this format; last, the columns that the recipe names."""
+    yields_to: frozenset[RowFormat] = frozenset()
+    """Formats that are meant where they fit, too."""
+    first_of_usual: bool = False
+    """Of several usual namings that a file has, the first one is meant; otherwise the user is asked."""
+    better: tuple[str, str] | None = None
+    """What the column `better` says where the first reply is better, and where the second is."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return tuple(self.usual[0])
+
+    def namings(self, found: Sequence[str], given: Names) -> Iterator[Names]:
+        """The columns that a row must have, in each way in which they are all there."""
+        for usual in self.usual:
+            names = usual | {name: column for name, column in given.items() if name in usual}
+            if all(column in found for column in names.values()):
+                yield names
+
+    def with_optional(self, names: Names, found: Sequence[str], given: Names) -> Names:
+        """These columns and the optional ones that are there: those given, else those with a known name."""
+        names = dict(names)
+        for name, known in self.optional.items():
+            known = (given[name],) if name in given else known
+            column = next((one for one in known if one in found and one not in names.values()), None)
+            if column is not None:
+                names[name] = column
+        return names

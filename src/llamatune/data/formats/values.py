@@ -1,0 +1,161 @@
+"""Values of raw rows, checked one by one.
+
+E122  a column is missing
+E123  a value has the wrong type
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from llamatune.data.formats.record import Adjusted, Raw
+from llamatune.data.rows import Adjustment
+from llamatune.errors import DataError
+from llamatune.recipe.blocks import Columns
+
+TEXT_PARTS = ("text", "input_text", "output_text")
+"""Kinds of the parts of a message that hold text."""
+
+_TURNS = re.compile(r"""\s*\[\s*\{\s*(['"])(role|from|content|value)\1\s*:""")
+"""How a list of turns begins that was written into a text, as JSON or as Python prints it."""
+
+
+def missing_column(name: str, found: Sequence[str], place: str, wanted_by: str) -> DataError:
+    near = difflib.get_close_matches(name, found, n=1)
+    return DataError(
+        "E122",
+        f"column {name!r} of {wanted_by} is missing; found {', '.join(map(repr, found)) or 'none'}",
+        place=place,
+        hint=f"did you mean {near[0]!r}?" if near else "name the right one under `columns`",
+    )
+
+
+def wrong_type(
+    what: str, value: Any, place: str, expected: str = "text", *, hint: str | None = None
+) -> DataError:
+    names = {type(None): "null", dict: "an object", list: "a list", bool: "a boolean"}
+    found = names.get(
+        type(value), f"a number ({value!r})" if isinstance(value, (int, float)) else type(value).__name__
+    )
+    if hint is None and expected == "text":
+        hint = "write plain text; lists of messages belong in a column `messages`"
+    return DataError("E123", f"{what} must be {expected}, found {found}", place=place, hint=hint)
+
+
+def value_of(raw: Raw, column: str, place: str, wanted_by: str) -> Any:
+    """A column's value. Raises DataError (E122)."""
+    try:
+        return raw[column]
+    except KeyError:
+        raise missing_column(column, tuple(raw), place, wanted_by) from None
+
+
+def column_text(raw: Raw, column: str, place: str, wanted_by: str) -> str:
+    """A column's string; null is an error like any other type. Raises DataError (E122, E123)."""
+    return checked_text(value_of(raw, column, place, wanted_by), f"column {column!r}", place)
+
+
+def checked_text(value: Any, what: str, place: str) -> str:
+    """A string, or the text of message parts {type: text, text}, joined. Raises DataError (E123)."""
+    if is_parts(value):
+        return "".join(_part(part, what, place) for part in value)
+    if not isinstance(value, str):
+        raise wrong_type(what, value, place)
+    return value
+
+
+def is_parts(value: Any) -> bool:
+    """Whether a value is a list of the parts of one message, as multimodal chat data has them."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(part, dict) and "type" in part and "role" not in part for part in value)
+    )
+
+
+def _part(part: Raw, what: str, place: str) -> str:
+    kind, text = part["type"], part.get("text")
+    if kind not in TEXT_PARTS:
+        raise DataError(
+            "E123",
+            f"{what} has a part of type {kind!r}: llamatune trains on text only",
+            place=place,
+            hint="remove the row, or leave such rows out with `data.on_bad_row: drop`",
+        )
+    if not isinstance(text, str):
+        raise wrong_type(f"'text' of a part of {what}", text, place)
+    return text
+
+
+def optional_text(raw: Raw, column: str | None, place: str) -> str | None:
+    """A column's string; None without the column, and where it is null or blank. Raises DataError (E123)."""
+    value = raw.get(column) if column else None
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        hint = f"write plain text, or leave the column out with `ignore: [{column}]`"
+        raise wrong_type(f"column {column!r}", value, place, hint=hint)
+    return value if value.strip() else None
+
+
+# ---- lists that were written into a text -------------------------------------------------------------------
+
+
+def unfolded(raw: Raw, columns: Columns, place: str, adjusted: Adjusted = None) -> Raw:
+    """The row with its lists of turns read out of texts, as exports to CSV write them.
+
+    Raises:
+        DataError: E123, a text that is such a list and cannot be read.
+    """
+    names = columns.names
+    lists = {names[field] for field in ("messages", "history", "replies") if field in names}
+    read = {
+        column: _list_in(value, place, column)
+        for column in names.values()
+        if isinstance(value := raw.get(column), str)
+        and (_TURNS.match(value) or (column in lists and value.lstrip().startswith("[")))
+    }
+    changed = {column: value for column, value in read.items() if value is not None}
+    if changed and adjusted is not None:
+        adjusted[Adjustment.UNFOLDED] += len(changed)
+    return raw | changed if changed else raw
+
+
+def unfolded_for_a_look(raw: Raw) -> Raw:
+    """The row with all lists of turns that can be read out of texts: for telling its format."""
+    texts = {name: value for name, value in raw.items() if isinstance(value, str) and _TURNS.match(value)}
+    read = {name: found for name, value in texts.items() if (found := _parsed(value)) is not None}
+    return raw | read if read else raw
+
+
+def _list_in(text: str, place: str, column: str) -> list[Any] | None:
+    """The list; None where the text only begins like one, and goes on as a text."""
+    found = _parsed(text)
+    if found is None and text.rstrip().endswith("]"):
+        raise DataError(
+            "E123",
+            f"column {column!r} holds a list of turns as text that is neither JSON nor Python",
+            place=place,
+            why="Trained as it is, the model would learn brackets and quotes",
+            hint="write the rows again as JSONL, for example with `DataFrame.to_json(lines=True, orient='records')`",
+        )
+    return found
+
+
+def _parsed(text: str) -> list[Any] | None:
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = parse(text.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list):
+            return found
+    return None

@@ -1,0 +1,110 @@
+"""One look at all rows of a data set, before any is used: which columns there are, and what was left to fill in."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llamatune.data.cache import cache_key, stored
+from llamatune.data.formats.recognise import Recognised, recognise_rows
+from llamatune.data.formats.record import Raw
+from llamatune.data.read.readers import Rows, read_rows
+from llamatune.recipe.blocks import Kind
+
+SURVEY_VERSION = 1
+"""Part of the cache's keys: raise it when the same rows would be surveyed otherwise."""
+
+FIRST_ROWS = 20
+"""Rows that are looked at whatever they hold."""
+
+_MOST = 200
+"""Most rows that are looked at: a file in which each row has columns of its own has no columns."""
+
+_PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][\w.-]*)\s*\}\}")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What all rows of a data set say of its format.
+
+    `rows`: the first ones, and each later one with a column, or a key of a turn, that none before it has a value in.
+    `count`: how many there are. `placeholders`: names in double braces, such as {{name}}, and in how many rows.
+    """
+
+    rows: list[Raw]
+    count: int
+    placeholders: dict[str, int]
+
+    @property
+    def warning(self) -> str | None:
+        """What to say of placeholders, if there are any."""
+        if not self.placeholders:
+            return None
+        most = Counter(self.placeholders).most_common(5)
+        named = ", ".join(f"{{{{{name}}}}} in {number:,} rows" for name, number in most)
+        return f"warning: placeholders that nobody filled in: {named}; the model would learn to write them"
+
+
+def survey_of(rows: Rows) -> Survey:
+    """Look at all rows. Raises what reading them raises."""
+    kept: list[Raw] = []
+    seen: set[str] = set()
+    placeholders: Counter[str] = Counter()
+    count = 0
+    for _, row in rows:
+        count += 1
+        keys = set(_keys(row))
+        if count <= FIRST_ROWS or (len(kept) < _MOST and not keys <= seen):
+            kept.append(row)
+        seen |= keys
+        placeholders.update({name for text in _texts(row) for name in _PLACEHOLDER.findall(text)})
+    return Survey(kept, count, dict(placeholders))
+
+
+def stored_survey(rows: Rows, *known: Any) -> Survey:
+    """A survey from the cache, where `known` says which rows it is of; newly made otherwise."""
+
+    def build(folder: Path) -> dict[str, Any]:
+        found = survey_of(rows)
+        # Dates and bytes of Parquet files are neither text nor turns: what they print as will do.
+        text = json.dumps(found.rows, default=str)
+        return {"rows": json.loads(text), "count": found.count, "placeholders": found.placeholders}
+
+    _, info = stored("surveys", cache_key(SURVEY_VERSION, *known), build)
+    return Survey(info["rows"], info["count"], info["placeholders"])
+
+
+def recognise(path: Path, *, kind: Kind | None = None) -> Recognised:
+    """The format of a data file, from all of its rows.
+
+    Raises:
+        DataError: E100 to E110, E120, E121, E127, E128, E135.
+    """
+    return recognise_rows(survey_of(read_rows(path)).rows, place=path.name, kind=kind)
+
+
+def _keys(row: Raw) -> Iterator[str]:
+    """Columns that have a value, and the keys that the turns in them have."""
+    for name, value in row.items():
+        if value is None or value == "":
+            continue
+        yield name
+        for turn in value if isinstance(value, list) else (value,):
+            if isinstance(turn, dict):
+                yield from (f"{name}.{key}" for key, inner in turn.items() if inner is not None)
+
+
+def _texts(value: Any) -> Iterable[str]:
+    """All strings in a value that may hold a placeholder."""
+    if isinstance(value, str):
+        return (value,) if "{{" in value else ()
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in _texts(inner)]
+    if isinstance(value, list):
+        return [text for inner in value for text in _texts(inner)]
+    return ()

@@ -1,0 +1,524 @@
+"""Files as people really have them: each kind is read in the right way, or refused with what mends it."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llamatune.commands.preview import preview_rows, recipe_for_file
+from llamatune.data.formats.canonical import canonical
+from llamatune.data.formats.recognise import check_usable, recognise_rows
+from llamatune.data.prepare import Prepared, prepare
+from llamatune.data.read.readers import read_rows
+from llamatune.data.read.sources import open_source
+from llamatune.data.read.survey import survey_of
+from llamatune.data.rows import (
+    Adjustment,
+    Conversation,
+    Message,
+    Preference,
+    Prompt,
+    Reason,
+    Row,
+    RowRejected,
+)
+from llamatune.errors import DataError
+from llamatune.recipe.blocks import Columns, Data, Kind, Source
+
+
+def write(folder: Path, text: str, name: str = "a.jsonl") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def lines(*rows: Any) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def read(raw: dict[str, Any], kind: Kind | None = None, **given: Any) -> Row:
+    found = recognise_rows([raw], kind=kind, **given)
+    check_usable(found, given.get("label"), "f")
+    return canonical(raw, found, "f:1", label=given.get("label"))
+
+
+def said(row: Row) -> list[tuple[str, str]]:
+    assert isinstance(row, (Conversation, Prompt))
+    return [
+        (message.role, "\n\n".join(filter(None, (message.content, message.input))))
+        for message in row.messages
+    ]
+
+
+def trained(row: Row) -> list[bool | None]:
+    assert isinstance(row, Conversation)
+    return [message.train for message in row.messages]
+
+
+def replies(row: Row) -> tuple[str, str]:
+    assert isinstance(row, Preference)
+    return row.chosen[0].content, row.rejected[0].content
+
+
+def fails(call: Any, *arguments: Any, **named: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        call(*arguments, **named)
+    return str(caught.value)
+
+
+U, A = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
+HI = [("user", "Hi"), ("assistant", "Hello")]
+
+
+# ---- columns ------------------------------------------------------------------------------------------------
+
+
+def test_columns_are_those_of_all_rows(tmp_path: Path) -> None:
+    rows = [{"question": f"{n}?", "answer": str(n)} for n in range(30)]
+    late = {"question": "Sum?", "answer": "3", "context": "1, 2", "system": "Be brief.", "note": "x"}
+    path = write(tmp_path, lines(*rows, late))
+    opened = open_source(Source(path=str(path)), tmp_path, kind="conversations")
+    names = {"prompt": "question", "completion": "answer", "input": "context", "system": "system"}
+    assert opened.recognised.columns.names == names
+    assert opened.recognised.ignored == ("note",)
+    assert opened.survey.count == 31
+
+
+def test_keys_of_turns_that_are_not_used_are_listed(tmp_path: Path) -> None:
+    plain = {"messages": [U, A]}
+    late = {"messages": [U, {**A, "thinking": "Greet back.", "name": None}]}
+    seen = survey_of(read_rows(write(tmp_path, lines(*[plain] * 25, late))))
+    assert recognise_rows(seen.rows).ignored == ("messages.thinking",)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"context": "in 1990"}, [("user", "When?\n\nin 1990"), ("assistant", "1990")]),
+        ({"input": "in 1990", "topic": "x"}, [("user", "When?\n\nin 1990"), ("assistant", "1990")]),
+        ({"system_prompt": "Be brief."}, [("system", "Be brief."), ("user", "When?"), ("assistant", "1990")]),
+        ({"system_message": ""}, [("user", "When?"), ("assistant", "1990")]),
+        ({"history": [["Who?", "Ann."]]},
+         [("user", "Who?"), ("assistant", "Ann."), ("user", "When?"), ("assistant", "1990")]),
+        ({"history": [U, A]}, [*HI, ("user", "When?"), ("assistant", "1990")]),
+        ({"history": []}, [("user", "When?"), ("assistant", "1990")]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "names", [("instruction", "output"), ("instruction", "response"), ("question", "answer")]
+)
+def test_parts_of_a_prompt_are_used(names: tuple[str, str], more: dict, expected: list) -> None:
+    row = {names[0]: "When?", names[1]: "1990", **more}
+    assert said(read(row, "conversations")) == expected
+    assert said(read(row, "prompts")) == expected[:-1]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"images": ["a.png"]}, {"image": b"png"}, {"passage": "Ann came."}, {"history": "Ann came."}, {"tools": [{"f": "x"}]}],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["conversations", "prompts", "labels"])
+def test_parts_of_a_prompt_that_are_not_understood_are_asked_for(kind: Kind, more: dict) -> None:
+    row = {"prompt": "Who?", "completion": "Ann.", "label": True, **more}
+    if "history" in more:
+        assert "`ignore: [history]`" in fails(read, row, kind, label=None if kind == "labels" else True)
+    else:
+        assert "E135" in fails(read, row, kind, label=None if kind == "labels" else True)
+    left = read(row, kind, ignore=list(more), label=None if kind == "labels" else True)
+    assert said(left)[0] == ("user", "Who?")
+
+
+def test_the_hint_of_an_unused_column_can_be_followed() -> None:
+    row = {"question": "Who?", "answer": "Ann.", "passage": "Ann came."}
+    hint = "`columns: {prompt: question, completion: answer, input: passage}`"
+    assert hint in fails(read, row, "conversations")
+    columns = Columns(prompt="question", completion="answer", input="passage")
+    assert said(read(row, "conversations", columns=columns)) == [
+        ("user", "Who?\n\nAnn came."),
+        ("assistant", "Ann."),
+    ]
+
+
+def test_a_prompt_that_the_used_columns_say_too_is_no_loss() -> None:
+    row = {"prompt": "Hi", "messages": [U, A], "image": None}
+    assert said(read(row, "conversations")) == HI
+
+
+# ---- turns --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mark", "train"),
+    [
+        ({"weight": 0}, False), ({"weight": 1.0}, True), ({"train": False}, False), ({"training": False}, False),
+        ({"loss": False}, False), ({"mask": True}, False), ({"masked": 0}, True), ({"weight": None}, None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("style", ["messages", "conversations"])
+def test_every_spelling_of_do_not_train_this_turn(style: str, mark: dict, train: bool | None) -> None:
+    turns = [U, {**A, **mark}, U, A]
+    if style == "conversations":
+        turns = [{"from": t["role"], "value": t["content"], **mark} if t is turns[1] else
+                 {"from": t["role"], "value": t["content"]} for t in turns]  # fmt: skip
+    assert trained(read({style: turns})) == [None, train, None, None]
+
+
+def test_marks_of_a_question_leave_it_untrained() -> None:
+    assert trained(read({"messages": [{**U, "weight": 1}, A]})) == [None, None]
+    assert trained(read({"messages": [{**U, "weight": 0}, A]})) == [False, None]
+    assert trained(read({"messages": [{**U, "train": True}, A]})) == [True, None]
+
+
+@pytest.mark.parametrize("mark", [{"weight": 0.5}, {"loss": "no"}, {"train": True, "weight": 0}])
+def test_marks_that_are_not_understood_are_refused(mark: dict) -> None:
+    assert "E123" in fails(read, {"messages": [U, {**A, **mark}]})
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [{"from": "human", "content": "Hi"}, {"from": "gpt", "content": "Hello"}],
+        [{"role": "user", "value": "Hi"}, {"role": "model", "value": "Hello"}],
+        [{"role": "Human", "content": "Hi"}, {"role": "ASSISTANT", "content": "Hello"}],
+        [
+            {"role": "user", "content": [{"type": "text", "text": "H"}, {"type": "input_text", "text": "i"}]},
+            A,
+        ],
+    ],
+)
+@pytest.mark.parametrize("column", ["messages", "conversations"])
+def test_turns_of_mixed_styles(column: str, turns: list) -> None:
+    assert said(read({column: turns})) == HI
+
+
+def test_developer_messages_are_system_messages() -> None:
+    row = {"messages": [{"role": "developer", "content": "Be brief."}, U, A]}
+    assert said(read(row)) == [("system", "Be brief."), *HI]
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        ({"messages": [A, U, A]}, "conversations"),
+        ({"data": ["Hello", "Hi"]}, None),
+        ({"prompt": [A, U]}, "prompts"),
+        ({"chosen": [A, U, A], "rejected": [A, U, {**A, "content": "No."}]}, "preferences"),
+    ],
+)  # fmt: skip
+def test_a_greeting_is_dropped_and_counted(row: dict, kind: Kind | None) -> None:
+    if "data" in row:
+        row, kind = (
+            {"conversations": [{"from": "gpt", "value": "Hello"}, *[{"from": "human", "value": "Hi"}]]},
+            "prompts",
+        )
+    adjusted = Counter[Adjustment]()
+    canonical(row, recognise_rows([row], kind=kind), "f:1", adjusted)
+    assert adjusted == {Adjustment.LEADING_ASSISTANT: 1}
+
+
+def test_parts_that_are_no_text_are_refused_by_name() -> None:
+    image = {"type": "image_url", "image_url": {"url": "x"}}
+    assert "a part of type 'image_url'" in fails(read, {"messages": [{**U, "content": [image]}, A]})
+    assert "a part of type 'image'" in fails(read, {"prompt": [{"type": "image"}], "completion": "x"})
+
+
+# ---- lists of turns in other places -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": [U], "completion": [A]},
+        {"prompt": [U], "completion": A},
+        {"prompt": "Hi", "completion": [A]},
+        {"question": [{"from": "human", "value": "Hi"}], "answer": [{"from": "gpt", "value": "Hello"}]},
+        {"prompt": json.dumps([U]), "completion": "Hello"},
+        {"prompt": "Hi", "response": str([A])},
+        {"messages": json.dumps([U, A])},
+        {"conversations": str([{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}])},
+        {"data": ["Hi", "Hello"]},
+        {"conversations": ["Hi", "Hello"]},
+        {"prompt": "\n\nHuman: Hi\n\nAssistant:", "completion": " Hello"},
+        {"instruction": "Human: Hi\n\nAssistant:", "output": "Hello"},
+    ],
+)
+def test_conversations_in_all_their_shapes(row: dict) -> None:
+    assert said(read(row, "conversations")) == HI
+    assert said(read(row, "prompts")) == HI[:1]
+
+
+def test_what_was_read_out_of_a_text_is_counted() -> None:
+    row = {"messages": json.dumps([U, A])}
+    adjusted = Counter[Adjustment]()
+    canonical(row, recognise_rows([row]), "f:1", adjusted)
+    assert adjusted == {Adjustment.UNFOLDED: 1}
+
+
+def test_a_list_that_cannot_be_read_out_of_a_text_is_refused() -> None:
+    """As numpy prints lists of objects: without commas."""
+    row = {"prompt": "Hi", "completion": "[{'role': 'assistant', 'content': 'Hello'}\n {'role': 'user'}]"}
+    assert "neither JSON nor Python" in fails(read, row, "conversations")
+    about_json = {"prompt": "Show a turn", "completion": "[{'role': 'user'}] is a list of one turn."}
+    assert said(read(about_json, "conversations"))[1][1] == about_json["completion"]
+
+
+def test_replies_in_a_prompt_are_not_trained() -> None:
+    row = {"prompt": "\n\nHuman: Who?\n\nAssistant: Me.\n\nHuman: Hi\n\nAssistant:", "response": " Hello"}
+    assert said(read(row, "conversations")) == [("user", "Who?"), ("assistant", "Me."), *HI]
+    assert trained(read(row, "conversations")) == [None, False, None, None]
+    turns = {"prompt": [{**U, "content": "Who?"}, {**A, "content": "Me."}, U], "completion": [A]}
+    assert trained(read(turns, "conversations")) == [None, False, None, None]
+    assert said(read({"prompt": row["prompt"]}, "prompts")) == said(read(row, "conversations"))[:-1]
+
+
+def test_an_openassistant_tree_gives_the_branch_of_the_best_ranks() -> None:
+    def node(role: str, text: str, *replies: dict, **more: Any) -> dict:
+        return {"role": role, "text": text, "replies": list(replies), **more}
+
+    tree = node(
+        "prompter", "Hi",
+        node("assistant", "Bad.", rank=1),
+        node("assistant", "Hello", node("prompter", "More!", node("assistant", "Gone.", rank=0, deleted=True)), rank=0),
+    )  # fmt: skip
+    row = {"message_tree_id": "x", "prompt": tree}
+    adjusted = Counter[Adjustment]()
+    found = recognise_rows([row], kind="conversations")
+    assert found.format == "oasst" and said(canonical(row, found, "f:1", adjusted)) == HI
+    assert adjusted == {Adjustment.TRAILING_USER: 1}
+
+
+def test_questions_of_mt_bench_become_their_first_one() -> None:
+    row = {"question_id": 1, "turns": ["Hi", "Shorter."]}
+    adjusted = Counter[Adjustment]()
+    assert said(canonical(row, recognise_rows([row], kind="prompts"), "f:1", adjusted)) == HI[:1]
+    assert adjusted == {Adjustment.LATER_QUESTIONS: 1}
+
+
+# ---- pairs --------------------------------------------------------------------------------------------------
+
+
+def test_which_reply_is_better_is_not_guessed() -> None:
+    row = {"prompt": "A fruit?", "response_0": "Apple", "response_1": "Stone", "better_response_id": 0}
+    assert replies(read(row, "preferences")) == ("Apple", "Stone")
+    assert replies(read({**row, "better_response_id": 1}, "preferences")) == ("Stone", "Apple")
+    columns = {
+        "prompt": "prompt",
+        "first": "response_0",
+        "second": "response_1",
+        "better": "better_response_id",
+    }
+    assert replies(read(row, "preferences", columns=Columns(**columns))) == ("Apple", "Stone")
+    other = {"q": "A fruit?", "a": "Apple", "b": "Stone", "winner": "model_a"}
+    named = {"prompt": "q", "first": "a", "second": "b", "better": "winner"}
+    message = fails(read, other, "preferences", columns=Columns(**named))
+    assert "E128" in message and "better: winner, better_is: [0, 1]}" in message
+    told = Columns(**named, better_is=["model_a", "model_b"])
+    assert replies(read(other, "preferences", columns=told)) == ("Apple", "Stone")
+    assert replies(read({**other, "winner": "model_b"}, "preferences", columns=told)) == ("Stone", "Apple")
+    assert "known: model_a, model_b" in fails(read, {**other, "winner": "tie"}, "preferences", columns=told)
+
+
+def test_one_pair_is_shown_where_a_column_says_which_reply_is_better(tmp_path: Path) -> None:
+    row = {"history": "A fruit?", "human_ref_A": "Apple", "human_ref_B": "Stone", "labels": 0.0}
+    opened = open_source(Source(path=str(write(tmp_path, lines(row)))), tmp_path, kind="preferences")
+    assert any("'Stone' is better than 'Apple'" in line for line in opened.describe())
+
+
+def test_white_space_around_a_prompt_does_not_matter() -> None:
+    side = [{**U, "content": "A fruit?"}]
+    row = {
+        "prompt": "A fruit? \n",
+        "chosen": [*side, {**A, "content": "Apple"}],
+        "rejected": [{**U, "content": " A fruit?"}, {**A, "content": "Stone"}],
+    }
+    assert replies(read(row, "preferences")) == ("Apple", "Stone")
+    row["prompt"] = "A tree?"
+    assert "E129" in fails(read, row, "preferences")
+
+
+def test_preferences_as_openai_and_ultrafeedback_write_them() -> None:
+    row = {"input": {"messages": [U], "tools": []}, "preferred_output": [A],
+           "non_preferred_output": [{**A, "content": "No."}]}  # fmt: skip
+    assert replies(read(row, "preferences")) == ("Hello", "No.")
+    scored = [
+        {"response": text, "fine-grained_score": score, "overall_score": 10 - score}
+        for text, score in (("So.", 3.0), ("Hello", 4.5), ("No.", 1.0))
+    ]
+    row = {"source": "x", "instruction": "Hi", "completions": scored}
+    assert replies(read(row, "preferences")) == ("Hello", "No.")
+    for completions, reason in (
+        ([{**one, "fine-grained_score": 3} for one in scored], Reason.TIE),
+        ([], Reason.NO_REPLY),
+    ):
+        with pytest.raises(RowRejected) as caught:
+            canonical({**row, "completions": completions}, recognise_rows([row]), "f:1")
+        assert caught.value.reason is reason
+
+
+# ---- labels -------------------------------------------------------------------------------------------------
+
+KTO = [{"prompt": f"{n}?", "completion": str(n), "label": n % 2 == 0} for n in range(6)]
+
+
+@pytest.mark.parametrize(
+    "row", [KTO[0], {"messages": [U, A], "label": False}, {"prompt": "a", "response": "b", "label": "True"}]
+)
+@pytest.mark.parametrize("kind", ["conversations", "ptx"])
+def test_labelled_replies_are_never_trained_in_silence(kind: Kind, row: dict) -> None:
+    message = fails(read, row, kind)
+    assert "E127" in message and "set `label: true`" in message and "`loss.objective: labels`" in message
+    assert isinstance(read(row, kind, ignore=["label"]), Conversation)
+
+
+def test_a_label_of_something_else_is_not_taken_for_one() -> None:
+    assert isinstance(
+        read({"prompt": "a", "completion": "b", "label": "sports"}, "conversations"), Conversation
+    )
+
+
+def prepared(path: Path, encoder: Any, lines: list[str] | None = None, **more: Any) -> Prepared:
+    source = {name: more.pop(name) for name in ("label", "ignore") if name in more}
+    data = Data(train=[Source(path=str(path), **source)], **more)
+    report = (lambda line: None) if lines is None else lines.append
+    return prepare(data, encoder, kind="conversations", seed=0, recipe_dir=Path(), report=report)
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_rows_of_one_label_are_taken_and_the_others_counted(
+    tmp_path: Path, encoder: Any, label: bool
+) -> None:
+    found = prepared(write(tmp_path, lines(*KTO)), encoder, label=label)
+    assert found.counts.kept == 3 and found.counts.dropped == {Reason.OTHER_LABEL.value: 3}
+    assert {int(place.split(":")[-1]) % 2 for place in found.train["place"]} == {int(label)}
+
+
+def test_labels_become_scores_of_one_and_zero() -> None:
+    rows = [read(row, "labels") for row in KTO[:2]]
+    assert [row.score for row in rows if isinstance(row, Conversation)] == [1.0, 0.0]
+    assert "E128" in fails(read, {**KTO[0], "label": "maybe"}, "labels")
+    assert "E122" in fails(read, {"prompt": "a", "completion": "b"}, "labels")
+
+
+# ---- files --------------------------------------------------------------------------------------------------
+
+ROWS = [{"instruction": "Say hi", "output": "Hi"}, {"instruction": "Say bye", "output": "Bye"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", json.dumps({"version": "1.0", "data": ROWS}, indent=1)),
+        ("a.json", json.dumps({"train": ROWS, "notes": []})),
+        (
+            "a.json",
+            json.dumps({"instruction": {"0": "Say hi", "1": "Say bye"}, "output": {"0": "Hi", "1": "Bye"}}),
+        ),
+        ("a.json", json.dumps({"instruction": ["Say hi", "Say bye"], "output": ["Hi", "Bye"]})),
+        ("a.jsonl", "\n".join(json.dumps(row, indent=2) for row in ROWS)),
+        ("a.csv", "instruction;output\nSay hi;Hi\nSay bye;Bye\n"),
+        ("a.csv", "instruction\toutput\nSay hi\tHi\nSay bye\tBye\n"),
+    ],
+)
+def test_files_of_other_shapes_hold_the_same_rows(tmp_path: Path, name: str, text: str) -> None:
+    assert [row for _, row in read_rows(write(tmp_path, text, name))] == ROWS
+
+
+@pytest.mark.parametrize(
+    "row", [{"messages": [U, A]}, {"data": ["Hi", "Hello"]}, {"prompt": [U], "completion": [A]}]
+)
+def test_a_file_of_one_row_is_that_row(tmp_path: Path, row: dict) -> None:
+    assert [one for _, one in read_rows(write(tmp_path, json.dumps(row), "a.json"))] == [row]
+
+
+def test_rows_under_several_keys_are_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path, json.dumps({"train": ROWS, "data": ROWS}), "a.json")
+    assert "rows under several keys: 'train', 'data'" in fails(list, read_rows(path))
+
+
+def test_columns_without_names_are_listed(tmp_path: Path) -> None:
+    path = write(tmp_path, ",instruction,output,\n0,Say hi,Hi,\n", "a.csv")
+    found = recognise_rows(survey_of(read_rows(path)).rows)
+    assert found.format == "alpaca"
+    assert found.ignored == ("column 1 without a name", "column 4 without a name")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".parquet"])
+def test_not_a_number_is_an_empty_cell(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.table({"prompt": ["a"], "score": [float("nan")]}), path)
+    else:
+        row = '{"prompt": "a", "score": NaN}'
+        path.write_text(row if suffix == ".jsonl" else f"[{row}]")
+    assert [row for _, row in read_rows(path)] == [{"prompt": "a", "score": None}]
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_half_a_surrogate_and_a_key_twice_are_refused_where_they_are(tmp_path: Path, array: bool) -> None:
+    def row(text: str) -> Path:
+        good = '{"prompt": "\\ud83d\\ude00"}'
+        return write(tmp_path, f"[{good},\n{text}]" if array else f"{good}\n{text}\n", "a.json")
+
+    assert "error[E103]" in fails(list, read_rows(row('{"prompt": ["a \\uD83d"]}')))
+    message = fails(list, read_rows(row('{"prompt": {"a": 1, "a": 2}}')))
+    assert "error[E106]" in message and "a.json:2" in message and "'a' is in one object twice" in message
+
+
+def test_bad_rows_are_left_out_by_choice_counted_by_reason_and_named(tmp_path: Path, encoder: Any) -> None:
+    good = [{"prompt": f"{n}?", "completion": "x"} for n in range(6)]
+    text = (
+        lines(*good[:3])
+        + '{"prompt": "cut\n'
+        + lines({"prompt": 3, "completion": "x"}, *good[3:], {"prompt": "a"})
+    )
+    path = write(tmp_path, text)
+    assert "E106" in fails(prepared, path, encoder, max_dropped=1)
+    said_lines: list[str] = []
+    found = prepared(path, encoder, said_lines, on_bad_row="drop", max_dropped=0.5)
+    assert found.counts.read == 9 and found.counts.kept == 6
+    assert found.counts.dropped == {
+        "bad row: broken JSON": 1, "bad row: a value of a wrong type": 1, "bad row: a column is missing": 1,
+    }  # fmt: skip
+    named = next(line for line in said_lines if "bad rows left out" in line)
+    assert f"{path}:4:" in named and f"{path}:5: column 'prompt' must be text" in named and "(E122)" in named
+    assert "E131" in fails(prepared, path, encoder, on_bad_row="drop", max_dropped=0.2)
+
+
+def test_placeholders_are_found_and_named(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "Who?", "completion": "I am {{name}} by {{ author }}."},
+        {"prompt": "You?", "completion": "{{name}}"},
+    ]
+    path = write(tmp_path, lines(*rows, {"prompt": "Code?", "completion": "{{ }} and {x}"}))
+    opened = open_source(Source(path=str(path)), tmp_path, kind="conversations")
+    assert opened.survey.placeholders == {"name": 2, "author": 1}
+    assert "{{name}} in 2 rows, {{author}} in 1 rows" in list(opened.describe())[-1]
+
+
+def test_preview_says_what_run_says(tmp_path: Path) -> None:
+    path = write(tmp_path, lines({"prompt": "Who?", "completion": "I am {{name}}.", "note": "x"}))
+    shown = preview_rows(recipe_for_file(path, base="pico", template="tokenizer"), tmp_path, 1, colour=False)
+    assert "not used: note" in shown and "placeholders that nobody filled in: {{name}}" in shown
+    kto = write(tmp_path, lines(*KTO), "kto.jsonl")
+    recipe = recipe_for_file(kto, base="pico", template="tokenizer")
+    assert recipe.stage == "reward" and "row 1: " in preview_rows(recipe, tmp_path, 1, colour=False)
+
+
+@pytest.mark.parametrize("name", ["mt_bench_questions.jsonl", "kto_en_demo.json"])
+def test_real_files(real_data: Path, name: str) -> None:
+    found = recognise_rows(survey_of(read_rows(real_data / name)).rows)
+    rows = [canonical(raw, found, place) for place, raw in read_rows(real_data / name)]
+    assert len(rows) in (80, 300)
+    assert found.columns.label == ("label" if name.startswith("kto") else None)
+
+
+def test_messages_are_kept_as_they_are() -> None:
+    """No spelling of a turn changes its text."""
+    row = {"messages": [{**U, "content": "  Hi\n"}, A]}
+    found = read(row)
+    assert isinstance(found, Conversation) and found.messages[0] == Message("user", "  Hi\n")
