@@ -117,8 +117,14 @@ def test_parts_of_a_prompt_are_used(names: tuple[str, str], more: dict, expected
 
 @pytest.mark.parametrize(
     "more",
-    [{"images": ["a.png"]}, {"image": b"png"}, {"passage": "Ann came."}, {"history": "Ann came."}, {"tools": [{"f": "x"}]}],
-)  # fmt: skip
+    [
+        {"images": ["a.png"]},
+        {"image": b"png"},
+        {"passage": "Ann came."},
+        {"history": "Ann came."},
+        {"tools": [{"f": "x"}]},
+    ],
+)
 @pytest.mark.parametrize("kind", ["conversations", "prompts", "labels"])
 def test_parts_of_a_prompt_that_are_not_understood_are_asked_for(kind: Kind, more: dict) -> None:
     row = {"prompt": "Who?", "completion": "Ann.", "label": True, **more}

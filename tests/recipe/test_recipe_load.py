@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from llamatune.errors import Problem, RecipeError
-from llamatune.recipe import load as loading
 from llamatune.recipe.blocks import Block
 from llamatune.recipe.load import check_output, dump, load, loads
 from llamatune.recipe.parsing.secrets import refuse_secrets
@@ -383,10 +382,6 @@ recipes = st.fixed_dictionaries(
 def test_a_dumped_recipe_loads_equal(data: dict) -> None:
     recipe = STAGES["sft"].recipe.model_validate(data)
     assert loads(dump(recipe)) == recipe
-
-
-def test_public_face() -> None:
-    assert loading.__all__ == ["check_output", "dump", "load", "loads", "sources"]
 
 
 @pytest.mark.parametrize("text", ["wandb" * 200_000, "token" + " " * 10**6, "a" * 10**6])
