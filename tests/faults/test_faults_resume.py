@@ -64,6 +64,7 @@ MAY_CHANGE = {
     "hardware.activation_checkpointing": "true",
     "guards.loss_spike.limit": 3,
     "guards.loss_spike.patience": 9,
+    "guards.loss_spike.action": "warn",
     "logging.every_steps": 1,
     "logging.eval_every_steps": 5,
     "logging.report_to": "[tensorboard]",
