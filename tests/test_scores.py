@@ -35,7 +35,6 @@ def test_scores_are_those_of_plain_peft(rewarded: Runs, tmp_path: Path) -> None:
     from peft import AutoPeftModelForSequenceClassification
     from transformers import AutoTokenizer
 
-
     run = rewarded("lora")
     found = score([str(run)], replies(tmp_path), report=silent)
     adapter = run / "adapter"
