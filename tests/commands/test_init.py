@@ -117,3 +117,12 @@ def test_without_data_a_shipped_set_is_named(stage: str) -> None:
         "ppo": "pico-prompts-helpful",
     }
     assert card == expected.get(stage, "pico-sft-helpful")
+
+
+def test_a_base_that_is_not_there_is_said_before_anything_is_written() -> None:
+    from llamatune.errors import ModelError
+
+    with pytest.raises(ModelError, match=r"E201.*runs/pico-sft") as caught:
+        write_recipe(Path("recipe.yaml"), stage="sft", base="runs/pico-sft", data=None, tuning=None)
+    assert "run `llamatune run pico/sft` first" in str(caught.value) and not Path("recipe.yaml").exists()
+    write_recipe(Path("recipe.yaml"), stage="sft", base="some-org/not-cached", data=None, tuning=None)

@@ -13,8 +13,9 @@ from llamatune.data.formats.known import FORMATS, formats_of, kind_of
 from llamatune.data.formats.recognise import recognise_rows
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.survey import survey_of
-from llamatune.errors import DataError, DiskError, RecipeError
-from llamatune.recipe.blocks import Lora
+from llamatune.errors import DataError, DiskError, ModelError, RecipeError
+from llamatune.models.found import find_model
+from llamatune.recipe.blocks import Lora, Model
 from llamatune.recipe.cards import read_card
 from llamatune.recipe.load import load
 from llamatune.recipe.parsing.problems import block_at, did_you_mean, field_at
@@ -35,13 +36,14 @@ def write_recipe(
 
     `tuning` is lora, qlora, full, or None for the stage's usual one.
 
-    Raises RecipeError (unknown stage, a file that exists), DataError (data that the stage cannot use) and
-    DiskError (not writable).
+    Raises RecipeError (unknown stage, a file that exists), ModelError (no such base), DataError (data that the stage
+    cannot use) and DiskError (not writable).
     """
     if stage not in STAGES:
         hint = did_you_mean(stage, STAGES)
         raise RecipeError("E020", f"`{stage}` is not a stage: one of {', '.join(STAGES)}", hint=hint)
     _refuse_existing(output)
+    _check_base(base)
     tuning = tuning or STAGES[stage].tuning
     source, said = _source(stage, data)
     chosen = _chosen(stage, base, tuning, source, output.stem)
@@ -51,6 +53,15 @@ def write_recipe(
     write_beside_schema(output, "\n".join(lines) + "\n")
     load(output)
     return [*said, f"wrote {output}; next: llamatune run {output}"]
+
+
+def _check_base(base: str) -> None:
+    """Any model can be a base that is whole; one of the hub that is not in the cache yet is left to the run."""
+    try:
+        find_model(Model(base=base), "score", download=False)
+    except ModelError as error:
+        if error.problems[0].code != "E203":
+            raise
 
 
 def _source(stage: str, data: Path | None) -> tuple[dict[str, Any], list[str]]:
