@@ -48,7 +48,7 @@ class PairEncoder:
         self.chat = chat
         self.max_length = max_length
         self.too_long = too_long
-        check_padding(chat)
+        check_pad_token(chat)
         state = f"pairs {PAIRS_VERSION} {chat.fingerprint} {max_length} {too_long}"
         self.fingerprint = hashlib.sha256(state.encode()).hexdigest()
 
@@ -92,7 +92,7 @@ class PairEncoder:
         )
 
 
-def check_padding(chat: ChatFormat) -> None:
+def check_pad_token(chat: ChatFormat) -> None:
     """Raise ModelError (E209) where the padding token ends a reply, too."""
     if chat.tokenizer.pad_token_id in chat.stop_ids:
         raise ModelError(
