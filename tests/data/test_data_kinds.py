@@ -496,7 +496,7 @@ def test_placeholders_are_found_and_named(tmp_path: Path) -> None:
     )
     opened = open_source(Source(path=str(path)), tmp_path, kind="conversations")
     assert opened.survey.placeholders == {"name": 2, "author": 1}
-    assert "{{name}} in 2 rows, {{author}} in 1 rows" in list(opened.describe())[-1]
+    assert "{{name}} in 2 rows, {{author}} in 1 row" in list(opened.describe())[-1]
 
 
 def test_preview_says_what_run_says(tmp_path: Path) -> None:

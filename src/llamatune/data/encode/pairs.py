@@ -131,10 +131,10 @@ def longest_that_fits(
         if tried == most:
             return encoded
         best, fits, tried = encoded, tried, min(2 * tried, most)
+    tokens = longer = encoded.length
     if too_long == "drop":
-        raise RowRejected(Reason.TOO_LONG, encoded.length)
+        raise RowRejected(Reason.TOO_LONG, tokens)
     # `fits` exchanges fit, and `tried` do not: the number between the two is guessed by their tokens.
-    longer = encoded.length
     while tried - fits > 1:
         shorter = best.length if best else 0
         guess = fits + (tried - fits) * (max_length - shorter) // (longer - shorter)
@@ -145,7 +145,7 @@ def longest_that_fits(
         else:
             longer, tried = encoded.length, guess
     if best is None:
-        raise RowRejected(Reason.NO_ROOM, encoded.length)
+        raise RowRejected(Reason.NO_ROOM, tokens)
     return replace(best, truncated=True)
 
 
