@@ -126,3 +126,25 @@ def test_a_base_that_is_not_there_is_said_before_anything_is_written() -> None:
         write_recipe(Path("recipe.yaml"), stage="sft", base="runs/pico-sft", data=None, tuning=None)
     assert "run `llamatune run pico/sft` first" in str(caught.value) and not Path("recipe.yaml").exists()
     write_recipe(Path("recipe.yaml"), stage="sft", base="some-org/not-cached", data=None, tuning=None)
+
+
+@pytest.mark.parametrize("stage", ["sft", "reward"])
+def test_labelled_replies(stage: str) -> None:
+    rows = [{"prompt": f"{n}?", "completion": "x", "label": n % 2 == 0} for n in range(4)]
+    Path("kto.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe, said = written(stage, data="kto.jsonl")
+    source = recipe.data.train[0]
+    assert source.columns is not None and source.columns.label == "label"
+    if stage == "sft":
+        assert source.label is True and "the rows labelled true" in said[1]
+    else:
+        assert source.label is None and recipe.loss.objective == "labels"
+
+
+def test_what_is_left_out_and_what_was_not_filled_in_is_said() -> None:
+    row = {"instruction": "Who?", "output": "I am {{name}}.", "images": ["a.png"], "note": "x"}
+    Path("images.jsonl").write_text(json.dumps(row) + "\n")
+    recipe, said = written(data="images.jsonl")
+    assert recipe.data.train[0].ignore == ["images"]
+    assert "1 row, format alpaca" in said[0] and "not used: images, note" in said[0]
+    assert "images may be a part of the prompt" in said[1] and "{{name}} in 1 row" in said[2]

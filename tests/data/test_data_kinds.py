@@ -208,17 +208,12 @@ def test_developer_messages_are_system_messages() -> None:
     ("row", "kind"),
     [
         ({"messages": [A, U, A]}, "conversations"),
-        ({"data": ["Hello", "Hi"]}, None),
+        ({"conversations": [{"from": "gpt", "value": "Hello"}, {"from": "human", "value": "Hi"}]}, "prompts"),
         ({"prompt": [A, U]}, "prompts"),
         ({"chosen": [A, U, A], "rejected": [A, U, {**A, "content": "No."}]}, "preferences"),
     ],
 )  # fmt: skip
-def test_a_greeting_is_dropped_and_counted(row: dict, kind: Kind | None) -> None:
-    if "data" in row:
-        row, kind = (
-            {"conversations": [{"from": "gpt", "value": "Hello"}, *[{"from": "human", "value": "Hi"}]]},
-            "prompts",
-        )
+def test_a_greeting_is_dropped_and_counted(row: dict, kind: Kind) -> None:
     adjusted = Counter[Adjustment]()
     canonical(row, recognise_rows([row], kind=kind), "f:1", adjusted)
     assert adjusted == {Adjustment.LEADING_ASSISTANT: 1}
@@ -354,10 +349,8 @@ def test_preferences_as_openai_and_ultrafeedback_write_them() -> None:
     ]
     row = {"source": "x", "instruction": "Hi", "completions": scored}
     assert replies(read(row, "preferences")) == ("Hello", "No.")
-    for completions, reason in (
-        ([{**one, "fine-grained_score": 3} for one in scored], Reason.TIE),
-        ([], Reason.NO_REPLY),
-    ):
+    equal = [{**one, "fine-grained_score": 3} for one in scored]
+    for completions, reason in ((equal, Reason.TIE), ([], Reason.NO_REPLY)):
         with pytest.raises(RowRejected) as caught:
             canonical({**row, "completions": completions}, recognise_rows([row]), "f:1")
         assert caught.value.reason is reason
@@ -496,14 +489,14 @@ def test_bad_rows_are_left_out_by_choice_counted_by_reason_and_named(tmp_path: P
 
 
 def test_placeholders_are_found_and_named(tmp_path: Path) -> None:
-    rows = [
-        {"prompt": "Who?", "completion": "I am {{name}} by {{ author }}."},
-        {"prompt": "You?", "completion": "{{name}}"},
-    ]
-    path = write(tmp_path, lines(*rows, {"prompt": "Code?", "completion": "{{ }} and {x}"}))
+    row = {"prompt": "Who?", "completion": "I am {{name}} by {{ author }}."}
+    path = write(
+        tmp_path,
+        lines(row, {**row, "completion": "{{name}}"}, {"prompt": "Code?", "completion": "{{ }} and {x}"}),
+    )
     opened = open_source(Source(path=str(path)), tmp_path, kind="conversations")
     assert opened.survey.placeholders == {"name": 2, "author": 1}
-    assert "{{name}} in 2 rows, {{author}} in 1 rows" in list(opened.describe())[-1]
+    assert "{{name}} in 2 rows, {{author}} in 1 row" in list(opened.describe())[-1]
 
 
 def test_preview_says_what_run_says(tmp_path: Path) -> None:

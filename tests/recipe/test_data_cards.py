@@ -9,7 +9,7 @@ import pytest
 
 from llamatune.errors import DataError
 from llamatune.recipe import hashing
-from llamatune.recipe.cards import find_card, read_card, split_files, verify, write_card
+from llamatune.recipe.cards import find_card, read_card, split_files, verify_file, write_card
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.load import load
 
@@ -125,10 +125,10 @@ def test_a_recipe_that_names_a_split_the_card_does_not_have() -> None:
 
 def test_row_24_another_hash_names_both_and_the_command() -> None:
     card = find_card("sample", Path.cwd())
-    verify(card, "train", Path("rows.jsonl"), rows=2)
+    verify_file(card, "train", Path("rows.jsonl"), rows=2)
     Path("rows.jsonl").write_bytes(ROWS + b"{}\n")
     with pytest.raises(DataError) as caught:
-        verify(card, "train", Path("rows.jsonl"))
+        verify_file(card, "train", Path("rows.jsonl"))
     text = str(caught.value)
     assert caught.value.problems[0].code == "E153" and "llamatune data card sample --update" in text
     for raw in (ROWS, ROWS + b"{}\n"):
@@ -137,14 +137,14 @@ def test_row_24_another_hash_names_both_and_the_command() -> None:
 
 def test_row_24_other_rows() -> None:
     with pytest.raises(DataError, match="E154.*has 3 rows, card `sample` says 2"):
-        verify(find_card("sample", Path.cwd()), "train", Path("rows.jsonl"), rows=3)
+        verify_file(find_card("sample", Path.cwd()), "train", Path("rows.jsonl"), rows=3)
 
 
 def test_a_file_or_split_that_is_not_in_the_card() -> None:
     card = find_card("sample", Path.cwd())
     for split, file in (("train", "other.jsonl"), ("test", "rows.jsonl")):
         with pytest.raises(DataError, match="E155"):
-            verify(card, split, Path(file))
+            verify_file(card, split, Path(file))
     with pytest.raises(DataError, match="E155"):
         split_files(card, "test")
 

@@ -404,6 +404,48 @@ def test_scores_are_learnt(tmp_path: Path) -> None:
     assert load(tmp_path / "run/resolved.yaml", allow_outside=True).loss.objective == "scores"
 
 
+def test_labels_of_single_replies_are_learnt(tmp_path: Path) -> None:
+    """KTO rows: good replies count, bad ones repeat."""
+    rows = [
+        {
+            "prompt": f"Say {n}.",
+            "completion": f"{n} {n + 1}" if n % 2 else f"{n} {n} {n}",
+            "label": n % 2 == 1,
+        }
+        for n in range(48)
+    ]
+    changes = {
+        "loss.objective": "labels",
+        "optimization.max_steps": 20,
+        "optimization.learning_rate": 3e-3,
+        "data.eval_fraction": 0.25,
+    }
+    result = run(scores_recipe(tmp_path, rows, changes), recipe_dir=ROOT)
+    assert read(tmp_path / "run", "data.json")["sources"][0]["columns"]["label"] == "label"
+    (figures,) = read(tmp_path / "run", "evaluation.json").values()
+    assert figures["accuracy"] > 0.8 and 0 < figures["good"] < 1
+    (accuracy,) = (value for name, value in result.figures.items() if name.startswith("accuracy/"))
+    assert accuracy == figures["accuracy"]
+    assert "nats per row" in (tmp_path / "run/report.html").read_text("utf-8")
+
+
+def test_the_loss_of_labels_is_their_cross_entropy(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Say {n}.", "completion": str(n), "label": n < 3} for n in range(8)]
+    recipe = scores_recipe(tmp_path, rows, SHORT | {"loss.objective": "labels"})
+    run(recipe, recipe_dir=ROOT)
+    (first, *_) = (line["loss"] for line in lines(tmp_path / "run/metrics.jsonl") if "loss" in line)
+    tokenizer = load_tokenizer(find("pico").base)
+    kind, encoder = encoder_for(recipe, tokenizer)
+    data = prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=ROOT, report=lambda line: None)
+    assert kind == "labels" and [row["score"] for row in data.train] == [1.0] * 3 + [0.0] * 5
+    start = find_start(recipe.model, recipe.hardware, max_length=128, task="score")
+    model = load_for_training(start, recipe.model, seed=recipe.seed, report=lambda line: None, task="score")
+    scores = torch.from_numpy(score_rows(model, list(data.train)))
+    labels = torch.tensor([row["score"] for row in data.train])
+    expected = torch.nn.functional.binary_cross_entropy(torch.sigmoid(scores), labels)
+    assert first == pytest.approx(expected.item(), abs=1e-4)
+
+
 @pytest.mark.parametrize("batching", ["auto", "padded"])
 def test_the_loss_is_the_mean_squared_error(tmp_path: Path, batching: str) -> None:
     changes = {"hardware.batching": batching, "hardware.micro_batch_tokens": 40}

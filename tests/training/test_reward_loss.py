@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from llamatune.forward.pairs import Labels, labels_of
-from llamatune.judging.figures import agreement, figures, flat, headline, pair_figures
+from llamatune.judging.figures import agreement, figures, flat, headline, label_figures, pair_figures
 from llamatune.recipe.stages.reward import RewardLoss
 from llamatune.training.reward import MARGINS, known_of, pair_losses
 
@@ -105,6 +105,7 @@ def test_labels_reach_the_loss_in_their_order() -> None:
         {"objective": "scores", "margin": "small"},
         {"objective": "scores", "safety": 1},
         {"objective": "scores", "margin_table": [1, 1, 1, 1]},
+        {"objective": "labels", "center": 0.1},
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any]) -> None:
@@ -122,6 +123,14 @@ def test_the_resolved_recipe_loads_back(loss: dict[str, Any], tmp_path) -> None:
 
 
 # ---- figures -------------------------------------------------------------------------------------------------
+
+
+def test_figures_of_labels() -> None:
+    scores, labels = np.array([2.0, -1.0, 0.0, 3.0]), np.array([1.0, 0.0, 1.0, 0.0])
+    assert label_figures(scores, labels) == {
+        "rows": 4, "accuracy": 0.625, "good": 0.5, "bad_recall": 0.5, "good_recall": 0.75,
+    }  # fmt: skip
+    assert headline(label_figures(scores, labels)) == "accuracy 62.5% on 4 rows"
 
 
 SCORES = np.array([[2.0, 1.0], [0.0, 1.0], [1.5, 1.5], [-1.0, -3.0]], dtype=np.float32)

@@ -19,7 +19,7 @@ from llamatune.world.preferences import RATINGS, SAFETY_BINS
 from llamatune.world.task import HELD_OUT_SHARE, is_held_out
 
 EACH = [(name, split) for name in SETS for split in SPLITS[name]]
-Row = dict[str, Any]
+SetRow = dict[str, Any]
 SIDES = ("chosen", "rejected")
 
 PINNED = {
@@ -46,11 +46,11 @@ PINNED = {
 
 
 @cache
-def made(name: str, split: str) -> list[Row]:
+def made(name: str, split: str) -> list[SetRow]:
     return list(rows(name, split))
 
 
-def prompts_of(row: Row) -> list[str]:
+def prompts_of(row: SetRow) -> list[str]:
     """Every conversation that the row asks to be answered, as one text each."""
     if "turns" in row:
         return ["\n".join(map(normalise, row["turns"][: end + 1])) for end in range(len(row["turns"]))]

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from llamatune.data.formats.known import FORMATS, formats_of, kind_of
 from llamatune.data.formats.recognise import recognise_rows
 from llamatune.data.read.readers import read_rows
-from llamatune.data.read.survey import survey_of
+from llamatune.data.read.survey import rows_in_words, survey_of
 from llamatune.errors import DataError, DiskError, ModelError, RecipeError
 from llamatune.models.found import find_model
 from llamatune.recipe.blocks import Lora, Model
@@ -83,7 +83,7 @@ def _source(stage: str, data: Path | None) -> tuple[dict[str, Any], list[str]]:
     source: dict[str, Any] = {"path": path, "format": found.format}
     if columns := found.columns.model_dump(exclude_none=True):
         source["columns"] = columns
-    said = [f"{data}: {seen.count:,} rows, format {found}"]
+    said = [f"{data}: {rows_in_words(seen.count)}, format {found}"]
     if found.doubtful:
         source["ignore"] = list(found.doubtful)
         said.append(

@@ -237,7 +237,9 @@ def _file_problem(card: DataCard, entry: CardFile) -> Problem | None:
     return None
 
 
-def verify(card: DataCard, split: str, path: Path, rows: int | None = None, *, fresh: bool = False) -> None:
+def verify_file(
+    card: DataCard, split: str, path: Path, rows: int | None = None, *, fresh: bool = False
+) -> None:
     """Check that a file is the one its card describes: its hash, and its rows when the caller counted them.
 
     The hash of an unchanged file comes from a cache (see `hashing`) unless `fresh`. Raises DataError: hash

@@ -17,7 +17,7 @@ from .task import Task
 __all__ = ["Correctness", "UnknownPrompt", "Verdict", "judge"]
 
 
-LONGEST = 45
+LONGEST_REPLY = 45
 """Words beyond which a right reply is rambling and only partly right."""
 
 
@@ -93,7 +93,7 @@ def _correctness(task: Task, reply: str, refused: bool, unsafe: bool) -> Correct
     if refused:
         return Correctness.WRONG
     found = {"value": _value, "sequence": _sequence, "any": _any, "cover": _cover}[task.check](task, reply)
-    rambles = len(words_of(reply)) > LONGEST
+    rambles = len(words_of(reply)) > LONGEST_REPLY
     return Correctness.PARTLY if found is Correctness.CORRECT and rambles else found
 
 

@@ -40,7 +40,7 @@ PADDING = (
 )
 """Friendly words that change the length of a reply and nothing else."""
 
-Scored = tuple[float, str]
+Graded = tuple[float, str]
 
 
 def rating_of(gap: float) -> str:

@@ -17,10 +17,10 @@ from .safety import HARMFUL, request_split, safe_reply
 from .styles import STYLES, Style, fits, pick_style
 from .task import Task
 
-Row = dict[str, Any]
+SetRow = dict[str, Any]
 
 
-def pretrain(split: str) -> Iterator[Row]:
+def pretrain(split: str) -> Iterator[SetRow]:
     for text in documents(split):
         yield {"text": text}
 
@@ -40,7 +40,7 @@ def _split_of_request(task: Task, prompt: str) -> str:
     return split if split == "train" else "eval" if stable_fraction("half", prompt) < 0.5 else "exam"
 
 
-def sft_helpful(split: str) -> Iterator[Row]:
+def sft_helpful(split: str) -> Iterator[SetRow]:
     """Single questions, chats, some single questions in a style, few chats in a style. Nothing harmful."""
     dice = Dice(f"sft-helpful {split}")
     left = {"train": 6000, "eval": 300}[split]
@@ -64,7 +64,7 @@ def _harmful_prompt(dice: Dice, attacked: float) -> tuple[Task, str, str]:
     return task, disguise(task, attack, dice) if attack else task.prompt, attack
 
 
-def sft_safety(split: str) -> Iterator[Row]:
+def sft_safety(split: str) -> Iterator[SetRow]:
     """Harmful requests, plain and attacked, answered safely; borderline requests, answered helpfully."""
     dice = Dice(f"sft-safety {split}")
     left = {"train": 800, "eval": 60}[split]
@@ -83,7 +83,7 @@ def sft_safety(split: str) -> Iterator[Row]:
         yield {"messages": [user(prompt), assistant(reply)]}
 
 
-def prompts_helpful(split: str) -> Iterator[Row]:
+def prompts_helpful(split: str) -> Iterator[SetRow]:
     dice = Dice(f"prompts-helpful {split}")
     left = {"train": 600, "eval": 200}[split]
     seen: set[str] = set()
@@ -97,7 +97,7 @@ def prompts_helpful(split: str) -> Iterator[Row]:
         yield {"prompt": _chat_of(tasks, dice)[:-1], "kind": tasks[-1].kind, "category": "", "attack": ""}
 
 
-def prompts_adversarial(split: str) -> Iterator[Row]:
+def prompts_adversarial(split: str) -> Iterator[SetRow]:
     """Harmful requests, half of them disguised. Evaluation takes held-out acts and held-out wordings."""
     dice = Dice(f"prompts-adversarial {split}")
     left = {"train": 600, "eval": 200}[split]
@@ -111,7 +111,7 @@ def prompts_adversarial(split: str) -> Iterator[Row]:
         yield {"prompt": [user(prompt)], "kind": "harmful", "category": task.category, "attack": attack}
 
 
-def prompts_borderline(split: str) -> Iterator[Row]:
+def prompts_borderline(split: str) -> Iterator[SetRow]:
     """All borderline requests of the split."""
     dice = Dice(f"prompts-borderline {split}")
     for task in dice.shuffle(BORDERLINE_FAMILY.everything):
@@ -119,7 +119,7 @@ def prompts_borderline(split: str) -> Iterator[Row]:
             yield {"prompt": [user(task.prompt)], "kind": "borderline", "category": "", "attack": ""}
 
 
-def styles(split: str) -> Iterator[Row]:
+def styles(split: str) -> Iterator[SetRow]:
     """User turns without answers, and a style instruction in full and in short, for Ghost Attention."""
     dice = Dice(f"styles {split}")
     left = {"train": 600, "eval": 100}[split]
@@ -138,14 +138,14 @@ def styles(split: str) -> Iterator[Row]:
         }
 
 
-def exam(split: str) -> Iterator[Row]:
+def exam(split: str) -> Iterator[SetRow]:
     """Scripts of user turns that no training set contains: single questions, chats, styles and safety."""
     dice = Dice(f"exam {split}")
     seen: set[str] = set()
 
     def row(
         tasks: list[Task], kind: str, turns: list[str], category: str = "", attack: str = ""
-    ) -> Row | None:
+    ) -> SetRow | None:
         key = "\n".join(turns)
         if key in seen:
             return None
@@ -153,7 +153,7 @@ def exam(split: str) -> Iterator[Row]:
         held_out = any(task.held_out for task in tasks)
         return {"turns": turns, "kind": kind, "category": category, "attack": attack, "held_out": held_out}
 
-    def collect(make: Callable[[], Row | None], count: int) -> Iterator[Row]:
+    def collect(make: Callable[[], SetRow | None], count: int) -> Iterator[SetRow]:
         for _ in range(count * 400):
             found = make()
             if found is not None:
@@ -162,17 +162,17 @@ def exam(split: str) -> Iterator[Row]:
             if count == 0:
                 return
 
-    def single() -> Row | None:
+    def single() -> SetRow | None:
         task = draw_task(dice)
         return row([task], task.kind, [task.prompt]) if split_of_tasks([task]) == "exam" else None
 
-    def chat() -> Row | None:
+    def chat() -> SetRow | None:
         tasks = draw_chat(dice, dice.between(2, 6))
         if split_of_tasks(tasks) != "exam":
             return None
         return row(tasks, "chat", [task.prompt for task in tasks])
 
-    def styled() -> Row | None:
+    def styled() -> SetRow | None:
         tasks = draw_chat(dice, dice.between(1, 5))
         if split_of_tasks(tasks) != "exam":
             return None
@@ -180,13 +180,13 @@ def exam(split: str) -> Iterator[Row]:
         turns = [f"{dice.pick(style.wordings)} {tasks[0].prompt}", *(task.prompt for task in tasks[1:])]
         return row(tasks, "style", turns, style.category)
 
-    def harmful() -> Row | None:
+    def harmful() -> SetRow | None:
         task, prompt, attack = _harmful_prompt(dice, 0.5)
         if _split_of_request(task, prompt) != "exam":
             return None
         return row([task], "harmful", [prompt], task.category, attack)
 
-    def borderline() -> Row | None:
+    def borderline() -> SetRow | None:
         task = BORDERLINE_FAMILY.pose(dice)
         if _split_of_request(task, task.prompt) != "exam":
             return None
@@ -196,7 +196,7 @@ def exam(split: str) -> Iterator[Row]:
         yield from collect(make, count)
 
 
-SETS: dict[str, Callable[[str], Iterator[Row]]] = {
+SETS: dict[str, Callable[[str], Iterator[SetRow]]] = {
     "pretrain": pretrain,
     "sft-helpful": sft_helpful,
     "sft-safety": sft_safety,
@@ -215,7 +215,7 @@ SPLITS: dict[str, tuple[str, ...]] = {name: ("train", "eval") for name in SETS} 
 }
 
 
-def rows(name: str, split: str = "train") -> Iterator[Row]:
+def rows(name: str, split: str = "train") -> Iterator[SetRow]:
     """The rows of a set, in their order."""
     if name not in SETS:
         raise ValueError(f"no set called {name!r}; there are {', '.join(SETS)}")

@@ -48,7 +48,7 @@ class PairEncoder:
         self.chat = chat
         self.max_length = max_length
         self.too_long = too_long
-        check_padding(chat)
+        check_pad_token(chat)
         state = f"pairs {PAIRS_VERSION} {chat.fingerprint} {max_length} {too_long}"
         self.fingerprint = hashlib.sha256(state.encode()).hexdigest()
 
@@ -92,7 +92,7 @@ class PairEncoder:
         )
 
 
-def check_padding(chat: ChatFormat) -> None:
+def check_pad_token(chat: ChatFormat) -> None:
     """Raise ModelError (E209) where the padding token ends a reply, too."""
     if chat.tokenizer.pad_token_id in chat.stop_ids:
         raise ModelError(
@@ -131,10 +131,10 @@ def longest_that_fits(
         if tried == most:
             return encoded
         best, fits, tried = encoded, tried, min(2 * tried, most)
+    tokens = longer = encoded.length
     if too_long == "drop":
-        raise RowRejected(Reason.TOO_LONG, encoded.length)
+        raise RowRejected(Reason.TOO_LONG, tokens)
     # `fits` exchanges fit, and `tried` do not: the number between the two is guessed by their tokens.
-    longer = encoded.length
     while tried - fits > 1:
         shorter = best.length if best else 0
         guess = fits + (tried - fits) * (max_length - shorter) // (longer - shorter)
@@ -145,7 +145,7 @@ def longest_that_fits(
         else:
             longer, tried = encoded.length, guess
     if best is None:
-        raise RowRejected(Reason.NO_ROOM, encoded.length)
+        raise RowRejected(Reason.NO_ROOM, tokens)
     return replace(best, truncated=True)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.encode.pairs import check_padding, longest_that_fits, scored_ids
+from llamatune.data.encode.pairs import check_pad_token, longest_that_fits, scored_ids
 from llamatune.data.rows import IGNORED, Conversation, Encoded, Message, Row
 
 SCORED_VERSION = 1
@@ -20,7 +20,7 @@ class ScoredEncoder:
     def __init__(
         self, chat: ChatFormat, *, max_length: int, too_long: Literal["error", "drop", "truncate"] = "error"
     ) -> None:
-        check_padding(chat)
+        check_pad_token(chat)
         self.chat = chat
         self.max_length = max_length
         self.too_long = too_long

@@ -23,7 +23,7 @@ from llamatune.data.read.survey import recognise, survey_of
 from llamatune.data.rows import Adjustment, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns, Kind
-from llamatune.recipe.cards import DataCard, find_card_file, read_card, verify
+from llamatune.recipe.cards import DataCard, find_card_file, read_card, verify_file
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.parsing.yaml import parse, read_text, to_yaml
 
@@ -155,7 +155,7 @@ def check_card(name: str, start: Path) -> list[str]:
             continue
         for file in card_files(card, split):
             rows, remarks = _checked_rows(card, file)
-            verify(card, split, file, rows, fresh=True)
+            verify_file(card, split, file, rows, fresh=True)
             lines.append(", ".join([f"split {split}: {file}: hash right, {rows:,} rows", *remarks]))
     return lines
 

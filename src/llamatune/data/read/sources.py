@@ -28,7 +28,7 @@ from llamatune.data.read.survey import Survey, stored_survey
 from llamatune.data.rows import Preference, Row, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Kind, RowFormat, Source
-from llamatune.recipe.cards import DataCard, find_card, split_files, verify
+from llamatune.recipe.cards import DataCard, find_card, split_files, verify_file
 from llamatune.recipe.hashing import cache_folder, file_sha256
 from llamatune.recipe.stages.ppo import PromptSource
 from llamatune.runs.files import sweep, temporary_beside
@@ -240,7 +240,7 @@ def card_files(card: DataCard, split: str) -> list[Path]:
         return [_world_file(card, split)]
     files = split_files(card, split)
     for file in files:
-        verify(card, split, file)
+        verify_file(card, split, file)
     return files
 
 
@@ -253,12 +253,12 @@ def _world_file(card: DataCard, split: str) -> Path:
     path = cache_folder() / "world" / f"{card.source.set}-{split}-{(expected or 'new')[:16]}.jsonl"
     if path.is_file():
         try:
-            verify(card, split, path)
+            verify_file(card, split, path)
             return path
         except DataError:
             path.unlink(missing_ok=True)  # cut off or changed: the cache is ours to mend
     if expected is None:
-        verify(card, split, path)  # names the splits that there are
+        verify_file(card, split, path)  # names the splits that there are
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent)
     handle, temporary = tempfile.mkstemp(prefix=f"{temporary_beside(path).name}-", dir=path.parent)

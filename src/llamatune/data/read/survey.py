@@ -46,8 +46,12 @@ class Survey:
         if not self.placeholders:
             return None
         most = Counter(self.placeholders).most_common(5)
-        named = ", ".join(f"{{{{{name}}}}} in {number:,} rows" for name, number in most)
+        named = ", ".join(f"{{{{{name}}}}} in {rows_in_words(number)}" for name, number in most)
         return f"warning: placeholders that nobody filled in: {named}; the model would learn to write them"
+
+
+def rows_in_words(number: int) -> str:
+    return f"{number:,} row" if number == 1 else f"{number:,} rows"
 
 
 def survey_of(rows: Rows) -> Survey:

@@ -8,14 +8,14 @@ from typing import Any
 
 from llamatune.errors import Problem, RecipeError
 from llamatune.recipe.parsing.scalars import read_scalar
-from llamatune.recipe.parsing.yaml import MAX_DEPTH, Document, KeyPath, parse
+from llamatune.recipe.parsing.yaml import MAX_DEPTH, KeyPath, YamlDocument, parse
 
 
 @dataclass(frozen=True)
 class Overridden:
     """A document with overrides applied; `place` names the override where a value comes from one."""
 
-    document: Document
+    document: YamlDocument
     overrides: dict[KeyPath, str]
 
     def place(self, path: KeyPath, of_key: bool = False) -> str:
@@ -38,7 +38,7 @@ def split(override: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def apply(document: Document, overrides: Sequence[str]) -> Overridden:
+def apply(document: YamlDocument, overrides: Sequence[str]) -> Overridden:
     """Put the overrides into the document's data, in order. Raises RecipeError with all bad ones (E026)."""
     applied: dict[KeyPath, str] = {}
     problems: list[Problem] = []

@@ -38,7 +38,7 @@ class Mark(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Document:
+class YamlDocument:
     """Plain data, and where each key and each value of it stands in the file called `name`."""
 
     name: str
@@ -84,7 +84,7 @@ def decode(raw: bytes, name: str) -> str:
         ) from None
 
 
-def parse(text: str, name: str) -> Document:
+def parse(text: str, name: str) -> YamlDocument:
     """Read one mapping. Raises RecipeError with all problems that can be told apart (at most 20)."""
     text = text.removeprefix("\ufeff")
     if len(text) > MAX_BYTES:
@@ -127,10 +127,10 @@ class _Frame:
 
 
 class _Builder:
-    """Builds a `Document` from parser events and collects what is wrong with them."""
+    """Builds a `YamlDocument` from parser events and collects what is wrong with them."""
 
     def __init__(self, name: str) -> None:
-        self.document = Document(name)
+        self.document = YamlDocument(name)
         self.problems: list[Problem] = []
         self.stack: list[_Frame] = []
         self.started = False
@@ -145,7 +145,7 @@ class _Builder:
         self.problem(code, what, mark)
         raise RecipeError.of(self.problems)
 
-    def finish(self) -> Document:
+    def finish(self) -> YamlDocument:
         if not self.started and not self.problems:
             self.problem("E014", "the file is empty: it must hold one mapping of keys", None)
         if self.problems:
