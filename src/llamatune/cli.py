@@ -107,7 +107,10 @@ def schema() -> None:
 @app.command()
 def init(
     output: Annotated[Path, typer.Option(help="Recipe file to write.")] = Path("recipe.yaml"),
-    stage: Annotated[str, typer.Option(help="pretrain, sft, reward or ppo.")] = "sft",
+    stage: Annotated[
+        str | None,
+        typer.Option(help="pretrain, sft, reward or ppo; by the data when left out.", show_default=False),
+    ] = None,
     base: Annotated[str, typer.Option(help="Base model: pico, a folder, or a hub id.")] = "pico",
     data: Annotated[Path | None, typer.Option(help="Your data; its format is recognised.")] = None,
     lora: Annotated[bool, typer.Option("--lora", help="Train a LoRA adapter (sft's default).")] = False,
@@ -121,8 +124,8 @@ def init(
     chosen = [name for name, on in flags.items() if on]
     if len(chosen) > 1:
         raise typer.BadParameter("give one of --lora, --qlora and --full")
-    for line in write_recipe(output, stage=stage, base=base, data=data, tuning=chosen[0] if chosen else None):
-        typer.echo(line, err=True)
+    tuning = chosen[0] if chosen else None
+    write_recipe(output, stage=stage, base=base, data=data, tuning=tuning, say=_say)
 
 
 @app.command()

@@ -27,8 +27,14 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def written(stage: str = "sft", tuning: str | None = None, data: str | None = None, base: str = "pico"):
-    said = write_recipe(
-        Path("recipe.yaml"), stage=stage, base=base, data=Path(data or f"{stage}.jsonl"), tuning=tuning
+    said: list[str] = []
+    write_recipe(
+        Path("recipe.yaml"),
+        stage=stage,
+        base=base,
+        data=Path(data or f"{stage}.jsonl"),
+        tuning=tuning,
+        say=said.append,
     )
     return load("recipe.yaml"), said
 

@@ -573,11 +573,10 @@ FILES: dict[str, list[dict[str, Any]]] = {
 def test_init_writes_a_recipe_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str) -> None:
     monkeypatch.chdir(tmp_path)
     write(Path("pairs.jsonl"), FILES[format])
-    said = write_recipe(
-        Path("recipe.yaml"), stage="reward", base="pico", data=Path("pairs.jsonl"), tuning="lora"
-    )
-    changes = ["data.eval_fraction=0", "optimization.max_steps=2", "optimization.warmup=0"]
-    recipe = load("recipe.yaml", changes)
+    said: list[str] = []
+    data = Path("pairs.jsonl")
+    write_recipe(Path("recipe.yaml"), stage="reward", base="pico", data=data, tuning="lora", say=said.append)
+    recipe = load("recipe.yaml", ["optimization.max_steps=2", "optimization.warmup=0"])
     assert recipe.stage == "reward" and recipe.data.train[0].format == format
     assert format in said[0]
     assert run(recipe).stage == "reward"

@@ -1,23 +1,31 @@
-"""`llamatune init`: a commented recipe for a stage, a base and a file, with the schema beside it."""
+"""`llamatune init`: a commented recipe that runs, for a stage, a base and a file, with the schema beside it.
+
+With a data file it reads all of it, as the chosen base's tokenizer sees it, and writes lengths, batch and epochs that
+fit; each such value has its measured reason beside it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from llamatune.data.formats.known import FORMATS, formats_of, kind_of
-from llamatune.data.formats.recognise import recognise_rows
+from llamatune.data.formats.known import FORMATS, formats_of
+from llamatune.data.formats.recognise import Recognised, recognise_rows
 from llamatune.data.read.readers import read_rows
+from llamatune.data.read.sources import open_source
 from llamatune.data.read.survey import rows_in_words, survey_of
 from llamatune.errors import DataError, DiskError, ModelError, RecipeError
 from llamatune.models.found import find_model
+from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.blocks import Lora, Model
 from llamatune.recipe.cards import read_card
-from llamatune.recipe.load import load
+from llamatune.recipe.load import load, loads
 from llamatune.recipe.parsing.problems import block_at, did_you_mean, field_at
 from llamatune.recipe.parsing.yaml import to_yaml
 from llamatune.recipe.paths import missing_problem, outside_problem
@@ -25,34 +33,65 @@ from llamatune.recipe.recipes import STAGES, stage_for
 from llamatune.recipe.schema import TITLE, json_schema
 from llamatune.recipe.shipped import shipped
 from llamatune.recipe.stages.common import Tuning
+from llamatune.runs.display import counting
+
+if TYPE_CHECKING:
+    from llamatune.data.measure import Measured
 
 SCHEMA_FILE = "recipe.schema.json"
 
+_LONGEST = {"pretrain": 1024}
+_LONGEST_OTHERWISE = 4096
+"""Most tokens in a row that a first recipe asks for; longer rows are left out or cut, and counted."""
+_BATCHES = (64, 32, 16, 8, 4, 2, 1)
+_ENOUGH_STEPS = 30
+_HELD_OUT = 20
+"""Rows that a held-out loss should be the mean of."""
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Draft:
+    """A recipe on its way: its blocks, and by key path what was measured."""
+
+    blocks: dict[str, Any]
+    reasons: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+    def set(self, block: str, key: str, value: Any, reason: str) -> None:
+        self.blocks[block][key] = value
+        self.reasons[block, key] = reason
+
 
 def write_recipe(
-    output: Path, *, stage: str, base: str, data: Path | None, tuning: Tuning | None
-) -> list[str]:
-    """Write a recipe and its schema, and check the recipe by loading it; returns lines for the user.
+    output: Path, *, stage: str | None, base: str, data: Path | None, tuning: Tuning | None, say: Say = print
+) -> None:
+    """Write a recipe and its schema, and check the recipe by loading it.
 
-    `tuning` is lora, qlora, full, or None for the stage's usual one.
+    Args:
+        stage: by the data's rows when None; sft without data.
+        tuning: lora, qlora, full, or None for the stage's usual one.
+        say: takes lines for the user.
 
-    Raises RecipeError (unknown stage, a file that exists), ModelError (no such base), DataError (data that the stage
-    cannot use) and DiskError (not writable).
+    Raises:
+        RecipeError: unknown stage, or a file that exists.
+        DataError: data that the stage cannot use.
+        ModelError: a base whose tokenizer cannot be used.
+        DiskError: not writable.
     """
-    if stage not in STAGES:
+    _refuse_existing(output)
+    if stage is not None and stage not in STAGES:
         hint = did_you_mean(stage, STAGES)
         raise RecipeError("E020", f"`{stage}` is not a stage: one of {', '.join(STAGES)}", hint=hint)
-    _refuse_existing(output)
     _check_base(base)
-    tuning = tuning or STAGES[stage].tuning
-    source, said = _source(stage, data)
-    chosen = _chosen(stage, base, tuning, source, output.stem)
-    if stage == "reward" and "label" in source.get("columns", {}):
-        chosen["loss"] = {"objective": "labels"}
-    lines = list(_commented(stage, chosen, output))
-    write_beside_schema(output, "\n".join(lines) + "\n")
-    load(output)
-    return [*said, f"wrote {output}; next: llamatune run {output}"]
+    if data is None:
+        stage = stage or "sft"
+        draft = _draft(stage, base, tuning, {"card": _example_card(stage)}, output.stem)
+    else:
+        stage, draft = _for_file(data, stage, base, tuning, output.stem, say)
+    write_beside_schema(output, "\n".join(_commented(stage, draft, output)) + "\n")
+    load(output, allow_outside=True)
+    say(f"wrote {output}; next: llamatune run {output}")
 
 
 def _check_base(base: str) -> None:
@@ -64,35 +103,17 @@ def _check_base(base: str) -> None:
             raise
 
 
-def _source(stage: str, data: Path | None) -> tuple[dict[str, Any], list[str]]:
-    """The recipe's first data source, and what was recognised."""
-    if data is None:
-        return {"card": _example_card(stage)}, []
-    if problem := missing_problem(str(data)):
-        raise DataError.of([problem])
-    seen = survey_of(read_rows(data))
-    found = recognise_rows(seen.rows, place=data.name)
-    kind = kind_of(found.format)
-    labelled = found.columns.label is not None and stage in ("sft", "reward")
-    if FORMATS[found.format] not in formats_of(STAGES[stage].rows) and not labelled:
-        hint = f"try --stage {stage_for(kind)}"
-        raise DataError(
-            "E127", f"rows of format {found.format} are not for {stage}", place=str(data), hint=hint
-        )
-    path = str(data.resolve() if outside_problem(str(data)) else data)
-    source: dict[str, Any] = {"path": path, "format": found.format}
-    if columns := found.columns.model_dump(exclude_none=True):
-        source["columns"] = columns
-    said = [f"{data}: {rows_in_words(seen.count)}, format {found}"]
-    if found.doubtful:
-        source["ignore"] = list(found.doubtful)
-        said.append(
-            f"{data}: {', '.join(found.doubtful)} may be a part of the prompt; the recipe leaves it out (`ignore`)"
-        )
-    if labelled and stage == "sft":
-        source["label"] = True
-        said.append(f"{data}: the recipe takes the rows labelled true and leaves out the others (`label`)")
-    return source, [*said, *([f"{data}: {seen.warning}"] if seen.warning else [])]
+def _draft(stage: str, base: str, tuning: Tuning | None, source: dict[str, Any], name: str) -> Draft:
+    """The fields that a user is likely to touch, with their first values."""
+    tuning = tuning or STAGES[stage].tuning
+    model: dict[str, Any] = {"base": base}
+    if tuning != "full":
+        model["lora"] = {key: getattr(Lora(), key) for key in ("rank", "alpha", "dropout", "targets")}
+    if tuning == "qlora":
+        model["quantization"] = "nf4"
+    trained = {"model": model} if "model" in STAGES[stage].recipe.model_fields else {}
+    first = STAGES[stage].starter(tuning, source)
+    return Draft({"stage": stage, "output": f"runs/{name}"} | trained | first)
 
 
 def _example_card(stage: str) -> str:
@@ -111,27 +132,178 @@ def _example_card(stage: str) -> str:
     )
 
 
-def _chosen(stage: str, base: str, tuning: Tuning, source: dict[str, Any], name: str) -> dict[str, Any]:
-    """The fields that a user is likely to touch, with their first values."""
-    model: dict[str, Any] = {"base": base}
-    if tuning != "full":
-        model["lora"] = {key: getattr(Lora(), key) for key in ("rank", "alpha", "dropout", "targets")}
-    if tuning == "qlora":
-        model["quantization"] = "nf4"
-    trained = {"model": model} if "model" in STAGES[stage].recipe.model_fields else {}
-    first = STAGES[stage].starter(tuning, source)
-    return {"stage": stage, "output": f"runs/{name}"} | trained | first
+# ---- a file -------------------------------------------------------------------------------------------------
 
 
-def _commented(stage: str, recipe: dict[str, Any], output: Path) -> Iterator[str]:
+def _for_file(
+    data: Path, stage: str | None, base: str, tuning: Tuning | None, name: str, say: Say
+) -> tuple[str, Draft]:
+    """The stage, and a recipe that fits the file."""
+    if problem := missing_problem(str(data)):
+        raise DataError.of([problem])
+    seen = survey_of(read_rows(data))
+    found = recognise_rows(seen.rows, place=data.name)
+    stage = stage or _stage_of(found)
+    say(f"{data}: {rows_in_words(seen.count)}, format {found}; stage {stage}")
+    draft = _draft(stage, base, tuning, _source(data, found, stage, say), name)
+    if stage == "reward" and found.columns.label is not None:
+        draft.blocks["loss"] = {"objective": "labels"}
+    if seen.warning:
+        say(f"{data}: {seen.warning}")
+    with quiet_upstream():
+        measured = _measured(draft, say)
+    if measured is not None:
+        _choose_lengths(stage, draft, measured)
+        _choose_steps(stage, draft, len(measured.lengths))
+        for line in _remarks(measured):
+            say(line)
+    return stage, draft
+
+
+def _stage_of(found: Recognised) -> str:
+    return "reward" if found.columns.label is not None else stage_for(found.kind)
+
+
+def _source(data: Path, found: Recognised, stage: str, say: Say) -> dict[str, Any]:
+    """The recipe's first data source."""
+    labelled = found.columns.label is not None and stage in ("sft", "reward")
+    if FORMATS[found.format] not in formats_of(STAGES[stage].rows) and not labelled:
+        raise DataError(
+            "E127",
+            f"rows of format {found.format} are not for {stage}",
+            place=str(data),
+            hint=f"try --stage {_stage_of(found)}",
+        )
+    path = str(data.resolve() if outside_problem(str(data)) else data)
+    source: dict[str, Any] = {"path": path, "format": found.format}
+    if columns := found.columns.model_dump(exclude_none=True):
+        source["columns"] = columns
+    if found.doubtful:
+        source["ignore"] = list(found.doubtful)
+        doubtful = ", ".join(found.doubtful)
+        say(f"{data}: {doubtful} may be a part of the prompt; the recipe leaves it out (`ignore`)")
+    if labelled and stage == "sft":
+        source["label"] = True
+        say(f"{data}: the recipe takes the rows labelled true and leaves out the others (`label`)")
+    return source
+
+
+def _measured(draft: Draft, say: Say) -> Measured | None:
+    """Every row as the base's tokenizer sees it; None where the base is not here."""
+    from llamatune.data.encode.encoders import encoder_for
+    from llamatune.data.measure import measure
+    from llamatune.models.load import load_tokenizer
+
+    blocks = dict(draft.blocks)
+    blocks["data"] = {"train": blocks["data"]["train"], "max_length": 1 << 20, "on_bad_row": "drop"}
+    recipe = loads(json.dumps(blocks), name="recipe")
+    try:
+        base = find_model(recipe.model, "score").base
+    except ModelError as error:
+        if error.problems[0].code != "E203":
+            raise
+        say(f"{error.problems[0].what}: lengths were not measured, and `data.max_length` is a guess")
+        return None
+    kind, encoder = encoder_for(recipe, load_tokenizer(base))
+    opened = open_source(recipe.data.train[0], Path(), kind=kind, on_bad_row="drop")
+    with counting("reading rows") as tick:
+        measured = measure(opened, encoder, tick=tick)
+    measured.context = int(base.config.get("max_position_embeddings") or 1 << 20)
+    if not measured.lengths:
+        raise DataError(
+            "E132",
+            f"none of {rows_in_words(measured.rows)} can be used",
+            place=opened.name,
+            why="; ".join(measured.first_bad) or None,
+            hint="`llamatune data preview` shows what a stage makes of a file",
+        )
+    return measured
+
+
+def _choose_lengths(stage: str, draft: Draft, measured: Measured) -> None:
+    """`max_length`, and what becomes of longer rows."""
+    from llamatune.data.measure import shares
+
+    room = measured.context
+    if stage == "ppo":
+        room -= int(draft.blocks["rollout"]["max_new_tokens"])
+    most = min(room, _LONGEST.get(stage, _LONGEST_OTHERWISE))
+    length = max(min(-(-measured.longest // 32) * 32, most), 8)
+    draft.set("data", "max_length", length, shares(measured.lengths))
+    longer = measured.longer_than(length)
+    lost = longer + measured.bad + sum(measured.left_out.values())
+    if not longer:
+        draft.set("data", "too_long", "error", "no row is longer")
+    elif stage == "pretrain":
+        draft.set("data", "too_long", "truncate", f"{longer:,} documents are longer, and are split")
+        lost -= longer
+    else:
+        limit = f"the base's context, {room:,}" if most == room else f"{most:,} tokens"
+        draft.set("data", "too_long", "drop", f"{longer:,} of {measured.rows:,} rows are longer than {limit}")
+    if measured.bad:
+        draft.set(
+            "data",
+            "on_bad_row",
+            "drop",
+            f"{measured.bad:,} rows cannot be read; first: {measured.first_bad[0]}",
+        )
+    if lost > 0.01 * measured.rows:
+        share = min(math.ceil(1000 * lost / measured.rows) / 1000, 1.0)
+        draft.set("data", "max_dropped", share, f"{lost:,} of {measured.rows:,} rows will be left out")
+
+
+def _choose_steps(stage: str, draft: Draft, rows: int) -> None:
+    """Held-out rows, batch, epochs and warm-up for this number of rows."""
+    share = 0.02 if rows >= _HELD_OUT / 0.02 else round(min(_HELD_OUT / rows, 0.1), 3)
+    if rows < 50:
+        share, reason = 0.0, f"{rows:,} rows are too few to hold some out"
+    else:
+        reason = f"about {round(share * rows):,} of {rows:,} rows"
+    draft.set("data", "eval_fraction", share, reason)
+    if stage == "ppo":
+        return
+    epochs = draft.blocks["optimization"]["epochs"]
+    if stage == "sft" and rows < 1000:
+        epochs = 3 if rows >= 200 else 5
+        draft.set("optimization", "epochs", epochs, f"few rows ({rows:,}) are seen more often")
+    trained = rows * (1 - share) * epochs
+    size = next((one for one in _BATCHES if trained / one >= _ENOUGH_STEPS), 1)
+    steps = max(math.ceil(rows * (1 - share) / size) * epochs, 1)
+    draft.set("optimization", "batch_size", size, f"{steps:,} steps")
+    if steps < 200:
+        draft.set("optimization", "warmup", max(steps // 20, 1), "steps: a share of so few would be none")
+    draft.blocks["logging"]["every_steps"] = max(min(steps // 20, 10), 1)
+
+
+def _remarks(measured: Measured) -> Iterator[str]:
+    if measured.duplicates:
+        yield f"{measured.duplicates:,} rows are there twice, and count once"
+    for reason, count in measured.left_out.items():
+        yield f"{count:,} rows are left out: {reason.value}"
+    if measured.bad:
+        yield f"warning: {measured.bad:,} rows cannot be read, and are left out (`on_bad_row: drop`):"
+        yield from (f"  {line}" for line in measured.first_bad)
+    if len(measured.lengths) < 200:
+        yield f"warning: {len(measured.lengths):,} rows teach a style or a few facts, and not much more"
+
+
+# ---- as text ------------------------------------------------------------------------------------------------
+
+
+def _commented(stage: str, draft: Draft, output: Path) -> Iterator[str]:
     schema = STAGES[stage].recipe
     yield f"# {_first_line(schema)}"
     yield f"# All fields: docs/reference/recipe.md. Check: llamatune validate {output}"
-    yield from _block(schema, (), recipe)
+    yield from _block(schema, (), draft.blocks, draft.reasons)
 
 
-def _block(schema: type[BaseModel], path: tuple[str, ...], values: dict[str, Any]) -> Iterator[str]:
-    """A mapping's lines; each field below its sentence from the schema."""
+def _block(
+    schema: type[BaseModel],
+    path: tuple[str, ...],
+    values: dict[str, Any],
+    reasons: dict[tuple[str, ...], str],
+) -> Iterator[str]:
+    """A mapping's lines; each field below its sentence from the schema, and what was measured."""
     indent = "  " * len(path)
     for key, value in values.items():
         here = (*path, key)
@@ -140,9 +312,11 @@ def _block(schema: type[BaseModel], path: tuple[str, ...], values: dict[str, Any
         info, block = field_at(schema, here), block_at(schema, here)
         sentence = (info.description if info else None) or (_first_line(block) if block else None)
         yield from (f"{indent}# {line.strip()}" for line in (sentence or "").splitlines())
+        if here in reasons:
+            yield f"{indent}# Here: {' '.join(reasons[here].split())}"
         if isinstance(value, dict):
             yield f"{indent}{key}:"
-            yield from _block(schema, here, value)
+            yield from _block(schema, here, value, reasons)
         else:
             yield from (indent + line for line in to_yaml({key: value}).splitlines())
 

@@ -9,7 +9,8 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -107,6 +108,17 @@ class Display:
         elapsed = time.monotonic() - self._started
         left = elapsed / (step - self._done) * (self._total - step) if step > self._done else 0.0
         self.say(f"{self.stage} {step}/{self._total}  {text}  {_clock(left)} left")
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """`tick(done)` shows on a terminal how many there are so far; elsewhere nothing is shown."""
+    console = _Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda done: None
+        return
+    with console.status(what) as status:
+        yield lambda done: status.update(f"{what}: {done:,}") if done % 100 == 0 else None
 
 
 def _clock(seconds: float) -> str:

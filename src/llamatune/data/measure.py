@@ -1,0 +1,92 @@
+"""What a whole data file is like for a stage and a tokenizer: how long its rows are, and which cannot be used.
+
+`llamatune init` writes a recipe from these figures, so that the first `run` does not end with what a look at the file
+would have shown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from llamatune.data.digests import row_digests
+from llamatune.data.read.sources import OpenSource
+from llamatune.data.rows import Encoder, Reason, RowRejected
+from llamatune.errors import DataError, LlamatuneError, ModelError
+
+_SHOWN = 3
+
+
+@dataclass
+class Measured:
+    """A file's rows, one by one. `lengths`: tokens of those that can be used, as `max_length` counts them, sorted."""
+
+    rows: int = 0
+    lengths: list[int] = field(default_factory=list)
+    left_out: Counter[Reason] = field(default_factory=Counter)
+    bad: int = 0
+    """Rows that cannot be read or encoded."""
+    first_bad: list[str] = field(default_factory=list)
+    duplicates: int = 0
+    context: int = 1 << 20
+    """The longest row that the base reads."""
+
+    @property
+    def longest(self) -> int:
+        return self.lengths[-1] if self.lengths else 0
+
+    def quantile(self, share: float) -> int:
+        """The length that this share of the rows does not exceed."""
+        return self.lengths[min(int(share * len(self.lengths)), len(self.lengths) - 1)] if self.lengths else 0
+
+    def longer_than(self, length: int) -> int:
+        return sum(one > length for one in self.lengths)
+
+
+def measure(
+    source: OpenSource, encoder: Encoder, *, tick: Callable[[int], None] = lambda rows: None
+) -> Measured:
+    """Read and encode every row.
+
+    Args:
+        encoder: with `too_long: error`, so that long rows come out as they are.
+        tick: called with the rows so far, for a progress bar.
+
+    Raises:
+        DataError: the file itself cannot be read; bad rows are counted instead.
+    """
+    found = Measured()
+    seen: set[bytes] = set()
+
+    def bad(error: LlamatuneError) -> None:
+        found.bad += 1
+        if len(found.first_bad) < _SHOWN:
+            problem = error.problems[0]
+            found.first_bad.append(f"{problem.place}: {problem.what} [{problem.code}]")
+
+    for place, raw in source.rows(bad):
+        found.rows += 1
+        tick(found.rows)
+        try:
+            row = source.canonical(raw, place)
+            digest = row_digests(row)[0]
+            if digest in seen:
+                found.duplicates += 1
+                continue
+            seen.add(digest)
+            lengths = [one.length for one in encoder.encode(row)]
+        except RowRejected as rejected:
+            found.left_out[rejected.reason] += 1
+        except (DataError, ModelError) as error:
+            bad(error)
+        else:
+            found.lengths += lengths
+    found.lengths.sort()
+    return found
+
+
+def shares(lengths: Sequence[int]) -> str:
+    """For a comment: the middle and the end of a list of lengths."""
+    half, most = lengths[len(lengths) // 2], lengths[int(len(lengths) * 0.99)]
+    return f"half of the rows have at most {half:,} tokens, 99% at most {most:,}, the longest has {lengths[-1]:,}"
