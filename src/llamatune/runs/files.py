@@ -25,8 +25,8 @@ _FULL_TEXTS = (
     "unexpected pos",
 )
 """How torch and safetensors, which do not raise OSError, say that the disk is full."""
+REPORT = "report.html"
 _GONE_TEXTS = ("No such file or directory", "Parent directory")
-
 
 _TEMPORARY = re.compile(r"\.(?P<of>.+)\.(?P<host>[^.]*?)-(?P<process>\d+)(-\w{8})?")
 """What `temporary_beside` makes, with or without what `tempfile` adds."""

@@ -196,7 +196,7 @@ def _check_same(run: Run, facts: Mapping[str, Any]) -> list[str]:
 
 def _newest_checkpoint(run: Run) -> Checkpoint | None:
     """Where to go on, with notices about what had to be passed over."""
-    found = checkpoints.find(run.checkpoints)
+    found = checkpoints.find_checkpoint(run.checkpoints)
     run.notices += [
         f"{folder.name} is not complete and is removed" for folder in checkpoints.unfinished(run.checkpoints)
     ]
