@@ -13,6 +13,7 @@ import torch
 from accelerate.utils import send_to_device
 from transformers import PreTrainedModel
 
+from llamatune.data.rows import EncodedRow
 from llamatune.forward.attention import NAME, equal
 from llamatune.forward.collate import Collator
 from llamatune.forward.cutting import cut
