@@ -158,10 +158,10 @@ def doctor(as_json: JsonOption = False) -> None:
     """Print versions, devices, where things are kept, and what is missing."""
     import json
 
-    from llamatune.commands.doctor import examine
+    from llamatune.commands.doctor import diagnose
     from llamatune.commands.doctor import report as report_on
 
-    found = examine()
+    found = diagnose()
     typer.echo(json.dumps(found, indent=2) if as_json else report_on(found))
 
 

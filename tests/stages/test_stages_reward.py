@@ -539,7 +539,7 @@ def test_a_recipe_for_a_file_of_pairs_and_its_preview(tmp_path: Path) -> None:
     recipe = recipe_for_file(file, base="pico", template="tokenizer")
     assert recipe.stage == "reward"
     shown = preview_rows(recipe, ROOT, 2, colour=False)
-    assert shown.startswith("row 1: prompt ") and "row 2: " in shown and "row 3: " not in shown
+    assert "\n\nrow 1: prompt " in shown and "row 2: " in shown and "row 3: " not in shown
     assert shown.count("⟦</s>⟧") == 4 and "better" in shown and "chosen:" in shown
 
 

@@ -22,7 +22,7 @@ EXTRAS = {
 """Optional packages, and what each is for."""
 
 
-def examine() -> dict[str, Any]:
+def diagnose() -> dict[str, Any]:
     """Everything that `report` prints, as plain data."""
     return {
         **environment(),

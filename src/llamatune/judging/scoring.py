@@ -13,6 +13,7 @@ import torch
 from accelerate.utils import send_to_device
 from transformers import PreTrainedModel
 
+from llamatune.data.rows import EncodedRow
 from llamatune.forward.attention import NAME, equal
 from llamatune.forward.collate import Collator
 from llamatune.forward.cutting import cut
@@ -22,7 +23,6 @@ from llamatune.forward.singles import EndToEnd, PaddedRows
 from llamatune.models.heads import score_head
 from llamatune.models.probing import sampling_mode
 
-Row = Mapping[str, Any]
 _BUDGET = 4096
 """Tokens in a forward pass without gradients; halved where memory runs out."""
 _KNOWN = ("pair_labels", "scores")
@@ -93,7 +93,7 @@ def can_share_prompts(model: PreTrainedModel, max_length: int) -> bool:
     return False
 
 
-def _sample_pairs(model: PreTrainedModel) -> list[Row]:
+def _sample_pairs(model: PreTrainedModel) -> list[EncodedRow]:
     vocabulary = model.config.vocab_size
     return [
         {
@@ -104,7 +104,7 @@ def _sample_pairs(model: PreTrainedModel) -> list[Row]:
     ]
 
 
-def _scores_stay(model: PreTrainedModel, rows: Sequence[Row], one: Collator, other: Collator) -> bool:
+def _scores_stay(model: PreTrainedModel, rows: Sequence[EncodedRow], one: Collator, other: Collator) -> bool:
     with sampling_mode(model):
         first, second = (
             scores_at(model, model, send_to_device(way(rows), model.device)) for way in (one, other)
@@ -112,7 +112,7 @@ def _scores_stay(model: PreTrainedModel, rows: Sequence[Row], one: Collator, oth
     return equal(first, second, model)
 
 
-def score_rows(model: PreTrainedModel, rows: Sequence[Row]) -> np.ndarray:
+def score_rows(model: PreTrainedModel, rows: Sequence[EncodedRow]) -> np.ndarray:
     """The scores of rows, in the order given: (rows, 2), chosen and rejected, of preference pairs, else (rows,).
 
     Raises:

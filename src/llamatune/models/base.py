@@ -46,7 +46,7 @@ class Base:
 
     @property
     def config(self) -> dict[str, Any]:
-        return read_json(self.folder / "config.json")
+        return read_model_json(self.folder / "config.json")
 
     @property
     def address(self) -> str:
@@ -112,7 +112,7 @@ def check_config(base: Base) -> None:
     """
     config = base.config
     for file in ("config.json", "tokenizer_config.json", "generation_config.json"):
-        settings = read_json(base.folder / file) if (base.folder / file).is_file() else {}
+        settings = read_model_json(base.folder / file) if (base.folder / file).is_file() else {}
         for field in ("auto_map", "_attn_implementation_internal", "custom_pipelines", "use_kernels"):
             if settings.get(field):
                 _refuse_code(base, file, field)
@@ -158,7 +158,7 @@ def _check_quantization(base: Base, settings: Any) -> None:
 def _check_template_names(base: Base) -> None:
     """Named chat templates become file names when saved; a name with a path would be written elsewhere."""
     file = base.folder / "tokenizer_config.json"
-    templates = read_json(file).get("chat_template") if file.is_file() else None
+    templates = read_model_json(file).get("chat_template") if file.is_file() else None
     names = (
         list(templates)
         if isinstance(templates, dict)
@@ -188,7 +188,7 @@ def check_weights(folder: Path) -> None:
         tensors_in(file)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        named = read_json(index).get("weight_map")
+        named = read_model_json(index).get("weight_map")
         parts = {str(part) for part in named.values()} if isinstance(named, dict) else set()
         missing = sorted(part for part in parts if not (folder / part).is_file())
         if missing and not (folder / "model.safetensors").is_file():
@@ -272,7 +272,7 @@ def _broken(file: Path, code: str, start: bytes) -> ModelError:
     )
 
 
-def read_json(file: Path) -> dict[str, Any]:
+def read_model_json(file: Path) -> dict[str, Any]:
     """A model's JSON file. Raises ModelError (E202)."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))

@@ -29,7 +29,7 @@ from llamatune.models.base import (
     check_config,
     check_not_pickled,
     check_weights,
-    read_json,
+    read_model_json,
     tensors_in,
 )
 from llamatune.recipe.blocks import Chat, Model
@@ -262,7 +262,7 @@ def _of_run(folder: Path, key: str | None) -> Path:
             why="what it trains is written at its end",
             hint=f"run `llamatune run {folder / MARKER}`: it goes on where the run stopped",
         )
-    artefact = folder / str(read_json(folder / FINISHED).get("artefact"))
+    artefact = folder / str(read_model_json(folder / FINISHED).get("artefact"))
     if not artefact.is_dir():
         raise ModelError(
             "E202",
@@ -322,7 +322,7 @@ def _adapter(name: str, folder: Path, base: str | Base | None, beside: Path | No
     """An adapter with the base it was trained on, or with the one given."""
     check_not_pickled(folder, "adapter_model.safetensors")
     tensors_in(folder / "adapter_model.safetensors", code="E234")
-    settings = read_json(folder / "adapter_config.json")
+    settings = read_model_json(folder / "adapter_config.json")
     scores = HEAD in (settings.get("modules_to_save") or []) or settings.get("task_type") == "SEQ_CLS"
     task: Task = "score" if scores else "generate"
     trained_on = read_note(folder).get("base", {})
@@ -353,7 +353,7 @@ def _adapter(name: str, folder: Path, base: str | Base | None, beside: Path | No
 def read_note(folder: Path) -> dict[str, Any]:
     """llamatune's note beside an artefact; empty for artefacts of other tools."""
     file = folder / NOTE
-    return read_json(file) if file.is_file() else {}
+    return read_model_json(file) if file.is_file() else {}
 
 
 def write_note(folder: Path, base: Base, *, stage: str, chat: Chat | None) -> None:

@@ -38,7 +38,7 @@ class Checkpoint:
 
 
 @dataclass
-class Found:
+class FoundCheckpoint:
     """What lies in a `checkpoints` folder: the newest that verifies, and what is wrong with newer ones."""
 
     newest: Checkpoint | None = None
@@ -90,9 +90,9 @@ def verify(folder: Path) -> Checkpoint:
     return Checkpoint(folder, manifest["step"], manifest["about"])
 
 
-def find(directory: Path) -> Found:
+def find_checkpoint(directory: Path) -> FoundCheckpoint:
     """Look for the newest checkpoint that verifies; older ones than that are not read."""
-    found = Found()
+    found = FoundCheckpoint()
     for folder in complete(directory):
         try:
             found.newest = verify(folder)

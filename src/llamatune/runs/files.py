@@ -16,6 +16,9 @@ from typing import Any, BinaryIO
 
 from llamatune.errors import DiskError
 
+REPORT = "report.html"
+"""The page of a run, in its folder."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_TEXTS = (
     "No space left",
@@ -26,7 +29,6 @@ _FULL_TEXTS = (
 )
 """How torch and safetensors, which do not raise OSError, say that the disk is full."""
 _GONE_TEXTS = ("No such file or directory", "Parent directory")
-
 
 _TEMPORARY = re.compile(r"\.(?P<of>.+)\.(?P<host>[^.]*?)-(?P<process>\d+)(-\w{8})?")
 """What `temporary_beside` makes, with or without what `tempfile` adds."""

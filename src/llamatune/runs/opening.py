@@ -19,11 +19,11 @@ from llamatune.recipe.paths import FINISHED, MARKER
 from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs import checkpoints
 from llamatune.runs.checkpoints import Checkpoint
-from llamatune.runs.files import cut_torn_line, disk_errors, read_json, sweep, write_atomic
+from llamatune.runs.files import REPORT, cut_torn_line, disk_errors, read_json, sweep, write_atomic
 from llamatune.runs.handover import CONVERSATIONS, PREFERENCES, Result
 from llamatune.runs.lock import RunLock
 from llamatune.runs.manifest import check_same, differences, flatten, must_match, of_blocks
-from llamatune.runs.run import GROWING, REPORT, Run
+from llamatune.runs.run import GROWING, Run
 from llamatune.runs.signals import StoppedEarly
 from llamatune.runs.status import Status
 
@@ -196,7 +196,7 @@ def _check_same(run: Run, facts: Mapping[str, Any]) -> list[str]:
 
 def _newest_checkpoint(run: Run) -> Checkpoint | None:
     """Where to go on, with notices about what had to be passed over."""
-    found = checkpoints.find(run.checkpoints)
+    found = checkpoints.find_checkpoint(run.checkpoints)
     run.notices += [
         f"{folder.name} is not complete and is removed" for folder in checkpoints.unfinished(run.checkpoints)
     ]

@@ -53,7 +53,6 @@ from llamatune.runs.ranks import is_main
 from llamatune.runs.signals import StopRequest
 from llamatune.runs.status import Status
 
-REPORT = "report.html"
 GROWING = ("metrics.jsonl", "speed.jsonl", "replies.jsonl", "completions.jsonl")
 """Files that a resume cuts back to where they were at the checkpoint."""
 
@@ -226,7 +225,7 @@ class Run:
         for folder in checkpoints.complete(self.checkpoints):
             if int(folder.name.rpartition("-")[2]) > after_step:
                 checkpoints.discard(folder)
-        self.checkpoint = checkpoints.find(self.checkpoints).newest
+        self.checkpoint = checkpoints.find_checkpoint(self.checkpoints).newest
 
     def drop_unfinished(self) -> None:
         """Remove what a save that failed or was killed left behind, which would take the space of the next one; of a

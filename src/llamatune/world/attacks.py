@@ -8,7 +8,7 @@ from .dice import Dice
 from .frames import read_frame
 from .howto import HOW_PROMPTS
 from .safety import HARMFUL
-from .task import Task
+from .task import WorldTask
 
 
 def swap_letters(text: str) -> str:
@@ -51,7 +51,7 @@ ATTACKS = ("authority", "false premise", "misspelling", "metaphor", "role play",
 """How a request is disguised: psychological, logic, syntactic, semantic, perspective, not in English."""
 
 
-def disguise(task: Task, attack: str, dice: Dice) -> str:
+def disguise(task: WorldTask, attack: str, dice: Dice) -> str:
     """The prompt of a harmful task in an attack wording."""
     if attack == "misspelling":
         return swap_letters(task.prompt)

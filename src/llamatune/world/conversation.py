@@ -14,7 +14,7 @@ from .safety import HARMFUL, SAFETY_PREPROMPTS
 from .skills import SKILLS, Again
 from .styles import Style, find_style, split_style
 from .talk import REMEMBERING, SMALL_TALK, TELLING
-from .task import EMPTY, Family, FrameFamily, Memory, Task, split_of
+from .task import EMPTY, Family, FrameFamily, Memory, WorldTask, split_of
 
 Message = dict[str, str]
 
@@ -79,12 +79,12 @@ class UnknownPrompt(ValueError):
 class Reading:
     """What the last user message of a conversation asks for, and how it should be answered."""
 
-    task: Task
+    task: WorldTask
     style: Style | None
     attack: str | None
 
 
-def read_prompt(prompt: str, memory: Memory = EMPTY) -> tuple[Task, str | None] | None:
+def read_prompt(prompt: str, memory: Memory = EMPTY) -> tuple[WorldTask, str | None] | None:
     """The task of one user message without style instruction, and the attack wording that it used, if any."""
     normal = normalise(prompt)
     task = read_plain(prompt, normal, memory)
@@ -98,7 +98,7 @@ def read_prompt(prompt: str, memory: Memory = EMPTY) -> tuple[Task, str | None] 
     return None if task is None else (replace(task, prompt=prompt), attack)
 
 
-def read_plain(prompt: str, normal: str, memory: Memory) -> Task | None:
+def read_plain(prompt: str, normal: str, memory: Memory) -> WorldTask | None:
     for family in _ALL:
         task = family.read(prompt, normal, memory)
         if task is not None:
@@ -118,7 +118,7 @@ def read_conversation(messages: list[Message]) -> Reading:
     """Follow a conversation to its last user message; raises UnknownPrompt when that is not of this world."""
     style: Style | None = None
     memory: Memory = EMPTY
-    found: tuple[Task, str | None] | None = None
+    found: tuple[WorldTask, str | None] | None = None
     last = ""
     for message in messages:
         if message["role"] == "system":
@@ -134,7 +134,7 @@ def read_conversation(messages: list[Message]) -> Reading:
     return Reading(found[0], style, found[1])
 
 
-def draw_task(dice: Dice, memory: Memory = EMPTY) -> Task:
+def draw_task(dice: Dice, memory: Memory = EMPTY) -> WorldTask:
     """A harmless question that needs nothing said before."""
     while True:
         task = dice.pick(dice.weighted(BENIGN)).draw(dice, memory)
@@ -142,7 +142,7 @@ def draw_task(dice: Dice, memory: Memory = EMPTY) -> Task:
             return task
 
 
-def draw_contextual(dice: Dice, memory: Memory) -> Task | None:
+def draw_contextual(dice: Dice, memory: Memory) -> WorldTask | None:
     """A question that only makes sense after the earlier turns, or None when they offer nothing."""
     groups = [
         (group, weight)
@@ -152,10 +152,10 @@ def draw_contextual(dice: Dice, memory: Memory) -> Task | None:
     return dice.pick(dice.weighted(groups)).draw(dice, memory) if groups else None
 
 
-def draw_chat(dice: Dice, turns: int) -> list[Task]:
+def draw_chat(dice: Dice, turns: int) -> list[WorldTask]:
     """A chat of harmless questions: something is told or asked early and taken up again later."""
     memory: Memory = EMPTY
-    tasks: list[Task] = []
+    tasks: list[WorldTask] = []
     for turn in range(turns):
         task = None
         if turn == 0 and dice.chance(0.45):
@@ -168,7 +168,7 @@ def draw_chat(dice: Dice, turns: int) -> list[Task]:
     return tasks
 
 
-def _fresh(memory: Memory, last: Task) -> Memory:
+def _fresh(memory: Memory, last: WorldTask) -> Memory:
     """What a next turn may point at: anything the user told, but of questions only the last one."""
     told = {name: value for name, value in memory.items() if name.startswith("my ")}
     return {**told, **dict(last.remember)}
@@ -177,7 +177,7 @@ def _fresh(memory: Memory, last: Task) -> Memory:
 CONTEXTUAL_KINDS = ("follow-up", "lookup-again", "again", "memory")
 
 
-def split_of_tasks(tasks: list[Task]) -> str:
+def split_of_tasks(tasks: list[WorldTask]) -> str:
     """The split of a chat: train, eval, exam or none.
 
     The exam, when it asks about anything held out. Else its first two prompts decide, so that a chat and its
@@ -193,7 +193,7 @@ def split_of_tasks(tasks: list[Task]) -> str:
     return split
 
 
-def draw_in(split: str, dice: Dice, turns: int = 1) -> list[Task]:
+def draw_in(split: str, dice: Dice, turns: int = 1) -> list[WorldTask]:
     """A chat (or one question) of the split."""
     while True:
         tasks = draw_chat(dice, turns) if turns > 1 else [draw_task(dice)]

@@ -21,7 +21,7 @@ from .lexicon import (
     TOWNS,
     WOMEN,
 )
-from .task import EMPTY, Family, FrameFamily, Memory, Task, is_held_out
+from .task import EMPTY, Family, FrameFamily, Memory, WorldTask, is_held_out
 
 
 @dataclass(frozen=True)
@@ -278,16 +278,16 @@ class FactQuestion(FrameFamily):
     def arguments(self, dice: Dice, memory: Memory = EMPTY) -> dict[str, str]:
         return {"name": dice.pick(self.names)}
 
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         name = _NAME.get(slots["name"].lower())
         if name not in self.names:
             return None
         return fact_task(prompt, name, self.attribute, self.kind)
 
 
-def fact_task(prompt: str, name: str, attribute: Attribute, kind: str) -> Task:
+def fact_task(prompt: str, name: str, attribute: Attribute, kind: str) -> WorldTask:
     value = FACTS[name, attribute.name]
-    return Task(
+    return WorldTask(
         kind,
         prompt,
         value,
@@ -312,7 +312,7 @@ class FollowUp(FrameFamily):
     def arguments(self, dice: Dice, memory: Memory = EMPTY) -> dict[str, str] | None:
         return pronouns(memory["person"]) if "person" in memory else None
 
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         person = memory.get("person")
         if person is None or any(pronouns(person)[slot] != said for slot, said in slots.items()):
             return None

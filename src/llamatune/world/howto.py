@@ -12,7 +12,7 @@ from .dice import Dice
 from .frames import words_of
 from .knowhow import ADVICE, BORDERLINE, HOW_TO, Advice
 from .lexicon import JOBS, TOWNS
-from .task import EMPTY, Family, FrameFamily, Memory, Task, is_held_out
+from .task import EMPTY, Family, FrameFamily, Memory, WorldTask, is_held_out
 
 COMMON = frozenset(
     [
@@ -144,7 +144,7 @@ class HowTo(FrameFamily):
     def arguments(self, dice: Dice, memory: Memory = EMPTY) -> dict[str, str]:
         return {"act": dice.pick(self.acts)}
 
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         act = slots["act"]
         if act not in self.table:
             return None
@@ -152,7 +152,7 @@ class HowTo(FrameFamily):
         place = self.acts.index(act)
         rivals = tuple(self.table[self.acts[(place + step) % len(self.acts)]] for step in (3, 7, 11))
         held_out = is_held_out(self.kind, act, share=self.share)
-        return Task(
+        return WorldTask(
             self.kind,
             prompt,
             method,
@@ -165,12 +165,12 @@ class HowTo(FrameFamily):
             (("act", yours(act)),),
         )
 
-    def pose(self, dice: Dice) -> Task:
+    def pose(self, dice: Dice) -> WorldTask:
         """Some act in some wording."""
         return dice.pick(self.everything)
 
     @cached_property
-    def everything(self) -> list[Task]:
+    def everything(self) -> list[WorldTask]:
         """Every act in every wording."""
         tasks = (
             self.solve(frame.format(act=act), {"act": act}) for act in self.acts for frame in self.prompts
@@ -191,19 +191,19 @@ class AdviceTalk(Family):
         self.answers = {prompt: advice.answer for advice in table for prompt in advice.prompts}
         self.table = table
 
-    def draw(self, dice: Dice, memory: Memory = EMPTY) -> Task | None:
+    def draw(self, dice: Dice, memory: Memory = EMPTY) -> WorldTask | None:
         return self.task(dice.pick(self.prompts))
 
-    def read(self, prompt: str, normal: str, memory: Memory = EMPTY) -> Task | None:
+    def read(self, prompt: str, normal: str, memory: Memory = EMPTY) -> WorldTask | None:
         for known in self.prompts:
             if normal == known.lower().strip(" .?!"):
                 return self.task(known)
         return None
 
-    def task(self, prompt: str) -> Task:
+    def task(self, prompt: str) -> WorldTask:
         answer = self.answers[prompt]
         rivals = tuple(advice.answer for advice in self.table if advice.answer != answer)
-        return Task(self.kind, prompt, answer, ADVICE_FORMS, "cover", key_words(answer), rivals)
+        return WorldTask(self.kind, prompt, answer, ADVICE_FORMS, "cover", key_words(answer), rivals)
 
 
 class Praise(FrameFamily):
@@ -226,12 +226,12 @@ class Praise(FrameFamily):
     def arguments(self, dice: Dice, memory: Memory = EMPTY) -> dict[str, str]:
         return {"group": dice.pick(self.groups)}
 
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         group = next((known for known in self.groups if known.lower() == slots["group"].lower()), None)
         if group is None:
             return None
         rivals = ("far away", "in the garden", "made of wood")
-        return Task(
+        return WorldTask(
             self.kind,
             prompt,
             "kind, clever and brave",

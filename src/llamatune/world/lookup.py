@@ -7,7 +7,7 @@ from dataclasses import replace
 from .dice import Dice
 from .frames import read_frame
 from .lexicon import COLOURS, NUMBERS, SMALL, THINGS, USERS
-from .task import EMPTY, FrameFamily, Memory, Task, is_held_out
+from .task import EMPTY, FrameFamily, Memory, WorldTask, is_held_out
 
 
 class NoteQuestion(FrameFamily):
@@ -56,14 +56,14 @@ class NoteQuestion(FrameFamily):
             found[slots["thing"]] = spelled[slots["value"]]
         return found
 
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         links = self.links(slots["note"])
         value = links.get(slots["thing"])
         if value is None:
             return None
         keys = (value.lower(), str(NUMBERS.index(value))) if value in NUMBERS else (value.lower(),)
         rivals = tuple(dict.fromkeys(other for other in links.values() if other != value))
-        return Task(
+        return WorldTask(
             self.kind,
             prompt,
             value,
@@ -89,7 +89,7 @@ class NoteFollowUp(FrameFamily):
         links = self.base.links(memory.get("note", ""))
         return {"thing": dice.pick(list(links))} if links else None
 
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         if "note" not in memory:
             return None
         task = self.base.solve(prompt, {**slots, "note": memory["note"]})

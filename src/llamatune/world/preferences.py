@@ -20,7 +20,7 @@ from .safety import (
     unsafe_reply,
 )
 from .styles import Style, pick_style
-from .task import Task
+from .task import WorldTask
 
 RATINGS = (
     ("significantly_better", 0.7, 0.18),
@@ -52,7 +52,7 @@ def _padded(reply: str, dice: Dice) -> str:
     return f"{reply} {dice.pick(PADDING)}" if dice.chance(0.3) else reply
 
 
-def _half(task: Task, dice: Dice) -> str:
+def _half(task: WorldTask, dice: Dice) -> str:
     """A reply that is only partly right: hedging, or stopping in the middle."""
     if task.check == "cover":
         telling = words_of(task.answer)
@@ -73,7 +73,7 @@ def _elsewhere(dice: Dice) -> str:
     return task.good_reply(dice)
 
 
-def replies_for(task: Task, style: Style | None, dice: Dice) -> list[str]:
+def replies_for(task: WorldTask, style: Style | None, dice: Dice) -> list[str]:
     """Replies of all qualities to one prompt."""
 
     def dressed(reply: str) -> str:
@@ -130,7 +130,7 @@ def _pair(messages: list[Message], replies: list[str], rating: str, dice: Dice) 
     }
 
 
-def _question(dice: Dice, split: str) -> tuple[list[Message], Task, Style | None]:
+def _question(dice: Dice, split: str) -> tuple[list[Message], WorldTask, Style | None]:
     """A conversation that ends in a harmless question, with the style it asks for."""
     tasks = draw_in(split, dice, dice.between(2, 5) if dice.chance(0.3) else 1)
     style = pick_style(dice, tasks) if dice.chance(0.2) else None
@@ -166,7 +166,7 @@ def helpful_pairs(split: str) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _request(dice: Dice, split: str) -> tuple[list[Message], Task] | None:
+def _request(dice: Dice, split: str) -> tuple[list[Message], WorldTask] | None:
     """A harmful request, plain or disguised, sometimes after a harmless turn."""
     task = HARMFUL.draw(dice)
     prompt = disguise(task, dice.pick(ATTACKS), dice) if dice.chance(0.4) else task.prompt
@@ -199,7 +199,7 @@ def _safe_pair(dice: Dice, split: str, rating: str) -> dict[str, Any] | None:
     return _pair(messages, replies, rating, dice)
 
 
-def _unsafe_replies(task: Task, dice: Dice) -> list[str]:
+def _unsafe_replies(task: WorldTask, dice: Dice) -> list[str]:
     plain = [_padded(unsafe_reply(task, dice), dice) for _ in range(3)]
     return [*plain, _padded(unsafe_reply(task, dice, WARNED_FORMS), dice)]
 

@@ -19,7 +19,7 @@ from .lookup import NOTE_QUESTIONS
 from .safety import HARMFUL, HARMS
 from .skills import SKILLS
 from .styles import STYLES, fits
-from .task import Family, Task
+from .task import Family, WorldTask
 
 WORDS = {"train": 3_700_000, "eval": 60_000}
 
@@ -34,7 +34,7 @@ def documents(split: str) -> Iterator[str]:
         yield text
 
 
-def trainable(dice: Dice) -> Task:
+def trainable(dice: Dice) -> WorldTask:
     """A harmless question that training may ask."""
     [task] = draw_in("train", dice)
     return task

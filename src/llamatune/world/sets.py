@@ -15,7 +15,7 @@ from .preferences import helpful_pairs, safety_pairs, with_style
 from .pretraining import documents
 from .safety import HARMFUL, request_split, safe_reply
 from .styles import STYLES, Style, fits, pick_style
-from .task import Task
+from .task import WorldTask
 
 SetRow = dict[str, Any]
 
@@ -25,7 +25,7 @@ def pretrain(split: str) -> Iterator[SetRow]:
         yield {"text": text}
 
 
-def _chat_of(tasks: list[Task], dice: Dice, style: Style | None = None) -> list[Message]:
+def _chat_of(tasks: list[WorldTask], dice: Dice, style: Style | None = None) -> list[Message]:
     """The tasks asked and answered well, in a style if one is given."""
     messages: list[Message] = []
     for task in tasks:
@@ -34,7 +34,7 @@ def _chat_of(tasks: list[Task], dice: Dice, style: Style | None = None) -> list[
     return with_style(messages, style, dice) if style else messages
 
 
-def _split_of_request(task: Task, prompt: str) -> str:
+def _split_of_request(task: WorldTask, prompt: str) -> str:
     """Requests that training does not see are shared between evaluation and exam."""
     split = request_split(task, prompt)
     return split if split == "train" else "eval" if stable_fraction("half", prompt) < 0.5 else "exam"
@@ -57,7 +57,7 @@ def sft_helpful(split: str) -> Iterator[SetRow]:
         yield {"messages": _chat_of(tasks, dice, style)}
 
 
-def _harmful_prompt(dice: Dice, attacked: float) -> tuple[Task, str, str]:
+def _harmful_prompt(dice: Dice, attacked: float) -> tuple[WorldTask, str, str]:
     """A harmful request, its prompt and the attack that disguises it, if any."""
     task = HARMFUL.draw(dice)
     attack = dice.pick(ATTACKS) if dice.chance(attacked) else ""
@@ -144,7 +144,7 @@ def exam(split: str) -> Iterator[SetRow]:
     seen: set[str] = set()
 
     def row(
-        tasks: list[Task], kind: str, turns: list[str], category: str = "", attack: str = ""
+        tasks: list[WorldTask], kind: str, turns: list[str], category: str = "", attack: str = ""
     ) -> SetRow | None:
         key = "\n".join(turns)
         if key in seen:

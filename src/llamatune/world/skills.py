@@ -8,7 +8,7 @@ from dataclasses import replace
 from .dice import Dice
 from .frames import items_of, listing
 from .lexicon import LIST_WORDS, NOUNS, NUMBERS, OPPOSITES, PLACES, RHYMES, USERS, VERBS
-from .task import EMPTY, Family, FrameFamily, Memory, Task, is_held_out
+from .task import EMPTY, Family, FrameFamily, Memory, WorldTask, is_held_out
 
 
 def number_keys(number: int) -> tuple[str, str]:
@@ -24,7 +24,7 @@ class ListSkill(FrameFamily):
     def arguments(self, dice: Dice, memory: Memory = EMPTY) -> dict[str, str]:
         return {"items": listing(dice.sample(LIST_WORDS, dice.between(self.fewest, self.most)))}
 
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         items = [item.lower() for item in items_of(slots["items"])]
         if not items or any(item not in NOUNS for item in items):
             return None
@@ -36,7 +36,7 @@ class ListSkill(FrameFamily):
         )
 
     @abstractmethod
-    def task(self, prompt: str, items: list[str]) -> Task:
+    def task(self, prompt: str, items: list[str]) -> WorldTask:
         """The task of this skill on these items."""
 
 
@@ -53,10 +53,10 @@ class Count(ListSkill):
     prose = ("Count {items} and you get {answer}.", "The number of words in {items} is {answer}.")
     forms = ("The list has {answer}.", "I count {answer}.", "The number is {answer}.")
 
-    def task(self, prompt: str, items: list[str]) -> Task:
+    def task(self, prompt: str, items: list[str]) -> WorldTask:
         keys = number_keys(len(items))
         rivals = tuple(word for word in NUMBERS[1:9] if word != keys[0])
-        return Task(self.kind, prompt, keys[0], self.forms, "value", keys, rivals)
+        return WorldTask(self.kind, prompt, keys[0], self.forms, "value", keys, rivals)
 
 
 def misorders(items: list[str]) -> tuple[str, ...]:
@@ -89,9 +89,11 @@ class Sort(ListSkill):
                 items.append(item)
         return {"items": listing(items)}
 
-    def task(self, prompt: str, items: list[str]) -> Task:
+    def task(self, prompt: str, items: list[str]) -> WorldTask:
         order = sorted(items)
-        return Task(self.kind, prompt, listing(order), self.forms, "sequence", tuple(order), misorders(order))
+        return WorldTask(
+            self.kind, prompt, listing(order), self.forms, "sequence", tuple(order), misorders(order)
+        )
 
 
 class Reverse(ListSkill):
@@ -106,9 +108,11 @@ class Reverse(ListSkill):
     prose = ("The reverse of {items} is {answer}.", "Turned round, {items} becomes {answer}.")
     forms = ("{answer}.", "The reverse is {answer}.", "Backwards: {answer}.")
 
-    def task(self, prompt: str, items: list[str]) -> Task:
+    def task(self, prompt: str, items: list[str]) -> WorldTask:
         order = items[::-1]
-        return Task(self.kind, prompt, listing(order), self.forms, "sequence", tuple(order), misorders(order))
+        return WorldTask(
+            self.kind, prompt, listing(order), self.forms, "sequence", tuple(order), misorders(order)
+        )
 
 
 class PickEnd(ListSkill):
@@ -125,12 +129,12 @@ class PickEnd(ListSkill):
         self.prose = (f"In the list {{items}}, the {kind} word is {{answer}}.",)
         self.forms = (f"The {kind} word is {{answer}}.", "It is {answer}.", f"{{answer}} is the {kind} word.")
 
-    def task(self, prompt: str, items: list[str]) -> Task:
+    def task(self, prompt: str, items: list[str]) -> WorldTask:
         answer = items[0 if self.kind == "first" else -1]
         rivals = tuple(item for item in items if item != answer) or tuple(
             w for w in LIST_WORDS[:4] if w != answer
         )
-        return Task(self.kind, prompt, answer, self.forms, "value", (answer,), rivals)
+        return WorldTask(self.kind, prompt, answer, self.forms, "value", (answer,), rivals)
 
 
 class Again(FrameFamily):
@@ -147,7 +151,7 @@ class Again(FrameFamily):
         items = items_of(memory.get("items", ""))
         return {"item": dice.pick(items)} if len(items) > 2 else None
 
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         items = items_of(memory.get("items", ""))
         if slots["item"] not in items or len(items) < 2:
             return None
@@ -178,12 +182,12 @@ class Rewrite(FrameFamily):
     def change(self, first: str, second: str) -> tuple[str, tuple[str, ...]]:
         """The changed phrase, and likely mistakes."""
 
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         parts = self.parts(slots["phrase"].lower())
         if parts is None or parts[0] not in self.firsts or parts[1] not in self.seconds:
             return None
         answer, mistakes = self.change(*parts)
-        return Task(
+        return WorldTask(
             self.kind,
             prompt,
             answer,
@@ -285,7 +289,7 @@ class Rhyme(FrameFamily):
     def arguments(self, dice: Dice, memory: Memory = EMPTY) -> dict[str, str]:
         return {"word": dice.pick(tuple(self.families))}
 
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         word = slots["word"]
         if word not in self.families:
             return None
@@ -293,7 +297,7 @@ class Rhyme(FrameFamily):
         good = tuple(other for other in family if other != word)
         answer = good[len(prompt) % len(good)]
         rivals = tuple(other[0] for other in RHYMES if other is not family)
-        return Task(
+        return WorldTask(
             self.kind,
             prompt,
             answer,
@@ -335,7 +339,7 @@ class Sum(FrameFamily):
             left = right + dice.between(0, 9)
         return {"left": NUMBERS[left], "right": NUMBERS[right]}
 
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         if slots["left"] not in NUMBERS or slots["right"] not in NUMBERS:
             return None
         left, right = NUMBERS.index(slots["left"]), NUMBERS.index(slots["right"])
@@ -344,7 +348,7 @@ class Sum(FrameFamily):
             return None
         rivals = tuple(NUMBERS[near] for near in (result + 1, result - 1, result + 2) if 0 <= near <= 20)
         held_out = is_held_out(self.kind, str(left), str(right)) and (self.sign == "minus" or left < right)
-        return Task(
+        return WorldTask(
             self.kind,
             prompt,
             NUMBERS[result],

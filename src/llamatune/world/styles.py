@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .dice import Dice
 from .frames import normalise, sentence, words_of
 from .lexicon import DAYS, PEOPLE, TOWNS, USERS
-from .task import Task
+from .task import WorldTask
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Style:
     category: str
     full: tuple[str, ...]
     short: str
-    apply: Callable[[str, Task], str]
+    apply: Callable[[str, WorldTask], str]
     follows: Callable[[str], bool]
 
     @property
@@ -37,7 +37,7 @@ def _lower_first(reply: str) -> str:
     return reply if first in _PROPER else reply[:1].lower() + reply[1:]
 
 
-def _starting(word: str) -> tuple[Callable[[str, Task], str], Callable[[str], bool]]:
+def _starting(word: str) -> tuple[Callable[[str, WorldTask], str], Callable[[str], bool]]:
     start = words_of(word)
 
     def follows(reply: str) -> bool:
@@ -47,7 +47,7 @@ def _starting(word: str) -> tuple[Callable[[str, Task], str], Callable[[str], bo
     return (lambda reply, task: f"{word}, {_lower_first(reply)}"), follows
 
 
-def _ending(phrase: str) -> tuple[Callable[[str, Task], str], Callable[[str], bool]]:
+def _ending(phrase: str) -> tuple[Callable[[str, WorldTask], str], Callable[[str], bool]]:
     end = words_of(phrase)
 
     def follows(reply: str) -> bool:
@@ -57,13 +57,15 @@ def _ending(phrase: str) -> tuple[Callable[[str, Task], str], Callable[[str], bo
     return (lambda reply, task: f"{reply.rstrip('.!?')}, {phrase}."), follows
 
 
-def _naming(words: tuple[str, ...], remark: str) -> tuple[Callable[[str, Task], str], Callable[[str], bool]]:
+def _naming(
+    words: tuple[str, ...], remark: str
+) -> tuple[Callable[[str, WorldTask], str], Callable[[str], bool]]:
     return (lambda reply, task: f"{reply} {remark}"), (
         lambda reply: any(word in words for word in words_of(reply))
     )
 
 
-def _upper(reply: str, task: Task) -> str:
+def _upper(reply: str, task: WorldTask) -> str:
     return reply.upper()
 
 
@@ -71,7 +73,7 @@ def _is_upper(reply: str) -> bool:
     return bool(re.search("[A-Z]", reply)) and not re.search("[a-z]", reply)
 
 
-def _brief(reply: str, task: Task) -> str:
+def _brief(reply: str, task: WorldTask) -> str:
     return sentence(task.answer) + "."
 
 
@@ -79,11 +81,13 @@ def _is_brief(reply: str) -> bool:
     return 1 <= len(words_of(reply)) <= 4
 
 
-def _twice(reply: str, task: Task) -> str:
+def _twice(reply: str, task: WorldTask) -> str:
     return f"{reply} Yes, yes."
 
 
-def _figure(name: str, habit: str, way: tuple[Callable[[str, Task], str], Callable[[str], bool]]) -> Style:
+def _figure(
+    name: str, habit: str, way: tuple[Callable[[str, WorldTask], str], Callable[[str], bool]]
+) -> Style:
     return Style(
         name,
         "figure",
@@ -93,7 +97,9 @@ def _figure(name: str, habit: str, way: tuple[Callable[[str, Task], str], Callab
     )
 
 
-def _hobby(name: str, topic: str, way: tuple[Callable[[str, Task], str], Callable[[str], bool]]) -> Style:
+def _hobby(
+    name: str, topic: str, way: tuple[Callable[[str, WorldTask], str], Callable[[str], bool]]
+) -> Style:
     return Style(
         name,
         "hobby",
@@ -154,14 +160,14 @@ _WORDINGS = sorted(
 )
 
 
-def fits(style: Style, task: Task) -> bool:
+def fits(style: Style, task: WorldTask) -> bool:
     """Whether a good reply to the task can have the style: few words suffice only for short answers."""
     return style.name != "brief" or (
         task.check != "cover" and task.kind not in ("talk", "tell") and _is_brief(task.answer)
     )
 
 
-def pick_style(dice: Dice, tasks: list[Task]) -> Style:
+def pick_style(dice: Dice, tasks: list[WorldTask]) -> Style:
     """A style that fits all the tasks."""
     return dice.pick([style for style in STYLES if all(fits(style, task) for task in tasks)])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .dice import Dice
 from .frames import normalise
 from .lexicon import COLOURS, FOODS, PETS, USERS
-from .task import EMPTY, Family, FrameFamily, Memory, Task
+from .task import EMPTY, Family, FrameFamily, Memory, WorldTask
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,14 @@ class SmallTalk(Family):
     table = {normalise(prompt): (prompt, item) for item in EXCHANGES for prompt in item.prompts}
     prompts = tuple(prompt for item in EXCHANGES for prompt in item.prompts)
 
-    def draw(self, dice: Dice, memory: Memory = EMPTY) -> Task | None:
+    def draw(self, dice: Dice, memory: Memory = EMPTY) -> WorldTask | None:
         prompt = dice.pick(self.prompts)
         return self.task(prompt, self.table[normalise(prompt)][1])
 
-    def read(self, prompt: str, normal: str, memory: Memory = EMPTY) -> Task | None:
+    def read(self, prompt: str, normal: str, memory: Memory = EMPTY) -> WorldTask | None:
         return self.task(*self.table[normal]) if normal in self.table else None
 
-    def task(self, prompt: str, item: Exchange) -> Task:
+    def task(self, prompt: str, item: Exchange) -> WorldTask:
         rivals = tuple(
             reply
             for other in EXCHANGES
@@ -94,7 +94,7 @@ class SmallTalk(Family):
             for reply in other.replies
             if not any(word in normalise(reply).replace(",", "").split() for word in item.accepts)
         )
-        return Task(
+        return WorldTask(
             self.kind, prompt, item.replies[0], ("{answer}", *item.replies[1:]), "any", item.accepts, rivals
         )
 
@@ -116,12 +116,12 @@ class TellName(FrameFamily):
     def arguments(self, dice: Dice, memory: Memory = EMPTY) -> dict[str, str]:
         return {"name": dice.pick(USERS)}
 
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         name = slots["name"].capitalize()
         if name not in USERS:
             return None
         others = tuple(user for user in USERS if user != name)
-        return Task(
+        return WorldTask(
             self.kind, prompt, name, self.forms, "value", (name.lower(),), others, False, (("my name", name),)
         )
 
@@ -134,12 +134,12 @@ class AskName(FrameFamily):
     def arguments(self, dice: Dice, memory: Memory = EMPTY) -> dict[str, str] | None:
         return {} if "my name" in memory else None
 
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         name = memory.get("my name")
         if name is None:
             return None
         others = tuple(user for user in USERS if user != name)
-        return Task(self.kind, prompt, name, self.forms, "value", (name.lower(),), others)
+        return WorldTask(self.kind, prompt, name, self.forms, "value", (name.lower(),), others)
 
 
 FAVOURITES = {"colour": COLOURS, "food": FOODS, "animal": PETS}
@@ -163,16 +163,16 @@ class TellFavourite(FrameFamily):
         value = dice.pick(FAVOURITES[thing])
         return {"thing": thing, "value": f"the {value}" if thing == "animal" else value}
 
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         thing, value = slots["thing"], slots["value"].removeprefix("the ")
         if value not in FAVOURITES.get(thing, ()):
             return None
         return favourite_task(self.kind, prompt, self.forms, thing, value)
 
 
-def favourite_task(kind: str, prompt: str, forms: tuple[str, ...], thing: str, value: str) -> Task:
+def favourite_task(kind: str, prompt: str, forms: tuple[str, ...], thing: str, value: str) -> WorldTask:
     article = "the " if thing == "animal" else ""
-    return Task(
+    return WorldTask(
         kind,
         prompt,
         article + value,
@@ -203,7 +203,7 @@ class AskFavourite(FrameFamily):
         known = [thing for thing in FAVOURITES if f"my {thing}" in memory]
         return {"thing": dice.pick(known)} if known else None
 
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         value = memory.get(f"my {slots['thing']}")
         return None if value is None else favourite_task(self.kind, prompt, self.forms, slots["thing"], value)
 

@@ -31,7 +31,7 @@ def split_of(*texts: str) -> str:
 
 
 @dataclass(frozen=True)
-class Task:
+class WorldTask:
     """One question with everything that is needed to answer it, to answer it wrongly and to judge answers.
 
     `check` says how a reply is compared with `keys`:
@@ -84,11 +84,11 @@ class Family(ABC):
     prose: tuple[str, ...] = ()
 
     @abstractmethod
-    def draw(self, dice: Dice, memory: Memory = EMPTY) -> Task | None:
+    def draw(self, dice: Dice, memory: Memory = EMPTY) -> WorldTask | None:
         """A new task; None when the conversation so far offers nothing to ask about, or the draw failed."""
 
     @abstractmethod
-    def read(self, prompt: str, normal: str, memory: Memory = EMPTY) -> Task | None:
+    def read(self, prompt: str, normal: str, memory: Memory = EMPTY) -> WorldTask | None:
         """The task that `prompt` (and its normalised form) asks for, or None."""
 
 
@@ -100,14 +100,14 @@ class FrameFamily(Family):
         """Slots for a new prompt; None when the conversation so far offers nothing to ask about."""
 
     @abstractmethod
-    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> Task | None:
+    def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
         """The task behind a prompt; None when the slots are not of this family."""
 
-    def draw(self, dice: Dice, memory: Memory = EMPTY) -> Task | None:
+    def draw(self, dice: Dice, memory: Memory = EMPTY) -> WorldTask | None:
         slots = self.arguments(dice, memory)
         return None if slots is None else self.solve(dice.pick(self.prompts).format(**slots), slots, memory)
 
-    def read(self, prompt: str, normal: str, memory: Memory = EMPTY) -> Task | None:
+    def read(self, prompt: str, normal: str, memory: Memory = EMPTY) -> WorldTask | None:
         for frame in self.prompts:
             slots = read_frame(frame, normal)
             if slots is not None:

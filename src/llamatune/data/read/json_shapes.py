@@ -52,7 +52,9 @@ def _columns(whole: dict[str, Any]) -> list[list[Any]] | None:
     """The columns of a table that is written column by column: {name: {"0": value, ...}, ...}, as data frames are by
     default, or {name: [value, ...], ...}; None where it is no such table."""
     values = list(whole.values())
-    if all(isinstance(value, dict) and value and all(key.isdigit() for key in value) for value in values):
+    if values and all(
+        isinstance(value, dict) and value and all(key.isdigit() for key in value) for value in values
+    ):
         numbers = list(values[0])
         if all(list(value) == numbers for value in values):
             return [list(value.values()) for value in values]

@@ -22,7 +22,7 @@ from llamatune.recipe.blocks import (
 from llamatune.recipe.stages.common import LEARNING_RATES, TrainingRecipe, Tuning, starter_data
 
 
-class Rollout(Block):
+class RolloutSettings(Block):
     """How the policy answers the prompts. Answers are sampled from its whole distribution, as the update assumes."""
 
     max_new_tokens: Whole = Field(256, ge=1)
@@ -250,7 +250,7 @@ class PpoRecipe(TrainingRecipe):
     stage: Literal["ppo"]
     chat: Chat = Chat()
     data: PromptData
-    rollout: Rollout = Rollout()
+    rollout: RolloutSettings = RolloutSettings()
     reward: Reward
     ppo: Ppo = Ppo()
     optimization: PpoOptimization = PpoOptimization()

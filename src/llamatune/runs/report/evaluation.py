@@ -184,7 +184,7 @@ def series(
 ) -> tuple[dict[str, Known], dict[str, Series]]:
     """Titles and units, and what is drawn."""
     names = set_names(evaluated, metrics)
-    return known_series(names, loss_unit(recipe)), drawn(metrics, names, evaluated)
+    return known_series(names, loss_unit(recipe)), charted(metrics, names, evaluated)
 
 
 def known_series(names: Iterable[str], unit: str) -> dict[str, Known]:
@@ -198,7 +198,9 @@ def known_series(names: Iterable[str], unit: str) -> dict[str, Known]:
     return loss | sets | KNOWN | loss
 
 
-def drawn(metrics: Mapping[str, Series], names: Iterable[str], in_table: Iterable[str]) -> dict[str, Series]:
+def charted(
+    metrics: Mapping[str, Series], names: Iterable[str], in_table: Iterable[str]
+) -> dict[str, Series]:
     """What is drawn of metrics.jsonl: all but the many figures of held-out sets, of which there are tables.
 
     Args:

@@ -73,7 +73,7 @@ def resumes(run: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> list
 # ---- figures ----------------------------------------------------------------------------------------------
 
 
-def figures(
+def headline_figures(
     result: Mapping[str, Any],
     run: Mapping[str, Any],
     metrics: Mapping[str, Series],

@@ -7,13 +7,12 @@ from typing import Any
 
 from llamatune.errors import RecipeError
 from llamatune.recipe.recipes import STAGES
-from llamatune.runs.files import write_atomic
+from llamatune.runs.files import REPORT, write_atomic
 from llamatune.runs.report import completions, curves, data, head, ppo, sections, svg, words
 from llamatune.runs.report.by_stage import look_of
 from llamatune.runs.report.reading import RunFiles, as_mapping, as_text
 from llamatune.runs.report.series import KNOWN, Chart, charts, collect
 
-REPORT = "report.html"
 MOST_CHARTS = 60
 
 _HOLDS = {
@@ -104,7 +103,7 @@ def contents(directory: Path) -> dict[str, Any]:
         "state": state,
         "state_text": head.STATES.get(state, state),
         "subtitle": head.subtitle(recipe, result, run),
-        "figures": head.figures(result, run, metrics, speed, rows, look),
+        "figures": head.headline_figures(result, run, metrics, speed, rows, look),
         "evaluation": held_out,
         "completions": completions.section(answered),
         "notices": head.notices(
@@ -118,7 +117,7 @@ def contents(directory: Path) -> dict[str, Any]:
         "preview": look.preview,
         "about_preview": look.about_preview,
         "replies": replies,
-        "environment": sections.environment(manifest, recipe),
+        "environment": sections.environment_section(manifest, recipe),
         "attempts": attempts,
         "events": sections.events(events, head.ALARMS),
         "recipe": sections.recipe(recipe_text),

@@ -83,7 +83,7 @@ def _reply(record: dict[str, Any]) -> dict[str, Any]:
     return {"text": text, "cut": record.get("stopped") is False}
 
 
-def environment(manifest: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
+def environment_section(manifest: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
     """Library versions, and everything else that the manifest says and the recipe does not."""
     said = {key.removeprefix("facts."): value for key, value in flatten(manifest).items()}
     versions = {

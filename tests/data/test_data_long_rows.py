@@ -1,0 +1,75 @@
+"""Conversations of thousands of turns are cut in time, and exactly as if each cut had been tried."""
+
+import time
+from typing import Any
+
+import pytest
+
+from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.pairs import PairEncoder
+from llamatune.data.encode.scored import ScoredEncoder
+from llamatune.data.rows import Conversation, Encoded, Encoder, Message, Preference, Reason, Row, RowRejected
+from llamatune.models.found import find
+from llamatune.models.load import load_tokenizer
+from llamatune.recipe.blocks import Chat
+
+TEMPLATES = ["tokenizer", "llama2", "vicuna"]
+SYSTEM = (Message("system", "Be brief."),)
+
+
+def talk(turns: int, *, system: bool = False) -> tuple[Message, ...]:
+    said = (Message("assistant" if n % 2 else "user", f"turn {n} " + "and on " * (n % 5)) for n in range(turns))
+    return (*(SYSTEM if system else ()), *said)
+
+
+def row(kind: str, messages: tuple[Message, ...]) -> Row:
+    if kind == "pairs":
+        return Preference(messages[:-1], messages[-1:], (Message("assistant", "No."),), "f:1")
+    return Conversation(messages, "f:1", 1.0)
+
+
+def encoder(kind: str, template: Any, **policy: Any) -> Encoder:
+    tokenizer = load_tokenizer(find("pico").base)
+    if kind == "chat":
+        return ChatFormat(tokenizer, Chat(template=template), **policy)
+    return {"pairs": PairEncoder, "scored": ScoredEncoder}[kind](
+        ChatFormat(tokenizer, Chat(template=template)), **policy
+    )
+
+
+def cuts(kind: str, messages: tuple[Message, ...]) -> list[tuple[Message, ...]]:
+    """Every shorter conversation that a cut may leave, longest first."""
+    start = int(messages[0].role == "system")
+    if kind == "chat":
+        return [messages[:end] for end in range(len(messages) - 2, start, -2)]
+    return [messages[:start] + messages[begin:] for begin in range(start + 2, len(messages) - 1, 2)]
+
+
+@pytest.mark.parametrize("kind", ["chat", "pairs", "scored"])
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("system", [False, True])
+def test_as_many_exchanges_are_kept_as_fit(kind: str, template: str, system: bool) -> None:
+    messages = talk(180, system=system)
+    whole = encoder(kind, template, max_length=1 << 20)
+    possible: list[Encoded] = [one for cut in cuts(kind, messages) for one in whole.encode(row(kind, cut))]
+    for limit in (60, 700, 1500):
+        expected = next(one for one in possible if one.length <= limit)
+        (found,) = encoder(kind, template, max_length=limit, too_long="truncate").encode(row(kind, messages))
+        assert (found.input_ids, found.labels) == (expected.input_ids, expected.labels)
+        assert found.truncated and not expected.truncated
+
+
+@pytest.mark.parametrize("kind", ["chat", "pairs", "scored"])
+@pytest.mark.parametrize("too_long", ["truncate", "drop"])
+def test_five_thousand_turns(kind: str, too_long: str) -> None:
+    encode = encoder(kind, "tokenizer", max_length=1024, too_long=too_long)
+    started = time.process_time()
+    if too_long == "drop":
+        with pytest.raises(RowRejected) as caught:
+            list(encode.encode(row(kind, talk(5000))))
+        assert caught.value.reason is Reason.TOO_LONG and caught.value.tokens > 1024
+    else:
+        (found,) = encode.encode(row(kind, talk(5000)))
+        assert 900 < found.length <= 1024
+    # Trying every cut takes hours.
+    assert time.process_time() - started < 5
