@@ -34,7 +34,7 @@ def watch() -> None:
     from transformers import TrainerState
     from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-    from llamatune.ppo.from_recipe import RecipePPOTrainer
+    from llamatune.ppo.run_trainer import RecipePPOTrainer
     from llamatune.runs import checkpoints, report
     from llamatune.runs.run import Run
     from llamatune.stages import ppo as ppo_stage
@@ -173,10 +173,11 @@ def _watch_ppo() -> None:
 
     from llamatune.judging.judges import ModelReward
     from llamatune.ppo import checkpoint as saving
-    from llamatune.ppo import trainer as ppo_trainer
+    from llamatune.ppo.roles.passes import Passes
+    from llamatune.ppo.trainer import PPOTrainer
+    from llamatune.ppo.updates import Updates
 
     sampled = {"tokens": -1}
-    kind = ppo_trainer.PPOTrainer
 
     def sample(self: Any, *args: Any, **kwargs: Any) -> Any:
         sampled["tokens"] = 0
@@ -205,22 +206,22 @@ def _watch_ppo() -> None:
             _now_at(f"save {_step}: half of {file.parent.name}/{file.name}")
         _now_at(f"save {_step}: {file.parent.name}/{file.name}")
 
-    def save_state_of_ppo(self: Any, folder: Path) -> None:
-        plain_state(self, folder)
+    def save_checkpoint(self: Any, folder: Path, step: int) -> None:
+        plain_save_checkpoint(self, folder, step)
         _now_at(f"save {_step}: ppo_state.json")
 
-    plain_sample, kind.sample = kind.sample, sample  # type: ignore[method-assign]
+    plain_sample, PPOTrainer.sample = PPOTrainer.sample, sample  # type: ignore[method-assign]
     plain_forward, LlamaForCausalLM.forward = LlamaForCausalLM.forward, forward
     scoring = named(ModelReward.__call__, lambda reward, *_: f"scoring {_step}: {reward.name}")
     ModelReward.__call__ = scoring  # type: ignore[method-assign]
-    for method, name in {
-        "read": lambda *_: f"reading {_step}",
-        "evaluate": lambda *_: f"evaluation {_step}",
-        "_backward": lambda trainer, role, *_: f"update {_step}: {role}",
-    }.items():
+    for kind, method, name in (
+        (Passes, "read", lambda *_: f"reading {_step}"),
+        (PPOTrainer, "evaluate", lambda *_: f"evaluation {_step}"),
+        (Updates, "_backward", lambda updates, role, *_: f"update {_step}: {role}"),
+    ):
         setattr(kind, method, named(getattr(kind, method), name))
     plain_save_weights, saving.save_weights = saving.save_weights, save_weights
-    plain_state, kind.save_state_of_ppo = kind.save_state_of_ppo, save_state_of_ppo  # type: ignore[method-assign]
+    plain_save_checkpoint, saving.Checkpoint.save = saving.Checkpoint.save, save_checkpoint  # type: ignore[method-assign]
 
 
 def _trainers() -> list[Any]:
@@ -371,7 +372,7 @@ def break_ppo(at_step: int, what: str) -> None:
     import torch
 
     from llamatune.judging.judges import ModelReward
-    from llamatune.ppo import trainer as ppo_trainer
+    from llamatune.ppo import updates
 
     watch()
 
@@ -390,7 +391,7 @@ def break_ppo(at_step: int, what: str) -> None:
         return loss, statistics
 
     plain_score, ModelReward.__call__ = ModelReward.__call__, score  # type: ignore[method-assign]
-    plain_loss, ppo_trainer.policy_loss = ppo_trainer.policy_loss, policy_loss
+    plain_loss, updates.policy_loss = updates.policy_loss, policy_loss
 
 
 def raise_learning_rate(at_step: int, factor: float) -> None:
@@ -425,6 +426,7 @@ def short_of_memory(where: str, tokens: int) -> None:
     from transformers.models.llama.modeling_llama import LlamaForCausalLM, LlamaForSequenceClassification
 
     from llamatune.ppo.trainer import PPOTrainer
+    from llamatune.ppo.updates import Updates
     from llamatune.training import replies, reward
 
     watch()
@@ -466,7 +468,7 @@ def short_of_memory(where: str, tokens: int) -> None:
         trainer.compute_loss = doing(
             lambda trainer, model, *args: "forward" if model.training else "evaluation", trainer.compute_loss
         )
-    PPOTrainer._backward = doing(lambda *args: "forward", PPOTrainer._backward)
+    Updates._backward = doing(lambda *args: "forward", Updates._backward)
     PPOTrainer.sample = doing(lambda *args: "rollouts", PPOTrainer.sample)
     for kind in (LlamaForCausalLM, LlamaForSequenceClassification):
         kind.forward = short(kind.forward)

@@ -122,6 +122,7 @@ def killed(_killed: Path, new_ppo) -> Place:
 IN_ROLLOUT, IN_SCORING, IN_UPDATE = "rollouts 5: token 3", "scoring 5: safety", "update 4: value"
 
 
+@pytest.mark.proves("B25")
 @pytest.mark.parametrize("moment", [IN_ROLLOUT, IN_SCORING, IN_UPDATE])
 def test_row_01_kill_in_rollout_scoring_and_update(ppo, undisturbed, moment: str) -> None:
     assert ppo.run(faults=[fault("kill", at=moment)]).code == -9

@@ -39,8 +39,9 @@ def sharded(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.proves("B27")
 @pytest.mark.parametrize("name", ALIKE)
-def test_b27_sharded_roles_make_the_updates_of_one_process(one: Path, sharded: Path, name: str) -> None:
+def test_sharded_roles_make_the_updates_of_one_process(one: Path, sharded: Path, name: str) -> None:
     """Three iterations of sampling, scoring and updates; `idle` leaves a process without any row."""
     alone = End.of(one, name)
     for rank in (0, 1):
@@ -53,15 +54,17 @@ def test_b27_sharded_roles_make_the_updates_of_one_process(one: Path, sharded: P
             assert line == pytest.approx(other, rel=2e-5, abs=1e-6)
 
 
+@pytest.mark.proves("B27")
 @pytest.mark.parametrize("name", [*ALIKE, "half"])
-def test_b27_a_sharded_run_goes_on_bitwise(sharded: Path, name: str) -> None:
+def test_a_sharded_run_goes_on_bitwise(sharded: Path, name: str) -> None:
     for rank in (0, 1):
         whole, again = End.of(sharded, name, rank), End.of(sharded, f"{name} again", rank)
         assert all(torch.equal(whole.weights[weight], again.weights[weight]) for weight in whole.weights)
         assert again.curve == whole.curve
 
 
-def test_b27_in_16_bits_the_updates_are_about_the_same(base: Path, sharded: Path, tmp_path: Path) -> None:
+@pytest.mark.proves("B27")
+def test_in_16_bits_the_updates_are_about_the_same(base: Path, sharded: Path, tmp_path: Path) -> None:
     """Weights stay in float32; samples are drawn, and passes made, in bfloat16, with activation checkpointing."""
     alone = make(base, tmp_path, max_steps=4)
     alone.train()
@@ -72,8 +75,9 @@ def test_b27_in_16_bits_the_updates_are_about_the_same(base: Path, sharded: Path
             assert line[figure] == pytest.approx(other[figure], rel=0.02, abs=0.002)
 
 
+@pytest.mark.proves("B22")
 @pytest.mark.parametrize("name", ["separate", "idle", "half"])
-def test_b22_the_saved_policy_is_plain_and_whole(base: Path, sharded: Path, name: str) -> None:
+def test_the_saved_policy_is_plain_and_whole(base: Path, sharded: Path, name: str) -> None:
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
@@ -87,7 +91,8 @@ def test_b22_the_saved_policy_is_plain_and_whole(base: Path, sharded: Path, name
     assert not list((sharded / name).glob("**/pytorch_model_fsdp*")), "the roles are written once"
 
 
-def test_b22_the_saved_adapter_is_plain_and_whole(base: Path, sharded: Path) -> None:
+@pytest.mark.proves("B22")
+def test_the_saved_adapter_is_plain_and_whole(base: Path, sharded: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
@@ -99,7 +104,8 @@ def test_b22_the_saved_adapter_is_plain_and_whole(base: Path, sharded: Path) -> 
         assert torch.equal(weight, trained[f"backbone.{name}"])
 
 
-def test_h5_switching_roles_changes_nothing_but_flags(sharded: Path) -> None:
+@pytest.mark.proves("H5")
+def test_switching_roles_changes_nothing_but_flags(sharded: Path) -> None:
     """What is trained stays the same, and no byte of what is frozen moves: checked by each process in `sharded`. Both
     roles learn."""
     curve = End.of(sharded, "adapters").curve
@@ -144,8 +150,9 @@ def test_weights_that_fsdp_cannot_shard_for_ppo() -> None:
         sharding.check(plugin, quantised)
 
 
+@pytest.mark.proves("H7", "B28")
 @pytest.mark.parametrize("way", ["argument", "launcher"])
-def test_h7_b28_deepspeed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+def test_deepspeed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     config = tmp_path / "zero.json"
     config.write_text(json.dumps({"zero_optimization": {"stage": 3}}))
     if way == "launcher":

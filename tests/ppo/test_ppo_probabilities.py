@@ -60,7 +60,8 @@ def gpt2(seed: int = 0) -> GPT2LMHeadModel:
     )
 
 
-def test_a1_logits_of_the_prompt_move_nothing(tmp_path: Path) -> None:
+@pytest.mark.proves("A1")
+def test_logits_of_the_prompt_move_nothing(tmp_path: Path) -> None:
     """Garbage in all logits that predict tokens of the prompt: every weight ends up the same."""
     prompts = texts().filter(lambda row: len(row["prompt"].split()) == 3)
     width = 4  # <s> and three words
@@ -86,13 +87,16 @@ def test_a1_logits_of_the_prompt_move_nothing(tmp_path: Path) -> None:
     assert largest_difference(*found) == 0
 
 
+@pytest.mark.proves("A2")
 @pytest.mark.parametrize("padding_free", [True, False])
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_a2_logprobs_match_an_explicit_loop(tmp_path: Path, padding_free: bool, temperature: float) -> None:
+def test_the_policys_logprobs_match_an_explicit_loop(
+    tmp_path: Path, padding_free: bool, temperature: float
+) -> None:
     trainer = trainer_of(tmp_path, temperature=temperature)
     shaken(trainer.policy, 5, "weight", 0.05)
     trainer.roles.padding_free = padding_free
-    read = trainer.read(RAGGED)
+    read = trainer.passes.read(RAGGED)
     for number, rollout in enumerate(RAGGED):
         size = len(rollout.completion)
         for name, model in (("logprobs", trainer.policy), ("ref_logprobs", trainer.roles.reference)):
@@ -101,14 +105,15 @@ def test_a2_logprobs_match_an_explicit_loop(tmp_path: Path, padding_free: bool, 
     assert (read["logprobs"] - read["ref_logprobs"]).abs().max() > 0.01
 
 
+@pytest.mark.proves("A3")
 @both
 @pytest.mark.parametrize("padding_free", [True, False])
-def test_a3_values_match_an_explicit_loop(tmp_path: Path, method: str, padding_free: bool) -> None:
+def test_values_match_an_explicit_loop(tmp_path: Path, method: str, padding_free: bool) -> None:
     """V(s_t) is that of the prompt and the tokens before t: where the token t is predicted."""
     trainer = trainer_of(tmp_path, **by_method(method))
     shaken(trainer.roles, 5, "score.weight" if method == "separate" else "value", 0.3)
     trainer.roles.padding_free = padding_free
-    read = trainer.read(RAGGED)
+    read = trainer.passes.read(RAGGED)
     with torch.no_grad(), trainer.roles.acting("value"):
         for number, rollout in enumerate(RAGGED):
             for step in range(len(rollout.completion) + 1):
@@ -144,8 +149,9 @@ def critic_of_positions() -> Any:
     return critic, 4 * angles.cos()  # 16 numbers of square mean 1: twice 2
 
 
+@pytest.mark.proves("A3", "B39")
 @pytest.mark.parametrize("padding_free", [True, False])
-def test_a3_b39_a_critic_of_positions(tmp_path: Path, padding_free: bool) -> None:
+def test_a_critic_of_positions(tmp_path: Path, padding_free: bool) -> None:
     """Token ids count positions and the critic reads the id: values, returns and masks stand where they belong."""
     critic, value_of = critic_of_positions()
     prompts = texts(4).remove_columns("prompt").add_column("prompt", ["a"] * 4)
@@ -187,8 +193,9 @@ def test_a3_b39_a_critic_of_positions(tmp_path: Path, padding_free: bool) -> Non
         assert found.advantages[number, :size].tolist() == pytest.approx(errors, abs=1e-4)
 
 
+@pytest.mark.proves("A4")
 @pytest.mark.parametrize("model", ["llama", "gpt2"])
-def test_a4_the_same_sample_alone_together_padded_or_end_to_end(tmp_path: Path, model: str) -> None:
+def test_the_same_sample_alone_together_padded_or_end_to_end(tmp_path: Path, model: str) -> None:
     trainer = trainer_of(
         tmp_path,
         model=policy_of() if model == "llama" else gpt2(),
@@ -202,7 +209,7 @@ def test_a4_the_same_sample_alone_together_padded_or_end_to_end(tmp_path: Path, 
         trainer.roles.padding_free = padding_free
         for together in (1, 2, 4):
             trainer.args.per_device_train_batch_size = together
-            ways.append(trainer.read(RAGGED) | {"score": trainer.score(trainer.prompts, RAGGED)[1]})
+            ways.append(trainer.passes.read(RAGGED) | {"score": trainer.score(trainer.prompts, RAGGED)[1]})
     alone = [trainer.score(trainer.prompts, [rollout])[1] for rollout in RAGGED]
     for way in ways:
         for name, tensor in way.items():
@@ -210,11 +217,12 @@ def test_a4_the_same_sample_alone_together_padded_or_end_to_end(tmp_path: Path, 
         assert (way["score"] - torch.cat(alone)).abs().max() < 1e-5
     assert ways[0]["values"].std() > 0.1 and ways[0]["score"].std() > 0.1
     longer = [Rollout(*{**vars(one), "prompt": [3, *one.prompt]}.values()) for one in RAGGED]
-    assert (trainer.read(longer)["logprobs"] - ways[0]["logprobs"]).abs().max() > 0.01
+    assert (trainer.passes.read(longer)["logprobs"] - ways[0]["logprobs"]).abs().max() > 0.01
 
 
+@pytest.mark.proves("A4")
 @pytest.mark.parametrize("model", ["llama", "gpt2"])
-def test_a4_a_completion_does_not_depend_on_who_shares_its_batch(tmp_path: Path, model: str) -> None:
+def test_a_completion_does_not_depend_on_who_shares_its_batch(tmp_path: Path, model: str) -> None:
     """Prompts are padded on the left to generate: positions count from the first real token."""
     trainer = trainer_of(tmp_path, model=policy_of() if model == "llama" else gpt2())
     prompts = [[1, 9], [1, 10, 11, 12, 13, 14, 15], [1, 9, 10], [1, 20, 21, 22, 23]]
@@ -228,8 +236,9 @@ def test_a4_a_completion_does_not_depend_on_who_shares_its_batch(tmp_path: Path,
     assert len({tuple(one.tokens) for one in together}) == 4
 
 
+@pytest.mark.proves("A5")
 @both
-def test_a5_at_another_temperature_the_ratio_is_1_and_the_kl_0(
+def test_at_another_temperature_the_ratio_is_1_and_the_kl_0(
     tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = spy(monkeypatch, "policy_loss")
@@ -246,8 +255,9 @@ def test_a5_at_another_temperature_the_ratio_is_1_and_the_kl_0(
     assert found.logprobs[0, :size].tolist() != pytest.approx(cold, abs=1e-2)
 
 
+@pytest.mark.proves("A5", "A6")
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_a5_a6_tokens_are_drawn_from_the_very_distribution_that_is_scored(
+def test_tokens_are_drawn_from_the_very_distribution_that_is_scored(
     tmp_path: Path, temperature: float
 ) -> None:
     """4 000 draws of a first token, against the whole distribution: nothing is cut off its tail."""
@@ -267,7 +277,8 @@ def test_a5_a6_tokens_are_drawn_from_the_very_distribution_that_is_scored(
     assert abs(float(counts[tail].sum() - expected[tail].sum())) < 4 * float(expected[tail].sum()) ** 0.5
 
 
-def test_a6_the_kl_from_another_reference_is_positive(tmp_path: Path) -> None:
+@pytest.mark.proves("A6")
+def test_the_kl_from_another_reference_is_positive(tmp_path: Path) -> None:
     """Over 2 000 completions; as large as the sum over all tokens says."""
     reference = shaken(policy_of(), 9, "lm_head", 0.1)
     trainer = trainer_of(
@@ -293,9 +304,10 @@ def test_a6_the_kl_from_another_reference_is_positive(tmp_path: Path) -> None:
     assert truth > 0.02 and found.figures["kl"] > 0 and (terms < 0).any()
 
 
+@pytest.mark.proves("A7")
 @both
 @pytest.mark.parametrize("settings", [{}, {"micro_batch_tokens": 12}, {"per_device_train_batch_size": 3}])
-def test_a7_the_first_ratio_is_exactly_1(
+def test_the_first_ratio_is_exactly_1(
     tmp_path: Path, method: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a learning rate of 0: for every token of all mini-batches and epochs."""
@@ -309,8 +321,9 @@ def test_a7_the_first_ratio_is_exactly_1(
     assert logged(trainer, "ratio_max") == pytest.approx([1.0] * 12, abs=1e-5)
 
 
+@pytest.mark.proves("A7")
 @both
-def test_a7_a_policy_that_learns_leaves_1_after_its_first_step(
+def test_a_policy_that_learns_leaves_1_after_its_first_step(
     tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = spy(monkeypatch, "policy_loss")
@@ -322,8 +335,9 @@ def test_a7_a_policy_that_learns_leaves_1_after_its_first_step(
 DROPOUT = {"attention_dropout": 0.5}
 
 
+@pytest.mark.proves("A21")
 @pytest.mark.parametrize("kind", ["separate", "adapters", "gpt2"])
-def test_a21_there_is_no_dropout_anywhere(tmp_path: Path, kind: str) -> None:
+def test_there_is_no_dropout_anywhere(tmp_path: Path, kind: str) -> None:
     """LoRA's and attention's included; two passes in training mode are the same. A reward model's, too."""
     if kind == "gpt2":
         torch.manual_seed(0)
@@ -343,30 +357,33 @@ def test_a21_there_is_no_dropout_anywhere(tmp_path: Path, kind: str) -> None:
         shaken(trainer.roles, 3)
     shaken(trainer.roles, 4, "value_head" if kind == "adapters" else "score", 0.5)
     trainer.roles.train()
-    first, second = (trainer.read(RAGGED) for _ in range(2))
+    first, second = (trainer.passes.read(RAGGED) for _ in range(2))
     for name, tensor in first.items():
         assert torch.equal(tensor, second[name]), name
     trainer.roles.eval()
-    for name, tensor in trainer.read(RAGGED).items():
+    for name, tensor in trainer.passes.read(RAGGED).items():
         assert torch.equal(tensor, first[name]), name
 
 
-def test_a21_a_reward_model_has_no_dropout_when_it_scores(tmp_path: Path) -> None:
+@pytest.mark.proves("A21")
+def test_a_reward_model_has_no_dropout_when_it_scores(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path, reward_funcs=scorer_of(attention_dropout=0.5).train())
     first, second = (trainer.score(trainer.prompts, RAGGED)[1] for _ in range(2))
     assert torch.equal(first, second) and first.std() > 0.01
 
 
+@pytest.mark.proves("A22")
 @both
-def test_a22_a_critic_with_a_zero_head_says_0(tmp_path: Path, method: str) -> None:
+def test_a_critic_with_a_zero_head_says_0(tmp_path: Path, method: str) -> None:
     trainer = trainer_of(tmp_path, **by_method(method))
     found = trainer.collect(0)
-    assert not found.values.any() and not trainer.read(found.rollouts)["next_values"].any()
+    assert not found.values.any() and not trainer.passes.read(found.rollouts)["next_values"].any()
     trainer.train()
-    assert trainer.read(found.rollouts)["values"].abs().max() > 0
+    assert trainer.passes.read(found.rollouts)["values"].abs().max() > 0
 
 
-def test_a22_a_critic_that_begins_as_the_reward_model_says_its_score(tmp_path: Path) -> None:
+@pytest.mark.proves("A22")
+def test_a_critic_that_begins_as_the_reward_model_says_its_score(tmp_path: Path) -> None:
     """The value behind the last token of a completion that ended is its reward; the model itself is not trained."""
     judge = scorer_of()
     before = copy.deepcopy(judge.state_dict())
@@ -376,14 +393,15 @@ def test_a22_a_critic_that_begins_as_the_reward_model_says_its_score(tmp_path: P
     prompts = [trainer.prompts.ids(trainer.prompts[row]) for row in range(4)]
     rollouts = [Rollout(row, prompt, [20 + row, 21, EOS], True) for row, prompt in enumerate(prompts)]
     scores = trainer.score(trainer.prompts, rollouts)[1]
-    assert trainer.read(rollouts)["next_values"].tolist() == pytest.approx(scores.tolist(), abs=1e-5)
+    assert trainer.passes.read(rollouts)["next_values"].tolist() == pytest.approx(scores.tolist(), abs=1e-5)
     assert scores.std() > 0.01
     trainer.train()
     assert all(torch.equal(weight, judge.state_dict()[name]) for name, weight in before.items())
-    assert (trainer.read(rollouts)["next_values"] - scores).abs().max() > 1e-3
+    assert (trainer.passes.read(rollouts)["next_values"] - scores).abs().max() > 1e-3
 
 
-def test_b12_figures_do_not_see_the_padding(tmp_path: Path) -> None:
+@pytest.mark.proves("B12")
+def test_figures_do_not_see_the_padding(tmp_path: Path) -> None:
     """Rows alone in their pass have no padding, eight ragged ones in a pass have much."""
     lines = []
     for together in (1, 8):
@@ -418,13 +436,15 @@ def test_b12_figures_do_not_see_the_padding(tmp_path: Path) -> None:
     assert min(lengths) < max(lengths)
 
 
-def test_a20_the_rollouts_numbers_have_no_graph(tmp_path: Path) -> None:
+@pytest.mark.proves("A20")
+def test_the_rollouts_numbers_have_no_graph(tmp_path: Path) -> None:
     found = trainer_of(tmp_path).collect(0)
     assert not [name for name, tensor in found.tensors().items() if tensor.requires_grad]
 
 
+@pytest.mark.proves("A29")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a29_the_kl_is_in_float32(tmp_path: Path, dtype: torch.dtype) -> None:
+def test_the_kl_is_in_float32(tmp_path: Path, dtype: torch.dtype) -> None:
     """Of a policy in 16 bits, too: there it is 0 as long as nothing was learnt, and not a rounding error."""
     model = get_peft_model(policy_of().to(dtype), lora())
     trainer = trained(tmp_path, model=model, prompts=texts(8))

@@ -1,50 +1,85 @@
-"""A run that was killed and went on is, to the last bit, the run that nothing disturbed."""
+"""A run that goes on from a checkpoint is, to the last bit, the run that nothing disturbed.
+
+Kills, signals and full disks: tests/faults/test_faults_ppo.py.
+"""
 
 import json
+import random
 import shutil
-import signal
-from collections.abc import Callable, Iterator
-from multiprocessing.context import ForkServerContext
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from killed_runs import STEPS, ended, fork_server, trainer_in
+from peft import get_peft_model
 from safetensors.torch import load_file
-from tiny_ppo import METHODS, both, logged, trained, trainer_of, weights_of
+from tiny_ppo import both, logged, lora, policy_of, shaken, texts, trained, trainer_of, weights_of
 
-PLACES = {
-    "rollout": [("rollout", 7, 4), ("rollout", 7, 8)],
-    "score": [("score", 2, 4), ("read", 4, 8)],
-    "update": [("update", 5, 4), ("step", 6, 8)],
-}
-"""By what the run is doing: at which call it dies, and behind which step that is; and again, having gone on from a
-checkpoint (of every third step: in the first and third case its completions are written again)."""
+STEPS = 24
+"""Six iterations of four steps: two mini-batches, twice. A checkpoint every 3 steps: in the middle of an iteration as
+well as between two."""
+
+
+def noisy(completion_ids: list[list[int]], **others: Any) -> list[float]:
+    """A reward that draws from the random states of torch, numpy and Python, as a resumed run must, too."""
+    drawn = [float(torch.rand(1)) + random.random() + float(np.random.rand()) for _ in completion_ids]
+    return [sum(ids) / len(ids) / 20 - 1 + noise for ids, noise in zip(completion_ids, drawn, strict=True)]
+
+
+def trainer_in(folder: Path, method: str) -> Any:
+    model = policy_of()
+    if method == "adapters":  # one that was itself trained as an adapter: the reference is an adapter, too
+        torch.manual_seed(3)
+        model = shaken(get_peft_model(model, lora(lora_dropout=0.1)), 3)
+    return trainer_of(
+        folder,
+        model=model,
+        prompts=texts(13),
+        eval_dataset=texts(20).select(range(16, 20)),
+        reward_funcs=noisy,
+        max_steps=STEPS,
+        num_ppo_epochs=2,
+        learning_rate=5e-3,
+        critic_learning_rate=1e-2,
+        lr_scheduler_type="cosine",
+        warmup_steps=3,
+        kl_controller="adaptive",
+        kl_target=0.5,
+        kl_horizon=50,
+        whiten_scores="running",
+        missing_eos_penalty=0.3,
+        logging_steps=2,
+        save_strategy="steps",
+        save_steps=3,
+        eval_strategy="steps",
+        eval_steps=4,
+        log_completions=True,
+    )
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ForkServerContext]:
-    yield fork_server()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(server: ForkServerContext, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The folder of a run of each method that nothing disturbed."""
     folders: dict[str, Path] = {}
 
     def of(method: str) -> Path:
         if method not in folders:
-            folder = tmp_path_factory.mktemp("undisturbed") / method
-            assert ended(server, folder, method) == 0, log_of(folder)
-            folders[method] = folder
+            folders[method] = tmp_path_factory.mktemp("undisturbed") / method
+            trainer_in(folders[method], method).train()
         return folders[method]
 
     return of
 
 
-def log_of(folder: Path) -> str:
-    return Path(f"{folder}.log").read_text()[-3000:]
+def left_at(step: int, run: Path, folder: Path) -> Path:
+    """What a run leaves that was killed after this checkpoint: the later ones are missing, its completions are not."""
+    shutil.copytree(run, folder)
+    for later in folder.glob("checkpoint-*"):
+        if int(later.name.split("-")[1]) > step:
+            shutil.rmtree(later)
+    return folder
 
 
 def files_of(folder: Path) -> dict[str, Any]:
@@ -78,33 +113,34 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
         assert same, name
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("method", METHODS)
-def test_b25_killed_twice_and_resumed_bitwise_equal(
-    server: ForkServerContext,
-    undisturbed: Callable[[str], Path],
-    tmp_path: Path,
-    method: str,
-    place: str,
+@pytest.mark.proves("B25")
+@pytest.mark.parametrize("step", [12, 18, 21])
+@both
+def test_resumed_bitwise_equal(
+    undisturbed: Callable[[str], Path], tmp_path: Path, method: str, step: int
 ) -> None:
-    """kill -9 in the middle of rollout, scoring and update: weights of all roles, Adam's moments, schedule, random
-    states, KL controller, running whitening, log and completions are those of the run that nothing disturbed."""
-    folder = tmp_path / "run"
-    for where, call, step in PLACES[place]:
-        assert ended(server, folder, method, (where, call)) == -signal.SIGKILL, log_of(folder)
-        assert f"killed in {where} behind step {step}\n" in log_of(folder)
-        assert not (folder / f"checkpoint-{STEPS}").exists()
-    assert ended(server, folder, method) == 0, log_of(folder)
+    """Weights of all roles, Adam's moments, schedule, random states, KL controller, running whitening, log and
+    completions are those of the run that nothing disturbed; between two iterations (12) as well as within one, whose
+    experience is in the checkpoint and is not made again."""
+    run = undisturbed(method)
+    assert (run / f"checkpoint-{step}/experience.safetensors").is_file() == (step % 4 > 0)
+    folder = left_at(step, run, tmp_path / "run")
+    trainer = trainer_in(folder, method)
+    collected: list[int] = []
+    collect = trainer.collect
+    trainer.collect = lambda iteration: (collected.append(iteration), collect(iteration))[1]
+    trainer.train(resume_from_checkpoint=True)
+    assert collected == list(range(-(-step // 4), STEPS // 4))
     found = files_of(folder)
-    assert_same(files_of(undisturbed(method)), found)
+    assert_same(files_of(run), found)
     written = [json.loads(line)["iteration"] for line in found["completions"].splitlines()]
-    assert written == [iteration for iteration in range(STEPS // 4) for _ in range(8)], (
-        "none twice, none lost"
-    )
+    every = [iteration for iteration in range(STEPS // 4) for _ in range(8)]
+    assert written == every, "none twice, none lost"
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a25_b37_what_a_checkpoint_holds(undisturbed: Callable[[str], Path], method: str) -> None:
+@pytest.mark.proves("A25", "B37")
+@both
+def test_what_a_checkpoint_holds(undisturbed: Callable[[str], Path], method: str) -> None:
     """The run above did learn, and its controller, its moments and its schedule did move: equality says something."""
     found = files_of(undisturbed(method))
     assert found["ppo"]["kl"]["coef"] != 0.01
@@ -119,38 +155,18 @@ def test_a25_b37_what_a_checkpoint_holds(undisturbed: Callable[[str], Path], met
     assert any(name.startswith("critic/") for name in found)
 
 
-@both
-def test_b25_a_checkpoint_in_the_middle_of_an_iteration(
-    undisturbed: Callable[[str], Path], tmp_path: Path, method: str
-) -> None:
-    """It holds the iteration's experience, which is not made again; one between two iterations holds none."""
-    assert (undisturbed(method) / "checkpoint-21/experience.safetensors").is_file()
-    assert not (undisturbed(method) / f"checkpoint-{STEPS}/experience.safetensors").exists()
-    folder = tmp_path / "run"
-    shutil.copytree(undisturbed(method), folder)
-    shutil.rmtree(folder / f"checkpoint-{STEPS}")
-    trainer = trainer_in(str(folder), method)
-    collected: list[int] = []
-    collect = trainer.collect
-    trainer.collect = lambda iteration: (collected.append(iteration), collect(iteration))[1]
-    trainer.train(resume_from_checkpoint=True)
-    assert collected == []  # steps 21 to 24 are all of the sixth iteration
-    assert_same(files_of(undisturbed(method)), files_of(folder))
-
-
-def test_b37_without_its_moments_a_run_goes_on_differently(
+@pytest.mark.proves("B37")
+def test_without_its_moments_a_run_goes_on_differently(
     undisturbed: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """The comparison sees an optimizer that begins anew."""
-    folder = tmp_path / "run"
-    shutil.copytree(undisturbed("separate"), folder)
-    shutil.rmtree(folder / f"checkpoint-{STEPS}")
+    folder = left_at(21, undisturbed("separate"), tmp_path / "run")
     file = folder / "checkpoint-21/optimizer.pt"
     state = torch.load(file, weights_only=True)
     for moments in state["state"].values():
         moments["exp_avg"].zero_()
     torch.save(state, file)
-    trainer_in(str(folder), "separate").train(resume_from_checkpoint=True)
+    trainer_in(folder, "separate").train(resume_from_checkpoint=True)
     with pytest.raises(AssertionError):
         assert_same(files_of(undisturbed("separate")), files_of(folder))
 

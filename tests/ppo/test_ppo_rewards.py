@@ -76,7 +76,8 @@ def conversations_of(trainer: Any, rollouts: Any) -> list[Any]:
 # ---- from scores to rewards ---------------------------------------------------------------------------------
 
 
-def test_a11_b9_the_score_stands_at_the_last_real_token(tmp_path: Path) -> None:
+@pytest.mark.proves("A11", "B9")
+def test_the_score_of_a_completion_is_at_its_last_real_token(tmp_path: Path) -> None:
     """Alike where the completion is as long as can be and where padding follows."""
     trainer = trainer_of(
         tmp_path,
@@ -94,8 +95,9 @@ def test_a11_b9_the_score_stands_at_the_last_real_token(tmp_path: Path) -> None:
     assert {len(rollout.completion) for rollout in found.rollouts} == {1, 3, 4, 6}
 
 
+@pytest.mark.proves("A12")
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
-def test_a12_the_kl_penalty_of_every_token(tmp_path: Path, estimator: str) -> None:
+def test_the_kl_penalty_of_every_token(tmp_path: Path, estimator: str) -> None:
     reference = shaken(policy_of(), 3, "lm_head", 0.3)
     trainer = trainer_of(
         tmp_path,
@@ -118,7 +120,8 @@ def test_a12_the_kl_penalty_of_every_token(tmp_path: Path, estimator: str) -> No
     assert (found.kl < 0).any() == (estimator == "k1")
 
 
-def test_a17_whitening_of_scores_and_of_rewards_are_two_things(tmp_path: Path) -> None:
+@pytest.mark.proves("A17")
+def test_whitening_of_scores_and_of_rewards_are_two_things(tmp_path: Path) -> None:
     """The paper whitens one score of each completion; TRL scaled rewards of tokens and kept their mean."""
 
     def collected(**settings: Any) -> Any:
@@ -141,7 +144,8 @@ def test_a17_whitening_of_scores_and_of_rewards_are_two_things(tmp_path: Path) -
     assert not collected().rewards.equal(rewarded.rewards) and collected().rewards.equal(scored.rewards)
 
 
-def test_a29_the_logged_kl_is_the_one_that_was_used(tmp_path: Path) -> None:
+@pytest.mark.proves("A29")
+def test_the_logged_kl_is_the_one_that_was_used(tmp_path: Path) -> None:
     """Derived again from the rollouts, by another road; and the same in the log, in the rewards and in the table."""
     reference = shaken(policy_of(), 3, "lm_head", 0.3)
     trainer = trained(
@@ -244,10 +248,9 @@ def pico_trainer(folder: Path, base: str, judge: Any, method: str, **settings: A
     )
 
 
+@pytest.mark.proves("A27")
 @pytest.mark.parametrize("method", ["separate", "adapters"])
-def test_a27_scores_are_exactly_those_outside(
-    method: str, judge_run: tuple[str, str], tmp_path: Path
-) -> None:
+def test_scores_are_exactly_those_outside(method: str, judge_run: tuple[str, str], tmp_path: Path) -> None:
     """`llamatune score` of the same conversations, to the last bit: also with the model's adapter on the policy's
     base, and while policy and critic learn on it."""
     base, judge = judge_run
@@ -269,7 +272,8 @@ def test_a27_scores_are_exactly_those_outside(
     assert inside.std() > 1e-4
 
 
-def test_a27_a_reward_model_reads_its_chat_format_with_one_bos(
+@pytest.mark.proves("A27")
+def test_a_reward_model_reads_its_chat_format_with_one_bos(
     judge_run: tuple[str, str], tmp_path: Path
 ) -> None:
     base, judge = judge_run
@@ -283,7 +287,8 @@ def test_a27_a_reward_model_reads_its_chat_format_with_one_bos(
         assert ids.count(opened.tokenizer.bos_token_id) == 1 and ids[-1] in chat.stop_ids
 
 
-def test_a27_plain_text_is_read_as_one_text(tmp_path: Path) -> None:
+@pytest.mark.proves("A27")
+def test_plain_text_is_read_as_one_text(tmp_path: Path) -> None:
     """The space between prompt and completion stays, there is one BOS, and the end token ends it."""
     judge = scorer_of()
     trainer = trainer_of(tmp_path, reward_funcs=judge, parts={"sampler": Fixed([[20, 21, EOS], [22, 23]])})
@@ -299,7 +304,8 @@ def test_a27_plain_text_is_read_as_one_text(tmp_path: Path) -> None:
         assert float(found.reward[number]) == pytest.approx(alone, abs=1e-5)
 
 
-def test_a27_pico_keeps_the_space_of_a_plain_prompt(tmp_path: Path) -> None:
+@pytest.mark.proves("A27")
+def test_pico_keeps_the_space_of_a_plain_prompt(tmp_path: Path) -> None:
     """Its tokenizer has a chat template, too; a plain prompt is a plain prompt."""
     from datasets import Dataset
 
@@ -327,7 +333,8 @@ def test_a27_pico_keeps_the_space_of_a_plain_prompt(tmp_path: Path) -> None:
     assert seen == ["Once upon a time"] * 2
 
 
-def test_b17_any_padding_gives_the_score_of_the_last_token(tmp_path: Path) -> None:
+@pytest.mark.proves("B17")
+def test_any_padding_gives_the_score_of_the_last_token(tmp_path: Path) -> None:
     """Ragged conversations scored together inside PPO are those of plain transformers alone, and padded on the left,
     on the right and on both sides."""
     judge = scorer_of()
@@ -353,7 +360,8 @@ def test_b17_any_padding_gives_the_score_of_the_last_token(tmp_path: Path) -> No
     assert found.reward.std() > 0.1
 
 
-def test_b18_a_reward_model_with_another_tokenizer(tmp_path: Path) -> None:
+@pytest.mark.proves("B18")
+def test_a_reward_model_with_another_tokenizer(tmp_path: Path) -> None:
     """It reads text, in its own vocabulary; the policy's ids mean other words to it."""
     other = tokenizer_of(words=WORDS[::-1], special=["<unk>", *(one for one in SPECIAL if one != "<unk>")])
     judge = scorer_of(bos_token_id=2, eos_token_id=3, pad_token_id=1)
@@ -367,7 +375,8 @@ def test_b18_a_reward_model_with_another_tokenizer(tmp_path: Path) -> None:
     assert max(abs(a - b) for a, b in zip(mistaken, found.reward.tolist(), strict=True)) > 0.1
 
 
-def test_b18_tokenizers_for_some_of_the_rewards(tmp_path: Path) -> None:
+@pytest.mark.proves("B18")
+def test_tokenizers_for_some_of_the_rewards(tmp_path: Path) -> None:
     other = tokenizer_of(words=WORDS[::-1])
     judge = scorer_of()
     trainer = trainer_of(
@@ -386,7 +395,8 @@ def test_b18_tokenizers_for_some_of_the_rewards(tmp_path: Path) -> None:
     assert found.scores[names[1]].tolist() == pytest.approx(offline(judge, other, conversations), abs=1e-5)
 
 
-def test_b19_a_reward_model_and_a_critic_with_adapters(tmp_path: Path) -> None:
+@pytest.mark.proves("B19")
+def test_a_reward_model_and_a_critic_with_adapters(tmp_path: Path) -> None:
     """Wrapped by peft, both are still what they are; the critic's adapter and head learn, the reward model does not."""
     config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="SEQ_CLS")
     judge, critic = (shaken(get_peft_model(scorer_of(seed), config), 3, "lora_B", 0.5) for seed in (100, 101))
@@ -410,7 +420,8 @@ def test_b19_a_reward_model_and_a_critic_with_adapters(tmp_path: Path) -> None:
 # ---- functions ----------------------------------------------------------------------------------------------
 
 
-def test_b20_models_functions_and_coroutines_mixed(tmp_path: Path, judge_run: tuple[str, str]) -> None:
+@pytest.mark.proves("B20")
+def test_models_functions_and_coroutines_mixed(tmp_path: Path, judge_run: tuple[str, str]) -> None:
     base, judge = judge_run
     seen: dict[str, Any] = {}
 
@@ -441,7 +452,8 @@ def test_b20_models_functions_and_coroutines_mixed(tmp_path: Path, judge_run: tu
         assert len(logged(trainer, f"reward/{name}")) == 2
 
 
-def test_b20_a_functions_order_is_that_of_the_rows(tmp_path: Path) -> None:
+@pytest.mark.proves("B20")
+def test_a_functions_order_is_that_of_the_rows(tmp_path: Path) -> None:
     """Longest rows go first through the machine; every score still lands at its completion, with its columns."""
 
     def reward(
@@ -454,7 +466,8 @@ def test_b20_a_functions_order_is_that_of_the_rows(tmp_path: Path) -> None:
     assert found.reward.tolist() == [1000.0 * r.row + len(r.completion) for r in found.rollouts]
 
 
-def test_b40_one_rows_reward_moves_no_other_without_whitening(tmp_path: Path) -> None:
+@pytest.mark.proves("B40")
+def test_one_rows_reward_moves_no_other_without_whitening(tmp_path: Path) -> None:
     def but_one(much: float) -> Any:
         return lambda number, **others: [much if n == 3 else float(n) for n in number]
 

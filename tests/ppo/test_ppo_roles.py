@@ -129,7 +129,8 @@ def test_a_reward_adapter_that_cannot_share_the_base_is_said(
 # ---- the reference ------------------------------------------------------------------------------------------
 
 
-def test_a28_h9_the_reference_is_the_policy_as_it_began(tiny_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.proves("A28", "H9")
+def test_the_reference_is_the_policy_as_it_began(tiny_folder: Path, tmp_path: Path) -> None:
     """From a loaded adapter: its KL at the first step is 0, and not the distance from the base; and it stays."""
     an_sft_adapter(tiny_folder).save_pretrained(tmp_path / "sft")
     base = AutoModelForCausalLM.from_pretrained(tiny_folder)
@@ -156,7 +157,8 @@ def test_a28_h9_the_reference_is_the_policy_as_it_began(tiny_folder: Path, tmp_p
         assert torch.equal(weight, adapter_weights(started, "default")[name])
 
 
-def test_a28_the_reference_of_separate_roles_includes_the_adapter(tiny_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.proves("A28")
+def test_the_reference_of_separate_roles_includes_the_adapter(tiny_folder: Path, tmp_path: Path) -> None:
     trainer = trained(
         tmp_path, model=an_sft_adapter(tiny_folder), roles="separate", max_steps=4, learning_rate=1e-2
     )
@@ -164,7 +166,8 @@ def test_a28_the_reference_of_separate_roles_includes_the_adapter(tiny_folder: P
     assert not trainer.kept[0].kl.any() and trainer.kept[1].kl.abs().max() > 1e-3
 
 
-def test_b29_the_reference_is_a_frozen_copy(tmp_path: Path) -> None:
+@pytest.mark.proves("B29")
+def test_the_reference_is_a_frozen_copy(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path, max_steps=4, learning_rate=1e-2)
     reference, policy, critic = trainer.roles.reference, trainer.policy, trainer.roles.critic
     assert len({id(model) for model in (reference, policy, critic)}) == 3
@@ -182,7 +185,8 @@ def test_b29_the_reference_is_a_frozen_copy(tmp_path: Path) -> None:
     assert trainer.kept[1].kl.any()
 
 
-def test_b29_a_reference_of_ones_own(tmp_path: Path, tiny_folder: Path) -> None:
+@pytest.mark.proves("B29")
+def test_a_reference_of_ones_own(tmp_path: Path, tiny_folder: Path) -> None:
     """A model, or the name of one."""
     other = shaken(policy_of(), 7, "lm_head", 0.3)
     trainer = trainer_of(tmp_path, parts={"ref_model": other})
@@ -197,7 +201,8 @@ def test_b29_a_reference_of_ones_own(tmp_path: Path, tiny_folder: Path) -> None:
     assert found.ref_logprobs[0, : len(expected)].tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_b30_the_reference_acts_with_the_policys_adapter_off(
+@pytest.mark.proves("B30")
+def test_the_reference_acts_with_the_policys_adapter_off(
     tiny_folder: Path, judges: dict[str, str], tmp_path: Path
 ) -> None:
     """What it generates is the base's; and rollouts are the policy's, also right behind it."""
@@ -225,7 +230,8 @@ def test_b30_the_reference_acts_with_the_policys_adapter_off(
 # ---- which weights are trained ------------------------------------------------------------------------------
 
 
-def test_h1_rollouts_and_scores_change_nothing_of_what_is_trained(
+@pytest.mark.proves("H1")
+def test_rollouts_and_scores_change_nothing_of_what_is_trained(
     tiny_folder: Path, judges: dict[str, str], tmp_path: Path
 ) -> None:
     """Before and after every switch, and inside it: policy's and critic's adapters and the value head, no other."""
@@ -238,7 +244,7 @@ def test_h1_rollouts_and_scores_change_nothing_of_what_is_trained(
         assert trainable(trainer) == expected, role
     found = trainer.collect(0)
     assert trainable(trainer) == expected
-    trainer.read(found.rollouts), trainer.score(trainer.prompts, found.rollouts), trainer.evaluate()
+    trainer.passes.read(found.rollouts), trainer.score(trainer.prompts, found.rollouts), trainer.evaluate()
     assert trainable(trainer) == expected
     trainer.train()
     assert trainable(trainer) == expected
@@ -248,7 +254,8 @@ def test_h1_rollouts_and_scores_change_nothing_of_what_is_trained(
     assert trainable(trainer) == expected and active == {("default",)}
 
 
-def test_h1_peft_itself_would_change_it(tiny_folder: Path, judges: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.proves("H1")
+def test_peft_itself_would_change_it(tiny_folder: Path, judges: dict[str, str], tmp_path: Path) -> None:
     """The hazard is real with the installed peft: its switches freeze one adapter and thaw another."""
     trainer = five_roles(tiny_folder, judges, tmp_path)
     before = trainable(trainer)
@@ -256,7 +263,8 @@ def test_h1_peft_itself_would_change_it(tiny_folder: Path, judges: dict[str, str
     assert trainable(trainer) != before
 
 
-def test_h2_a_frozen_adapter_that_was_active_stays_frozen(
+@pytest.mark.proves("H2")
+def test_a_frozen_adapter_that_was_active_stays_frozen(
     tiny_folder: Path, judges: dict[str, str], tmp_path: Path
 ) -> None:
     """The reference is a frozen adapter here; what acts inside what makes no difference."""
@@ -290,8 +298,9 @@ def gradients(trainer: Any) -> dict[str, torch.Tensor]:
     }
 
 
+@pytest.mark.proves("H3")
 @pytest.mark.parametrize("reentrant", [False, True])
-def test_h3_checkpointed_layers_run_again_with_their_own_adapter(
+def test_checkpointed_layers_run_again_with_their_own_adapter(
     tiny_folder: Path, judges: dict[str, str], tmp_path: Path, reentrant: bool
 ) -> None:
     """Gradients with checkpointing are those without: a wrong adapter in the backward pass gave a cosine of -0.09.
@@ -322,7 +331,8 @@ def test_h3_checkpointed_layers_run_again_with_their_own_adapter(
         assert float(plain.norm()) == pytest.approx(float(other.norm()), rel=1e-4) and plain.any()
 
 
-def test_h3_the_hazard_is_real(tiny_folder: Path, judges: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.proves("H3")
+def test_the_hazard_is_real(tiny_folder: Path, judges: dict[str, str], tmp_path: Path) -> None:
     """Backward outside of the block in which forward was: checkpointed layers see the other adapter."""
     trainer = five_roles(tiny_folder, judges, tmp_path)
     shaken(trainer.policy, 3, ".default", 0.3)
@@ -352,8 +362,9 @@ def test_h3_the_hazard_is_real(tiny_folder: Path, judges: dict[str, str], tmp_pa
     )
 
 
+@pytest.mark.proves("H4")
 @pytest.mark.parametrize("base", ["float32", "nf4"])
-def test_h4_the_bytes_of_the_base_never_change(
+def test_the_bytes_of_the_base_never_change(
     base: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Over training, evaluation, saving and scoring by all five roles; also of a base in 4 bits."""
@@ -395,7 +406,8 @@ def test_h4_the_bytes_of_the_base_never_change(
     assert not any(layer.merged for layer in trainer.roles._layers)
 
 
-def test_h8_experts_in_one_tensor_can_have_adapters(tmp_path: Path) -> None:
+@pytest.mark.proves("H8")
+def test_experts_in_one_tensor_can_have_adapters(tmp_path: Path) -> None:
     """peft's `target_parameters`: several adapters on the weights of a mixture of experts."""
     torch.manual_seed(0)
     config = MixtralConfig(
@@ -435,8 +447,9 @@ def test_h8_experts_in_one_tensor_can_have_adapters(tmp_path: Path) -> None:
 # ---- the critic ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("B42")
 @both
-def test_b42_the_critics_head_is_trained(tmp_path: Path, method: str) -> None:
+def test_the_critics_head_is_trained(tmp_path: Path, method: str) -> None:
     trainer = trainer_of(tmp_path, max_steps=1, **by_method(method))
     head = trainer.roles.critic.score if method == "separate" else trainer.roles.value_head
     assert head.weight.requires_grad and head.weight.dtype == torch.float32
@@ -445,7 +458,8 @@ def test_b42_the_critics_head_is_trained(tmp_path: Path, method: str) -> None:
     assert not torch.equal(before, head.weight)
 
 
-def test_b42_a_critic_whose_adapter_left_out_its_head_trains_it_anyway(tmp_path: Path) -> None:
+@pytest.mark.proves("B42")
+def test_a_critic_whose_adapter_left_out_its_head_trains_it_anyway(tmp_path: Path) -> None:
     """peft freezes a head that the adapter's task does not name."""
     critic = get_peft_model(scorer_of(), lora(task_type=None, target_modules=["q_proj"]))
     assert not critic.get_base_model().score.weight.requires_grad
@@ -455,7 +469,8 @@ def test_b42_a_critic_whose_adapter_left_out_its_head_trains_it_anyway(tmp_path:
     assert not torch.equal(before, critic.get_base_model().score.weight)
 
 
-def test_b41_heads_are_layers_of_their_own(tiny_folder: Path, judges: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.proves("B41")
+def test_heads_are_layers_of_their_own(tiny_folder: Path, judges: dict[str, str], tmp_path: Path) -> None:
     """No head's weights are ever swapped for another's: same tensors, same numbers, through training and evaluation."""
     trainer = five_roles(tiny_folder, judges, tmp_path, max_steps=2, eval_dataset=chats(4))
     heads = trainer.roles.reward_heads
@@ -486,7 +501,8 @@ def test_five_roles_hold_the_base_once(tiny_folder: Path, judges: dict[str, str]
     assert sum(held.values()) == base + 5 * one + 3 * 16
 
 
-def test_a22_a_critic_on_the_base_that_begins_as_the_reward_model(
+@pytest.mark.proves("A22")
+def test_a_critic_on_the_base_that_begins_as_the_reward_model(
     tiny_folder: Path, judges: dict[str, str], tmp_path: Path
 ) -> None:
     trainer = five_roles(tiny_folder, judges, tmp_path, critic_init="reward", parts={"sampler": Fixed(FIXED)})
@@ -496,7 +512,7 @@ def test_a22_a_critic_on_the_base_that_begins_as_the_reward_model(
     ]
     ended = [rollout for rollout in ended if EOS not in rollout.completion]
     scores = trainer.score(trainer.prompts, ended)[0]["helpfulness"]
-    assert trainer.read(ended)["next_values"].tolist() == pytest.approx(scores.tolist(), abs=1e-5)
+    assert trainer.passes.read(ended)["next_values"].tolist() == pytest.approx(scores.tolist(), abs=1e-5)
     assert scores.std() > 0.01
     assert trainable(trainer) == {
         name

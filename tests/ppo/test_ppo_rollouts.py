@@ -53,7 +53,8 @@ def favouring(tokens: dict[int, float], seed: int = 0) -> Any:
 # ---- where a completion ends --------------------------------------------------------------------------------
 
 
-def test_a8_padding_tokens_that_the_policy_writes_are_tokens(tmp_path: Path) -> None:
+@pytest.mark.proves("A8")
+def test_padding_tokens_that_the_policy_writes_are_tokens(tmp_path: Path) -> None:
     """Masks come from lengths and never from token ids."""
     trainer = trained(tmp_path, model=favouring({PAD: 3.0}), prompts=texts(8), max_steps=1)
     (found,) = trainer.kept
@@ -66,7 +67,8 @@ def test_a8_padding_tokens_that_the_policy_writes_are_tokens(tmp_path: Path) -> 
         assert rollout.ended or len(rollout.completion) == 6
 
 
-def test_a8_the_end_token_is_rewarded_and_learnt(tmp_path: Path) -> None:
+@pytest.mark.proves("A8")
+def test_the_end_token_is_rewarded_and_learnt(tmp_path: Path) -> None:
     """A reward for stopping early raises the probability of stopping."""
     trainer = trainer_of(
         tmp_path,
@@ -84,7 +86,8 @@ def test_a8_the_end_token_is_rewarded_and_learnt(tmp_path: Path) -> None:
     assert logged(trainer, "ended_share")[-1] == 1.0
 
 
-def test_a9_every_end_token_ends_and_nothing_behind_it_is_kept(tmp_path: Path) -> None:
+@pytest.mark.proves("A9")
+def test_every_end_token_ends_and_nothing_behind_it_is_kept(tmp_path: Path) -> None:
     """As with Llama 3: a list in the model's generation config, one end in the tokenizer, one in the chat format."""
     model = policy_of()
     model.generation_config.eos_token_id = [EOS, 30]
@@ -104,15 +107,17 @@ def test_a9_every_end_token_ends_and_nothing_behind_it_is_kept(tmp_path: Path) -
     assert texts_seen == {"jar", "jar kit", "", "jar kit log mug net oak"}
 
 
+@pytest.mark.proves("A9")
 @pytest.mark.parametrize("end", [EOS, EOT, 30])
-def test_a9_generation_stops_at_any_of_them(tmp_path: Path, end: int) -> None:
+def test_generation_stops_at_any_of_them(tmp_path: Path, end: int) -> None:
     model = favouring({end: 20.0})
     model.generation_config.eos_token_id = [EOS, 30]
     trainer = trained(tmp_path, model=model, prompts=chats(8), max_steps=1)
     assert {tuple(rollout.completion) for rollout in trainer.kept[0].rollouts} == {(end,)}
 
 
-def test_a10_an_end_token_in_the_prompt_ends_nothing(tmp_path: Path) -> None:
+@pytest.mark.proves("A10")
+def test_an_end_token_in_the_prompt_ends_nothing(tmp_path: Path) -> None:
     """Earlier turns hold end tokens; a completion without one still loses the penalty, off its score."""
     trainer = trainer_of(
         tmp_path,
@@ -129,7 +134,8 @@ def test_a10_an_end_token_in_the_prompt_ends_nothing(tmp_path: Path) -> None:
         assert float(rewards.sum()) == (2.0 if rollout.completion == [20, EOT] else 1.5)
 
 
-def test_b10_the_penalty_knows_a_stop_token_of_ones_own(tmp_path: Path) -> None:
+@pytest.mark.proves("B10")
+def test_the_penalty_knows_a_stop_token_of_ones_own(tmp_path: Path) -> None:
     trainer = trainer_of(
         tmp_path,
         reward_funcs=constant,
@@ -144,7 +150,8 @@ def test_b10_the_penalty_knows_a_stop_token_of_ones_own(tmp_path: Path) -> None:
         assert float(rewards.sum()) == (2.0 if rollout.completion == [20, 33] else 1.5)
 
 
-def test_b15_completions_are_short_when_the_end_is_sure(tmp_path: Path) -> None:
+@pytest.mark.proves("B15")
+def test_completions_are_short_when_the_end_is_sure(tmp_path: Path) -> None:
     model = favouring({EOS: 50.0})
     model.generation_config.min_new_tokens = 6
     model.generation_config.eos_token_id = None
@@ -152,8 +159,9 @@ def test_b15_completions_are_short_when_the_end_is_sure(tmp_path: Path) -> None:
     assert logged(trainer, "length") == [1.0, 1.0] and logged(trainer, "ended_share") == [1.0, 1.0]
 
 
+@pytest.mark.proves("B16")
 @both
-def test_b16_the_models_own_generation_settings_do_not_matter(tmp_path: Path, method: str) -> None:
+def test_the_models_own_generation_settings_do_not_matter(tmp_path: Path, method: str) -> None:
     """A repetition penalty, truncation, a temperature, a minimal length: same rollouts, a ratio of 1, and the settings
     are still the model's afterwards."""
     arguments = by_method(method)
@@ -176,7 +184,8 @@ def test_b16_the_models_own_generation_settings_do_not_matter(tmp_path: Path, me
     assert {name: getattr(config, name) for name in settings} == settings
 
 
-def test_a24_every_rollout_has_random_numbers_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.proves("A24")
+def test_every_rollout_has_random_numbers_of_its_own(tmp_path: Path) -> None:
     """The same prompt eight times gives different completions, and others in the next iteration; the same seed gives
     the same ones, and another seed others."""
     found = {}
@@ -189,8 +198,9 @@ def test_a24_every_rollout_has_random_numbers_of_its_own(tmp_path: Path) -> None
     assert found[1] != found[2]
 
 
+@pytest.mark.proves("B6")
 @both
-def test_b6_generates_with_gradient_checkpointing(tmp_path: Path, method: str) -> None:
+def test_generates_with_gradient_checkpointing(tmp_path: Path, method: str) -> None:
     trainers = [
         trained(tmp_path, max_steps=6, gradient_checkpointing=on, learning_rate=1e-3, **by_method(method))
         for on in (False, True)
@@ -221,11 +231,12 @@ def cut_off(tmp_path: Path, truncation: str, reward: Any = constant, **settings:
     )
 
 
-def test_a15_a_cut_off_completion_ends_or_goes_on_or_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.proves("A15")
+def test_a_cut_off_completion_ends_or_goes_on_or_is_left_out(tmp_path: Path) -> None:
     terminal, bootstrap, mask = (
         cut_off(tmp_path, truncation).collect(0) for truncation in ("terminal", "bootstrap", "mask")
     )
-    behind = cut_off(tmp_path, "terminal").read(terminal.rollouts)["next_values"]
+    behind = cut_off(tmp_path, "terminal").passes.read(terminal.rollouts)["next_values"]
     assert behind.abs().min() > 0.01
     for number, rollout in enumerate(terminal.rollouts):
         last = len(rollout.completion) - 1
@@ -236,11 +247,10 @@ def test_a15_a_cut_off_completion_ends_or_goes_on_or_is_left_out(tmp_path: Path)
     assert torch.equal(terminal.trained, terminal.mask) and torch.equal(mask.mask, terminal.mask)
 
 
+@pytest.mark.proves("A15", "B40")
 @pytest.mark.parametrize("whitening", [{}, {"whiten_scores": "batch"}, {"whiten_scores": "running"}])
 @pytest.mark.parametrize("more", [{}, {"whiten_advantages": True, "whiten_rewards": True}])
-def test_a15_b40_a_row_left_out_moves_nobody(
-    tmp_path: Path, whitening: dict[str, Any], more: dict[str, Any]
-) -> None:
+def test_a_row_left_out_moves_nobody(tmp_path: Path, whitening: dict[str, Any], more: dict[str, Any]) -> None:
     """Its reward is in no whitening: other rows' advantages and all weights are the same, whatever it is."""
 
     def rewards(much: float) -> Any:
@@ -252,7 +262,7 @@ def test_a15_b40_a_row_left_out_moves_nobody(
     for much in (0.0, 1000.0):
         trainer = cut_off(tmp_path, "mask", rewards(much), max_steps=4, **{**PLAIN, **whitening, **more})
         trainer.train()
-        found.append((trainer.kept, weights_of(trainer), trainer.moments.state()))
+        found.append((trainer.kept, weights_of(trainer), trainer.progress.moments.state()))
     for one, other in zip(found[0][0], found[1][0], strict=True):
         ended = torch.tensor([rollout.ended for rollout in one.rollouts])
         assert torch.equal(one.advantages[ended], other.advantages[ended])
@@ -262,7 +272,8 @@ def test_a15_b40_a_row_left_out_moves_nobody(
     assert found[0][2] == found[1][2]
 
 
-def test_a15_nothing_is_left_to_train_on(tmp_path: Path) -> None:
+@pytest.mark.proves("A15")
+def test_nothing_is_left_to_train_on(tmp_path: Path) -> None:
     """All completions cut off, and none of them trained: nothing moves, and nothing breaks."""
     trainer = trainer_of(
         tmp_path, truncation="mask", parts={"sampler": Fixed([[20] * 6])}, weight_decay=0.0, max_steps=4

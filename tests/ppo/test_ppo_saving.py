@@ -38,8 +38,9 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ---- the policy ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("B22", "B23")
 @pytest.mark.parametrize("tied", [False, True])
-def test_b22_b23_a_saved_policy_is_a_plain_model(tmp_path: Path, tied: bool) -> None:
+def test_a_saved_policy_is_a_plain_model(tmp_path: Path, tied: bool) -> None:
     """In the end and in every checkpoint: the base's names, all of them and no other; and it says the same."""
     base = policy_of(tie_word_embeddings=tied)
     base.save_pretrained(tmp_path / "base")
@@ -64,7 +65,8 @@ def test_b22_b23_a_saved_policy_is_a_plain_model(tmp_path: Path, tied: bool) -> 
     assert not any("critic" in name or "ppo" in name or "value" in name for name in files)
 
 
-def test_b22_b23_a_saved_adapter_is_a_plain_adapter(tmp_path: Path, tiny_folder: Path) -> None:
+@pytest.mark.proves("B22", "B23")
+def test_a_saved_adapter_is_a_plain_adapter(tmp_path: Path, tiny_folder: Path) -> None:
     """Only the policy's, under peft's own names; the critic's and the reference's are not in it."""
     from peft import get_peft_model
     from tiny_ppo import lora
@@ -95,8 +97,9 @@ def test_b22_b23_a_saved_adapter_is_a_plain_adapter(tmp_path: Path, tiny_folder:
 # ---- the critic ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("B24")
 @both
-def test_b24_the_critic_and_its_head_come_back(tmp_path: Path, method: str) -> None:
+def test_the_critic_and_its_head_come_back(tmp_path: Path, method: str) -> None:
     """Weight by weight from the checkpoint, adapter and head; a critic that begins anew would say 0."""
     first = trained(tmp_path, **SAVING, **by_method(method))
     file = tmp_path / "checkpoint-4/critic/model.safetensors"
@@ -118,8 +121,9 @@ def test_b24_the_critic_and_its_head_come_back(tmp_path: Path, method: str) -> N
 # ---- evaluation ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("B26")
 @both
-def test_b26_evaluation_at_its_steps(tmp_path: Path, method: str) -> None:
+def test_evaluation_at_its_steps(tmp_path: Path, method: str) -> None:
     """On held-out prompts only, with the same random numbers each time; training does not notice it."""
     held_out = texts(20).select(range(16, 20))
     seen: list[list[int]] = []
@@ -154,13 +158,15 @@ def test_b26_evaluation_at_its_steps(tmp_path: Path, method: str) -> None:
     assert without.evaluate() == {}
 
 
-def test_b26_evaluation_of_another_dataset(tmp_path: Path) -> None:
+@pytest.mark.proves("B26")
+def test_evaluation_of_another_dataset(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path)
     found = trainer.evaluate(texts(4), metric_key_prefix="test")
     assert {"test_reward", "test_kl"} <= set(found) and found["test_kl"] == 0.0
 
 
-def test_b26_early_stopping_on_the_held_out_reward(tmp_path: Path) -> None:
+@pytest.mark.proves("B26")
+def test_early_stopping_on_the_held_out_reward(tmp_path: Path) -> None:
     """transformers' own callback: the run ends when the reward no longer rises, with the best policy and critic."""
     calls = []
 

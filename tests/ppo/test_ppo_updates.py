@@ -39,10 +39,11 @@ def steps_of(trainer: Any) -> set[int]:
 # ---- how many steps -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("B1")
 @pytest.mark.parametrize(
     "epochs, mini_batches, together", [(1, 1, 8), (1, 4, 1), (2, 4, 2), (3, 2, 8), (4, 1, 3)]
 )
-def test_b1_a_step_for_each_mini_batch_and_epoch(
+def test_a_step_for_each_mini_batch_and_epoch(
     tmp_path: Path, epochs: int, mini_batches: int, together: int
 ) -> None:
     trainer = trained(
@@ -59,9 +60,10 @@ def test_b1_a_step_for_each_mini_batch_and_epoch(
     assert len(logged(trainer, "loss")) == 2 * epochs * mini_batches
 
 
+@pytest.mark.proves("B2")
 @pytest.mark.parametrize("together", [1, 3, 8])
 @pytest.mark.parametrize("mini_batches", [1, 2, 8])
-def test_b2_figures_are_those_of_whole_mini_batches(tmp_path: Path, mini_batches: int, together: int) -> None:
+def test_figures_are_those_of_whole_mini_batches(tmp_path: Path, mini_batches: int, together: int) -> None:
     """A learning rate of 0: the ratio is 1 however the rollouts are divided, and the losses add up to the same."""
     settings = {"mini_batch_size": None, "learning_rate": 0, "max_steps": mini_batches, "batch_size": 8}
     trainer = trained(
@@ -78,8 +80,9 @@ def test_b2_figures_are_those_of_whole_mini_batches(tmp_path: Path, mini_batches
         assert line["loss"] == pytest.approx(policy + 0.1 * value, abs=1e-5)
 
 
+@pytest.mark.proves("B3")
 @pytest.mark.parametrize("rows", [3, 8, 13])
-def test_b3_steps_do_not_depend_on_the_length_of_the_dataset(
+def test_steps_do_not_depend_on_the_length_of_the_dataset(
     tmp_path: Path, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also beyond the end of a pass; and every mini-batch is full."""
@@ -91,7 +94,8 @@ def test_b3_steps_do_not_depend_on_the_length_of_the_dataset(
     assert steps_of(passes) == {2 * 2 * math.ceil(rows / 8)} == {passes.state.global_step}
 
 
-def test_b32_steps_and_epochs_are_counted_right(tmp_path: Path) -> None:
+@pytest.mark.proves("B32")
+def test_steps_and_epochs_are_counted_right(tmp_path: Path) -> None:
     trainer = trainer_of(
         tmp_path,
         prompts=texts(16),
@@ -118,8 +122,9 @@ def test_b32_steps_and_epochs_are_counted_right(tmp_path: Path) -> None:
 # ---- by how much --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("B4")
 @both
-def test_b4_gradients_are_clipped(tmp_path: Path, method: str) -> None:
+def test_gradients_are_clipped(tmp_path: Path, method: str) -> None:
     """To almost nothing, with plain SGD: the weights all but stay; the logged norm is that before clipping."""
     moved = {}
     for limit in (1e-9, 1e9):
@@ -139,7 +144,8 @@ def test_b4_gradients_are_clipped(tmp_path: Path, method: str) -> None:
     assert moved[1e-9] < 1e-8 < 1e-3 < moved[1e9]
 
 
-def test_a23_the_papers_optimizer(tmp_path: Path) -> None:
+@pytest.mark.proves("A23")
+def test_the_papers_optimizer(tmp_path: Path) -> None:
     """AdamW (0.9, 0.95, 1e-5) with decay 0.1 of matrices reaches the optimizer."""
     args = PPOConfig(output_dir=str(tmp_path), report_to=[])
     assert (args.learning_rate, args.lr_scheduler_type, args.max_grad_norm) == (1e-6, "constant", 1.0)
@@ -154,8 +160,9 @@ def test_a23_the_papers_optimizer(tmp_path: Path) -> None:
         assert group["weight_decay"] == (0.0 if vectors else 0.1)
 
 
+@pytest.mark.proves("B34")
 @both
-def test_b34_the_learning_rate_is_that_of_the_schedule(tmp_path: Path, method: str) -> None:
+def test_the_learning_rate_is_that_of_the_schedule(tmp_path: Path, method: str) -> None:
     trainer = trained(
         tmp_path,
         max_steps=8,
@@ -179,8 +186,9 @@ def test_b34_the_learning_rate_is_that_of_the_schedule(tmp_path: Path, method: s
     assert trainer.lr_scheduler.last_epoch == 8
 
 
+@pytest.mark.proves("B35")
 @both
-def test_b35_every_weight_is_in_one_group_whose_rate_decays(tmp_path: Path, method: str) -> None:
+def test_every_weight_is_in_one_group_whose_rate_decays(tmp_path: Path, method: str) -> None:
     trainer = trainer_of(
         tmp_path,
         max_steps=4,
@@ -222,11 +230,12 @@ WAYS = [
 ]
 
 
+@pytest.mark.proves("A19", "B7")
 @both
 @pytest.mark.parametrize(
     "aggregation, padding_free", [("token_mean", True), ("token_mean", False), ("sequence_mean", True)]
 )
-def test_a19_b7_the_cut_into_passes_changes_nothing(
+def test_the_cut_into_passes_changes_nothing(
     tmp_path: Path, method: str, aggregation: str, padding_free: bool
 ) -> None:
     """8 x 1, 4 x 2, 1 x 8 ragged rows and a budget of tokens: the same weights (SGD: no sign of a gradient near zero is
@@ -256,7 +265,8 @@ def test_a19_b7_the_cut_into_passes_changes_nothing(
         assert largest_difference(found[0], other) < 2e-6
 
 
-def test_a19_the_aggregations_differ(tmp_path: Path) -> None:
+@pytest.mark.proves("A19")
+def test_the_aggregations_make_other_updates(tmp_path: Path) -> None:
     one, other = (
         weights_of(trained(tmp_path, aggregation=way, parts={"sampler": Fixed(RAGGED)}))
         for way in ("token_mean", "sequence_mean")
@@ -264,7 +274,8 @@ def test_a19_the_aggregations_differ(tmp_path: Path) -> None:
     assert largest_difference(one, other) > 1e-5
 
 
-def test_a26_every_epoch_has_an_order_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.proves("A26")
+def test_every_epoch_has_an_order_of_its_own(tmp_path: Path) -> None:
     trainer = trained(tmp_path, max_steps=24, mini_batch_size=2, num_ppo_epochs=3)
     orders: dict[tuple[int, int], list[list[int]]] = {}
     for iteration, update, chosen in trainer.chosen:
@@ -275,13 +286,14 @@ def test_a26_every_epoch_has_an_order_of_its_own(tmp_path: Path) -> None:
     assert len({str(parts) for parts in orders.values()}) == 6
 
 
-def test_a14_b14_garbage_behind_the_end_reaches_no_weight(tmp_path: Path) -> None:
+@pytest.mark.proves("A14", "B14")
+def test_garbage_behind_the_end_reaches_no_weight(tmp_path: Path) -> None:
     """Critic values and log-probabilities that a role gives in the padding: no sum sees them, NaN neither."""
     found = []
     for garbage in (None, 100.0, math.nan):
         trainer = trainer_of(tmp_path, max_steps=4, num_ppo_epochs=2, parts={"sampler": Fixed(RAGGED)})
         if garbage is not None:
-            read = trainer.read
+            read = trainer.passes.read
 
             def spoilt(rollouts: Any, read: Any = read, garbage: float = garbage) -> Any:
                 clean = read(rollouts)
@@ -292,7 +304,7 @@ def test_a14_b14_garbage_behind_the_end_reaches_no_weight(tmp_path: Path) -> Non
                     for name, tensor in clean.items()
                 }
 
-            trainer.read = spoilt
+            trainer.passes.read = spoilt
         trainer.train()
         found.append(weights_of(trainer))
         assert all(math.isfinite(value) for value in logged(trainer, "loss") + logged(trainer, "kl"))
@@ -318,8 +330,9 @@ def test_the_entropy_bonus_raises_the_entropy(tmp_path: Path) -> None:
 # ---- memory -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.proves("B5")
 @both
-def test_b5_gradient_checkpointing_reaches_policy_and_critic(
+def test_gradient_checkpointing_reaches_policy_and_critic(
     tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both say so, layers run again in the backward pass, and far less is kept for it."""
@@ -370,8 +383,9 @@ def graphs(tensors: list[torch.Tensor]) -> int:
     return sum(tensor.grad_fn is not None for tensor in tensors)
 
 
+@pytest.mark.proves("B36")
 @both
-def test_b36_no_graph_is_kept(tmp_path: Path, method: str) -> None:
+def test_no_graph_is_kept(tmp_path: Path, method: str) -> None:
     """Over 20 steps no tensor with a graph outlives its step, and the memory that tensors take stays."""
     counts: list[tuple[int, int]] = []
 
@@ -425,14 +439,15 @@ def test_when_memory_runs_out_passes_become_smaller_and_the_result_stays(tmp_pat
         trainer.roles.forward = scarce
         trainer.train()
         found.append(weights_of(trainer))
-        assert (trainer.pass_tokens is not None) == fails and (len(calls) > 4) == fails
+        assert (trainer.passes.most_tokens is not None) == fails and (len(calls) > 4) == fails
     assert largest_difference(*found) < 2e-6
 
 
 # ---- settings -----------------------------------------------------------------------------------------------
 
 
-def test_b33_the_trainers_own_settings_survive(tmp_path: Path) -> None:
+@pytest.mark.proves("B33")
+def test_the_trainers_own_settings_survive(tmp_path: Path) -> None:
     trainer = trained(
         tmp_path,
         run_name="my run",
@@ -485,7 +500,8 @@ def test_an_experience_is_the_same_after_a_file(tmp_path: Path) -> None:
         assert torch.equal(tensor, again.tensors()[name]) and tensor.dtype == again.tensors()[name].dtype
 
 
-def test_a16_advantages_are_whitened_over_the_whole_iteration(
+@pytest.mark.proves("A16")
+def test_advantages_are_whitened_over_the_whole_iteration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Mean 0 and deviation 1 over all its tokens, and not over those of a mini-batch or a pass."""

@@ -40,8 +40,9 @@ def assert_same_figures(curve: list[dict[str, float]], other: list[dict[str, flo
         assert line == pytest.approx(other_line, rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.proves("B8")
 @pytest.mark.parametrize("name", ALIKE)
-def test_b8_two_processes_make_the_updates_of_one(one: Path, two: Path, name: str) -> None:
+def test_two_processes_make_the_updates_of_one(one: Path, two: Path, name: str) -> None:
     """Policy and critic in float32, rows that do not split evenly; `idle` leaves a process without any row."""
     alone = End.of(one, name)
     for rank in (0, 1):
@@ -55,7 +56,8 @@ def test_b8_two_processes_make_the_updates_of_one(one: Path, two: Path, name: st
     assert all(torch.equal(first[weight], second[weight]) for weight in first)
 
 
-def test_b8_the_size_of_passes_changes_nothing(base: Path, one: Path, tmp_path: Path) -> None:
+@pytest.mark.proves("B8")
+def test_the_size_of_passes_changes_nothing(base: Path, one: Path, tmp_path: Path) -> None:
     changes = ALIKE["separate"] | {"per_device_train_batch_size": 5, "generation_batch_size": 6}
     trainer = make(base, tmp_path, **changes)
     trainer.train()
@@ -65,8 +67,9 @@ def test_b8_the_size_of_passes_changes_nothing(base: Path, one: Path, tmp_path: 
             torch.testing.assert_close(value, alone.weights[weight], rtol=0, atol=1e-6)
 
 
+@pytest.mark.proves("A16", "B13")
 @pytest.mark.parametrize("name", ALIKE)
-def test_a16_b13_whitening_is_over_all_processes(one: Path, two: Path, name: str) -> None:
+def test_whitening_is_over_all_processes(one: Path, two: Path, name: str) -> None:
     """Mean 0 and deviation 1 over the tokens of the whole iteration; the same numbers in every process."""
     alone = End.of(one, name).experience
     for rank in (0, 1):
@@ -82,7 +85,8 @@ def shares(two: Path) -> list[dict[str, Any]]:
     return [json.loads((two / f"shares.{rank}.json").read_text()) for rank in (0, 1)]
 
 
-def test_a24_processes_sample_disjoint_rows_and_completions_differ(two: Path) -> None:
+@pytest.mark.proves("A24")
+def test_processes_sample_disjoint_rows_and_completions_differ(two: Path) -> None:
     """Every row once, each with a seed of its own, in the same order in all processes."""
     first, second = (set(share["seeds"]) for share in shares(two))
     assert first and second and not first & second and len(first | second) == 6
@@ -92,7 +96,8 @@ def test_a24_processes_sample_disjoint_rows_and_completions_differ(two: Path) ->
     assert len(alike) == len(set(alike)) == 5
 
 
-def test_b31_figures_are_those_of_all_processes(two: Path) -> None:
+@pytest.mark.proves("B31")
+def test_figures_are_those_of_all_processes(two: Path) -> None:
     """A reward that is the process's number: its mean is over rows, and processes have different numbers of them."""
     lines = [json.loads(line) for line in (two / "shares/completions.jsonl").read_text().splitlines()]
     mean = sum(line["reward"] for line in lines) / len(lines)
@@ -102,7 +107,8 @@ def test_b31_figures_are_those_of_all_processes(two: Path) -> None:
     assert shares(two)[0]["curve"] == shares(two)[1]["curve"]
 
 
-def test_b21_processes_with_adapters_save_and_resume_bitwise(base: Path, two: Path) -> None:
+@pytest.mark.proves("B21")
+def test_processes_with_adapters_save_and_resume_bitwise(base: Path, two: Path) -> None:
     """Saved in the middle of an iteration; what is saved has the plain layout of peft."""
     from peft import PeftModel
     from safetensors.torch import load_file
@@ -122,7 +128,8 @@ def test_b21_processes_with_adapters_save_and_resume_bitwise(base: Path, two: Pa
     assert loaded.active_adapter == "default"
 
 
-def test_h6_roles_that_do_not_act_need_no_gradient(two: Path) -> None:
+@pytest.mark.proves("H6")
+def test_roles_that_do_not_act_need_no_gradient(two: Path) -> None:
     """DistributedDataParallel would wait for the role that is not acting; its hooks stay idle (checked in `shares`),
     and both roles of both ways are trained."""
     for name in ("separate", "adapters"):

@@ -88,10 +88,10 @@ def language_model_gradients(trainer: PPOTrainer, coef: float) -> tuple[dict[str
     """Written anew: each row alone, whole logits, cross-entropy of torch, one division by all trained tokens."""
     roles = copy.deepcopy(trainer.roles)
     roles.zero_grad()
-    batch = trainer.ptx.batch(trainer.state.global_step)
+    batch = trainer.updates.ptx.batch(trainer.state.global_step)
     total, tokens = torch.zeros(()), 0
     for sample in batch:
-        row = trainer.ptx.dataset[sample.rollout.row]
+        row = trainer.updates.ptx.dataset[sample.rollout.row]
         if "text" in row:
             ids = [1, *trainer.processing_class.encode(row["text"], add_special_tokens=False), 2]
             labels = ids
@@ -131,7 +131,7 @@ def test_gradient_is_that_of_ppo_plus_that_of_the_language_model(trainer_of, lor
     plain = gradients(trainer_of(lora=lora))
     both = gradients(mixed)
     assert_equal(both, {name: plain[name] + ptx[name] for name in plain})
-    assert mixed._figures["ptx_loss"] == [pytest.approx(loss, abs=1e-5)]
+    assert mixed.progress.figures["ptx_loss"] == [pytest.approx(loss, abs=1e-5)]
     moved = [name for name in plain if not torch.equal(both[name], plain[name])]
     assert moved and not any(mixed.roles.is_critic(name) for name in moved)
 
@@ -139,8 +139,8 @@ def test_gradient_is_that_of_ppo_plus_that_of_the_language_model(trainer_of, lor
 def test_the_logged_loss_holds_both(trainer_of) -> None:
     plain, mixed = trainer_of(), trainer_of(texts())
     gradients(plain), gradients(mixed)
-    expected = plain._figures["loss"][0] + COEF * mixed._figures["ptx_loss"][0]
-    assert mixed._figures["loss"] == [pytest.approx(expected, abs=1e-6)]
+    expected = plain.progress.figures["loss"][0] + COEF * mixed.progress.figures["ptx_loss"][0]
+    assert mixed.progress.figures["loss"] == [pytest.approx(expected, abs=1e-6)]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_padded_rows_give_the_same(trainer_of) -> None:
 def test_memory_that_runs_out_half_way_changes_nothing(trainer_of, monkeypatch) -> None:
     whole = gradients(trainer_of(texts(), ptx_batch_size=4, per_device_train_batch_size=2))
     trainer = trainer_of(texts(), ptx_batch_size=4, per_device_train_batch_size=2)
-    passes, real = [], trainer.ptx._backward
+    passes, real = [], trainer.updates.ptx._backward
 
     def fails_once(*arguments):
         passes.append(arguments)
@@ -170,9 +170,9 @@ def test_memory_that_runs_out_half_way_changes_nothing(trainer_of, monkeypatch) 
             raise torch.OutOfMemoryError("out of memory")
         return real(*arguments)
 
-    monkeypatch.setattr(trainer.ptx, "_backward", fails_once)
+    monkeypatch.setattr(trainer.updates.ptx, "_backward", fails_once)
     assert_equal(gradients(trainer), whole)
-    assert len(passes) > 4 and trainer.pass_tokens is not None
+    assert len(passes) > 4 and trainer.passes.most_tokens is not None
 
 
 @pytest.mark.parametrize("lora", [False, True])
@@ -200,7 +200,7 @@ def test_training_lowers_the_loss_on_the_mix(trainer_of) -> None:
 
 
 def test_rows_follow_from_the_step_and_come_up_equally_often(trainer_of) -> None:
-    mix = trainer_of(texts(), ptx_batch_size=3).ptx
+    mix = trainer_of(texts(), ptx_batch_size=3).updates.ptx
     rows = [[sample.rollout.row for sample in mix.batch(step)] for step in range(4)]
     assert rows == [[sample.rollout.row for sample in mix.batch(step)] for step in range(4)]
     assert sorted(sum(rows, [])) == sorted([0, 1, 2, 3] * 3)
@@ -208,21 +208,21 @@ def test_rows_follow_from_the_step_and_come_up_equally_often(trainer_of) -> None
 
 
 def test_the_batch_is_the_mini_batch_unless_said(trainer_of) -> None:
-    assert len(trainer_of(texts()).ptx.batch(0)) == 2
-    assert len(trainer_of(texts(), ptx_batch_size=9).ptx.batch(0)) == 9  # more than there are rows
+    assert len(trainer_of(texts()).updates.ptx.batch(0)) == 2
+    assert len(trainer_of(texts(), ptx_batch_size=9).updates.ptx.batch(0)) == 9  # more than there are rows
 
 
 def test_answers_of_conversations_are_trained(trainer_of) -> None:
     messages = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "A model."}]
     trainer = trainer_of(Dataset.from_dict({"messages": [messages]}))
-    sample = trainer.ptx.sample(0)
+    sample = trainer.updates.ptx.sample(0)
     decode = trainer.processing_class.decode
     assert "Who are you?" in decode(sample.rollout.prompt)
     trained = [label for label in sample.labels if label != -100]
     assert decode(trained, skip_special_tokens=True).strip() == "A model."
     assert trained[-1] in trainer.chat.stop_ids
     gradients(trainer)
-    assert trainer._figures["ptx_loss"][0] > 0
+    assert trainer.progress.figures["ptx_loss"][0] > 0
 
 
 def test_one_without_the_other_is_an_error(trainer_of) -> None:
@@ -274,13 +274,13 @@ def test_two_processes_share_the_rows_of_a_step(folder: Path, tmp_path: Path) ->
         for rank in range(2):
             found = torch.load(tmp_path / f"{rows}-{rank}.pt")
             assert_equal(found["gradients"], expected)
-            assert found["ptx_loss"] == pytest.approx(alone._figures["ptx_loss"], abs=1e-5)
+            assert found["ptx_loss"] == pytest.approx(alone.progress.figures["ptx_loss"], abs=1e-5)
 
 
 if __name__ == "__main__":
     base, output = Path(sys.argv[1]), Path(sys.argv[2])
     for rows in (1, 5):
         shared = make_trainer(base, output / "run", texts(), ptx_batch_size=rows)
-        result = {"gradients": gradients(shared), "ptx_loss": shared._figures["ptx_loss"]}
+        result = {"gradients": gradients(shared), "ptx_loss": shared.progress.figures["ptx_loss"]}
         torch.save(result, output / f"{rows}-{shared.accelerator.process_index}.pt")
     torch.distributed.destroy_process_group()

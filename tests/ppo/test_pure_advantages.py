@@ -51,8 +51,9 @@ def rows_by_definition(
     return expected
 
 
+@pytest.mark.proves("A13")
 @pytest.mark.parametrize("gamma, lam", [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0), (0.9, 0.0)])
-def test_a13_gae_matches_definition(gamma: float, lam: float) -> None:
+def test_gae_matches_definition(gamma: float, lam: float) -> None:
     rewards, values = rollout()
     mask = mask_of(LENGTHS, 6)
     advantages, returns = gae(rewards=rewards, values=values, mask=mask, gamma=gamma, lam=lam)
@@ -63,7 +64,8 @@ def test_a13_gae_matches_definition(gamma: float, lam: float) -> None:
     assert not returns[~mask].any()
 
 
-def test_a13_gae_by_hand() -> None:
+@pytest.mark.proves("A13")
+def test_gae_by_hand() -> None:
     """Two tokens, gamma 1, lambda 1/2: errors 0 + 0.25 - 0.5 and 1 - 0.25."""
     advantages, returns = gae(
         rewards=torch.tensor([[0.0, 1.0]]),
@@ -76,7 +78,8 @@ def test_a13_gae_by_hand() -> None:
     assert returns.tolist() == [[0.625, 1.0]]
 
 
-def test_a13_lambda_1_gives_what_is_still_to_come_minus_the_value() -> None:
+@pytest.mark.proves("A13")
+def test_lambda_1_gives_what_is_still_to_come_minus_the_value() -> None:
     rewards, values = rollout()
     mask = mask_of([6, 6, 6, 6], 6)
     advantages, returns = gae(rewards=rewards, values=values, mask=mask, gamma=1.0, lam=1.0)
@@ -85,7 +88,8 @@ def test_a13_lambda_1_gives_what_is_still_to_come_minus_the_value() -> None:
     torch.testing.assert_close(returns, to_come)
 
 
-def test_a13_lambda_0_gives_the_error_of_one_step() -> None:
+@pytest.mark.proves("A13")
+def test_lambda_0_gives_the_error_of_one_step() -> None:
     rewards, values = rollout()
     mask = mask_of([6, 6, 6, 6], 6)
     advantages, _ = gae(rewards=rewards, values=values, mask=mask, gamma=0.9, lam=0.0)
@@ -93,6 +97,7 @@ def test_a13_lambda_0_gives_the_error_of_one_step() -> None:
     torch.testing.assert_close(advantages, rewards + 0.9 * following - values)
 
 
+@pytest.mark.proves("A13")
 @settings(deadline=None)
 @given(
     seed=st.integers(0, 10_000),
@@ -101,7 +106,7 @@ def test_a13_lambda_0_gives_the_error_of_one_step() -> None:
     gamma=st.floats(0, 1),
     lam=st.floats(0, 1),
 )
-def test_a13_gae_matches_definition_in_any_padding(
+def test_gae_matches_definition_in_any_padding(
     seed: int, lengths: list[int], extra: int, gamma: float, lam: float
 ) -> None:
     time = max(lengths) + extra
@@ -120,9 +125,10 @@ def test_a13_gae_matches_definition_in_any_padding(
     torch.testing.assert_close(advantages, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.proves("A14")
 @pytest.mark.parametrize("garbage", GARBAGE)
 @pytest.mark.parametrize("bootstrap", [True, False])
-def test_a14_garbage_in_the_padding_changes_no_advantage(garbage: float, bootstrap: bool) -> None:
+def test_garbage_in_the_padding_changes_no_advantage(garbage: float, bootstrap: bool) -> None:
     rewards, values = rollout()
     mask = mask_of(LENGTHS, 6)
     following = torch.tensor([0.0, 1.0, 2.0, 3.0])
@@ -138,7 +144,8 @@ def test_a14_garbage_in_the_padding_changes_no_advantage(garbage: float, bootstr
         assert torch.equal(ours, theirs) and ours.isfinite().all() and ours[mask].all()
 
 
-def test_a15_a_truncated_completion_goes_on_or_ends() -> None:
+@pytest.mark.proves("A15")
+def test_a_truncated_completion_goes_on_or_ends() -> None:
     """Both treatments: without `next_values` the value after the last token is 0; with, it is what the critic says,
     and 0 for the completion that ended."""
     rewards, values = torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([[0.5, 0.25], [0.5, 0.25]])
@@ -151,7 +158,8 @@ def test_a15_a_truncated_completion_goes_on_or_ends() -> None:
     assert returns[1].tolist() == [1.5, 3.0]
 
 
-def test_a15_the_bootstrap_stands_behind_the_last_real_token() -> None:
+@pytest.mark.proves("A15")
+def test_the_bootstrap_stands_behind_the_last_real_token() -> None:
     """And not behind the padding."""
     found, _ = gae(
         rewards=torch.zeros(1, 4),
@@ -177,7 +185,8 @@ def test_gaps_are_passed_over() -> None:
         assert torch.equal(ours[mask], theirs[0]) and not ours[~mask].any()
 
 
-def test_a20_advantages_are_detached_and_float32() -> None:
+@pytest.mark.proves("A20")
+def test_advantages_are_detached_and_float32() -> None:
     rewards, values = rollout()
     found = gae(
         rewards=rewards.bfloat16().requires_grad_(),
@@ -196,7 +205,8 @@ def test_gae_of_nothing() -> None:
         assert found.shape == shape
 
 
-def test_b38_gae_takes_names_shapes_and_a_bool_mask() -> None:
+@pytest.mark.proves("B38")
+def test_gae_takes_names_shapes_and_a_bool_mask() -> None:
     rewards, values = rollout()
     mask = mask_of(LENGTHS, 6)
     with pytest.raises(TypeError):
@@ -208,8 +218,9 @@ def test_b38_gae_takes_names_shapes_and_a_bool_mask() -> None:
         gae(rewards=rewards, values=values, mask=mask, gamma=1.0, lam=0.95, next_values=values)
 
 
+@pytest.mark.proves("A14")
 @pytest.mark.parametrize("garbage", GARBAGE)
-def test_a14_garbage_reaches_no_sum_and_no_gradient(garbage: float) -> None:
+def test_garbage_reaches_no_sum_and_no_gradient(garbage: float) -> None:
     mask = mask_of([2, 1], 2)
     values = torch.where(mask, torch.tensor([[1.0, 2.0], [6.0, 0.0]]), garbage).requires_grad_()
     assert masked_sum(values, mask).item() == 9.0

@@ -13,8 +13,9 @@ REFERENCE = torch.tensor([0.2, 0.2, 0.6])
 TRUTH = float((POLICY * (POLICY / REFERENCE).log()).sum())
 
 
+@pytest.mark.proves("A12")
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
-def test_a12_estimators_in_closed_form(estimator: str) -> None:
+def test_estimators_in_closed_form(estimator: str) -> None:
     found = kl_terms(POLICY.log(), REFERENCE.log(), estimator).tolist()
     for value, p, q in zip(found, POLICY.tolist(), REFERENCE.tolist(), strict=True):
         d = math.log(p / q)
@@ -22,7 +23,8 @@ def test_a12_estimators_in_closed_form(estimator: str) -> None:
         assert value == pytest.approx(expected, rel=1e-5)
 
 
-def test_a12_expectations_and_signs() -> None:
+@pytest.mark.proves("A12")
+def test_expectations_and_signs() -> None:
     """k1 and k3 have no bias; k1 is negative where the policy likes a token less than the reference does."""
     k1, k2, k3 = (kl_terms(POLICY.log(), REFERENCE.log(), kind) for kind in ("k1", "k2", "k3"))
     assert float(POLICY @ k1) == pytest.approx(TRUTH) == pytest.approx(float(POLICY @ k3))
@@ -31,7 +33,8 @@ def test_a12_expectations_and_signs() -> None:
     assert (k2 > 0).all() and (k3 > 0).all()
 
 
-def test_a6_kl_is_not_negative_in_expectation() -> None:
+@pytest.mark.proves("A6")
+def test_kl_is_not_negative_in_expectation() -> None:
     """Over 10 000 samples. Truncated ones (here top-k 1) make k1 negative, which is why they are refused."""
     policy, reference = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.6, 0.25, 0.15])
     truth = float((policy * (policy / reference).log()).sum())
@@ -46,8 +49,9 @@ def test_a6_kl_is_not_negative_in_expectation() -> None:
     assert kl_terms(policy.log()[greedy], reference.log()[greedy], "k1").mean() < 0
 
 
+@pytest.mark.proves("A20")
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
-def test_a20_nothing_overflows(estimator: str) -> None:
+def test_nothing_overflows(estimator: str) -> None:
     far = torch.tensor([0.0, -5000.0, 0.0, -torch.inf])
     reference = torch.tensor([-5000.0, 0.0, -torch.inf, 0.0])
     assert kl_terms(far, reference, estimator).isfinite().all()
@@ -83,7 +87,8 @@ def test_the_adaptive_coefficient_by_hand() -> None:
     assert controller.coef == pytest.approx(0.1 * 1.01 * 1.02 * 0.9)
 
 
-def test_a25_a_restored_controller_goes_on_as_if_never_stopped() -> None:
+@pytest.mark.proves("A25")
+def test_a_restored_controller_goes_on_as_if_never_stopped() -> None:
     whole, first = AdaptiveKL(0.1, 6.0, 1000), AdaptiveKL(0.1, 6.0, 1000)
     for kl in (3.0, 9.0):
         whole.update(kl, 64)

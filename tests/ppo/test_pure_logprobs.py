@@ -26,14 +26,16 @@ def by_hand(logits: torch.Tensor, tokens: torch.Tensor, temperature: float) -> l
     return found
 
 
+@pytest.mark.proves("A2")
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_a2_logprobs_match_an_explicit_loop(temperature: float) -> None:
+def test_logprobs_match_an_explicit_loop(temperature: float) -> None:
     logits, tokens = batch()
     expected = torch.tensor(by_hand(logits, tokens, temperature))
     torch.testing.assert_close(token_logprobs(logits, tokens, temperature), expected, atol=1e-5, rtol=0)
 
 
-def test_a2_position_i_depends_on_logits_i_alone() -> None:
+@pytest.mark.proves("A2")
+def test_position_i_depends_on_logits_i_alone() -> None:
     logits, tokens = batch()
     changed = logits.clone()
     changed[:, 2, 0] += 1.0
@@ -41,7 +43,8 @@ def test_a2_position_i_depends_on_logits_i_alone() -> None:
     assert moved[:, 2].all() and moved.sum() == 3
 
 
-def test_a5_temperature_scales_the_logits() -> None:
+@pytest.mark.proves("A5")
+def test_temperature_scales_the_logits() -> None:
     two, token = torch.tensor([math.log(3.0), 0.0]), torch.tensor(0)
     assert token_logprobs(two, token).item() == pytest.approx(math.log(3 / 4))
     assert token_logprobs(two, token, 0.5).item() == pytest.approx(math.log(9 / 10))
@@ -108,7 +111,8 @@ def test_no_distribution_is_kept_for_the_backward_pass() -> None:
     assert kept and not copies()
 
 
-def test_b11_entropy_is_not_negative_and_does_not_see_the_padding() -> None:
+@pytest.mark.proves("B11")
+def test_entropy_is_not_negative_and_does_not_see_the_padding() -> None:
     logits, _ = batch()
     entropy = entropies(logits)
     assert (entropy > 0).all() and (entropy <= math.log(7)).all()
@@ -129,8 +133,9 @@ def test_a_token_that_cannot_come_adds_nothing_to_the_entropy() -> None:
     assert logits.grad is not None and torch.equal(logits.grad, torch.zeros(3))
 
 
+@pytest.mark.proves("A1")
 @pytest.mark.parametrize("garbage", [100.0, torch.inf])
-def test_a1_logits_outside_the_mask_move_neither_loss_nor_gradient(garbage: float) -> None:
+def test_logits_outside_the_mask_move_neither_loss_nor_gradient(garbage: float) -> None:
     logits, tokens = batch()
     mask = torch.arange(5) < torch.tensor([5, 3, 1])[:, None]
     old = token_logprobs(logits, tokens) - 0.05

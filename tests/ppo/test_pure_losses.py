@@ -92,16 +92,18 @@ def test_policy_statistics_are_sums_by_hand() -> None:
     assert not any(value.requires_grad for value in found.values())
 
 
-def test_b2_an_unchanged_policy_has_ratio_exactly_1() -> None:
+@pytest.mark.proves("B2")
+def test_an_unchanged_policy_has_ratio_exactly_1() -> None:
     batch = policy_batch() | {"logprobs": policy_batch()["old_logprobs"]}
     _, found = policy_loss(**batch, mask=mask_of(LENGTHS, 5), cliprange=0.2, weights=torch.ones(8, 5))
     assert found["ratio"] == found["tokens"] == sum(LENGTHS) and found["ratio_max"] == 1.0
     assert found["approx_kl"] == found["clipped"] == 0.0
 
 
+@pytest.mark.proves("A20")
 @pytest.mark.parametrize("advantage", [1.0, -1.0])
 @pytest.mark.parametrize("gap", [1e4, -1e4, 88.0, torch.inf, -torch.inf])
-def test_a20_a_huge_gap_gives_a_finite_loss(gap: float, advantage: float) -> None:
+def test_a_huge_gap_gives_a_finite_loss(gap: float, advantage: float) -> None:
     logprobs = one(gap).requires_grad_()
     loss, found = policy_loss(
         logprobs=logprobs,
@@ -117,8 +119,9 @@ def test_a20_a_huge_gap_gives_a_finite_loss(gap: float, advantage: float) -> Non
     assert found["ratio_max"].item() == pytest.approx(math.exp(math.copysign(20, gap)), rel=1e-4)
 
 
+@pytest.mark.proves("A20")
 @pytest.mark.parametrize("name", ["advantages", "old_logprobs"])
-def test_a20_the_rollout_has_no_gradient(name: str) -> None:
+def test_the_rollout_has_no_gradient(name: str) -> None:
     batch = policy_batch()
     batch[name].requires_grad_()
     with pytest.raises(AssertionError, match="without gradient"):
@@ -128,6 +131,7 @@ def test_a20_the_rollout_has_no_gradient(name: str) -> None:
 # Value
 
 
+@pytest.mark.proves("A18")
 @pytest.mark.parametrize(
     "value, target, loss, gradient",
     [
@@ -141,7 +145,7 @@ def test_a20_the_rollout_has_no_gradient(name: str) -> None:
         (-5.0, -1.0, 0.5 * 4.0**2, -4.0),
     ],
 )
-def test_a18_four_regimes_of_the_clipped_value_loss(
+def test_four_regimes_of_the_clipped_value_loss(
     value: float, target: float, loss: float, gradient: float
 ) -> None:
     values = one(value).requires_grad_()
@@ -155,7 +159,8 @@ def test_a18_four_regimes_of_the_clipped_value_loss(
     assert statistics["value_error"].item() == pytest.approx((value - target) ** 2)
 
 
-def test_a18_values_are_clipped_around_the_old_ones() -> None:
+@pytest.mark.proves("A18")
+def test_values_are_clipped_around_the_old_ones() -> None:
     """Old value 3, return 4: a value of 3.5 counts as 3.2. Around the return, or around 0, it would not."""
     found, _ = value_loss(
         values=one(3.5), old_values=one(3.0), returns=one(4.0), mask=ALL, cliprange=0.2, weights=one(1.0)
@@ -163,15 +168,17 @@ def test_a18_values_are_clipped_around_the_old_ones() -> None:
     assert found.item() == pytest.approx(0.5 * 0.8**2)
 
 
-def test_a18_without_a_range_it_is_half_the_squared_error() -> None:
+@pytest.mark.proves("A18")
+def test_without_a_range_it_is_half_the_squared_error() -> None:
     found, statistics = value_loss(
         values=one(0.5), old_values=one(0.0), returns=one(1.0), mask=ALL, cliprange=None, weights=one(1.0)
     )
     assert found.item() == 0.125 and statistics["value_clipped"] == 0.0
 
 
+@pytest.mark.proves("A20")
 @pytest.mark.parametrize("name", ["returns", "old_values"])
-def test_a20_the_returns_have_no_gradient(name: str) -> None:
+def test_the_returns_have_no_gradient(name: str) -> None:
     batch = value_batch()
     batch[name].requires_grad_()
     with pytest.raises(AssertionError, match="without gradient"):
@@ -181,7 +188,8 @@ def test_a20_the_returns_have_no_gradient(name: str) -> None:
 # Weights, micro-batches
 
 
-def test_a19_weights_by_hand() -> None:
+@pytest.mark.proves("A19")
+def test_weights_by_hand() -> None:
     """Rows of 3 and 1 tokens, and one of none."""
     given = {"mask": mask_of([3, 1, 0], 4), "tokens": 4, "sequences": 2}
     tokens = token_weights(**given, aggregation="token_mean")
@@ -191,8 +199,9 @@ def test_a19_weights_by_hand() -> None:
     assert sequences[1:].tolist() == [[0.5, 0, 0, 0], [0, 0, 0, 0]]
 
 
+@pytest.mark.proves("A19")
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
-def test_a19_no_tokens_no_weights(aggregation: str) -> None:
+def test_no_tokens_no_weights(aggregation: str) -> None:
     """A process without a share still takes part: loss 0 and no NaN."""
     for shape in ((2, 3), (0, 3), (2, 0)):
         mask = torch.zeros(shape, dtype=torch.bool)
@@ -205,10 +214,11 @@ def test_a19_no_tokens_no_weights(aggregation: str) -> None:
         assert loss == 0.0 and all(value == 0.0 for value in found.values())
 
 
+@pytest.mark.proves("A19")
 @pytest.mark.parametrize("rows", [8, 4, 2, 1])
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize("loss_of, batch_of, trained", CASES)
-def test_a19_the_cut_into_micro_batches_changes_nothing(
+def test_the_cut_into_micro_batches_changes_nothing(
     loss_of, batch_of, trained: str, aggregation: str, rows: int
 ) -> None:
     """1x8, 2x4, 4x2, 8x1 ragged rows, each micro-batch as wide as its longest row, against a loop over rows."""
@@ -264,7 +274,8 @@ def by_row(
     return loss.detach(), leaf.grad
 
 
-def test_a19_the_aggregations_differ() -> None:
+@pytest.mark.proves("A19")
+def test_the_aggregations_differ() -> None:
     """Else the tests above would not tell them apart."""
     losses = [accumulated(policy_loss, policy_batch(), "logprobs", kind, 8)[0] for kind in AGGREGATIONS]
     assert abs(losses[0] - losses[1]) > 1e-3
@@ -273,9 +284,10 @@ def test_a19_the_aggregations_differ() -> None:
 # Padding
 
 
+@pytest.mark.proves("A14")
 @pytest.mark.parametrize("garbage", GARBAGE)
 @pytest.mark.parametrize("loss_of, batch_of, trained", CASES)
-def test_a14_garbage_in_the_padding_changes_no_loss(loss_of, batch_of, trained: str, garbage: float) -> None:
+def test_garbage_in_the_padding_changes_no_loss(loss_of, batch_of, trained: str, garbage: float) -> None:
     """Neither the loss nor the statistics nor the gradient, in which 0 x NaN would show."""
     mask = mask_of(LENGTHS, 5)
     weights = token_weights(mask=mask, aggregation="token_mean", tokens=23, sequences=8)
@@ -293,8 +305,9 @@ def test_a14_garbage_in_the_padding_changes_no_loss(loss_of, batch_of, trained: 
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.proves("B12")
 @pytest.mark.parametrize("loss_of, batch_of, trained", CASES)
-def test_b12_more_padding_changes_no_loss_and_no_statistic(loss_of, batch_of, trained: str) -> None:
+def test_more_padding_changes_no_loss_and_no_statistic(loss_of, batch_of, trained: str) -> None:
     def run(columns: int) -> list[torch.Tensor]:
         mask = pad(mask_of(LENGTHS, 5), (0, columns))
         weights = token_weights(mask=mask, aggregation="sequence_mean", tokens=23, sequences=8)
@@ -309,14 +322,16 @@ def test_b12_more_padding_changes_no_loss_and_no_statistic(loss_of, batch_of, tr
 # What can be confused
 
 
+@pytest.mark.proves("B38")
 @pytest.mark.parametrize("function", [policy_loss, value_loss, token_weights])
-def test_b38_arguments_have_names(function) -> None:
+def test_arguments_have_names(function) -> None:
     kinds = {parameter.kind for parameter in inspect.signature(function).parameters.values()}
     assert kinds == {inspect.Parameter.KEYWORD_ONLY}
 
 
+@pytest.mark.proves("B38")
 @pytest.mark.parametrize("loss_of, batch_of, trained", CASES)
-def test_b38_confused_tensors_are_refused(loss_of, batch_of, trained: str) -> None:
+def test_confused_tensors_are_refused(loss_of, batch_of, trained: str) -> None:
     mask, weights = mask_of(LENGTHS, 5), torch.ones(8, 5)
     good = {**batch_of(), "mask": mask, "weights": weights, "cliprange": 0.2}
     loss_of(**good)

@@ -17,13 +17,15 @@ def mask_of(lengths: list[int], time: int) -> torch.Tensor:
     return torch.arange(time) < torch.tensor(lengths)[:, None]
 
 
-def test_a16_whitening_by_hand() -> None:
+@pytest.mark.proves("A16")
+def test_whitening_by_hand() -> None:
     """1, 2, 3 and 6: mean 3, variance 14 / 4 of the population, and not 14 / 3 of a sample."""
     found = whiten(torch.tensor([[1.0, 2.0], [3.0, 6.0]]), eps=0.0)
     torch.testing.assert_close(found, torch.tensor([[-2.0, -1.0], [0.0, 3.0]]) / 3.5**0.5)
 
 
-def test_a16_whitening_is_over_valid_tokens_of_all_rows_together() -> None:
+@pytest.mark.proves("A16")
+def test_whitening_is_over_valid_tokens_of_all_rows_together() -> None:
     mask = mask_of([4, 2, 1], 4)
     values = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)) * 5 + 40
     found = whiten(values, mask)
@@ -33,21 +35,24 @@ def test_a16_whitening_is_over_valid_tokens_of_all_rows_together() -> None:
     assert abs(found[1, :2].mean().item()) > 0.05  # not row by row
 
 
+@pytest.mark.proves("A16")
 @pytest.mark.parametrize("value", [0.1, -1000.1, 0.0, 1e20])
-def test_a16_whitening_a_constant_gives_zeros(value: float) -> None:
+def test_whitening_a_constant_gives_zeros(value: float) -> None:
     values = torch.full((7, 9), value)
     assert torch.equal(whiten(values), torch.zeros(7, 9))
     assert torch.equal(whiten(values, shift_mean=False), values)
 
 
-def test_a16_whitening_of_one_entry_and_of_none() -> None:
+@pytest.mark.proves("A16")
+def test_whitening_of_one_entry_and_of_none() -> None:
     values = torch.tensor([[5.0, torch.nan]])
     assert whiten(values, mask_of([1], 2)).tolist() == [[0.0, 0.0]]
     assert whiten(values, mask_of([0], 2)).tolist() == [[0.0, 0.0]]
     assert whiten(torch.zeros(0, 3)).shape == (0, 3)
 
 
-def test_a17_rewards_keep_their_mean() -> None:
+@pytest.mark.proves("A17")
+def test_rewards_keep_their_mean() -> None:
     """`shift_mean` False changes the spread only; the padding stays 0 and does not become the mean."""
     values, mask = torch.tensor([[1.0, 2.0], [3.0, 6.0], [99.0, 99.0]]), mask_of([2, 2, 0], 2)
     kept, shifted = whiten(values, mask, shift_mean=False), whiten(values, mask)
@@ -56,14 +61,16 @@ def test_a17_rewards_keep_their_mean() -> None:
     assert kept[mask].std(correction=0).item() == pytest.approx(1)
 
 
-def test_a17_the_papers_whitening_is_of_one_score_for_each_completion() -> None:
+@pytest.mark.proves("A17")
+def test_the_papers_whitening_is_of_one_score_for_each_completion() -> None:
     scores = torch.tensor([1.0, 2.0, 3.0, 6.0])
     torch.testing.assert_close(whiten(scores), (scores - 3) / 3.5**0.5)
 
 
+@pytest.mark.proves("A14")
 @pytest.mark.parametrize("garbage", GARBAGE)
 @pytest.mark.parametrize("shift_mean", [True, False])
-def test_a14_garbage_in_the_padding_changes_no_whitening(garbage: float, shift_mean: bool) -> None:
+def test_garbage_in_the_padding_changes_no_whitening(garbage: float, shift_mean: bool) -> None:
     mask = mask_of([3, 1, 0], 3)
     values = torch.arange(9.0).reshape(3, 3).requires_grad_()
     dirty = torch.where(mask, values, garbage).detach().requires_grad_()
@@ -76,7 +83,8 @@ def test_a14_garbage_in_the_padding_changes_no_whitening(garbage: float, shift_m
     assert torch.equal(*gradients) and not gradients[0][~mask].any()
 
 
-def test_b40_a_masked_rows_reward_moves_nobody() -> None:
+@pytest.mark.proves("B40")
+def test_a_masked_rows_reward_moves_nobody() -> None:
     ended = torch.tensor([True, False, True, True])
     scores = torch.tensor([1.0, 2.0, 3.0, 6.0])
     other = scores.clone()
@@ -89,7 +97,8 @@ def test_b40_a_masked_rows_reward_moves_nobody() -> None:
     assert not torch.equal(whiten(scores), whiten(other))  # it would, if it were not masked
 
 
-def test_b38_a_mask_is_bool_and_of_the_same_shape() -> None:
+@pytest.mark.proves("B38")
+def test_a_mask_is_bool_and_of_the_same_shape() -> None:
     with pytest.raises(AssertionError):
         whiten(torch.zeros(2, 3), torch.ones(2, 3))
     with pytest.raises(AssertionError):
@@ -98,8 +107,9 @@ def test_b38_a_mask_is_bool_and_of_the_same_shape() -> None:
         RunningMoments().update(torch.zeros(2), torch.ones(2))
 
 
+@pytest.mark.proves("A16")
 @given(values=SCORES, scale=st.sampled_from([0.5, 2.0, 8.0]), offset=st.integers(-50, 50))
-def test_a16_whitening_forgets_scale_and_offset(values: list[float], scale: float, offset: int) -> None:
+def test_whitening_forgets_scale_and_offset(values: list[float], scale: float, offset: int) -> None:
     """Except for the share of eps in the variance."""
     scores = torch.tensor([*values, max(values) + 1.0])
     torch.testing.assert_close(whiten(scores * scale + offset), whiten(scores), atol=2e-3, rtol=2e-3)
@@ -150,7 +160,8 @@ def test_running_moments_without_spread_remove_only_the_mean() -> None:
     assert moments.whiten(torch.tensor([0.1, 1.1])).tolist() == pytest.approx([0.0, 1.0])
 
 
-def test_a25_restored_moments_go_on_exactly() -> None:
+@pytest.mark.proves("A25")
+def test_restored_moments_go_on_exactly() -> None:
     whole, first, second = RunningMoments(), RunningMoments(), RunningMoments()
     batches = torch.randn(4, 7, generator=torch.Generator().manual_seed(0))
     for batch in batches:

@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from llamatune.ppo import trainer as ppo_trainer
+from llamatune.ppo import updates
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.trainer import PPOTrainer
 from llamatune.sampling.sampler import How, Sampled
@@ -215,8 +215,8 @@ def logged(trainer: PPOTrainer, name: str) -> list[float]:
     return [line[name] for line in trainer.state.log_history if name in line]
 
 
-def spy(monkeypatch: pytest.MonkeyPatch, name: str, home: Any = ppo_trainer) -> list[dict[str, Any]]:
-    """Keyword arguments (and the first result) of every call of a function that the trainer uses."""
+def spy(monkeypatch: pytest.MonkeyPatch, name: str, home: Any = updates) -> list[dict[str, Any]]:
+    """Keyword arguments (and the first result) of every call of a function that updates use."""
     calls: list[dict[str, Any]] = []
     real: Callable[..., Any] = getattr(home, name)
 

@@ -102,7 +102,7 @@ def keep(folder: Path, name: str, trainer: Any) -> None:
     from llamatune.ppo.roles.weights import save_weights
 
     save_weights(weights_of(trainer), folder / f"{name}.{RANK}.safetensors")
-    save_weights(trainer.experience.tensors(), folder / f"{name}.{RANK}.experience.safetensors")
+    save_weights(trainer.progress.experience.tensors(), folder / f"{name}.{RANK}.experience.safetensors")
     (folder / f"{name}.{RANK}.json").write_text(json.dumps(curve(trainer)))
 
 
@@ -279,7 +279,7 @@ def sharded(base: Path, folder: Path) -> None:
             for weight, value in trainer.roles.named_parameters()
             if not value.requires_grad
         }
-        assert not trainer.sharded
+        assert not trainer.roles.sharded
         trainer.train()
         assert_spread(trainer)
         keep(folder, name, trainer)
@@ -297,7 +297,7 @@ def sharded(base: Path, folder: Path) -> None:
 
 def assert_spread(trainer: Any) -> None:
     """About half of every weight is in this process."""
-    assert trainer.sharded
+    assert trainer.roles.sharded
     state = trainer.roles.state_dict()
     here = sum(weight.to_local().numel() for weight in state.values())
     assert here < 0.6 * sum(weight.numel() for weight in state.values())

@@ -1,5 +1,5 @@
-"""Which encoded sequences are trained on, evaluated on and how often: choices of numbers, never copies of
-rows."""
+"""Which encoded sequences are trained on, evaluated on, how often and in which order: choices of numbers, never copies
+of rows."""
 
 from __future__ import annotations
 
@@ -141,6 +141,14 @@ def _some(pool: Pool, number: int, seed: int) -> np.ndarray:
     """A seeded choice of so many of the pool's indices, in their order."""
     dice = np.random.default_rng([seed, zlib.crc32(pool.shard.name.encode())])
     return np.asarray(pool.indices[np.sort(dice.permutation(len(pool.indices))[:number])])
+
+
+def permutation(size: int, seed: int) -> list[int]:
+    """The numbers below `size` in an order that the seed alone decides; the global random state is not touched."""
+    import torch
+
+    order: list[int] = torch.randperm(size, generator=torch.Generator().manual_seed(seed)).tolist()
+    return order
 
 
 def concatenated(pools: Sequence[Pool]) -> datasets.Dataset:

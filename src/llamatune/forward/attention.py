@@ -18,6 +18,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 
 from llamatune.errors import ModelError
 from llamatune.forward.collate import Padded, PaddingFree
+from llamatune.models.inner import without_adapter
 from llamatune.models.probing import sampling_mode
 
 NAME = "llamatune_documents"
@@ -138,9 +139,7 @@ def can_be_padding_free(model: PreTrainedModel, max_length: int) -> bool:
     Tried on the model itself: two rows end to end must give the logits that each gives alone. Some architectures
     ignore where a document begins, and a sliding window shorter than a row would need a mask.
     """
-    from peft import PeftModel
-
-    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    inner = without_adapter(model)
     window = getattr(inner.config, "sliding_window", None)
     if window is not None and window < max_length:
         return False

@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from llamatune.errors import OutOfMemoryError
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
+
+
+def within_memory(
+    function: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs
+) -> Found | None:
+    """What a function gives, or None where memory ran out; then free it before the next try."""
+    try:
+        return function(*args, **kwargs)
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out_of_memory(error):
+            raise
+    return None
 
 
 def ran_out_of_memory(error: Exception) -> bool:

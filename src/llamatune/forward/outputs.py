@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from llamatune.models.heads import score_head
+from llamatune.models.inner import without_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,8 +34,7 @@ def hidden_at(model: PreTrainedModel, inputs: Mapping[str, Any], positions: torc
 
 def values_at(critic: PreTrainedModel, inputs: Mapping[str, Any], positions: torch.Tensor) -> torch.Tensor:
     """(tokens,) in float32. The critic may carry an adapter."""
-    inner = critic.get_base_model() if hasattr(critic, "peft_config") else critic
-    return apply_head(score_head(critic), hidden_at(inner, inputs, positions))
+    return apply_head(score_head(critic), hidden_at(without_adapter(critic), inputs, positions))
 
 
 def apply_head(head: nn.Module, hidden: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from llamatune.models.found import HEAD
+from llamatune.models.inner import without_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,8 +47,7 @@ def set_padding(model: PreTrainedModel, pad_id: int) -> None:
 
 def score_head(model: PreTrainedModel) -> torch.nn.Module:
     """The head, also inside an adapter."""
-    inner = model.get_base_model() if hasattr(model, "peft_config") else model
-    head: torch.nn.Module = getattr(inner, HEAD)
+    head: torch.nn.Module = getattr(without_adapter(model), HEAD)
     return head
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llamatune.data.encode.control_tokens import check_padding
 from llamatune.errors import ModelError
 from llamatune.models.adapters import add_adapter, load_adapter
 from llamatune.models.base import Base
@@ -333,9 +334,10 @@ def load_tokenizer(base: Base, folder: Path | None = None) -> PreTrainedTokenize
     rows = rows if isinstance(rows, int) else len(tokenizer)
     given = tokenizer.pad_token
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id) or tokenizer.pad_token_id >= rows:
-        tokenizer.pad_token = _padding_token(tokenizer, folder, rows)
+        tokenizer.pad_token = _free_to_pad(tokenizer, rows)
     # Tools add a padding token without giving the model a row for it: another one pads, and nothing holds that.
     _check_vocabulary(tokenizer, folder, rows, unused={given} - {tokenizer.pad_token})
+    check_padding(tokenizer, {tokenizer.eos_token_id}, place=str(folder))
     tokenizer.padding_side = "right"
     return tokenizer
 
@@ -373,22 +375,16 @@ def _check_vocabulary(
         )
 
 
-def _padding_token(tokenizer: PreTrainedTokenizerBase, folder: Path, rows: int) -> str:
-    """A control token that is free to pad with. Padding is never attended to and never trained, but if it were
-    the end token, any later tool that masks padding by its id would unlearn how to stop."""
+def _free_to_pad(tokenizer: PreTrainedTokenizerBase, rows: int) -> str | None:
+    """A control token that is free to pad with, if there is one. Padding is never attended to and never trained, but if
+    it were the end token, any later tool that masks padding by its id would unlearn how to stop."""
     vocabulary = tokenizer.get_vocab()
     reserved = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
     taken = {tokenizer.eos_token, tokenizer.bos_token}
     for name in (*_PAD_NAMES, *reserved):
         if name not in taken and vocabulary.get(name, rows) < rows:
             return name
-    raise ModelError(
-        "E209",
-        "the tokenizer has no token to pad with besides its end token",
-        place=str(folder),
-        why="with pad = end token the model does not learn to stop",
-        hint="add a special token such as <pad> to the tokenizer and save the base with it",
-    )
+    return None
 
 
 def trainable_share(model: torch.nn.Module) -> str:

@@ -48,13 +48,24 @@ def save_trained(
         _save_adapter(model, base, folder)
     else:
         folder = run / "model"
-        model.save_pretrained(folder, safe_serialization=True)
+        save_plainly(model, folder)
         _compare_weights(folder, model)
     tokenizer.save_pretrained(folder)
     if model.can_generate():
         model.generation_config.save_pretrained(folder)
     write_note(folder, base, stage=stage, chat=chat.chat if chat is not None else None)
     return folder
+
+
+def save_plainly(model: PreTrainedModel, folder: Path) -> None:
+    """Weights and config as safetensors in the plain layout of transformers, or of peft: of adapters, the one named
+    `default` and neither another nor the base."""
+    if not hasattr(model, "peft_config"):
+        model.save_pretrained(str(folder))
+        return
+    model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
+    # peft's empty model card.
+    (folder / "README.md").unlink(missing_ok=True)
 
 
 def _check_finite(model: torch.nn.Module) -> None:
@@ -88,8 +99,7 @@ def _save_adapter(model: PeftModel, base: Base, folder: Path) -> None:
     from safetensors.torch import load_file
 
     model.peft_config["default"].base_model_name_or_path = base.home
-    model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)  # upstream's empty model card
+    save_plainly(model, folder)
     saved = load_file(folder / "adapter_model.safetensors")
     live = {
         name.replace(".default", "")

@@ -6,48 +6,68 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate.utils import save_fsdp_optimizer
 from safetensors.torch import load_file
 
 from llamatune.errors import CheckpointError
+from llamatune.models.saving import save_plainly
+from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.experience import Experience
 from llamatune.ppo.guards import Watch
 from llamatune.ppo.maths.kl import FixedKL
 from llamatune.ppo.maths.whitening import RunningMoments
 from llamatune.ppo.roles import sharding
-from llamatune.ppo.roles.passes import RolePasses
+from llamatune.ppo.roles.base import Roles
 from llamatune.ppo.roles.weights import save_weights
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 STATE, EXPERIENCE, CRITIC = "ppo_state.json", "experience.safetensors", "critic/model.safetensors"
 """What a checkpoint holds besides the policy and the Trainer's files."""
 
 
-class SavedRoles(RolePasses):
-    """A trainer that saves its roles, and goes on from them."""
+@dataclass
+class Progress:
+    """What a step of PPO leaves to the next one, besides weights.
+
+    `figures`: those of the steps since the last log line. `experience`: the iteration's, while it is trained on.
+    """
 
     kl: FixedKL
-    moments: RunningMoments
     watch: Watch
+    moments: RunningMoments = field(default_factory=RunningMoments)
+    figures: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     experience: Experience | None = None
-    _figures: dict[str, list[float]]
-    _shell: PreTrainedModel | None
 
-    @property
-    def policy(self) -> PreTrainedModel:
-        """The policy: the very model that was given, or opened."""
-        return self.roles.policy_model()
 
-    def policy_alone(self) -> PreTrainedModel:
-        """The policy without the other roles' adapters, once training is over."""
-        self.roles.leave_policy()
-        return self.policy
+class Checkpoint:
+    """Saves roles and progress, and brings them back.
+
+    Args:
+        shards: whether the roles' weights will be spread over the processes (FSDP2); not yet here.
+    """
+
+    def __init__(
+        self,
+        roles: Roles,
+        progress: Progress,
+        args: PPOConfig,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        shards: bool,
+    ) -> None:
+        self.roles = roles
+        self.progress = progress
+        self.args = args
+        self.tokenizer = tokenizer
+        self._shell = sharding.without_weights(roles.policy_model()) if shards else None
+
+    # ---- the policy -------------------------------------------------------------------------------------------
 
     @contextmanager
     def whole_policy(self, dtype: torch.dtype | None = None) -> Iterator[PreTrainedModel]:
@@ -55,92 +75,70 @@ class SavedRoles(RolePasses):
 
         Under FSDP, all processes must come here together.
         """
-        if self._shell is None or not self.sharded:
-            yield self.policy
+        policy = self.roles.policy_model()
+        if self._shell is None or not self.roles.sharded:
+            yield policy
         else:
-            yield sharding.filled(self._shell, self.policy, dtype)
+            yield sharding.filled(self._shell, policy, dtype)
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """The policy in plain transformers or peft layout, without the critic or a trace of the other roles."""
-        folder = Path(output_dir or self.args.output_dir)
+    def save_policy(self, folder: Path) -> None:
+        """In plain transformers or peft layout, without the critic or a trace of the other roles."""
         with self.whole_policy() as policy:
-            if not self.args.should_save:
-                return
-            if hasattr(policy, "peft_config"):
-                policy.save_pretrained(
-                    str(folder), selected_adapters=["default"], save_embedding_layers=False
-                )
-                (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
-            else:
-                policy.save_pretrained(str(folder))
-            self.processing_class.save_pretrained(str(folder))
+            if self.args.should_save:
+                save_plainly(policy, folder)
+                self.tokenizer.save_pretrained(str(folder))
 
-    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """The Trainer's files, and what only PPO has: critic, controller, statistics, an iteration half done."""
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        super()._save_checkpoint(*args, **kwargs)
-        self.save_state_of_ppo(
-            folder
-        )  # its last file is what a checkpoint is known by: without it, none is loaded
-        self.accelerator.wait_for_everyone()  # no process reads what the first one still writes
+    # ---- all the rest -----------------------------------------------------------------------------------------
 
-    def save_state_of_ppo(self, folder: Path) -> None:
-        """Write the critic and PPO's state into a checkpoint's folder."""
+    def save(self, folder: Path, step: int) -> None:
+        """Write critic and progress into a checkpoint's folder; last the file by which one is known as whole."""
         critic = sharding.whole_state(self.roles.critic_state(), keep=self.args.should_save)
         if not self.args.should_save:
             return
         (folder / CRITIC).parent.mkdir(parents=True, exist_ok=True)
         save_weights(critic, folder / CRITIC)
-        half_done = self.experience if self.state.global_step % self.args.updates_per_iteration else None
+        progress = self.progress
+        half_done = progress.experience if step % self.args.updates_per_iteration else None
         if half_done is not None:
             save_weights(half_done.tensors(), folder / EXPERIENCE)
         state = {
-            "kl": self.kl.state(),
-            "moments": self.moments.state(),
-            "watch": self.watch.state(),
-            "figures": dict(self._figures),
+            "kl": progress.kl.state(),
+            "moments": progress.moments.state(),
+            "watch": progress.watch.state(),
+            "figures": dict(progress.figures),
             "experience": half_done.figures if half_done is not None else None,
-            "batch": [self.args.batch_size, self.args.mini_batch_size, self.args.num_ppo_epochs],
+            "batch": self._batch,
         }
         (folder / STATE).write_text(json.dumps(state), encoding="utf-8")
 
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        """Under FSDP, upstream would write all roles a second time, the frozen reference included."""
-        if not self.sharded:
-            super()._save_optimizer_and_scheduler(output_dir)
-            return
-        plugin = self.accelerator.state.fsdp_plugin
-        save_fsdp_optimizer(plugin, self.accelerator, self.optimizer, self.model, output_dir)
-        if self.args.should_save:
-            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint.
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        folder = Path(resume_from_checkpoint)
-        self._load_roles(folder)
+        Raises:
+            CheckpointError: none of PPOTrainer's, or one that was made with other batches.
+        """
+        self.load_roles(folder)
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        batch = [self.args.batch_size, self.args.mini_batch_size, self.args.num_ppo_epochs]
-        if state["batch"] != batch:
+        if state["batch"] != self._batch:
             raise CheckpointError(
                 "E404",
-                f"the checkpoint was made with batch, mini-batch and epochs {state['batch']}, and these are {batch}",
+                f"the checkpoint was made with batch, mini-batch and epochs {state['batch']}, and these are "
+                f"{self._batch}",
                 place=str(folder),
                 why="its steps would be those of other iterations",
                 hint="go on with the same sizes, or start again from the saved policy",
             )
-        self.kl.restore(state["kl"])
-        self.moments.restore(state["moments"])
-        self.watch.restore(state["watch"])
-        self._figures = defaultdict(list, state["figures"])
-        self.experience = None
+        progress = self.progress
+        progress.kl.restore(state["kl"])
+        progress.moments.restore(state["moments"])
+        progress.watch.restore(state["watch"])
+        progress.figures = defaultdict(list, state["figures"])
+        progress.experience = None
         if state["experience"] is not None:
-            self.experience = Experience.of(load_file(folder / EXPERIENCE), state["experience"])
-        self._cut_completions(folder)
+            progress.experience = Experience.of(load_file(folder / EXPERIENCE), state["experience"])
 
-    def _load_best_model(self) -> None:
-        """Policy and critic of the best checkpoint; PPO's state stays that of the last step."""
-        self._load_roles(Path(self.state.best_model_checkpoint))
-
-    def _load_roles(self, folder: Path) -> None:
+    def load_roles(self, folder: Path) -> None:
+        """Policy and critic alone."""
         if not (folder / STATE).is_file():
             raise CheckpointError(
                 "E404",
@@ -153,13 +151,17 @@ class SavedRoles(RolePasses):
         self.roles.load_policy(folder)
         self.roles.load_critic(load_file(folder / CRITIC))
 
-    def _cut_completions(self, checkpoint: Path) -> None:
-        """Completions behind the checkpoint will be sampled again: their lines go."""
-        file = Path(self.args.output_dir) / "completions.jsonl"
-        if not (file.is_file() and self.accelerator.is_main_process):
+    def cut_completions(self, checkpoint: Path, file: Path) -> None:
+        """Completions of iterations after the checkpoint will be sampled again: their lines go."""
+        if not file.is_file():
             return
         step = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
         done = -(-step // self.args.updates_per_iteration)
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] < done]
         file.write_text("".join(kept), encoding="utf-8")
+
+    @property
+    def _batch(self) -> list[int | None]:
+        """What a step's place in its iteration follows from."""
+        return [self.args.batch_size, self.args.mini_batch_size, self.args.num_ppo_epochs]

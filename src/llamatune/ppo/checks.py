@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.control_tokens import check_padding
 from llamatune.errors import ModelError
 from llamatune.models.load import weights_in
 from llamatune.ppo.config import PPOConfig
@@ -14,36 +15,28 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def check_padding(tokenizer: PreTrainedTokenizerBase) -> None:
-    """pad = end token would hide from every mask by token id that a completion ended."""
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        raise ModelError(
-            "E209",
-            "the tokenizer has no token to pad with besides its end token",
-            place="processing_class",
-            why="a policy that is trained so does not learn to stop",
-            hint="set `tokenizer.pad_token` to another special token, such as <pad> or <unk>",
-        )
-
-
 def stop_tokens(
     args: PPOConfig, chat: ChatFormat | None, tokenizer: PreTrainedTokenizerBase, policy: PreTrainedModel
 ) -> set[int]:
-    """Every token that ends a completion: the chat format's, the tokenizer's and all of the model's."""
-    if args.stop_token_ids:
-        return set(args.stop_token_ids)
+    """Every token that ends a completion: the chat format's, the tokenizer's and all of the model's.
+
+    Raises:
+        ModelError: no token ends one, or one of them is the padding token.
+    """
     of_model = getattr(policy.generation_config, "eos_token_id", None)
     ids = set(of_model if isinstance(of_model, list) else [of_model])
     ids |= {tokenizer.eos_token_id} | (set(chat.stop_ids) if chat is not None else set())
-    ids.discard(None)
-    if not ids or tokenizer.pad_token_id in ids:
+    ids = set(args.stop_token_ids or ids - {None})
+    if not ids:
         raise ModelError(
-            "E209",
-            f"completions end with {sorted(ids)}, and the padding token is {tokenizer.pad_token_id}",
-            place="processing_class",
-            why="a completion must have an end that is not padding",
-            hint="give `stop_token_ids`, or set `tokenizer.pad_token` to another special token",
+            "E209", "no token ends a completion", place="processing_class", hint="give `stop_token_ids`"
         )
+    check_padding(
+        tokenizer,
+        ids | {tokenizer.eos_token_id},
+        place="processing_class",
+        hint="set `tokenizer.pad_token` to another special token, such as <pad> or <unk>",
+    )
     return ids
 
 

@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 from llamatune.errors import RecipeError
 from llamatune.judging.combine import RewardRule
 from llamatune.ppo.guards import DEFAULT_GUARDS, Guard, check_guards
+from llamatune.ppo.settings import default_of, setting
 
 Whitening = Literal["batch", "running", "none"]
 
@@ -22,8 +23,8 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
     One step of the trainer is one optimizer step; an iteration is `num_ppo_epochs * batch_size / mini_batch_size` of
     them. Names that TRL's PPOConfig had keep their meaning (docs/migrate_from_trl_ppo.md).
     `per_device_train_batch_size` is only how many rollouts share a forward pass: neither it nor the number of processes
-    changes what is learnt. Several processes use DDP, or with `fsdp=True` FSDP2 (see ppo/roles/sharding.py);
-    DeepSpeed is refused.
+    changes what is learnt. Several processes use DDP, or with `fsdp=True` FSDP2 (see ppo/roles/sharding.py); DeepSpeed
+    is refused.
     """
 
     max_steps: int = field(
@@ -31,15 +32,13 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
     )
 
     # The paper's optimizer; transformers' own defaults are others.
-    learning_rate: float = field(default=1e-6, metadata={"help": "Learning rate of the policy."})
-    lr_scheduler_type: str = field(default="constant", metadata={"help": "The paper's is constant."})
-    adam_beta2: float = field(default=0.95, metadata={"help": "AdamW's decay of the squared gradient."})
-    adam_epsilon: float = field(default=1e-5, metadata={"help": "AdamW's denominator offset."})
-    weight_decay: float = field(default=0.1, metadata={"help": "Decoupled weight decay on matrices."})
-    max_grad_norm: float = field(default=1.0, metadata={"help": "Policy and critic are clipped together."})
-    critic_learning_rate: float | None = field(
-        default=None, metadata={"help": "Learning rate of the critic; the policy's when None."}
-    )
+    learning_rate: float = setting("optimization.learning_rate")
+    lr_scheduler_type: str = setting("optimization.schedule")
+    adam_beta2: float = setting("optimization.beta2")
+    adam_epsilon: float = setting("optimization.eps")
+    weight_decay: float = setting("optimization.weight_decay")
+    max_grad_norm: float = setting("optimization.max_grad_norm")
+    critic_learning_rate: float | None = setting("ppo.critic_learning_rate")
     per_device_train_batch_size: int = field(
         default=8, metadata={"help": "Most rollouts in one forward pass. Speed and memory only."}
     )
@@ -52,31 +51,32 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
     )
 
     # Rollouts.
-    batch_size: int = field(default=512, metadata={"help": "Rollouts of an iteration, over all processes."})
+    batch_size: int = setting("optimization.batch_size")
     mini_batch_size: int | None = field(
-        default=None, metadata={"help": "Rollouts of an optimizer step, over all processes; 64 when None."}
+        default=None,
+        metadata={
+            "help": "Rollouts of an optimizer step, over all processes; 64, or `batch_size`, when None."
+        },
     )
     num_mini_batches: int | None = field(
         default=None, metadata={"help": "Mini-batches of an iteration, instead of `mini_batch_size`."}
     )
-    num_ppo_epochs: int = field(default=1, metadata={"help": "Passes over the rollouts of an iteration."})
+    num_ppo_epochs: int = setting("ppo.epochs")
     total_episodes: int | None = field(
         default=None, metadata={"help": "Rollouts in all; replaces `num_train_epochs`."}
     )
     max_prompt_length: int | None = field(
         default=None, metadata={"help": "Most tokens of a prompt; longer ones are an error."}
     )
-    max_completion_length: int = field(default=256, metadata={"help": "Most tokens of a completion."})
-    temperature: float = field(
-        default=1.0, metadata={"help": "Scales the logits alike in rollouts, old, new and reference policy."}
-    )
+    max_completion_length: int = setting("rollout.max_new_tokens")
+    temperature: float = setting("rollout.temperature")
     stop_token_ids: list[int] | None = field(
         default=None,
         metadata={"help": "Tokens that end a completion; those of chat format and model when None."},
     )
     generation_batch_size: int = field(default=256, metadata={"help": "Completions generated at once."})
-    generation_backend: Literal["auto", "generate", "continuous_batching", "vllm"] = field(
-        default="auto", metadata={"help": "How completions are generated; `auto` is plain `generate`."}
+    generation_backend: Literal["auto", "generate", "continuous_batching", "vllm"] = setting(
+        "rollout.backend"
     )
     vllm_gpu_memory_utilization: float = field(
         default=0.3, metadata={"help": "vllm: the share of the GPU's memory that is its own."}
@@ -84,86 +84,40 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
     vllm_enable_sleep_mode: bool = field(
         default=False, metadata={"help": "vllm: give that memory back between rollouts."}
     )
-    missing_eos_penalty: float | None = field(
-        default=None, metadata={"help": "Taken off the score of a completion that was cut off."}
-    )
-    truncation: Literal["terminal", "bootstrap", "mask"] = field(
-        default="terminal",
-        metadata={
-            "help": "A completion that was cut off ends there; or its future is worth what the critic says; or it is "
-            "not trained on."
-        },
-    )
+    missing_eos_penalty: float | None = setting("rollout.missing_end_penalty")
+    truncation: Literal["terminal", "bootstrap", "mask"] = setting("rollout.truncation")
 
     # Reward.
-    reward_weights: list[float] | None = field(
-        default=None, metadata={"help": "Weights of the reward functions' sum; 1 each when None."}
-    )
-    reward_combination: Literal["auto", "llama2", "weighted_sum"] = field(
-        default="auto",
-        metadata={
-            "help": "`auto` is llama2 with reward functions `helpfulness` and `safety`, else a weighted sum."
-        },
-    )
-    safety_threshold: float = field(
-        default=0.15, metadata={"help": "llama2: the safety score decides below this probability."}
-    )
-    reward_transform: Literal["logit", "probability"] = field(
-        default="logit", metadata={"help": "A reward model's score as it is (the paper's), or its sigmoid."}
-    )
-    whiten_scores: Whitening = field(
-        default="batch",
-        metadata={
-            "help": "Whiten the scalar score (the paper's) over the iteration, over all so far, or not."
-        },
-    )
-    whiten_rewards: bool = field(
-        default=False,
-        metadata={"help": "Scale the rewards of tokens to deviation 1, keeping their mean (TRL)."},
-    )
-    kl_coef: float | None = field(
-        default=None, metadata={"help": "The paper's beta; when None 0.01, from 30B parameters on 0.005."}
-    )
-    kl_estimator: Literal["k1", "k2", "k3"] = field(default="k1", metadata={"help": "Schulman's estimators."})
-    kl_controller: Literal["fixed", "adaptive"] = field(default="fixed", metadata={"help": "Of kl_coef."})
-    kl_target: float | None = field(
-        default=None, metadata={"help": "adaptive: KL of a completion to steer to."}
-    )
-    kl_horizon: int = field(default=10000, metadata={"help": "adaptive: rollouts in which beta may double."})
+    reward_weights: list[float] | None = setting("reward.weights")
+    reward_combination: Literal["auto", "llama2", "weighted_sum"] = setting("reward.combination")
+    safety_threshold: float = setting("reward.safety_threshold")
+    reward_transform: Literal["logit", "probability"] = setting("reward.transform")
+    whiten_scores: Whitening = setting("reward.whiten")
+    whiten_rewards: bool = setting("ppo.whiten_rewards")
+    kl_coef: float | None = setting("ppo.kl_coef")
+    kl_estimator: Literal["k1", "k2", "k3"] = setting("ppo.kl_estimator")
+    kl_controller: Literal["fixed", "adaptive"] = setting("ppo.kl_controller")
+    kl_target: float | None = setting("ppo.kl_target")
+    kl_horizon: int = setting("ppo.kl_horizon")
 
     # Advantages and losses.
-    gamma: float = field(default=1.0, metadata={"help": "Discount."})
-    lam: float = field(default=0.95, metadata={"help": "Lambda of generalised advantage estimation."})
-    whiten_advantages: bool = field(default=True, metadata={"help": "Over all tokens of the iteration."})
-    cliprange: float = field(default=0.2, metadata={"help": "Clip range of the probability ratio."})
-    cliprange_value: float | None = field(
-        default=0.2, metadata={"help": "Clip range of values around their old ones; None does not clip."}
-    )
-    vf_coef: float = field(default=0.1, metadata={"help": "Weight of the value loss."})
-    entropy_coef: float = field(default=0.0, metadata={"help": "Weight of an entropy bonus."})
-    aggregation: Literal["token_mean", "sequence_mean"] = field(
-        default="token_mean", metadata={"help": "What a mini-batch's loss is the mean of."}
-    )
-    ptx_coef: float = field(
-        default=0.0,
-        metadata={"help": "Weight of the next-token loss on `ptx_dataset` (InstructGPT's PPO-ptx)."},
-    )
+    gamma: float = setting("ppo.gamma")
+    lam: float = setting("ppo.lam")
+    whiten_advantages: bool = setting("ppo.whiten_advantages")
+    cliprange: float = setting("ppo.clip_range")
+    cliprange_value: float | None = setting("ppo.value_clip_range")
+    vf_coef: float = setting("ppo.value_coef")
+    entropy_coef: float = setting("ppo.entropy_coef")
+    aggregation: Literal["token_mean", "sequence_mean"] = setting("ppo.aggregation")
+    ptx_coef: float = setting("ppo.ptx_coef")
     ptx_batch_size: int | None = field(
         default=None,
         metadata={"help": "Rows of `ptx_dataset` in an optimizer step; `mini_batch_size` when None."},
     )
 
     # Roles.
-    roles: Literal["auto", "adapters", "separate"] = field(
-        default="auto",
-        metadata={
-            "help": "Policy, critic, reference and rewards as adapters on one base, or as models of their own."
-        },
-    )
-    critic_init: Literal["policy", "reward"] = field(
-        default="policy",
-        metadata={"help": "The critic begins as the policy with a zero head, or as the first reward model."},
-    )
+    roles: Literal["auto", "adapters", "separate"] = setting("ppo.roles")
+    critic_init: Literal["policy", "reward"] = setting("ppo.critic_from")
 
     # What a reader sees, and what stops a run.
     log_completions: bool = field(default=True, metadata={"help": "Write completions.jsonl into output_dir."})
@@ -220,7 +174,7 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
                 raise refused("num_mini_batches", f"does not divide batch_size {self.batch_size}")
             self.mini_batch_size = self.batch_size // self.num_mini_batches
         if self.mini_batch_size is None:
-            self.mini_batch_size = min(64, self.batch_size)
+            self.mini_batch_size = min(default_of("ppo.mini_batch_size"), self.batch_size)
         if self.mini_batch_size < 1 or self.batch_size % self.mini_batch_size:
             raise refused(
                 "mini_batch_size",

@@ -7,12 +7,14 @@ import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, get_args
 
 from llamatune.errors import DivergedError, RecipeError
+from llamatune.recipe.blocks import Action
+from llamatune.recipe.stages.ppo import PpoGuards
+from llamatune.training.guards import Finding
 
-Action = Literal["stop", "warn", "ignore"]
-ACTIONS = ("stop", "warn", "ignore")
+ACTIONS = get_args(Action)
 _WINDOW = 20
 _ENOUGH = 5
 """Iterations that a comparison with earlier ones needs."""
@@ -27,11 +29,7 @@ class Guard:
 
 
 DEFAULT_GUARDS: dict[str, Guard] = {
-    "kl": Guard(50.0, "stop"),
-    "reward_drop": Guard(3.0, "warn"),
-    "entropy": Guard(0.01, "warn"),
-    "truncated": Guard(0.99, "warn"),
-    "zero_gradients": Guard(0.0, "stop"),
+    name: Guard(getattr(block, "limit", 0.0), block.action) for name, block in PpoGuards()
 }
 """kl: mean KL of a completion above it. reward_drop: the mean reward is so many deviations (of the first iteration's
 scores) below the best of the last 20 iterations. entropy: mean entropy of a token below it. truncated: a larger share
@@ -69,23 +67,16 @@ def check_guards(asked: dict[str, Any] | str, defaults: Mapping[str, Guard]) -> 
     return found
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A guard's finding: `text` for the user, and whether the run must end."""
-
-    guard: str
-    text: str
-    stop: bool
-
-    def error(self, step: int) -> DivergedError:
-        return DivergedError(
-            "E604",
-            f"{self.text} (step {step})",
-            place=f"guards.{self.guard}",
-            why="the steps after it would be spent on a policy that no longer learns what is wanted",
-            hint="look at completions.jsonl; lower the learning rate, raise `kl_coef`, or change the guard "
-            f"(`guards: {{{self.guard}: {{action: warn}}}}`) and go on from the last checkpoint",
-        )
+def stopped(finding: Finding, step: int) -> DivergedError:
+    """The error for a run that a guard ends at this step."""
+    return DivergedError(
+        "E604",
+        f"{finding.text} (step {step})",
+        place=f"guards.{finding.guard}",
+        why="the steps after it would be spent on a policy that no longer learns what is wanted",
+        hint="look at completions.jsonl; lower the learning rate, raise `kl_coef`, or change the guard "
+        f"(`guards: {{{finding.guard}: {{action: warn}}}}`) and go on from the last checkpoint",
+    )
 
 
 class Watch:

@@ -23,14 +23,13 @@ from llamatune.forward import processes
 from llamatune.forward.logprobs import token_logprobs
 from llamatune.forward.rollouts import Rollout, collate
 from llamatune.ppo.config import PPOConfig
+from llamatune.ppo.roles.passes import Passes
 from llamatune.sampling.prompts import Order, messages_of
 from llamatune.sampling.sampler import seed_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from llamatune.ppo.trainer import PPOTrainer
 
 _COLUMNS = ("input_ids", "messages", "text")
 
@@ -129,42 +128,49 @@ class PretrainingMix:
             raise DataError("E123", f"{len(ids)} `input_ids` and {len(labels)} `labels`", place=place)
         return Encoded(ids, labels)
 
-    def add_gradients(self, trainer: PPOTrainer, again: Callable[[], object]) -> float:
+    def add_gradients(
+        self, step: int, passes: Passes, coefficient: float, again: Callable[[], object]
+    ) -> float:
         """Add a step's gradients to those of the policy; returns this process's part of the loss.
 
         Args:
+            coefficient: the weight of the loss.
             again: makes the step's other gradients once more, after memory ran out and all were dropped.
         """
-        batch = self.batch(trainer.state.global_step)
+        batch = self.batch(step)
         tokens = sum(sample.trained for sample in batch)
-        own = processes.own_share([sample.rollout.length for sample in batch], trainer.accelerator)
+        own = processes.own_share([sample.rollout.length for sample in batch], passes.accelerator)
         mine = [batch[number] for number in own]
 
         def start_again() -> None:
-            trainer.roles.zero_grad()
+            passes.roles.zero_grad()
             again()
 
         def backward(rollouts: Sequence[Rollout], numbers: Sequence[int]) -> float:
             labels = torch.tensor([label for number in numbers for label in mine[number].labels])
-            return self._backward(trainer, rollouts, labels, tokens)
+            return self._backward(passes, rollouts, labels, coefficient, tokens)
 
         return math.fsum(
-            trainer.passes("policy", [sample.rollout for sample in mine], backward, again=start_again)
+            passes.over("policy", [sample.rollout for sample in mine], backward, again=start_again)
         )
 
     def _backward(
-        self, trainer: PPOTrainer, rollouts: Sequence[Rollout], labels: torch.Tensor, tokens: int
+        self,
+        passes: Passes,
+        rollouts: Sequence[Rollout],
+        labels: torch.Tensor,
+        coefficient: float,
+        tokens: int,
     ) -> float:
         """One forward and backward pass; its share of the mean over `tokens`."""
-        roles, device = trainer.roles, trainer.args.device
-        pad_id = trainer.processing_class.pad_token_id
-        batch = collate(rollouts, padding_free=roles.padding_free, pad_id=pad_id)
+        roles, device = passes.roles, passes.args.device
+        batch = collate(rollouts, padding_free=roles.padding_free, pad_id=passes.pad_id)
         trained = labels != IGNORED
-        with trainer.compute_loss_context_manager(), roles.acting("policy"):
+        with passes.acting("policy"):
             positions = batch.positions[trained].to(device)
             logits = roles("policy", send_to_device(batch.inputs, device), positions)
             loss = -token_logprobs(logits, labels[trained].to(device)).sum() / tokens
-            trainer.backward(trainer.args.ptx_coef * loss)
+            passes.backward(coefficient * loss)
         return float(loss.detach())
 
 

@@ -2,7 +2,9 @@
 
 An iteration samples completions for a batch of prompts, scores them, computes advantages, and makes one optimizer step
 for each mini-batch. `PPOTrainer` is a transformers Trainer whose step is such an optimizer step: evaluation,
-callbacks, logging, checkpoints, resuming and early stopping are the Trainer's.
+callbacks, logging, checkpoints, resuming and early stopping are the Trainer's. It has its parts and hands them on:
+`Passes` (forward and backward passes of the roles), `Updates` (gradients of a mini-batch), `Checkpoint` (what is saved
+and restored), a generator of completions and judges of them.
 
 What an iteration does depends on its number and the seed alone: which prompts, which random numbers, which
 mini-batches. So a resumed run repeats nothing and skips nothing, and the number of processes changes nothing.
@@ -11,9 +13,9 @@ mini-batches. So a resumed run repeats nothing and skips nothing, and the number
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -21,28 +23,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import save_fsdp_optimizer
 from torch.utils.data import DataLoader
-from transformers import TrainerControl
+from transformers import Trainer, TrainerControl
 
 from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.mix import permutation
 from llamatune.errors import DivergedError, ModelError
 from llamatune.forward import processes
-from llamatune.forward.rollouts import Rollout, mask_of, padded
+from llamatune.forward.rollouts import Rollout, mask_of
 from llamatune.judging.combine import combine
 from llamatune.judging.judges import Completion, ModelReward
 from llamatune.judging.opening import RewardFunctions, open_judges
-from llamatune.ppo.checkpoint import SavedRoles
-from llamatune.ppo.checks import beta_of, check_context, check_padding, stop_tokens
+from llamatune.ppo.checkpoint import Checkpoint, Progress
+from llamatune.ppo.checks import beta_of, check_context, stop_tokens
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.experience import Experience, experience
-from llamatune.ppo.guards import Finding, Watch
+from llamatune.ppo.guards import Watch, stopped
 from llamatune.ppo.maths.kl import kl_controller, kl_terms
-from llamatune.ppo.maths.losses import policy_loss, token_weights, value_loss
 from llamatune.ppo.maths.masked import zero_outside
-from llamatune.ppo.maths.whitening import RunningMoments
 from llamatune.ppo.ptx import open_mix
 from llamatune.ppo.roles import sharding
-from llamatune.ppo.roles.base import Role
 from llamatune.ppo.roles.opening import (
     begin_as_reward,
     lay_end_to_end,
@@ -50,12 +51,14 @@ from llamatune.ppo.roles.opening import (
     open_roles,
     sharing_base,
 )
+from llamatune.ppo.roles.passes import Passes
+from llamatune.ppo.updates import Updates, optimizer_groups
 from llamatune.recipe.blocks import Chat
 from llamatune.sampling.backends import check_backend, open_sampler
 from llamatune.sampling.prompts import PromptRow, Prompts, text_of
 from llamatune.sampling.sampler import How, Sampler, seed_of, up_to_stop
 from llamatune.sampling.vllm import Engine
-from llamatune.training.guards import gradient_norm, norm_of
+from llamatune.training.guards import Finding, gradient_norm
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -63,11 +66,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 Combine = Callable[[dict[str, torch.Tensor], Sequence[Mapping[str, Any]]], torch.Tensor]
-_TRAINED: tuple[Role, Role] = ("policy", "value")
-_SUMS = ("policy_loss", "value_loss", "ratio", "clipped", "value_clipped", "approx_kl", "ratio_max")
+logger = logging.getLogger(__name__)
 
 
-class PPOTrainer(SavedRoles):
+class PPOTrainer(Trainer):  # type: ignore[misc]
     """Trains a policy with PPO.
 
     Args:
@@ -91,6 +93,8 @@ class PPOTrainer(SavedRoles):
         chat: how conversations become tokens, where it is not the tokenizer's chat template as it is.
 
     Attributes:
+        roles: policy, reference and critic, one module.
+        progress: what a step leaves to the next one besides weights.
         timings: seconds so far in `generate`, `score` and `train`.
 
     Raises:
@@ -130,13 +134,12 @@ class PPOTrainer(SavedRoles):
             raise ModelError(
                 "E240", "`processing_class` is missing", place="PPOTrainer", hint="give the tokenizer"
             )
-        check_padding(tokenizer)
         if chat is None and tokenizer.chat_template:
             of_model = opened.chat if opened is not None and processing_class is None else Chat()
             chat = ChatFormat(tokenizer, of_model)
         self.chat = chat
         self.stop_ids = stop_tokens(args, self.chat, tokenizer, policy)
-        roles = open_roles(policy, args, ref_model=ref_model, value_model=value_model)
+        self.roles = roles = open_roles(policy, args, ref_model=ref_model, value_model=value_model)
         self.rewards = open_judges(
             reward_funcs,
             tokenizers=reward_processing_classes,
@@ -161,22 +164,39 @@ class PPOTrainer(SavedRoles):
         )
         if sharding.asked_for(args):
             sharding.check(self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled else None, roles)
-        self._shell = sharding.without_weights(policy) if self.is_fsdp_enabled else None
-        self.pass_tokens = args.micro_batch_tokens
         self.prompts = self._prompts(train_dataset)
         held_out = eval_dataset if isinstance(eval_dataset, Mapping) else {"": eval_dataset}
         self.eval_prompts = {name: self._prompts(one) for name, one in held_out.items() if one is not None}
         for prompts in (self.prompts, *self.eval_prompts.values()):
             check_context(prompts, policy, args)
-        self.ptx = open_mix(ptx_dataset, args, tokenizer, self.chat, policy)
+        self.progress = Progress(
+            kl_controller(args.kl_controller, beta_of(args, policy), args.kl_target, args.kl_horizon),
+            Watch(args.watched),
+        )
+        self.passes = Passes(
+            roles,
+            args,
+            self.accelerator,
+            pad_id=tokenizer.pad_token_id,
+            autocast=self.compute_loss_context_manager,
+            memory_ran_out=self.on_memory_ran_out,
+        )
+        mix = open_mix(ptx_dataset, args, tokenizer, self.chat, policy)
+        self.updates = Updates(self.passes, args, self.accelerator, mix)
+        self.checkpoint = Checkpoint(roles, self.progress, args, tokenizer, shards=self.is_fsdp_enabled)
         self.reward_combine = reward_combine
         self.sampler = sampler or self._sampler()
-        self.kl = kl_controller(args.kl_controller, beta_of(args, policy), args.kl_target, args.kl_horizon)
-        self.moments = RunningMoments()
-        self.watch = Watch(args.watched)
-        self.experience: Experience | None = None
         self.timings = {"generate": 0.0, "score": 0.0, "train": 0.0}
-        self._figures: dict[str, list[float]] = defaultdict(list)
+
+    @property
+    def policy(self) -> PreTrainedModel:
+        """The policy: the very model that was given, or opened."""
+        return self.roles.policy_model()
+
+    def policy_alone(self) -> PreTrainedModel:
+        """The policy without the other roles' adapters, once training is over."""
+        self.roles.leave_policy()
+        return self.policy
 
     @property
     def describe(self) -> str:
@@ -207,22 +227,35 @@ class PPOTrainer(SavedRoles):
             DivergedError: loss or gradient are not finite (before the update), or a guard stops the run.
         """
         iteration, update = divmod(self.state.global_step, self.args.updates_per_iteration)
-        if update == 0 or self.experience is None:
-            self.experience = None  # its memory is free while the next one is made
-            self.experience = self.collect(iteration)
-        model.train()  # not before: a reward model leaves the base that it shares as it was, in evaluation mode
+        progress = self.progress
+        if update == 0 or progress.experience is None:
+            # Its memory is free while the next one is made.
+            progress.experience = None
+            progress.experience = self.collect(iteration)
+        # Not before: a reward model leaves the base that it shares as it was, in evaluation mode.
+        model.train()
         with self._timed("train"):
-            loss, figures = self._update(self.experience, self.mini_batch(iteration, update))
-        for name, figure in (self.experience.figures | figures).items():
-            self._figures[name].append(figure)
-        return loss
+            figures = self._update(progress.experience, self.mini_batch(iteration, update))
+        for name, figure in (progress.experience.figures | figures).items():
+            progress.figures[name].append(figure)
+        return torch.tensor(figures["loss"], device=self.args.device)
+
+    def _update(self, found: Experience, chosen: Sequence[int]) -> dict[str, float]:
+        """Gradients of a mini-batch, looked at before they move a weight; and figures of it."""
+        trained = [number for number in chosen if found.trained[number].any()]
+        figures = self.updates.gradients(found, trained, self.state.global_step)
+        self._check_finite(figures["loss"], found, trained)
+        if trained:
+            sample = self.completion(found.rollouts[trained[0]]).text
+            norm, spread = figures["policy_grad_norm"], found.figures["reward_std"]
+            self._heed(self.progress.watch.gradients(norm, spread, sample))
+        return figures
 
     def mini_batch(self, iteration: int, update: int) -> list[int]:
         """Which rollouts of an iteration an update learns from: each epoch has a permutation of its own."""
         size = self.args.mini_batch
         epoch, part = divmod(update, self.args.batch_size // size)
-        generator = torch.Generator().manual_seed(seed_of(self.args.seed, "mini-batch", iteration, epoch))
-        order = torch.randperm(self.args.batch_size, generator=generator).tolist()
+        order = permutation(self.args.batch_size, seed_of(self.args.seed, "mini-batch", iteration, epoch))
         return sorted(order[part * size : (part + 1) * size])
 
     # ---- rollouts -------------------------------------------------------------------------------------------
@@ -237,16 +270,16 @@ class PPOTrainer(SavedRoles):
             scores, reward = self.score(self.prompts, rollouts)
             found = experience(
                 rollouts,
-                **self.read(rollouts),
+                **self.passes.read(rollouts),
                 scores=scores,
                 reward=reward,
-                kl_coef=self.kl.coef,
-                moments=self.moments,
+                kl_coef=self.progress.kl.coef,
+                moments=self.progress.moments,
                 args=self.args,
             )
-        self.kl.update(found.figures["kl"], len(rollouts))
+        self.progress.kl.update(found.figures["kl"], len(rollouts))
         self.on_rollouts(iteration, found)
-        self._heed(self.watch.rollouts(found.figures, self._telling(found)))
+        self._heed(self.progress.watch.rollouts(found.figures, self._telling(found)))
         return found
 
     def sample(self, prompts: Prompts, rows: Sequence[int], seeds: Sequence[int]) -> list[Rollout]:
@@ -300,167 +333,15 @@ class PPOTrainer(SavedRoles):
         text = whole[len(before) :] if whole.startswith(before) else decode(tokens)
         return Completion(text, rollout.completion, rollout.ended)
 
-    def read(self, rollouts: Sequence[Rollout]) -> dict[str, torch.Tensor]:
-        """What policy, reference and critic say of rollouts: (batch, time) each, and `next_values` (batch,).
-
-        The policy's log-probabilities are recomputed here, whatever the sampler thinks they are: the ratio of the
-        first update must be 1.
-        """
-        own = processes.own_share([rollout.length for rollout in rollouts], self.accelerator)
-        mine = [rollouts[n] for n in own]
-        with torch.no_grad(), self.together():
-            policy = self._each("policy", mine)
-            reference = self._each("reference", mine)
-            values = self._each("value", mine)
-        found = {
-            "logprobs": [one[0] for one in policy],
-            "entropies": [one[1] for one in policy],
-            "ref_logprobs": [one[0] for one in reference],
-            "values": [one[0] for one in values],
-        }
-        lengths = [len(rollout.completion) for rollout in rollouts]
-        read = {
-            name: padded(torch.cat(processes.gathered(own, parts, len(rollouts), self.accelerator)), lengths)
-            for name, parts in found.items()
-        }
-        last = processes.gathered(own, [one[1] for one in values], len(rollouts), self.accelerator)
-        return read | {"next_values": torch.stack(last)}
-
-    def _each(self, role: Role, rollouts: Sequence[Rollout]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """For each rollout: (log-probabilities, entropies) of its tokens, or (values, the value behind the last)."""
-        found: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        for part in self.passes(
-            role,
-            rollouts,
-            lambda batch, numbers: dict(zip(numbers, self._read_pass(role, batch), strict=True)),
-        ):
-            found.update(part)
-        return [found[number] for number in range(len(rollouts))]
-
-    def _read_pass(self, role: Role, rollouts: Sequence[Rollout]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        with self.compute_loss_context_manager(), self.roles.acting(role):
-            first, second = self.outputs(role, rollouts)
-        lengths = [len(rollout.completion) for rollout in rollouts]
-        seconds = second.cpu() if role == "value" else torch.split(second.cpu(), lengths)
-        return list(zip(torch.split(first.cpu(), lengths), seconds, strict=True))
-
-    # ---- updates --------------------------------------------------------------------------------------------
-
-    def _update(self, found: Experience, chosen: Sequence[int]) -> tuple[torch.Tensor, dict[str, float]]:
-        """Gradients of a mini-batch, in all processes those of the whole; and its figures."""
-        step = self.state.global_step + 1
-        trained = [number for number in chosen if found.trained[number].any()]
-        tokens, sequences = int(found.trained[trained].sum()), len(trained)
-        lengths = [found.rollouts[number].length for number in trained]
-        own = [trained[n] for n in processes.own_share(lengths, self.accelerator)]
-        with self.together():
-            sums = self._gradients(found, own, tokens, sequences)
-            if self.ptx is not None:
-                again = partial(self._gradients, found, own, tokens, sequences)
-                sums["ptx_loss"] = self.ptx.add_gradients(self, again)
-                sums["loss"] += self.args.ptx_coef * sums["ptx_loss"]
-        largest = processes.most(sums.pop("ratio_max", 0.0), self.accelerator)
-        sums = processes.summed(sums, self.accelerator)
-        if not self.sharded:  # FSDP has summed them
-            processes.sum_gradients((weight for _, weight in self.trained_weights()), self.accelerator)
-        self._check_finite(step, sums["loss"], found, trained)
-        norm = norm_of(weight for name, weight in self.trained_weights() if not self.roles.is_critic(name))
-        if trained:
-            sample = self.completion(found.rollouts[trained[0]]).text
-            self._heed(self.watch.gradients(norm, found.figures["reward_std"], sample))
-        count = max(tokens, 1)
-        figures = {
-            "loss": sums["loss"],
-            "policy_loss": sums["policy_loss"],
-            "value_loss": sums["value_loss"],
-            "ratio": sums["ratio"] / count,
-            "ratio_max": largest,
-            "clip_share": sums["clipped"] / count,
-            "value_clip_share": sums["value_clipped"] / count,
-            "approx_kl": sums["approx_kl"] / count,
-            "policy_grad_norm": norm,
-        }
-        if self.ptx is not None:
-            figures["ptx_loss"] = sums["ptx_loss"]
-        return torch.tensor(sums["loss"], device=self.args.device), figures
-
-    def _gradients(
-        self, found: Experience, own: Sequence[int], tokens: int, sequences: int
-    ) -> dict[str, float]:
-        """Backward passes over this process's part of a mini-batch, role by role; sums of figures over it.
-
-        One role's passes end before the other's begin: less memory, and on one base the only order in which the
-        backward passes see the adapter of their forward pass.
-        """
-        sums = dict.fromkeys(_SUMS, 0.0)
-        rollouts = [found.rollouts[number] for number in own]
-        for role in _TRAINED:
-
-            def backward(
-                batch: Sequence[Rollout], numbers: Sequence[int], role: Role = role
-            ) -> dict[str, float]:
-                rows = [own[number] for number in numbers]
-                return self._backward(role, found, rows, tokens, sequences)
-
-            drop = partial(self.drop_gradients, role)
-            for statistics in self.passes(role, rollouts, backward, again=drop):
-                for name, value in statistics.items():
-                    sums[name] = max(sums[name], value) if name == "ratio_max" else sums[name] + value
-        sums["loss"] = sums["policy_loss"] + self.args.vf_coef * sums["value_loss"]
-        return sums
-
-    def _backward(
-        self, role: Role, found: Experience, rows: Sequence[int], tokens: int, sequences: int
-    ) -> dict[str, float]:
-        """One forward and backward pass; sums of figures over its tokens."""
-        device = self.args.device
-        rollouts = [found.rollouts[row] for row in rows]
-        lengths = [len(rollout.completion) for rollout in rollouts]
-        time = slice(0, max(lengths))
-
-        def of(tensor: torch.Tensor) -> torch.Tensor:
-            return tensor[rows, time].to(device)
-
-        mask = of(found.trained)
-        weights = token_weights(
-            mask=mask, aggregation=self.args.aggregation, tokens=tokens, sequences=sequences
-        )
-        with self.compute_loss_context_manager(), self.roles.acting(role):
-            first, second = self.outputs(role, rollouts)
-            if role == "value":
-                loss, statistics = value_loss(
-                    values=padded(first, lengths),
-                    old_values=of(found.values),
-                    returns=of(found.returns),
-                    mask=mask,
-                    cliprange=self.args.cliprange_value,
-                    weights=weights,
-                )
-                total = self.args.vf_coef * loss
-            else:
-                loss, statistics = policy_loss(
-                    logprobs=padded(first, lengths),
-                    old_logprobs=of(found.logprobs),
-                    advantages=of(found.advantages),
-                    mask=mask,
-                    cliprange=self.args.cliprange,
-                    weights=weights,
-                )
-                total = loss
-                if self.args.entropy_coef:
-                    total = loss - self.args.entropy_coef * (weights * padded(second, lengths)).sum()
-            self.backward(total)
-        figures = {name: float(value) for name, value in statistics.items() if name in _SUMS}
-        return figures | {f"{role}_loss": float(loss.detach())}
-
     # ---- guards ---------------------------------------------------------------------------------------------
 
-    def _check_finite(self, step: int, loss: float, found: Experience, chosen: Sequence[int]) -> None:
+    def _check_finite(self, loss: float, found: Experience, chosen: Sequence[int]) -> None:
         norm = gradient_norm(self.roles)
         if math.isfinite(loss) and math.isfinite(norm):
             return
         what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
         sample = self.completion(found.rollouts[chosen[0]]).text if chosen else ""
+        step = self.state.global_step + 1
         raise DivergedError(
             "E602",
             f"{what} at step {step}, in a mini-batch with {sample[:80]!r}",
@@ -471,7 +352,7 @@ class PPOTrainer(SavedRoles):
     def _heed(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
             if finding.stop:
-                raise finding.error(self.state.global_step + 1)
+                raise stopped(finding, self.state.global_step + 1)
             self.say(f"warning: {finding.text}")
 
     def _telling(self, found: Experience) -> dict[str, str]:
@@ -509,13 +390,13 @@ class PPOTrainer(SavedRoles):
                 one = name if eval_dataset is None else sets[name]
                 every |= self.evaluate(one, ignore_keys, f"{metric_key_prefix}_{name}")
             return every
-        if self.is_fsdp_enabled and not self.sharded:
+        if self.is_fsdp_enabled and not self.roles.sharded:
             raise sharding.not_yet("evaluate", "set `eval_on_start=True`, or evaluate after `train`")
         self.model.eval()
         seeds = [seed_of(self.args.seed, "eval", number) for number in range(len(prompts))]
         rollouts = self.sample(prompts, range(len(prompts)), seeds)
         scores, reward = self.score(prompts, rollouts)
-        read = self.read(rollouts)
+        read = self.passes.read(rollouts)
         lengths = [len(rollout.completion) for rollout in rollouts]
         terms = kl_terms(read["logprobs"], read["ref_logprobs"], self.args.kl_estimator)
         kl = zero_outside(terms, mask_of(lengths)).sum(1)
@@ -536,15 +417,15 @@ class PPOTrainer(SavedRoles):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log lines of steps carry PPO's figures, each the mean over the steps since the last line."""
         if "loss" in logs:
-            logs |= {name: sum(values) / len(values) for name, values in self._figures.items()}
-            self._figures.clear()
+            logs |= {name: sum(values) / len(values) for name, values in self.progress.figures.items()}
+            self.progress.figures.clear()
         super().log(logs, start_time)
 
     def on_rollouts(self, iteration: int, found: Experience) -> None:
         """Called with each new experience: writes completions.jsonl, one line for each rollout."""
         if not (self.args.log_completions and self.accelerator.is_main_process):
             return
-        with (Path(self.args.output_dir) / "completions.jsonl").open("a", encoding="utf-8") as file:
+        with self._completions_file.open("a", encoding="utf-8") as file:
             for line in self.table(iteration, found):
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
@@ -569,7 +450,63 @@ class PPOTrainer(SavedRoles):
         """Called with held-out prompts, their completions and the figures of them; gives further figures."""
         return {}
 
+    def on_memory_ran_out(self, text: str) -> None:
+        """Called when passes have become smaller, with what to tell the user."""
+        self.say(text)
+
+    def say(self, text: str) -> None:
+        """Tell the user something that is not a figure."""
+        if self.accelerator.is_main_process:
+            logger.warning(text)
+
+    # ---- optimizer, files: what upstream calls ----------------------------------------------------------------
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """See `optimizer_groups`."""
+        if self.optimizer is None:
+            roles = self.model if model is None else model
+            kind, settings = self.get_optimizer_cls_and_kwargs(self.args, roles)
+            decaying = set(self.get_decay_parameter_names(roles))
+            self.optimizer = kind(optimizer_groups(roles, self.roles, decaying, self.args), **settings)
+        return self.optimizer
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The policy in plain transformers or peft layout, without the critic or a trace of the other roles."""
+        self.checkpoint.save_policy(Path(output_dir or self.args.output_dir))
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """The Trainer's files, and what only PPO has: critic, controller, statistics, an iteration half done."""
+        step = self.state.global_step
+        super()._save_checkpoint(*args, **kwargs)
+        self.checkpoint.save(Path(self.args.output_dir) / f"checkpoint-{step}", step)
+        # No process reads what the first one still writes.
+        self.accelerator.wait_for_everyone()
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """Under FSDP, upstream would write all roles a second time, the frozen reference included."""
+        if not self.roles.sharded:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        plugin = self.accelerator.state.fsdp_plugin
+        save_fsdp_optimizer(plugin, self.accelerator, self.optimizer, self.model, output_dir)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        folder = Path(resume_from_checkpoint)
+        self.checkpoint.load(folder)
+        if self.accelerator.is_main_process:
+            self.checkpoint.cut_completions(folder, self._completions_file)
+
+    def _load_best_model(self) -> None:
+        """Policy and critic of the best checkpoint; PPO's progress stays that of the last step."""
+        self.checkpoint.load_roles(Path(self.state.best_model_checkpoint))
+
     # ---- parts ----------------------------------------------------------------------------------------------
+
+    @property
+    def _completions_file(self) -> Path:
+        return Path(self.args.output_dir) / "completions.jsonl"
 
     def _prompts(self, dataset: Dataset) -> Prompts:
         return Prompts(
@@ -610,13 +547,15 @@ class PPOTrainer(SavedRoles):
     @contextmanager
     def _generating(self) -> Iterator[None]:
         """Where the policy is sharded, the sampler's attribute `model` is a whole copy of it meanwhile."""
-        with self.compute_loss_context_manager(), self.roles.acting("policy"):
-            if not self.sharded:
+        with self.passes.acting("policy"):
+            if not self.roles.sharded:
                 yield
                 return
             precision = self.accelerator.state.fsdp_plugin.mixed_precision_policy
             sampler: Any = self.sampler
-            with self.whole_policy(precision.param_dtype if precision is not None else None) as model:
+            with self.checkpoint.whole_policy(
+                precision.param_dtype if precision is not None else None
+            ) as model:
                 sampler.model = model
             try:
                 yield

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.mix import permutation
 from llamatune.data.rows import Message
 from llamatune.errors import DataError
 
@@ -34,8 +33,7 @@ class Order:
 
     def _pass(self, number: int) -> list[int]:
         if number not in self._passes:
-            generator = torch.Generator().manual_seed(self.seed + number)
-            order = torch.randperm(self.size, generator=generator).tolist()
+            order = permutation(self.size, self.seed + number)
             self._passes = {**self._passes, number: order} if len(self._passes) < 2 else {number: order}
         return self._passes[number]
 

@@ -17,7 +17,8 @@ from llamatune.data.prepare import prepare_prompts
 from llamatune.judging.oracle import oracle_for
 from llamatune.models.load import find_start, load_for_training
 from llamatune.models.saving import save_trained
-from llamatune.ppo.from_recipe import RecipePPOTrainer, ppo_config
+from llamatune.ppo.from_recipe import ppo_config
+from llamatune.ppo.run_trainer import RecipePPOTrainer
 from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.handover import Result

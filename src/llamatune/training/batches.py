@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from llamatune.data.mix import permutation
 from llamatune.data.rows import EncodedRow
 
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ class GlobalBatchSampler(Sampler[list[int]]):
         return -(-self.rows // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        order = torch.randperm(self.rows, generator=generator).tolist()
+        order = permutation(self.rows, self.seed + self.epoch)
         for start in range(0, self.rows, self.batch_size):
             yield order[start : start + self.batch_size]
 

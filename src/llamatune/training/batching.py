@@ -14,6 +14,7 @@ from llamatune.forward.cutting import cut, share
 from llamatune.forward.pairs import SeparateReplies
 from llamatune.forward.singles import PaddedRows
 from llamatune.judging.scoring import pair_collator, row_collator
+from llamatune.models.inner import without_adapter
 from llamatune.models.load import Start
 from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
@@ -63,8 +64,8 @@ def choose_batching(
     automatic = min(_CPU_TOKENS, max(_CPU_LOGITS // vocabulary, 1)) if on_cpu else _GPU_TOKENS
     budget = hardware.micro_batch_tokens or automatic
     fused = hardware.loss == "fused" or (hardware.loss == "auto" and (not on_cpu or collate.padded))
-    inner = model.get_base_model() if hasattr(model, "peft_config") else model
-    how = "padded" if collate.padded else f"padding-free ({inner.config._attn_implementation})"
+    attention = without_adapter(model).config._attn_implementation
+    how = "padded" if collate.padded else f"padding-free ({attention})"
     describe = (
         f"{recipe.optimization.batch_size} rows a step, at most {budget:,} tokens in a forward pass, {how}, "
         f"{'fused loss' if fused else 'loss from the logits of trained positions'}"

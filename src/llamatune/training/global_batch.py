@@ -21,7 +21,8 @@ from accelerate.utils import send_to_device
 from llamatune.data.rows import EncodedRow
 from llamatune.errors import DivergedError
 from llamatune.forward.collate import trained_tokens
-from llamatune.forward.memory import free_memory, one_row_too_many, ran_out_of_memory
+from llamatune.forward.memory import free_memory, one_row_too_many, within_memory
+from llamatune.models.saving import save_plainly
 from llamatune.training.batches import GlobalBatchLoader
 from llamatune.training.batching import Batching
 from llamatune.training.guards import diverged, gradient_norm
@@ -97,7 +98,7 @@ class GlobalBatchTrainer(RunTrainer):
         enough = True
         for batch in before:
             with self.accelerator.no_sync(model):
-                loss = self._within_memory(model, batch or rows[:1], items if batch else _NOTHING)
+                loss = within_memory(self._pass, model, batch or rows[:1], items if batch else _NOTHING)
             if loss is None:
                 enough = False
                 break
@@ -105,21 +106,15 @@ class GlobalBatchTrainer(RunTrainer):
         if self._in_any_process(not enough):
             return None
         # Gradients are exchanged here, so all processes take part; one without rows adds zero.
-        loss = self._within_memory(model, last or rows[:1], items if last else _NOTHING)
+        loss = within_memory(self._pass, model, last or rows[:1], items if last else _NOTHING)
         if loss is None:
             return None
         return torch.stack([*losses, loss]).sum()
 
-    def _within_memory(
-        self, model: torch.nn.Module, batch: Sequence[EncodedRow], items: torch.Tensor
-    ) -> torch.Tensor | None:
-        try:
-            loss: torch.Tensor = super().training_step(model, self.batching.collate(batch), items)
-            return loss
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out_of_memory(error):
-                raise
-        return None
+    def _pass(self, model: torch.nn.Module, batch: Sequence[EncodedRow], items: torch.Tensor) -> torch.Tensor:
+        """One forward and backward pass."""
+        loss: torch.Tensor = super().training_step(model, self.batching.collate(batch), items)
+        return loss
 
     def _in_any_process(self, true: bool) -> bool:
         if self.accelerator.num_processes == 1:
@@ -222,24 +217,20 @@ class GlobalBatchTrainer(RunTrainer):
             batches = self.batching.micro_batches(
                 rows, self.accelerator.process_index, self.accelerator.num_processes
             )
-            losses = [self._eval_within_memory(batch) for batch in batches if batch]
+            losses = [within_memory(self._eval_pass, batch) for batch in batches if batch]
             known = [loss for loss in losses if loss is not None]
             if not self._in_any_process(len(known) < len(losses)):
                 total = torch.stack(known).sum() if known else torch.tensor(0.0, device=self.args.device)
                 return float(self.accelerator.reduce(total, "mean"))
             self._cut_smaller(rows)
 
-    def _eval_within_memory(self, batch: Sequence[EncodedRow]) -> torch.Tensor | None:
+    @torch.no_grad()
+    def _eval_pass(self, batch: Sequence[EncodedRow]) -> torch.Tensor:
         one = torch.tensor(1, device=self.args.device)
-        try:
-            with torch.no_grad(), self.compute_loss_context_manager():
-                inputs = send_to_device(self.batching.collate(batch), self.args.device)
-                loss: torch.Tensor = self.compute_loss(self.model, inputs, num_items_in_batch=one)
-                return loss
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out_of_memory(error):
-                raise
-        return None
+        with self.compute_loss_context_manager():
+            inputs = send_to_device(self.batching.collate(batch), self.args.device)
+            loss: torch.Tensor = self.compute_loss(self.model, inputs, num_items_in_batch=one)
+        return loss
 
     # ---- saving -------------------------------------------------------------------------------------------
 
@@ -255,10 +246,7 @@ class GlobalBatchTrainer(RunTrainer):
         if self.is_fsdp_enabled:
             super().save_model(output_dir, _internal_call)
         elif self.args.should_save:
-            folder = Path(output_dir or self.args.output_dir)
-            adapter = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
-            self.model.save_pretrained(str(folder), **adapter)
-            (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+            save_plainly(self.model, Path(output_dir or self.args.output_dir))
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """trl writes a model card with each checkpoint; the artefact's card is written at the end."""

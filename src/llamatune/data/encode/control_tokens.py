@@ -16,10 +16,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
+
+from llamatune.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -81,3 +83,30 @@ def _split_special(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 def _any_of(tokens: Sequence[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, tokens)))
+
+
+def check_padding(
+    tokenizer: PreTrainedTokenizerBase,
+    ends: Collection[int],
+    *,
+    place: str,
+    hint: str = "add a special token such as <pad> to the tokenizer and save the base with it",
+) -> None:
+    """Whether there is a token to pad with that is none of those that end a reply.
+
+    Raises:
+        ModelError: E209, there is none.
+    """
+    pad = tokenizer.pad_token_id
+    if pad is not None and pad not in ends:
+        return
+    raise ModelError(
+        "E209",
+        "the tokenizer has no token to pad with besides its end token"
+        if pad is None
+        else f"the padding token {tokenizer.pad_token!r} also ends a reply",
+        place=place,
+        why="where padding is told by its id, the end of a reply is taken for padding: a model that is trained so does "
+        "not learn to stop, and a score is read in front of the end",
+        hint=hint,
+    )

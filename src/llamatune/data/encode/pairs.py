@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import Literal
 
 from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.control_tokens import check_padding
 from llamatune.data.rows import IGNORED, RATINGS, Encoded, Message, Pair, Preference, Reason, Row, RowRejected
-from llamatune.errors import ModelError
 
 PAIRS_VERSION = 1
 """Part of the fingerprint, and so of the cache's keys: raise it when the same row would be stored otherwise."""
@@ -48,7 +48,7 @@ class PairEncoder:
         self.chat = chat
         self.max_length = max_length
         self.too_long = too_long
-        check_pad_token(chat)
+        check_padding(chat.tokenizer, chat.stop_ids, place=f"chat.template: {chat.chat.template}")
         state = f"pairs {PAIRS_VERSION} {chat.fingerprint} {max_length} {too_long}"
         self.fingerprint = hashlib.sha256(state.encode()).hexdigest()
 
@@ -89,18 +89,6 @@ class PairEncoder:
                 -1 if row.chosen_safe is None else int(row.chosen_safe),
                 -1 if row.rejected_safe is None else int(row.rejected_safe),
             ),
-        )
-
-
-def check_pad_token(chat: ChatFormat) -> None:
-    """Raise ModelError (E209) where the padding token ends a reply, too."""
-    if chat.tokenizer.pad_token_id in chat.stop_ids:
-        raise ModelError(
-            "E209",
-            f"the padding token {chat.tokenizer.pad_token!r} also ends a reply",
-            place=f"chat.template: {chat.chat.template}",
-            why="A score is read at the last token that is not padding, so it would miss the end of the reply",
-            hint="add a special token such as <pad> to the tokenizer and save the base with it",
         )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.encode.pairs import check_pad_token, longest_that_fits, scored_ids
+from llamatune.data.encode.control_tokens import check_padding
+from llamatune.data.encode.pairs import longest_that_fits, scored_ids
 from llamatune.data.rows import IGNORED, Conversation, Encoded, Message, Row
 
 SCORED_VERSION = 1
@@ -20,7 +21,7 @@ class ScoredEncoder:
     def __init__(
         self, chat: ChatFormat, *, max_length: int, too_long: Literal["error", "drop", "truncate"] = "error"
     ) -> None:
-        check_pad_token(chat)
+        check_padding(chat.tokenizer, chat.stop_ids, place=f"chat.template: {chat.chat.template}")
         self.chat = chat
         self.max_length = max_length
         self.too_long = too_long

@@ -14,7 +14,7 @@ from torch import nn
 
 from llamatune.forward.outputs import apply_head, hidden_at, logits_at
 from llamatune.models.found import HEAD
-from llamatune.ppo.roles.base import Role, _Roles, disable_dropout
+from llamatune.ppo.roles.base import RoleName, Roles, disable_dropout
 from llamatune.ppo.roles.sharding import spread
 from llamatune.ppo.roles.weights import (
     POLICY,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Adapters(_Roles):
+class Adapters(Roles):
     """One base for all roles.
 
     Args:
@@ -60,7 +60,7 @@ class Adapters(_Roles):
             weight.requires_grad_(f".{POLICY}" in name or f".{VALUE}" in name)
         self.value_head.requires_grad_(True)
 
-    def forward(self, role: Role, inputs: Mapping[str, Any], positions: torch.Tensor) -> torch.Tensor:
+    def forward(self, role: RoleName, inputs: Mapping[str, Any], positions: torch.Tensor) -> torch.Tensor:
         if role == "value":
             hidden = hidden_at(self.backbone.get_base_model(), inputs, positions)
             return apply_head(self.value_head, hidden)

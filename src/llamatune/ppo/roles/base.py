@@ -13,48 +13,109 @@ backward pass happen inside the same `acting` block, because checkpointed layers
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from torch import nn
 
-from llamatune.ppo.roles.sharding import layer_classes
+from llamatune.ppo.roles.sharding import is_sharded, layer_classes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+RoleName = Literal["policy", "reference", "value"]
+TRAINED: tuple[RoleName, RoleName] = ("policy", "value")
+"""In the order of their passes in an update."""
 
-Role = Literal["policy", "reference", "value"]
 
-
-class _Roles(nn.Module, ABC):
-    """What both ways share.
-
-    `forward(role, inputs, positions)` gives logits (tokens, vocabulary) at flat positions, or the values (tokens,)
-    there, inside `acting(role)`. `padding_free`: whether the rows of `inputs` lie end to end.
-    """
+class Roles(nn.Module, ABC):
+    """Policy, reference and critic, however they are held."""
 
     padding_free = False
+    """Whether the rows of `forward`'s inputs lie end to end."""
+
+    # ---- playing ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def forward(self, role: RoleName, inputs: Mapping[str, Any], positions: torch.Tensor) -> torch.Tensor:
+        """Logits (tokens, vocabulary) at flat positions, or the critic's values (tokens,) there.
+
+        Call it, and the backward pass of what it gives, inside `acting(role)`.
+        """
+
+    @abstractmethod
+    def acting(self, role: RoleName) -> AbstractContextManager[None]:
+        """Let a role be the one that acts, as long as the block lasts; outside of any, it is the policy."""
+
+    @property
+    @abstractmethod
+    def describe(self) -> str:
+        """Who shares what, in a few words."""
+
+    # ---- weights ----------------------------------------------------------------------------------------------
 
     @abstractmethod
     def policy_model(self) -> PreTrainedModel:
-        """What generates, and is saved."""
+        """What generates, and is saved: the very model that was given."""
+
+    @abstractmethod
+    def leave_policy(self) -> None:
+        """Take everything off the policy's model that the other roles put on it."""
 
     @abstractmethod
     def is_critic(self, name: str) -> bool:
         """Whether a weight, by its name in this module, is the critic's."""
 
     @abstractmethod
-    def _trained_models(self) -> list[Any]:
-        """Those that activation checkpointing is for."""
+    def begin_critic(self, reward: Any) -> None:
+        """Let the critic begin as a reward model: this one, or the one with this adapter on the shared base."""
 
     @property
-    def is_gradient_checkpointing(self) -> bool:
-        return all(getattr(model, "is_gradient_checkpointing", False) for model in self._trained_models())
+    def sharded(self) -> bool:
+        """Whether FSDP2 has spread the weights over the processes."""
+        return is_sharded(self)
+
+    def trained_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Those of policy and critic that gradients are for, by their names in this module."""
+        return ((name, weight) for name, weight in self.named_parameters() if weight.requires_grad)
+
+    def drop_gradients(self, role: RoleName) -> None:
+        """Of the policy, or of the critic."""
+        for name, weight in self.trained_weights():
+            if self.is_critic(name) == (role == "value"):
+                weight.grad = None
+
+    # ---- files ------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def critic_state(self) -> dict[str, torch.Tensor]:
+        """The critic's weights for a checkpoint, sharded ones included as they are."""
+
+    @abstractmethod
+    def load_critic(self, state: Mapping[str, torch.Tensor]) -> None:
+        """What `critic_state` gave, whole."""
+
+    @abstractmethod
+    def load_policy(self, folder: Path) -> None:
+        """The weights of a saved policy."""
+
+    # ---- what transformers and accelerate ask of a model ---------------------------------------------------------
+
+    @abstractmethod
+    def _trained_models(self) -> list[Any]:
+        """Those that activation checkpointing is for."""
 
     @property
     def _no_split_modules(self) -> list[str]:
         """What accelerate shards by themselves."""
         return layer_classes(self.children())
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        return all(getattr(model, "is_gradient_checkpointing", False) for model in self._trained_models())
 
     def _checkpoint_activations(self, settings: dict[str, Any] | None, **others: Any) -> None:
         for model in self._trained_models():

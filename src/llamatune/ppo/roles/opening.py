@@ -16,6 +16,7 @@ from llamatune.judging.judges import Judge, ModelReward
 from llamatune.judging.opening import Sharing
 from llamatune.models.found import Found, check_task, find
 from llamatune.models.heads import value_model_of, zero_head
+from llamatune.models.inner import without_adapter
 from llamatune.models.load import load_tokenizer
 from llamatune.models.open import OpenModel, open_model
 from llamatune.ppo.roles.adapters import Adapters
@@ -139,16 +140,13 @@ def lay_end_to_end(roles: Separate | Adapters) -> bool:
         return False
     if isinstance(roles, Adapters):
         return True
-    attention = plain(roles.policy).config._attn_implementation
-    for model in (plain(roles.reference), plain(roles.critic)):
-        if type(model.base_model) is not type(plain(roles.policy).base_model):
+    policy = without_adapter(roles.policy)
+    attention = policy.config._attn_implementation
+    for model in (without_adapter(roles.reference), without_adapter(roles.critic)):
+        if type(model.base_model) is not type(policy.base_model):
             return False  # another architecture than the one that was tried
         model.set_attn_implementation(attention)
     return True
-
-
-def plain(model: Any) -> Any:
-    return model.get_base_model() if hasattr(model, "peft_config") else model
 
 
 # ---- reward models on the policy's base ---------------------------------------------------------------------

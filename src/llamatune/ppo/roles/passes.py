@@ -2,57 +2,67 @@
 
 from __future__ import annotations
 
-import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from accelerate.utils import send_to_device
-from transformers import Trainer
 
 from llamatune.forward import processes
 from llamatune.forward.cutting import cut
 from llamatune.forward.logprobs import logprobs_and_entropies
-from llamatune.forward.memory import free_memory, one_row_too_many, ran_out_of_memory
-from llamatune.forward.rollouts import Rollout, collate
+from llamatune.forward.memory import free_memory, one_row_too_many, within_memory
+from llamatune.forward.rollouts import Rollout, collate, padded
 from llamatune.ppo.config import PPOConfig
-from llamatune.ppo.roles import sharding
-from llamatune.ppo.roles.adapters import Adapters
-from llamatune.ppo.roles.base import Role
-from llamatune.ppo.roles.separate import Separate
+from llamatune.ppo.roles.base import RoleName, Roles
 
-logger = logging.getLogger(__name__)
-Result = TypeVar("Result")
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Found = TypeVar("Found")
 
 
-class RolePasses(Trainer):  # type: ignore[misc]
-    """A trainer whose model is the roles of PPO; `pass_tokens` are the most tokens in a forward pass, if that is how
-    passes are cut."""
+class Passes:
+    """Passes of roles over rollouts.
 
-    args: PPOConfig
-    optimizer: torch.optim.Optimizer | None
-    pass_tokens: int | None = None
+    Args:
+        pad_id: fills rows up, where they do not lie end to end.
+        autocast: gives the context of a forward pass, its precision.
+        memory_ran_out: is told, in words, whenever passes have become smaller.
 
-    @property
-    def roles(self) -> Separate | Adapters:
-        """The roles' module, without what wraps it for several processes."""
-        if isinstance(self.model, (Separate, Adapters)):
-            return self.model  # to unwrap, accelerate looks at every module: as long as a small step takes
-        roles: Separate | Adapters = self.accelerator.unwrap_model(self.model)
-        return roles
+    Attributes:
+        most_tokens: the most tokens in a pass; None where the number of rollouts is limited instead
+            (`per_device_train_batch_size`).
+    """
 
-    @property
-    def sharded(self) -> bool:
-        """Whether FSDP2 has spread the roles' weights over the processes."""
-        return sharding.is_sharded(self.roles)
+    def __init__(
+        self,
+        roles: Roles,
+        args: PPOConfig,
+        accelerator: Accelerator,
+        *,
+        pad_id: int,
+        autocast: Callable[[], AbstractContextManager[None]],
+        memory_ran_out: Callable[[str], None],
+    ) -> None:
+        self.roles = roles
+        self.args = args
+        self.accelerator = accelerator
+        self.pad_id = pad_id
+        self.most_tokens = args.micro_batch_tokens
+        self._autocast = autocast
+        self._memory_ran_out = memory_ran_out
 
-    def outputs(self, role: Role, rollouts: Sequence[Rollout]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(tokens,) log-probabilities and entropies; or (tokens,) values and (rows,) those behind the last tokens."""
-        batch = collate(
-            rollouts, padding_free=self.roles.padding_free, pad_id=self.processing_class.pad_token_id
-        )
+    @contextmanager
+    def acting(self, role: RoleName) -> Iterator[None]:
+        """For a role's passes: it acts, in the precision of passes."""
+        with self._autocast(), self.roles.acting(role):
+            yield
+
+    def outputs(self, role: RoleName, rollouts: Sequence[Rollout]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(tokens,) log-probabilities and entropies; or (tokens,) values and (rows,) those after the last tokens."""
+        batch = collate(rollouts, padding_free=self.roles.padding_free, pad_id=self.pad_id)
         inputs = send_to_device(batch.inputs, self.args.device)
         positions, last, tokens = (
             one.to(self.args.device) for one in (batch.positions, batch.last, batch.tokens)
@@ -66,16 +76,16 @@ class RolePasses(Trainer):  # type: ignore[misc]
     def backward(self, loss: torch.Tensor) -> None:
         """The gradients of this process's part of a loss, of which the whole is the sum over all processes."""
         # FSDP makes it their mean.
-        self.accelerator.backward(loss * self.accelerator.num_processes if self.sharded else loss)
+        self.accelerator.backward(loss * self.accelerator.num_processes if self.roles.sharded else loss)
 
-    def passes(
+    def over(
         self,
-        role: Role,
+        role: RoleName,
         rollouts: Sequence[Rollout],
-        run: Callable[[Sequence[Rollout], Sequence[int]], Result],
+        run: Callable[[Sequence[Rollout], Sequence[int]], Found],
         again: Callable[[], None] = lambda: None,
-    ) -> list[Result]:
-        """What `run` gives for each forward pass over some rollouts.
+    ) -> list[Found]:
+        """What `run` gives for each pass over some rollouts; it gets those of a pass, and their numbers.
 
         Where memory runs out, passes are made smaller and all of them repeated, after `again`; not where the role is
         sharded, since the others wait in the pass that failed.
@@ -83,12 +93,12 @@ class RolePasses(Trainer):  # type: ignore[misc]
         Raises:
             OutOfMemoryError: memory does not hold a single rollout.
         """
-        if self.sharded:
-            return self._sharded_passes(role, rollouts, run)
+        if self.roles.sharded:
+            return self._sharded(role, rollouts, run)
         while True:
             results = []
             for numbers in self._cut(rollouts):
-                result = _within_memory(run, [rollouts[number] for number in numbers], numbers)
+                result = within_memory(run, [rollouts[number] for number in numbers], numbers)
                 if result is None:
                     break
                 results.append(result)
@@ -97,32 +107,78 @@ class RolePasses(Trainer):  # type: ignore[misc]
             again()
             self._cut_smaller(rollouts)
 
-    def _sharded_passes(
+    def _sharded(
         self,
-        role: Role,
+        role: RoleName,
         rollouts: Sequence[Rollout],
-        run: Callable[[Sequence[Rollout], Sequence[int]], Result],
-    ) -> list[Result]:
+        run: Callable[[Sequence[Rollout], Sequence[int]], Found],
+    ) -> list[Found]:
         """Each pass exchanges weights: a process with fewer of them than others goes on with idle ones."""
         cuts = self._cut(rollouts)
         idle = int(processes.most(len(cuts), self.accelerator)) - len(cuts)
         results = [run([rollouts[number] for number in numbers], numbers) for numbers in cuts]
         for _ in range(idle):
-            with self.compute_loss_context_manager(), self.roles.acting(role):
+            with self.acting(role):
                 first, _second = self.outputs(role, [Rollout(0, [0], [0], ended=True)])
                 if torch.is_grad_enabled():
                     self.backward(0.0 * first.sum())
         return results
 
+    def read(self, rollouts: Sequence[Rollout]) -> dict[str, torch.Tensor]:
+        """What policy, reference and critic say of rollouts: (batch, time) each, and `next_values` (batch,).
+
+        The policy's log-probabilities are recomputed here, whatever the generator thinks they are: the ratio of the
+        first update must be 1.
+        """
+        own = processes.own_share([rollout.length for rollout in rollouts], self.accelerator)
+        mine = [rollouts[n] for n in own]
+        with torch.no_grad(), self.together():
+            policy = self._each("policy", mine)
+            reference = self._each("reference", mine)
+            values = self._each("value", mine)
+        found = {
+            "logprobs": [one[0] for one in policy],
+            "entropies": [one[1] for one in policy],
+            "ref_logprobs": [one[0] for one in reference],
+            "values": [one[0] for one in values],
+        }
+        lengths = [len(rollout.completion) for rollout in rollouts]
+        read = {
+            name: padded(torch.cat(processes.gathered(own, parts, len(rollouts), self.accelerator)), lengths)
+            for name, parts in found.items()
+        }
+        last = processes.gathered(own, [one[1] for one in values], len(rollouts), self.accelerator)
+        return read | {"next_values": torch.stack(last)}
+
+    def _each(self, role: RoleName, rollouts: Sequence[Rollout]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """For each rollout: (log-probabilities, entropies) of its tokens, or (values, the value after the last)."""
+        found: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        for part in self.over(
+            role,
+            rollouts,
+            lambda batch, numbers: dict(zip(numbers, self._read_pass(role, batch), strict=True)),
+        ):
+            found.update(part)
+        return [found[number] for number in range(len(rollouts))]
+
+    def _read_pass(
+        self, role: RoleName, rollouts: Sequence[Rollout]
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        with self.acting(role):
+            first, second = self.outputs(role, rollouts)
+        lengths = [len(rollout.completion) for rollout in rollouts]
+        seconds = second.cpu() if role == "value" else torch.split(second.cpu(), lengths)
+        return list(zip(torch.split(first.cpu(), lengths), seconds, strict=True))
+
     def together(self) -> AbstractContextManager[None]:
         """For passes; those of sharded roles are exchanges, and the launcher ends the processes that wait in one."""
-        return nullcontext() if self.sharded else processes.together(self.accelerator)
+        return nullcontext() if self.roles.sharded else processes.together(self.accelerator)
 
     def _cut(self, rollouts: Sequence[Rollout]) -> list[list[int]]:
         """Which rollouts share a forward pass: those of about the same length."""
         lengths = [rollout.length for rollout in rollouts]
-        if self.pass_tokens is not None:
-            return cut(lengths, self.pass_tokens, padded=not self.roles.padding_free)
+        if self.most_tokens is not None:
+            return cut(lengths, self.most_tokens, padded=not self.roles.padding_free)
         order = sorted(range(len(lengths)), key=lambda number: -lengths[number])
         size = self.args.per_device_train_batch_size
         return [order[start : start + size] for start in range(0, len(order), size)]
@@ -132,52 +188,8 @@ class RolePasses(Trainer):  # type: ignore[misc]
         longest = max(rollout.length for rollout in rollouts)
         if largest <= longest:
             raise one_row_too_many(longest)
-        self.pass_tokens = max(largest // 2, 1)
+        self.most_tokens = max(largest // 2, 1)
         free_memory()
-        self.say(f"memory ran out: at most {self.pass_tokens:,} tokens in a forward pass from here on")
-
-    def drop_gradients(self, role: Role) -> None:
-        for name, weight in self.trained_weights():
-            if self.roles.is_critic(name) == (role == "value"):
-                weight.grad = None
-
-    def trained_weights(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
-        return ((name, weight) for name, weight in self.roles.named_parameters() if weight.requires_grad)
-
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Every trained weight in one group: policy and critic, with and without weight decay."""
-        if self.optimizer is None:
-            roles = self.model if model is None else model
-            kind, settings = self.get_optimizer_cls_and_kwargs(self.args, roles)
-            decaying = set(self.get_decay_parameter_names(roles))
-            groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = defaultdict(list)
-            for name, weight in roles.named_parameters():
-                if weight.requires_grad:
-                    groups[self.roles.is_critic(name), name in decaying].append(weight)
-            rates = (self.args.learning_rate, self.args.critic_learning_rate or self.args.learning_rate)
-            self.optimizer = kind(
-                [
-                    {
-                        "params": weights,
-                        "lr": rates[critic],
-                        "weight_decay": self.args.weight_decay if decays else 0.0,
-                    }
-                    for (critic, decays), weights in groups.items()
-                ],
-                **settings,
-            )
-        return self.optimizer
-
-    def say(self, text: str) -> None:
-        """Tell the user something that is not a figure."""
-        if self.accelerator.is_main_process:
-            logger.warning(text)
-
-
-def _within_memory(run: Callable[..., Result], *arguments: Any) -> Result | None:
-    try:
-        return run(*arguments)
-    except (RuntimeError, MemoryError) as error:
-        if not ran_out_of_memory(error):
-            raise
-    return None
+        self._memory_ran_out(
+            f"memory ran out: at most {self.most_tokens:,} tokens in a forward pass from here on"
+        )

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from llamatune.forward.outputs import logits_at, values_at
 from llamatune.models.heads import score_head
-from llamatune.ppo.roles.base import Role, _Roles, disable_dropout
+from llamatune.ppo.roles.base import RoleName, Roles, disable_dropout
 from llamatune.ppo.roles.sharding import spread
 from llamatune.ppo.roles.weights import (
     POLICY,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Separate(_Roles):
+class Separate(Roles):
     """A model each. `critic` is a sequence classification model with one label; `reference` is frozen."""
 
     def __init__(self, policy: PreTrainedModel, critic: PreTrainedModel, reference: PreTrainedModel) -> None:
@@ -40,13 +40,13 @@ class Separate(_Roles):
         for model in (policy, critic, reference):
             disable_dropout(model)
 
-    def forward(self, role: Role, inputs: Mapping[str, Any], positions: torch.Tensor) -> torch.Tensor:
+    def forward(self, role: RoleName, inputs: Mapping[str, Any], positions: torch.Tensor) -> torch.Tensor:
         if role == "value":
             return values_at(self.critic, inputs, positions)
         model = self.policy if role == "policy" else self.reference
         return logits_at(model, inputs, positions, padding_free=self.padding_free)
 
-    def acting(self, role: Role) -> AbstractContextManager[None]:
+    def acting(self, role: RoleName) -> AbstractContextManager[None]:
         return nullcontext()
 
     @property

@@ -1,0 +1,99 @@
+"""PPO as a run: rollouts, warnings and held-out figures are written into the run's folder, and come back on resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from llamatune.errors import DivergedError
+from llamatune.forward.rollouts import Rollout
+from llamatune.judging.oracle import Oracle
+from llamatune.ppo.experience import Experience
+from llamatune.ppo.trainer import PPOTrainer
+from llamatune.sampling.prompts import PromptRow
+from llamatune.training.guards import Finding
+from llamatune.training.run_trainer import RunTrainer
+
+
+class RecipePPOTrainer(RunTrainer, PPOTrainer):
+    """A `PPOTrainer` of a run.
+
+    Args:
+        oracle: judges the held-out completions, besides the reward models: rising rewards alone prove nothing.
+    """
+
+    unit = "rollouts"
+
+    def __init__(self, *args: Any, oracle: Oracle | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.oracle = oracle
+        self.held_out: list[dict[str, float]] = []
+        """Figures of each evaluation."""
+
+    def training_step(
+        self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        try:
+            loss = super().training_step(model, inputs, num_items_in_batch)
+        except DivergedError as error:
+            problems = [replace(one, hint=f"{one.hint}; {self.run.ways_on}") for one in error.problems]
+            raise DivergedError.of(problems) from None
+        self.losses.append(self.progress.figures["loss"][-1])
+        self.trained += self.args.batch_size / self.args.updates_per_iteration
+        return loss
+
+    def on_rollouts(self, iteration: int, found: Experience) -> None:
+        """One line of completions.jsonl for each rollout."""
+        for line in self.table(iteration, found):
+            self.run.log_completion(line)
+
+    def on_evaluation(
+        self, rows: Sequence[PromptRow], rollouts: Sequence[Rollout], figures: Mapping[str, float]
+    ) -> dict[str, float]:
+        """What the oracle says of the held-out completions, mean over them."""
+        further: dict[str, float] = {}
+        if self.oracle is not None:
+            said = self.oracle.figures(rows, [self.completion(rollout) for rollout in rollouts])
+            further = {f"oracle/{name}": figure for name, figure in said.items()}
+        found = {**figures, **further}
+        self.held_out.append({"step": self.state.global_step, **found})
+        names = [name for name in ("reward", "oracle/quality", "kl") if name in found]
+        text = ", ".join(f"{name.replace('/', ' ')} {found[name]:.3f}" for name in names)
+        self.say(f"step {self.state.global_step}: held-out {text}")
+        self.run.write_json("evaluation.json", {"held_out": self.held_out})
+        return further
+
+    def _heed(self, findings: Iterable[Finding]) -> None:
+        """A warning is for readers of the result, too."""
+        findings = list(findings)
+        for finding in findings:
+            if not finding.stop:
+                self.run.event("warning", finding.text)
+        super()._heed(findings)
+
+    def on_memory_ran_out(self, text: str) -> None:
+        super().on_memory_ran_out(text)
+        self.run.event("out_of_memory", text)
+
+    def state_to_save(self) -> dict[str, Any]:
+        return super().state_to_save() | {"held_out": self.held_out, "pass_tokens": self.passes.most_tokens}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self.held_out = list(state["held_out"])
+        # A run limits the tokens of a pass, and never their number of rollouts.
+        assert self.passes.most_tokens is not None
+        self.passes.most_tokens = min(self.passes.most_tokens, state["pass_tokens"])
+
+    def outcome(self) -> dict[str, float]:
+        """The last held-out figures, and how they changed since the start, for `result.json`."""
+        if not self.held_out:
+            return {}
+        first, last = self.held_out[0], self.held_out[-1]
+        names = [name for name in last if name != "step"]
+        return {f"eval_{name}": last[name] for name in names} | {
+            f"change of {name}": last[name] - first[name] for name in names if name in first
+        }
