@@ -18,7 +18,9 @@ SYSTEM = (Message("system", "Be brief."),)
 
 
 def talk(turns: int, *, system: bool = False) -> tuple[Message, ...]:
-    said = (Message("assistant" if n % 2 else "user", f"turn {n} " + "and on " * (n % 5)) for n in range(turns))
+    said = (
+        Message("assistant" if n % 2 else "user", f"turn {n} " + "and on " * (n % 5)) for n in range(turns)
+    )
     return (*(SYSTEM if system else ()), *said)
 
 
