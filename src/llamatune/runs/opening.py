@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -88,7 +89,7 @@ def open_run(
             yield run
         return
     with disk_errors(run.directory):
-        run.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        run.directory.mkdir(parents=True, exist_ok=True)
     run.lock = RunLock.take(run.directory)
     try:
         sweep(run.directory)
@@ -100,6 +101,7 @@ def open_run(
             return
         _start_or_go_on(run, facts, resume)
         run.status.begin(run.checkpoint.step if run.checkpoint else 0)
+        run.stop.give_up = partial(_end, run, "stopped", 130, "interrupted at once by a second Ctrl-C")
         with run.stop.listening():
             try:
                 with _ending(run):

@@ -71,6 +71,7 @@ class Run:
         self.recipe_dir = recipe_dir
         self.is_main = is_main()
         self.stop = StopRequest()
+        self.stop.doing = lambda: f"step {self.status.step + 1}"
         self.status = Status(self.directory / "run.json")
         self.checkpoint: Checkpoint | None = None
         self.done: Result | None = None

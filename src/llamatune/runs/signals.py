@@ -3,18 +3,25 @@
 SIGTERM, SIGHUP and the first Ctrl-C are requests: the step ends, everything is saved once, the process exits with
 75 (130 after Ctrl-C) and the same command goes on later. A second Ctrl-C ends at once; that loses at most the
 steps since the last checkpoint, because a checkpoint exists only when it is whole.
+
+Python hears of a signal between two of its own instructions, and a step may be one long call into C. So a thread of its
+own answers: it says at once what will happen, and where a second Ctrl-C is not heard, it ends the process.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 _REQUESTS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_PATIENCE = 1.0
+"""Seconds in which a second Ctrl-C has to be heard."""
 
 
 class StopRequest:
@@ -24,6 +31,11 @@ class StopRequest:
         self.signal: signal.Signals | None = None
         self.can_wait = False
         """True while there is something to save, so that a request waits for the end of the step."""
+        self.doing: Callable[[], str] = lambda: "what is under way"
+        """What a request waits for, in words."""
+        self.give_up: Callable[[], None] = lambda: None
+        """The last thing before the process is ended in the middle of a call into C."""
+        self._heard = threading.Event()
 
     @contextmanager
     def listening(self) -> Iterator[StopRequest]:
@@ -39,10 +51,47 @@ class StopRequest:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, self._receive)
         try:
-            yield self
+            with self._answering():
+                yield self
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Let a thread read the numbers of signals, which C writes into a pipe as they come."""
+        numbers, wakeup = os.pipe()
+        os.set_blocking(wakeup, False)
+        before = signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        thread = threading.Thread(target=self._answer, args=(numbers,), daemon=True, name="signals")
+        thread.start()
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            os.close(wakeup)  # which ends the thread
+            thread.join()
+            os.close(numbers)
+
+    def _answer(self, numbers: int) -> None:
+        asked = False
+        while received := os.read(numbers, 64):
+            for number in received:
+                if number not in _REQUESTS or signal.getsignal(number) != self._receive:
+                    continue
+                if not asked:
+                    then = (
+                        f"finishing {self.doing()} and saving; again to stop at once"
+                        if self.can_wait
+                        else "stopping"
+                    )
+                    _tell(f"{signal.Signals(number).name}: {then}")
+                elif number == signal.SIGINT:
+                    _tell("stopping at once")
+                    if not self._heard.wait(_PATIENCE):
+                        self.give_up()
+                        os._exit(130)
+                asked = True
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -61,9 +110,17 @@ class StopRequest:
         again = self.signal is not None
         self.signal = self.signal or signal.Signals(number)
         if number == signal.SIGINT and again:
+            self._heard.set()
             raise KeyboardInterrupt
         if not self.can_wait and not again:
             raise StoppedEarly
+
+
+def _tell(text: str) -> None:
+    """On a line of its own, also where a progress bar stands; not through Python's streams, whose locks others hold."""
+    line = f"\r\x1b[K{text}\n" if sys.stderr.isatty() else f"{text}\n"
+    with suppress(OSError):  # nobody may be listening
+        os.write(2, line.encode())
 
 
 class StoppedEarly(BaseException):
