@@ -10,7 +10,7 @@ import os
 import shlex
 import sys
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
@@ -222,20 +222,24 @@ def report(
 
 @app.command()
 def chat(
-    model: ModelArgument,
+    models: Annotated[list[str], typer.Argument(help="A model, or several that answer side by side.")],
     system: Annotated[str | None, typer.Option(help="System message.", show_default=False)] = None,
     base: BaseOption = None,
     temperature: Annotated[float, typer.Option(help="0 is greedy decoding.", min=0, max=5)] = 0.7,
     top_p: Annotated[float, typer.Option(help="Nucleus sampling.", min=0.01, max=1)] = 0.9,
     max_new_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.", min=1)] = 512,
 ) -> None:
-    """Chat with a model, a run or an adapter; /reset forgets the conversation, /quit ends."""
+    """Chat with a model, a run or an adapter; /help lists what else can be typed."""
+    interactive = sys.stdin.isatty()
+    if interactive:
+        _say("llamatune chat; /help for commands, Ctrl-D ends")
     from llamatune.commands.chat import chat_with
     from llamatune.recipe.blocks import Generation
 
     generation = Generation(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
-    write = lambda text: print(text, end="", flush=True)  # noqa: E731
-    chat_with(model, _user_lines(), generation, system=system, base=base, write=write)
+    write = lambda text: print(_printable(text), end="", flush=True)  # noqa: E731
+    lines = _typed_lines() if interactive else iter(sys.stdin.readline, "")
+    chat_with(models, lines, generation, system=system, base=base, write=write, say=_say)
 
 
 @app.command()
@@ -369,16 +373,29 @@ def data_preview(
     typer.echo(preview_rows(loaded, folder, rows, colour=colour))
 
 
-def _user_lines() -> Iterator[str]:
-    """Lines from the terminal with a prompt, or from a pipe without."""
-    interactive = sys.stdin.isatty()
-    while True:
-        if interactive:
-            print("> ", end="", file=sys.stderr, flush=True)
-        line = sys.stdin.readline()
-        if not line:
-            return
-        yield line
+def _typed_lines() -> Iterator[str]:
+    """Lines from the terminal, with editing and a history that is kept between chats."""
+    import readline
+
+    from llamatune.recipe.hashing import cache_folder
+
+    history = cache_folder() / "chat_history"
+    with suppress(OSError):
+        readline.read_history_file(history)
+    try:
+        while True:
+            yield input("> ")
+    except EOFError:
+        print(file=sys.stderr)
+    finally:
+        with suppress(OSError):
+            history.parent.mkdir(parents=True, exist_ok=True)
+            readline.write_history_file(history)
+
+
+def _printable(text: str) -> str:
+    """A reply cannot move the cursor, colour the terminal or turn the text around."""
+    return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
 
 
 def _say(line: str) -> None:

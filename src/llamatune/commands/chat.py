@@ -1,54 +1,175 @@
-"""Chat with a model on the terminal: replies stream as they are sampled."""
+"""`llamatune chat`: talk with one model, or with several side by side; replies stream as they are sampled."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.rows import Message
-from llamatune.models.open import open_model
+from llamatune.errors import ModelError
+from llamatune.models.open import OpenModel, open_model
 from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.blocks import Chat, Generation
+from llamatune.recipe.load import load
+from llamatune.recipe.paths import MARKER
+from llamatune.runs import checkpoints
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.replies import stream_reply
 from llamatune.sampling.sampler import seed_of
 
+Say = Callable[[str], None]
+
+HELP = """\
+/system TEXT  begin again with this system message; /system alone shows it
+/retry        another reply to your last message
+/reset        forget the conversation
+/save FILE    append the conversation to FILE, as a row that can be trained on
+/help         this
+/quit         end; so does Ctrl-D"""
+
+
+@dataclass
+class Speaker:
+    """A model, and the conversation with it."""
+
+    name: str
+    sampler: GenerateSampler
+    chat: ChatFormat
+    messages: list[Message] = field(default_factory=list)
+
+    def answer(self, generation: Generation, write: Say, seed: int) -> None:
+        reply = stream_reply(self.sampler, self.chat, self.messages, generation, write, seed=seed)
+        write("\n")
+        self.messages.append(Message("assistant", reply))
+
 
 @quiet_upstream()
 def chat_with(
-    name: str,
+    models: str | list[str],
     lines: Iterable[str],
     generation: Generation,
     *,
     system: str | None = None,
     base: str | None = None,
-    write: Callable[[str], None],
+    write: Say,
+    say: Say = lambda line: None,
 ) -> list[Message]:
-    """Answer each line, keeping the conversation; `/reset` forgets it, `/quit` ends. Returns the conversation.
+    """Answer each line, keeping the conversation; what begins with a slash is a command, see `HELP`.
 
     Args:
-        name: `pico`, a model folder, an adapter folder, a finished run or a hub model.
+        models: `pico`, a model folder, an adapter folder, a run or a hub model; or several, which all get every line.
         lines: the user's turns; a terminal's or a file's.
-        system: system message; the one of the model's recipe when left out.
-        write: receives the reply piece by piece, and a line feed at its end.
+        system: system message; the one of each model's recipe when left out.
+        write: receives the replies piece by piece, and a line feed at the end of each.
+        say: receives lines that are no replies.
+
+    Returns:
+        The conversation with the first model.
 
     Raises:
-        ModelError: the model cannot be opened, or has no chat template.
+        ModelError: a model cannot be opened, or has no chat template.
     """
-    opened = open_model(name, base=base)
-    chat = ChatFormat(opened.tokenizer, Chat(system=system if system is not None else opened.chat.system))
-    sampler = GenerateSampler(opened.model, pad_id=chat.tokenizer.pad_token_id)
-    messages: list[Message] = []
+    speakers = [
+        _speaker(name, system, base, say) for name in ([models] if isinstance(models, str) else models)
+    ]
+    say("type a message, or /help")
     for number, line in enumerate(lines):
         text = line.strip()
         if text == "/quit":
             break
-        if text == "/reset":
-            messages = []
+        if text.startswith("/"):
+            if not _command(text, speakers, say):
+                continue
         elif text:
-            messages.append(Message("user", text))
-            seed = seed_of("chat", number)
-            reply = stream_reply(sampler, chat, messages, generation, write, seed=seed)
-            write("\n")
-            messages.append(Message("assistant", reply))
-    return messages
+            for speaker in speakers:
+                speaker.messages.append(Message("user", text))
+        else:
+            continue
+        for speaker in speakers:
+            if len(speakers) > 1:
+                write(f"{speaker.name}: ")
+            speaker.answer(generation, write, seed_of("chat", number))
+    return speakers[0].messages
+
+
+def _command(text: str, speakers: list[Speaker], say: Say) -> bool:
+    """Carry out a command; whether the models are to answer."""
+    word, _, rest = text.partition(" ")
+    rest = rest.strip()
+    if word == "/retry":
+        if not speakers[0].messages:
+            say("there is nothing to answer yet")
+            return False
+        for speaker in speakers:
+            speaker.messages.pop()
+        return True
+    if word == "/reset":
+        _forget(speakers)
+        say("forgotten")
+    elif word == "/system" and rest:
+        for speaker in speakers:
+            speaker.chat = ChatFormat(speaker.chat.tokenizer, _with_system(speaker.chat.chat, rest))
+        _forget(speakers)
+        say("a new conversation with this system message")
+    elif word == "/system":
+        say(speakers[0].chat.chat.system or "there is no system message")
+    elif word == "/save" and rest:
+        _save(Path(rest), speakers, say)
+    else:
+        say(HELP if word == "/help" else f"{word} is no command, or needs more words:\n{HELP}")
+    return False
+
+
+def _forget(speakers: list[Speaker]) -> None:
+    for speaker in speakers:
+        speaker.messages = []
+
+
+def _save(file: Path, speakers: list[Speaker], say: Say) -> None:
+    """A line of JSON for each conversation, in the format `messages`."""
+    rows = []
+    for speaker in speakers:
+        system = speaker.chat.chat.system
+        messages = ([Message("system", system)] if system else []) + speaker.messages
+        turns = [{"role": one.role, "content": one.content} for one in messages]
+        rows.append(json.dumps({"messages": turns}, ensure_ascii=False))
+    try:
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write("".join(f"{row}\n" for row in rows))
+    except OSError as error:
+        say(f"{file} cannot be written: {error.strerror}")
+    else:
+        say(f"saved to {file}")
+
+
+# ---- opening ------------------------------------------------------------------------------------------------
+
+
+def _speaker(name: str, system: str | None, base: str | None, say: Say) -> Speaker:
+    say(f"loading {name}")
+    opened, settings = _open(name, base, say)
+    chat = ChatFormat(opened.tokenizer, _with_system(settings, system))
+    say(f"{name}: {opened.base.name}{' with an adapter' if opened.adapter else ''}, on {opened.model.device}")
+    return Speaker(name, GenerateSampler(opened.model, pad_id=chat.tokenizer.pad_token_id), chat)
+
+
+def _open(name: str, base: str | None, say: Say) -> tuple[OpenModel, Chat]:
+    """The model and its chat block; of a run that has not finished, its newest checkpoint."""
+    try:
+        opened = open_model(name, base=base)
+    except ModelError as error:
+        newest = checkpoints.find_checkpoint(Path(name) / "checkpoints").newest
+        if error.problems[0].code != "E250" or newest is None:
+            raise
+        recipe = load(Path(name) / MARKER, allow_outside=True)
+        say(f"{name} has not finished: this is its {newest.folder.name}")
+        opened = open_model(str(newest.folder), base=base or recipe.model.base)
+        return opened, getattr(recipe, "chat", Chat())
+    return opened, opened.chat
+
+
+def _with_system(chat: Chat, system: str | None) -> Chat:
+    return chat if system is None else chat.model_copy(update={"system": system})

@@ -1,0 +1,121 @@
+"""`llamatune chat`: commands, several models side by side, an unfinished run; for a program and in a terminal."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llamatune.commands.chat import chat_with
+from llamatune.data.rows import Message
+from llamatune.recipe.blocks import Generation
+from support import sft_recipe
+
+GREEDY = Generation(temperature=0.0, max_new_tokens=8)
+
+
+def talk(*lines: str, models: str | list[str] = "pico", system: str | None = None):
+    written: list[str] = []
+    said: list[str] = []
+    messages = chat_with(models, lines, GREEDY, system=system, write=written.append, say=said.append)
+    return messages, "".join(written), said
+
+
+def test_commands() -> None:
+    messages, written, said = talk("/retry", "/nonsense", "Who are you?", "/retry", "/system")
+    assert said[0] == "loading pico" and "there is nothing to answer yet" in said
+    assert any(line.startswith("/nonsense is no command") and "/save FILE" in line for line in said)
+    assert "there is no system message" in said
+    assert [message.role for message in messages] == ["user", "assistant"], (
+        "a second reply takes the first one's place"
+    )
+    assert written.count(messages[-1].content) == 2, "the same reply, greedily"
+
+
+def test_a_system_message_begins_a_new_conversation() -> None:
+    messages, _, said = talk("Hello.", "/system Answer in one word.", "/system", "Hello.", "/quit", "Hello?")
+    assert "Answer in one word." in said and [message.role for message in messages] == ["user", "assistant"]
+
+
+def test_a_conversation_is_saved_as_a_row_that_can_be_trained_on(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    messages, _, said = talk("Hello.", f"/save {file}", f"/save {tmp_path}/no/such.jsonl", system="Be brief.")
+    [row] = map(json.loads, file.read_text().splitlines())
+    assert row["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert Message(**row["messages"][-1]) == messages[-1]
+    assert any("cannot be written" in line for line in said)
+    recipe = sft_recipe(tmp_path / "run", {"data.train": [{"path": str(file)}]})
+    from llamatune.data.read.sources import open_source
+
+    assert open_source(recipe.data.train[0], Path(), kind="conversations").recognised.format == "messages"
+
+
+def test_models_answer_side_by_side() -> None:
+    _, written, _ = talk("Hello.", models=["pico", "pico"])
+    first, second = written.splitlines()
+    assert first == second and first.startswith("pico: ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a pseudo-terminal")
+def test_in_a_terminal_lines_are_edited_and_replies_cannot_control_it(tmp_path: Path) -> None:
+    import pty
+    import time
+
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "llamatune", "chat", "pico", "--max-new-tokens", "4"],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env={**os.environ, "TERM": "xterm", "XDG_CACHE_HOME": str(tmp_path)},
+        start_new_session=True,
+    )
+    os.close(follower)
+    shown = b""
+
+    def until(text: bytes) -> None:
+        nonlocal shown
+        deadline = time.monotonic() + 90
+        while text not in shown:
+            assert time.monotonic() < deadline, shown
+            shown += os.read(leader, 4096)
+        shown = shown.partition(text)[2]
+
+    try:
+        until(b"/help for commands")
+        until(b"type a message")
+        until(b"> ")
+        os.write(leader, b"Hellx\x7fo.\n")
+        until(b"> ")
+        os.write(leader, b"/quit\n")
+        assert process.wait(timeout=30) == 0
+    finally:
+        process.send_signal(signal.SIGKILL)
+        os.close(leader)
+    assert "Hello." in (tmp_path / "llamatune/chat_history").read_text()
+
+
+def test_an_unfinished_run_answers_with_its_newest_checkpoint(tmp_path: Path) -> None:
+    from llamatune.errors import DivergedError, StoppedError
+    from llamatune.pipeline import run
+
+    changes = {"model.lora": {"rank": 4}, "optimization.max_steps": 4, "checkpoint.every_steps": 2}
+    recipe = sft_recipe(tmp_path / "run", changes | {"logging.every_steps": 1, "generation.prompts": []})
+    with pytest.MonkeyPatch.context() as patch:
+        from transformers.trainer_callback import CallbackHandler
+
+        plain = CallbackHandler.on_step_begin
+
+        def stop(self, args, state, control):
+            if state.global_step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return plain(self, args, state, control)
+
+        patch.setattr(CallbackHandler, "on_step_begin", stop)
+        with pytest.raises((StoppedError, DivergedError)):
+            run(recipe)
+    _, written, said = talk("Hello.", models=str(tmp_path / "run"))
+    assert any("has not finished: this is its checkpoint-" in line for line in said) and written.strip()
