@@ -17,10 +17,11 @@ from llamatune.data.rows import EncodedRow
 from llamatune.forward.attention import NAME, equal
 from llamatune.forward.collate import Collator
 from llamatune.forward.cutting import cut
-from llamatune.forward.memory import free_memory, one_row_too_many, ran_out_of_memory
+from llamatune.forward.memory import free_memory, one_row_too_many, within_memory
 from llamatune.forward.pairs import SeparateReplies, SharedPrompts
 from llamatune.forward.singles import EndToEnd, PaddedRows
 from llamatune.models.heads import score_head
+from llamatune.models.inner import without_adapter
 from llamatune.models.probing import sampling_mode
 
 _BUDGET = 4096
@@ -53,7 +54,7 @@ def _last_hidden(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping
         outputs = model(**inputs, use_cache=False, output_hidden_states=True)
         last: torch.Tensor = outputs.hidden_states[-1]
         return last
-    whole = inner.get_base_model() if hasattr(inner, "peft_config") else inner
+    whole = without_adapter(inner)
     # The other layers' need not be kept.
     last = whole.base_model(**inputs, use_cache=False).last_hidden_state
     return last
@@ -79,7 +80,7 @@ def can_share_prompts(model: PreTrainedModel, max_length: int) -> bool:
 
     Tried on the model itself: pairs and rows that lie end to end must get the scores that each gets alone.
     """
-    inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    inner = without_adapter(model)
     window = getattr(inner.config, "sliding_window", None)
     if window is not None and window < max_length:
         return False
@@ -128,7 +129,7 @@ def score_rows(model: PreTrainedModel, rows: Sequence[EncodedRow]) -> np.ndarray
         while waiting:
             first = cut([lengths[index] for index in waiting], budget, padded=collate.padded)[0]
             chosen = [waiting[position] for position in first]
-            found = _within_memory(model, collate([rows[index] for index in chosen]))
+            found = within_memory(_scores_of, model, collate([rows[index] for index in chosen]))
             if found is None:
                 if len(chosen) == 1:
                     raise one_row_too_many(lengths[chosen[0]])
@@ -141,10 +142,5 @@ def score_rows(model: PreTrainedModel, rows: Sequence[EncodedRow]) -> np.ndarray
     return scores
 
 
-def _within_memory(model: PreTrainedModel, batch: dict[str, Any]) -> torch.Tensor | None:
-    try:
-        return scores_at(model, model, send_to_device(batch, model.device))
-    except (RuntimeError, MemoryError) as error:
-        if not ran_out_of_memory(error):
-            raise
-    return None
+def _scores_of(model: PreTrainedModel, batch: dict[str, Any]) -> torch.Tensor:
+    return scores_at(model, model, send_to_device(batch, model.device))

@@ -11,6 +11,7 @@ import torch
 from transformers import GenerationConfig
 
 from llamatune.forward.memory import free_memory, one_row_too_many, ran_out_of_memory
+from llamatune.models.inner import without_adapter
 from llamatune.models.probing import sampling_mode
 from llamatune.sampling.sampler import How, Sampled, cannot, drawn, uniform_numbers, up_to_stop
 
@@ -45,7 +46,7 @@ class ContinuousBatchingSampler:
 
     @property
     def _inner(self) -> Any:
-        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+        return without_adapter(self.model)
 
     def sample(self, prompts: Sequence[list[int]], seeds: Sequence[int], how: How) -> list[Sampled]:
         """See `Sampler`. Raises OutOfMemoryError where memory does not hold a single completion."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from llamatune.forward.memory import free_memory, one_row_too_many, ran_out_of_memory
+from llamatune.forward.memory import free_memory, one_row_too_many, within_memory
+from llamatune.models.inner import without_adapter
 from llamatune.models.probing import sampling_mode
 from llamatune.sampling.sampler import How, Sampled, drawn, uniform_numbers, up_to_stop
 
@@ -58,9 +59,8 @@ class GenerateSampler:
         with sampling_mode(self.model), neutral_generation(self.model):
             while waiting:
                 chosen = waiting[: self.batch_size]
-                batch = self._within_memory(
-                    [prompts[i] for i in chosen], [seeds[i] for i in chosen], how, streamer
-                )
+                some, their_seeds = [prompts[i] for i in chosen], [seeds[i] for i in chosen]
+                batch = within_memory(self._generate, some, their_seeds, how, streamer)
                 if batch is None:
                     self.batch_size = len(chosen) // 2
                     if not self.batch_size:
@@ -71,14 +71,6 @@ class GenerateSampler:
                     found[index] = up_to_stop(tokens, how.stop_ids)
                 waiting = waiting[len(chosen) :]
         return [found[index] for index in range(len(prompts))]
-
-    def _within_memory(self, *arguments: Any) -> list[list[int]] | None:
-        try:
-            return self._generate(*arguments)
-        except (RuntimeError, MemoryError) as error:
-            if not ran_out_of_memory(error):
-                raise
-        return None
 
     def _generate(
         self, prompts: list[list[int]], seeds: list[int], how: How, streamer: BaseStreamer | None
@@ -122,7 +114,7 @@ class Draws(LogitsProcessor):  # type: ignore[misc]
 def neutral_generation(model: PreTrainedModel) -> Iterator[None]:
     """Set aside the model's own generation settings: `generate` takes a repetition penalty or a minimal length from
     there, whatever it is given."""
-    holder: Any = model.get_base_model() if hasattr(model, "peft_config") else model
+    holder = without_adapter(model)
     before = holder.generation_config
     holder.generation_config = GenerationConfig()
     try:
