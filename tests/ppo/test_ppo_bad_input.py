@@ -237,7 +237,9 @@ ROLES: list[tuple[Any, dict[str, Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize("model, parts, name, said", ROLES, ids=lambda value: getattr(value, "__name__", str(value))[:30])
+@pytest.mark.parametrize(
+    "model, parts, name, said", ROLES, ids=lambda value: getattr(value, "__name__", str(value))[:30]
+)
 def test_e240_roles_that_do_not_go_together(
     tmp_path: Path, model: Any, parts: dict[str, Any], name: str, said: str
 ) -> None:
