@@ -221,7 +221,7 @@ def _watch_ppo() -> None:
     ):
         setattr(kind, method, named(getattr(kind, method), name))
     plain_save_weights, saving.save_weights = saving.save_weights, save_weights
-    plain_save_checkpoint, saving.Checkpoint.save = saving.Checkpoint.save, save_checkpoint  # type: ignore[method-assign]
+    plain_save_checkpoint, saving.PPOCheckpoint.save = saving.PPOCheckpoint.save, save_checkpoint  # type: ignore[method-assign]
 
 
 def _trainers() -> list[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ from llamatune.recipe.schema import TITLE, json_schema
 from llamatune.recipe.shipped import shipped
 from llamatune.recipe.stages.common import Tuning
 from llamatune.runs.display import counting
+from llamatune.runs.shards import Say
 
 if TYPE_CHECKING:
     from llamatune.data.measure import Measured
@@ -47,8 +48,6 @@ _BATCHES = (64, 32, 16, 8, 4, 2, 1)
 _ENOUGH_STEPS = 30
 _HELD_OUT = 20
 """Rows that a held-out loss should be the mean of."""
-
-Say = Callable[[str], None]
 
 
 @dataclass

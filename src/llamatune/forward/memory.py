@@ -9,12 +9,12 @@ from typing import ParamSpec, TypeVar
 from llamatune.errors import OutOfMemoryError
 
 Given = ParamSpec("Given")
-Found = TypeVar("Found")
+_Found = TypeVar("_Found")
 
 
 def within_memory(
-    function: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs
-) -> Found | None:
+    function: Callable[Given, _Found], *args: Given.args, **kwargs: Given.kwargs
+) -> _Found | None:
     """What a function gives, or None where memory ran out; then free it before the next try."""
     try:
         return function(*args, **kwargs)

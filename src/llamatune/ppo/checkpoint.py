@@ -32,7 +32,7 @@ STATE, EXPERIENCE, CRITIC = "ppo_state.json", "experience.safetensors", "critic/
 
 
 @dataclass
-class Progress:
+class PPOProgress:
     """What a step of PPO leaves to the next one, besides weights.
 
     `figures`: those of the steps since the last log line. `experience`: the iteration's, while it is trained on.
@@ -45,7 +45,7 @@ class Progress:
     experience: Experience | None = None
 
 
-class Checkpoint:
+class PPOCheckpoint:
     """Saves roles and progress, and brings them back.
 
     Args:
@@ -55,7 +55,7 @@ class Checkpoint:
     def __init__(
         self,
         roles: Roles,
-        progress: Progress,
+        progress: PPOProgress,
         args: PPOConfig,
         tokenizer: PreTrainedTokenizerBase,
         *,

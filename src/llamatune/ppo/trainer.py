@@ -3,8 +3,8 @@
 An iteration samples completions for a batch of prompts, scores them, computes advantages, and makes one optimizer step
 for each mini-batch. `PPOTrainer` is a transformers Trainer whose step is such an optimizer step: evaluation,
 callbacks, logging, checkpoints, resuming and early stopping are the Trainer's. It has its parts and hands them on:
-`Passes` (forward and backward passes of the roles), `Updates` (gradients of a mini-batch), `Checkpoint` (what is saved
-and restored), a generator of completions and judges of them.
+`Passes` (forward and backward passes of the roles), `Updates` (gradients of a mini-batch), `PPOCheckpoint` (what is
+saved and restored), a generator of completions and judges of them.
 
 What an iteration does depends on its number and the seed alone: which prompts, which random numbers, which
 mini-batches. So a resumed run repeats nothing and skips nothing, and the number of processes changes nothing.
@@ -35,7 +35,7 @@ from llamatune.forward.rollouts import Rollout, mask_of
 from llamatune.judging.combine import combine
 from llamatune.judging.judges import Completion, ModelReward
 from llamatune.judging.opening import RewardFunctions, open_judges
-from llamatune.ppo.checkpoint import Checkpoint, Progress
+from llamatune.ppo.checkpoint import PPOCheckpoint, PPOProgress
 from llamatune.ppo.checks import beta_of, check_context, stop_tokens
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.experience import Experience, experience
@@ -169,7 +169,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         self.eval_prompts = {name: self._prompts(one) for name, one in held_out.items() if one is not None}
         for prompts in (self.prompts, *self.eval_prompts.values()):
             check_context(prompts, policy, args)
-        self.progress = Progress(
+        self.progress = PPOProgress(
             kl_controller(args.kl_controller, beta_of(args, policy), args.kl_target, args.kl_horizon),
             Watch(args.watched),
         )
@@ -183,7 +183,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         )
         mix = open_mix(ptx_dataset, args, tokenizer, self.chat, policy)
         self.updates = Updates(self.passes, args, self.accelerator, mix)
-        self.checkpoint = Checkpoint(roles, self.progress, args, tokenizer, shards=self.is_fsdp_enabled)
+        self.checkpoint = PPOCheckpoint(roles, self.progress, args, tokenizer, shards=self.is_fsdp_enabled)
         self.reward_combine = reward_combine
         self.sampler = sampler or self._sampler()
         self.timings = {"generate": 0.0, "score": 0.0, "train": 0.0}

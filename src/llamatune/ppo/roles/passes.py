@@ -20,7 +20,7 @@ from llamatune.ppo.roles.base import RoleName, Roles
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-Found = TypeVar("Found")
+_Found = TypeVar("_Found")
 
 
 class Passes:
@@ -82,9 +82,9 @@ class Passes:
         self,
         role: RoleName,
         rollouts: Sequence[Rollout],
-        run: Callable[[Sequence[Rollout], Sequence[int]], Found],
+        run: Callable[[Sequence[Rollout], Sequence[int]], _Found],
         again: Callable[[], None] = lambda: None,
-    ) -> list[Found]:
+    ) -> list[_Found]:
         """What `run` gives for each pass over some rollouts; it gets those of a pass, and their numbers.
 
         Where memory runs out, passes are made smaller and all of them repeated, after `again`; not where the role is
@@ -111,8 +111,8 @@ class Passes:
         self,
         role: RoleName,
         rollouts: Sequence[Rollout],
-        run: Callable[[Sequence[Rollout], Sequence[int]], Found],
-    ) -> list[Found]:
+        run: Callable[[Sequence[Rollout], Sequence[int]], _Found],
+    ) -> list[_Found]:
         """Each pass exchanges weights: a process with fewer of them than others goes on with idle ones."""
         cuts = self._cut(rollouts)
         idle = int(processes.most(len(cuts), self.accelerator)) - len(cuts)
