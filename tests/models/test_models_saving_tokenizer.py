@@ -9,10 +9,11 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from llamatune.errors import ModelError
 from llamatune.models import saving
-from llamatune.models.base import Base, find_base
+from llamatune.models.base import Base
+from llamatune.models.found import find
 from llamatune.models.load import load_tokenizer
 
-PICO = find_base("pico", weights=False)
+PICO = find("pico", weights=False).base
 
 
 def test_the_saved_tokenizer_is_the_live_one_and_needs_no_class(tmp_path: Path) -> None:

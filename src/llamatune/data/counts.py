@@ -218,7 +218,8 @@ def describe(info: SourceInfo) -> str:
     if counts.altered:
         text += (
             f"\nwarning: the chat template leaves out or rewrites text of messages of {info.name} "
-            f"({counts.altered:,} of them); `llamatune data preview` shows what is trained, and another `chat.template` may keep it"
+            f"({counts.altered:,} of them); `llamatune data preview` shows what is trained, and another "
+            "`chat.template` may keep it"
         )
     if counts.dropped.get(Reason.DUPLICATE.value, 0) > counts.read / 2:
         text += f"\nwarning: more than half of the rows of {info.name} are duplicates"

@@ -10,7 +10,7 @@ from llamatune.data.encode import rendering
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.rows import Conversation, Encoded, Message
 from llamatune.errors import LlamatuneError, ModelError, RecipeError
-from llamatune.models.base import find_base
+from llamatune.models.found import find
 from llamatune.models.load import load_tokenizer
 from llamatune.recipe.blocks import TEMPLATE_NAMES, Chat
 from llamatune.recipe.load import loads
@@ -21,7 +21,7 @@ PLAIN = "{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"
 
 
 def format_of(template: str, **settings: str) -> ChatFormat:
-    tokenizer = load_tokenizer(find_base("pico", weights=False))
+    tokenizer = load_tokenizer(find("pico", weights=False).base)
     tokenizer.chat_template = template
     return ChatFormat(tokenizer, Chat(**settings))
 
@@ -64,7 +64,7 @@ def test_what_the_sandbox_forbids_is_an_error_in_words(escape: str) -> None:
 
 @pytest.mark.parametrize("template", TEMPLATE_NAMES)
 def test_rendering_is_that_of_apply_chat_template(template: str) -> None:
-    tokenizer = load_tokenizer(find_base("pico", weights=False))
+    tokenizer = load_tokenizer(find("pico", weights=False).base)
     format = ChatFormat(tokenizer, Chat(template=template))
     talk = [{"role": message.role, "content": message.content} for message in TALK * 2]
     steps = [(1, True), (2, False), (3, True), (4, False)]
@@ -78,7 +78,7 @@ def test_upstreams_additions_to_jinja_are_there() -> None:
         "{% for i in [1, 2] %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}"
         "{{ dict(a='é') | tojson }}{{ strftime_now('%%') }}"
     )
-    tokenizer = load_tokenizer(find_base("pico", weights=False))
+    tokenizer = load_tokenizer(find("pico", weights=False).base)
     talk = [{"role": "user", "content": "x"}]
     (found,) = rendering.render(text, talk, [(1, False)], {})
     assert found == '21{"a": "é"}%'
@@ -111,14 +111,14 @@ def test_written_control_tokens_are_no_lost_text() -> None:
 
 
 def test_a_system_message_that_a_template_adds_is_known() -> None:
-    plain = load_tokenizer(find_base("pico", weights=False))
+    plain = load_tokenizer(find("pico", weights=False).base)
     vicuna = ChatFormat(plain, Chat(template="vicuna"))
     assert encoded(vicuna, *TALK).default_system
     assert not encoded(vicuna, Message("system", "Be brief."), *TALK).default_system
     for template in ("llama2", "chatml", "guanaco"):
         assert not encoded(ChatFormat(plain, Chat(template=template)), *TALK).default_system, template
     given = ChatFormat(
-        load_tokenizer(find_base("pico", weights=False)), Chat(template="vicuna", system="Hi.")
+        load_tokenizer(find("pico", weights=False).base), Chat(template="vicuna", system="Hi.")
     )
     assert not encoded(given, *TALK).default_system
 
@@ -127,14 +127,14 @@ def test_a_system_message_that_a_template_adds_is_known() -> None:
 
 
 def test_a_template_file_gives_the_tokens_of_the_named_one(tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(find_base("pico", weights=False))
+    tokenizer = load_tokenizer(find("pico", weights=False).base)
     named = ChatFormat(tokenizer, Chat(template="vicuna"))
     file = tmp_path / "my.jinja"
     file.write_text(named.template)
-    own = ChatFormat(load_tokenizer(find_base("pico", weights=False)), Chat(template=str(file)))
+    own = ChatFormat(load_tokenizer(find("pico", weights=False).base), Chat(template=str(file)))
     assert encoded(own, *TALK) == encoded(named, *TALK)
     file.write_text(named.template + " ")
-    changed = ChatFormat(load_tokenizer(find_base("pico", weights=False)), Chat(template=str(file)))
+    changed = ChatFormat(load_tokenizer(find("pico", weights=False).base), Chat(template=str(file)))
     assert changed.fingerprint != own.fingerprint
 
 
@@ -144,7 +144,7 @@ def test_a_template_file_that_cannot_be_read_is_an_error(tmp_path: Path, content
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(RecipeError, match="E025"):
-        ChatFormat(load_tokenizer(find_base("pico", weights=False)), Chat(template=str(file)))
+        ChatFormat(load_tokenizer(find("pico", weights=False).base), Chat(template=str(file)))
 
 
 @pytest.mark.parametrize(("name", "near"), [("lama3", "llama3"), ("chat_ml", "chatml"), ("zephir", "zephyr")])
@@ -156,7 +156,7 @@ def test_a_wrong_name_is_answered_with_the_near_one(name: str, near: str) -> Non
 
 
 def test_a_base_without_template_is_told_all_names() -> None:
-    tokenizer = load_tokenizer(find_base("pico", weights=False))
+    tokenizer = load_tokenizer(find("pico", weights=False).base)
     tokenizer.chat_template = None
     with pytest.raises(ModelError, match="E210") as caught:
         ChatFormat(tokenizer, Chat())
