@@ -84,6 +84,7 @@ def test_whoever_loads_the_model_gets_the_tokens_of_training(
     prompt = loaded.apply_chat_template(as_dicts(talk[:-1]), add_generation_prompt=True, return_dict=False)
     assert format.prompt_ids(talk[:-1]) == prompt == row.input_ids[: len(prompt)]
     assert row.labels[len(prompt) - 1] == IGNORED != row.labels[len(prompt)]
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     again = ChatFormat(load_tokenizer(Base("run", tmp_path)), Chat())
     assert encoded(again, *talk) == row
 
