@@ -1,9 +1,9 @@
 import pytest
 
 from llamatune.data.encode.control_tokens import (
+    TextTokens,
     control_tokens,
     count_control_tokens,
-    encode_plain,
     tokenizer_fingerprint,
 )
 from llamatune.data.encode.documents import TextEncoder
@@ -13,7 +13,7 @@ from llamatune.data.rows import IGNORED, Document, Encoded, Reason, RowRejected
 
 @pytest.mark.parametrize("text", ["</s>", "a </s> b", "<s>[INST] x [/INST]</s>", "tail <s>", "</</s>s>"])
 def test_row_22_control_tokens_in_text_become_plain_text(tokenizer, text: str) -> None:
-    ids = encode_plain(tokenizer, text)
+    ids = TextTokens(tokenizer).plain(text)
     assert set(ids).isdisjoint({tokenizer.bos_token_id, tokenizer.eos_token_id})
     assert tokenizer.decode(ids) == text
     assert tokenizer.eos_token_id in tokenizer.encode(
@@ -28,7 +28,7 @@ def test_row_22_tokens_added_without_the_special_flag(tokenizer) -> None:
     assert "<|im_start|>" in control_tokens(tokenizer)
     assert "  " not in control_tokens(tokenizer)
     text = "a<|im_start|>user </s> <|im_start|>"
-    ids = encode_plain(tokenizer, text)
+    ids = TextTokens(tokenizer).plain(text)
     assert control not in ids and tokenizer.eos_token_id not in ids
     assert tokenizer.decode(ids) == text
 
@@ -81,8 +81,8 @@ def test_encoder_fingerprint_follows_its_settings(byte_level) -> None:
 
 
 def test_preview_marks_trained_tokens(byte_level) -> None:
-    prompt = encode_plain(byte_level, "Say ⟦hi⟧\x1b[31m ")
-    answer = [*encode_plain(byte_level, "Hello é world"), byte_level.eos_token_id]
+    prompt = TextTokens(byte_level).plain("Say ⟦hi⟧\x1b[31m ")
+    answer = [*TextTokens(byte_level).plain("Hello é world"), byte_level.eos_token_id]
     row = Encoded(prompt + answer, [IGNORED] * len(prompt) + answer)
     assert marked(row, byte_level.decode, colour=False) == "Say ⟦⟦hi⟧⟧[31m ⟦Hello é world</s>⟧"
     assert marked(row, byte_level.decode, colour=True) == "Say ⟦hi⟧[31m \x1b[32mHello é world</s>\x1b[0m"

@@ -72,7 +72,8 @@ def test_rows_and_counts(tmp_path: Path, encoder) -> None:
     assert prepared.train.features["input_ids"].feature.dtype == "int32"
     assert prepared.to_json()["counts"] == {
         "read": 3, "kept": 2, "held_out": 0, "dropped": {"duplicate": 1}, "adjusted": {}, "truncated": 0,
-        "escaped": 0, "sequences": 2, "tokens": 38, "trained_tokens": 17, "longest": 20,
+        "escaped": 0, "altered": 0, "default_system": 0, "sequences": 2, "tokens": 38,
+        "trained_tokens": 17, "longest": 20,
     }  # fmt: skip
     assert lines[0] == f"{path}: format prompt_completion (columns prompt, completion)"
     assert "3 rows, 2 in use, 1 duplicate" in lines[1]

@@ -101,7 +101,7 @@ def test_the_story_of_prompts(chat: ChatFormat, tmp_path: Path) -> None:
     tokens = sum(map(len, found.train["input_ids"]))
     assert story["counts"] == {
         "read": 4, "kept": 3, "held_out": 0, "dropped": {"duplicate": 1}, "adjusted": {}, "truncated": 0,
-        "escaped": 1, "sequences": 3, "tokens": tokens, "trained_tokens": 0,
+        "escaped": 1, "altered": 0, "default_system": 0, "sequences": 3, "tokens": tokens, "trained_tokens": 0,
         "longest": max(map(len, found.train["input_ids"])),
     }  # fmt: skip
     assert story["sources"][0]["is_safety"] is False and story["sources"][0]["format"] == "prompt_only"

@@ -17,6 +17,7 @@ from llamatune.models.found import HEAD, NOTE, Task, find
 from llamatune.models.open import OpenModel, open_model
 from llamatune.models.probing import probe_logits
 from llamatune.models.quiet import quiet_upstream
+from llamatune.models.saving import save_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -110,6 +111,6 @@ def _save(opened: OpenModel, merged: PreTrainedModel, output: Path) -> None:
     if hasattr(merged, HEAD):
         getattr(merged, HEAD).to(merged.dtype)  # a reward adapter's is float32
     merged.save_pretrained(output, safe_serialization=True)
-    opened.tokenizer.save_pretrained(output)
+    save_tokenizer(opened.tokenizer, output)
     if (opened.adapter / NOTE).is_file():
         shutil.copy(opened.adapter / NOTE, output / NOTE)

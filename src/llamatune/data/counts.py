@@ -54,6 +54,10 @@ class Counts:
     """Sequences that were cut."""
     escaped: int = 0
     """Control tokens that stood in the text and were encoded as plain text."""
+    altered: int = 0
+    """Messages of which the chat template does not show all text."""
+    default_system: int = 0
+    """Sequences before which the chat template put a system message of its own."""
     sequences: int = 0
     """Sequences in one epoch; a pair is one."""
     tokens: int = 0
@@ -130,6 +134,8 @@ def count_source(
         adjusted=info["adjusted"],
         truncated=int(kept.column("truncated").sum()),
         escaped=int(kept.column("escaped").sum()),
+        altered=int(kept.column("altered").sum()),
+        default_system=int(kept.column("default_system").sum()),
         sequences=len(epoch.indices),
         tokens=int(epoch.column("tokens").sum()),
         trained_tokens=int(epoch.column("trained").sum()),
@@ -196,6 +202,8 @@ def describe(info: SourceInfo) -> str:
         parts.append(f"{counts.truncated:,} truncated")
     if counts.escaped:
         parts.append(f"{counts.escaped:,} control tokens written as text")
+    if counts.default_system:
+        parts.append(f"{counts.default_system:,} begin with the template's own system message")
     parts.append(f"{counts.tokens:,} tokens in an epoch")
     if counts.pairs is not None:
         parts.append(f"{_percent(counts.pairs.prompt_tokens, counts.tokens)} of them in prompts")
@@ -207,6 +215,12 @@ def describe(info: SourceInfo) -> str:
         text += "; tagged as safety"
     if counts.pairs is not None:
         text += f"; {_about_pairs(counts.pairs, counts.sequences)}"
+    if counts.altered:
+        text += (
+            f"\nwarning: the chat template leaves out or rewrites text of messages of {info.name} "
+            f"({counts.altered:,} of them); `llamatune data preview` shows what is trained, and another "
+            "`chat.template` may keep it"
+        )
     if counts.dropped.get(Reason.DUPLICATE.value, 0) > counts.read / 2:
         text += f"\nwarning: more than half of the rows of {info.name} are duplicates"
     return text

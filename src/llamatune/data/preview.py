@@ -31,10 +31,15 @@ def preview(rows: Iterable[Encoded], decode: Callable[[list[int]], str], *, colo
 
 def _about(row: Encoded) -> str:
     if row.pair is not None:
-        return _about_pair(row.pair)
-    if row.prompt is not None:
-        return f"{_about_prompt(row.is_safety)}, {len(row.input_ids)} tokens"
-    return f"{len(row.input_ids)} tokens, {row.trained} trained"
+        text = _about_pair(row.pair)
+    elif row.prompt is not None:
+        text = f"{_about_prompt(row.is_safety)}, {len(row.input_ids)} tokens"
+    else:
+        text = f"{len(row.input_ids)} tokens, {row.trained} trained"
+    if row.altered:
+        messages = "1 message" if row.altered == 1 else f"{row.altered} messages"
+        text += f"; the chat template leaves out or rewrites text of {messages}"
+    return text
 
 
 def _about_prompt(is_safety: bool) -> str:

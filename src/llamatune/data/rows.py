@@ -130,6 +130,10 @@ class Encoded:
     labels: list[int]
     truncated: bool = False
     escaped: int = 0
+    altered: int = 0
+    """Messages of which the template does not show all text."""
+    default_system: bool = False
+    """The template put a system message of its own before the conversation."""
     pair: Pair | None = None
     score: float | None = None
     """How good the reply is, of rows for score regression."""

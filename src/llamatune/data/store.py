@@ -27,7 +27,7 @@ from llamatune.recipe.blocks import Kind
 if TYPE_CHECKING:
     import datasets
 
-DATA_VERSION = 1
+DATA_VERSION = 2
 """Part of every cache key: raise it when the same row would be stored otherwise."""
 
 BATCH_TOKENS = 1 << 18
@@ -61,6 +61,8 @@ SEQUENCE = np.dtype(
         ("tokens", "u4"),
         ("trained", "u4"),
         ("escaped", "u4"),
+        ("altered", "u4"),
+        ("default_system", "?"),
         ("truncated", "?"),
     ]
 )
@@ -287,7 +289,16 @@ class _Writer:
         for name, known in self._known.items():
             known.append(getattr(encoded, name))
         self._sequences.append(
-            (number, *digests, length, encoded.trained, encoded.escaped, encoded.truncated)
+            (
+                number,
+                *digests,
+                length,
+                encoded.trained,
+                encoded.escaped,
+                encoded.altered,
+                encoded.default_system,
+                encoded.truncated,
+            )
         )
         if len(self._input_ids) >= BATCH_TOKENS:
             self._flush()

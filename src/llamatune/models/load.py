@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llamatune.data.encode.blanks import follow_tokenizer_file
 from llamatune.data.encode.control_tokens import check_padding
 from llamatune.errors import ModelError
 from llamatune.models.adapters import add_adapter, load_adapter
@@ -301,6 +302,8 @@ def random_model(base: Base, placement: Placement, *, task: Task = "generate") -
 def load_tokenizer(base: Base, folder: Path | None = None) -> PreTrainedTokenizerBase:
     """The base's fast tokenizer, with an end token and a padding token that is not the end token.
 
+    It puts blanks before texts where its tokenizer.json does (see `data.encode.blanks`).
+
     Args:
         folder: where the tokenizer is, if not with the base.
 
@@ -330,6 +333,7 @@ def load_tokenizer(base: Base, folder: Path | None = None) -> PreTrainedTokenize
             why="the model could never stop",
             hint="name one as `eos_token` in tokenizer_config.json",
         )
+    follow_tokenizer_file(tokenizer, folder)
     rows = base.config.get("vocab_size")
     rows = rows if isinstance(rows, int) else len(tokenizer)
     given = tokenizer.pad_token

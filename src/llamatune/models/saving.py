@@ -6,9 +6,12 @@ tokenizer, chat template and stop tokens, and read back: what is on disk must be
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llamatune.data.encode.control_tokens import control_tokens
 from llamatune.errors import DivergedError, ModelError
 from llamatune.models.base import Base
 from llamatune.models.found import write_note
@@ -20,6 +23,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from llamatune.data.encode.chat import ChatFormat
+
+_CLASS = "PreTrainedTokenizerFast"
+"""transformers 4 and 5 know this name, and load tokenizer.json under it as it is."""
+
+_OF_CLASSES = ("add_prefix_space", "legacy", "sp_model_kwargs", "use_default_system_prompt")
+"""Settings by which classes of transformers change what tokenizer.json says."""
+
+_UNICODE = ("naïve café — “quotes”", "中文 和 عربى", "😀👩\u200d👩\u200d👧\u00a0\u200b", "\x07\r\n\ufeff")
+
+_MOST_CONTROL = 16
+"""Of some tokenizers' hundreds of reserved control tokens, as many are tried."""
 
 
 def save_trained(
@@ -35,7 +49,8 @@ def save_trained(
 
     Raises:
         DivergedError: a trained weight is not finite.
-        ModelError: an adapter matrix was never trained, or the files differ from the weights in memory.
+        ModelError: an adapter matrix was never trained, or the files differ from the weights or the tokenizer in
+            memory.
     """
     from peft import PeftModel
 
@@ -50,7 +65,7 @@ def save_trained(
         folder = run / "model"
         save_plainly(model, folder)
         _compare_weights(folder, model)
-    tokenizer.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
     if model.can_generate():
         model.generation_config.save_pretrained(folder)
     write_note(folder, base, stage=stage, chat=chat.chat if chat is not None else None)
@@ -66,6 +81,69 @@ def save_plainly(model: PreTrainedModel, folder: Path) -> None:
     model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
     # peft's empty model card.
     (folder / "README.md").unlink(missing_ok=True)
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write the tokenizer so that whoever loads it gets these very tokens, and make sure of that.
+
+    It is saved as one of no particular class, which tokenizer.json alone describes: the classes of transformers
+    build parts of theirs anew, from settings that they do not save.
+
+    Raises:
+        ModelError: loaded again, it gives other tokens.
+    """
+    tokenizer.save_pretrained(folder)
+    file = folder / "tokenizer_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["tokenizer_class"] = _CLASS
+    for name in _OF_CLASSES:
+        config.pop(name, None)
+    file.write_text(json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    _compare_tokenizer(tokenizer, folder)
+
+
+def _compare_tokenizer(live: PreTrainedTokenizerBase, folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    saved = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    for name in ("special_tokens_map", "chat_template", "all_special_ids", "padding_side"):
+        _same(getattr(live, name), getattr(saved, name), f"`{name}`", folder)
+    for text in _probe_texts(live):
+        for special in (False, True):
+            _same(
+                live.encode(text, add_special_tokens=special),
+                saved.encode(text, add_special_tokens=special),
+                f"the tokens of {text!r}",
+                folder,
+            )
+        _same(
+            live.encode(text, add_special_tokens=False, split_special_tokens=True),
+            saved.encode(text, add_special_tokens=False, split_special_tokens=True),
+            f"the tokens of the plain text {text!r}",
+            folder,
+        )
+
+
+def _same(live: object, saved: object, what: str, folder: Path) -> None:
+    if live != saved:
+        raise ModelError(
+            "E217",
+            f"the saved tokenizer, loaded again, differs: {what}",
+            place=str(folder),
+            why=f"{str(live)[:120]} in training, {str(saved)[:120]} for whoever uses the model",
+            hint="convert the base's tokenizer: AutoTokenizer.from_pretrained(BASE).save_pretrained(NEW), then use NEW",
+        )
+
+
+def _probe_texts(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    """Texts with control tokens, blanks in every place, markers of templates and other scripts."""
+    plain = ("Hello there", " [INST] Hi [/INST] ok ", "\n\n### Response:\n", "  two\tblanks  ", *_UNICODE)
+    control = control_tokens(tokenizer)[:_MOST_CONTROL]
+    yield from plain
+    for token in dict.fromkeys((tokenizer.bos_token or "", tokenizer.eos_token or "", *control)):
+        for text in plain:
+            yield f"{token}{text}{token} {text}"
+            yield f"a{token}{text}\n{token}"
 
 
 def _check_finite(model: torch.nn.Module) -> None:

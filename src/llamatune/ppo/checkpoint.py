@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from llamatune.errors import CheckpointError
-from llamatune.models.saving import save_plainly
+from llamatune.models.saving import save_plainly, save_tokenizer
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.experience import Experience
 from llamatune.ppo.guards import Watch
@@ -86,7 +86,7 @@ class PPOCheckpoint:
         with self.whole_policy() as policy:
             if self.args.should_save:
                 save_plainly(policy, folder)
-                self.tokenizer.save_pretrained(str(folder))
+                save_tokenizer(self.tokenizer, folder)
 
     # ---- all the rest -----------------------------------------------------------------------------------------
 

@@ -6,14 +6,23 @@ exists only if it reaches a branch, a tensor or a printed line; unknown keys are
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from llamatune.recipe.parsing.scalars import read_scalar
 
-Template = Literal["tokenizer", "llama2", "alpaca", "vicuna", "baize", "stable-beluga", "guanaco"]
+NamedTemplate = Literal[
+    "llama2", "llama3", "mistral", "chatml", "zephyr", "alpaca", "vicuna", "guanaco", "stable-beluga", "baize"
+]
+"""Chat templates that come with llamatune."""
+
+
+TEMPLATE_NAMES: tuple[NamedTemplate, ...] = get_args(NamedTemplate)
+
+
+Template = Literal["tokenizer", NamedTemplate] | Annotated[str, Field(pattern=r"\.jinja$")]
 
 
 LossOn = Literal["assistant", "last_turn", "all"]
@@ -128,7 +137,7 @@ class Chat(Block):
     """How a conversation becomes tokens, and which tokens are trained."""
 
     template: Template = "tokenizer"
-    """`tokenizer` is the base's own chat template; a base without one needs a named template."""
+    """`tokenizer` is the base's own chat template; a base without one needs a named template, or a file (my.jinja)."""
     system: str | None = None
     """System message for conversations that have none."""
     loss_on: LossOn = "assistant"

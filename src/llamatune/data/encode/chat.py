@@ -1,9 +1,10 @@
 """One object turns conversations into tokens, for training, sampling and scoring alike.
 
-The template (the tokenizer's own, or one of `templates/*.jinja`) is the only truth about the text. A
-conversation is rendered turn by turn, each turn's text is what the template adds for it, and every turn is
+The template (the tokenizer's own, one of `templates/*.jinja`, or a file of the user's) is the only truth about the
+text. A conversation is rendered turn by turn, each turn's text is what the template adds for it, and every turn is
 tokenised by itself. So the boundary between prompt and answer is known by construction, labels never depend on
-finding strings, and a sampled prompt has exactly the tokens that training showed the model.
+finding strings, and a sampled prompt has exactly the tokens that training showed the model. All turns together have
+the tokens of `apply_chat_template`, unless a token would join a prompt and its answer.
 
 Control tokens written inside a message never become control ids: special tokens of the tokenizer are encoded as
 plain text, textual markers of the template (`[INST]`, `### Response:`) get a space after their first character.
@@ -15,19 +16,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from importlib import resources
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from llamatune.data.encode.control_tokens import (
-    continuation,
-    control_tokens,
-    encode_plain,
-    tokenizer_fingerprint,
-)
+from llamatune.data.encode.blanks import blank_after_control_tokens
+from llamatune.data.encode.control_tokens import TextTokens, tokenizer_fingerprint
+from llamatune.data.encode.named_templates import template_text
+from llamatune.data.encode.rendering import RenderingError, render
 from llamatune.data.rows import IGNORED, Conversation, Encoded, Message, Reason, Row, RowRejected
 from llamatune.errors import DataError, ModelError
+from llamatune.recipe.blocks import TEMPLATE_NAMES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,8 +38,13 @@ TEXT_MARKERS = (
     "### Instruction:", "### Input:", "### Response:",
     "### System:", "### User:", "### Assistant:",
     "### Human:", "USER:", "ASSISTANT:", "[|Human|]", "[|AI|]",
+    "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
+    "<|system|>", "<|user|>", "<|assistant|>",
 )  # fmt: skip
 """Role markers that some templates write as plain text; those that stand in the template are escaped."""
+
+CHAT_VERSION = 2
+"""Part of the fingerprint, and so of the cache's keys: raise it when the same row would get other tokens."""
 
 _SENTINEL = re.compile("\ue000(\\d+)\ue001")
 """Stands in for a control token while the template is rendered (private-use characters)."""
@@ -50,14 +54,24 @@ _FIRST_TURNS = 64
 """Turns of a conversation that are rendered at first, where a longer one is cut or left out."""
 
 
-class Turn:
+class Turn(NamedTuple):
     """What the template adds for one step of a conversation: a prompt part, or an answer."""
 
-    __slots__ = ("text", "message")
+    message: Message
+    text: str
+    behind: str | None
+    """The control token that it follows; nothing where it follows text, and None where the sequence begins with it."""
 
-    def __init__(self, text: str, message: Message) -> None:
-        self.text = text
-        self.message = message
+
+class TurnTokens(NamedTuple):
+    """A message, the tokens that it adds to those before it, and what became of its text."""
+
+    message: Message
+    ids: list[int]
+    escaped: int
+    """Control tokens in it that were encoded as plain text."""
+    altered: int
+    """Messages of which the template does not show all text: this one, and a system message before it."""
 
 
 class ChatFormat:
@@ -65,13 +79,16 @@ class ChatFormat:
 
     Args:
         tokenizer: a fast tokenizer; its `chat_template` is set to the one in use, so that the saved model
-            carries the template that it was trained with.
+            carries the template that it was trained with. Under a template that is not its own, each text behind
+            a control token begins with a blank where the first text of a sequence does.
         chat: the recipe's `chat` block.
         max_length: longest sequence, in tokens.
         too_long: `error` (left to `prepare`, which counts them all), `drop` or `truncate`.
 
     Raises:
-        ModelError: no template, a template that fails or loses messages, or no token that ends an answer.
+        ModelError: no template, a template that fails, finds no end or loses messages, or no token that ends an
+            answer.
+        RecipeError: the template's file cannot be read.
     """
 
     def __init__(
@@ -87,20 +104,25 @@ class ChatFormat:
         self.max_length = max_length
         self.too_long = too_long
         if chat.template != "tokenizer":
-            tokenizer.chat_template = template_text(chat.template)
+            tokenizer.chat_template = template_text(chat.template, tokenizer)
+            blank_after_control_tokens(tokenizer)
         self.template = _single_template(tokenizer)
-        self._special = tuple(control_tokens(tokenizer))
-        self._adds_prefix_space = str(tokenizer.convert_ids_to_tokens(self._encode("a"))[0]).startswith("▁")
-        self._markers = tuple(marker for marker in TEXT_MARKERS if marker in self.template)
-        forbidden = sorted((*self._special, *self._markers, "\ue000"), key=len, reverse=True)
-        self._control = re.compile("|".join(re.escape(token) for token in forbidden))
-        self._probe()
+        self._tokens = TextTokens(tokenizer)
+        self._markers: frozenset[str] = frozenset()
+        self._control = re.compile("\ue000")
+        probe = self._probe()
+        self._default_system, with_system = self._find_default_system()
+        text = self.template + probe + with_system
+        self._markers = frozenset(one for one in TEXT_MARKERS if one in text) - set(self._tokens.control)
+        forbidden = sorted((*self._tokens.control, *self._markers, "\ue000"), key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, forbidden)))
         self.stop_ids = self._stop_ids()
 
     @property
     def fingerprint(self) -> str:
         """Changes whenever the same conversation would give other tokens or labels."""
         state = [
+            CHAT_VERSION,
             tokenizer_fingerprint(self.tokenizer),
             self.template,
             self.chat.model_dump(),
@@ -137,10 +159,11 @@ class ChatFormat:
         """Token ids and labels of a whole conversation, turn by turn."""
         input_ids: list[int] = []
         labels: list[int] = []
-        escaped = 0
+        escaped = altered = 0
         last_answer = max((i for i, m in enumerate(messages) if m.role == "assistant"), default=-1)
-        for message, ids, count in self.turn_ids(messages, place):
-            escaped += count
+        for message, ids, in_turn, lost in self.turn_ids(messages, place):
+            escaped += in_turn
+            altered += lost
             is_last = message is messages[last_answer] if last_answer >= 0 else False
             if message.role == "assistant" and self.chat.loss_on != "all":
                 trained = self._trained(message, is_last)
@@ -150,7 +173,9 @@ class ChatFormat:
                 turn_labels = ids if self._trained(message, is_last) else [IGNORED] * len(ids)
             input_ids += ids
             labels += turn_labels
-        return Encoded(input_ids, labels, escaped=escaped)
+        return Encoded(
+            input_ids, labels, escaped=escaped, altered=altered, default_system=self.adds_system(messages)
+        )
 
     def _trained(self, message: Message, is_last_answer: bool) -> bool:
         if message.train is not None:
@@ -181,14 +206,14 @@ class ChatFormat:
         for end in self._ends(messages, place):
             encoded = self._encode_turns(messages[:end], place)
             if len(encoded.input_ids) <= self.max_length and encoded.trained:
-                return Encoded(encoded.input_ids, encoded.labels, truncated=True, escaped=encoded.escaped)
+                return replace(encoded, truncated=True)
         raise RowRejected(Reason.NO_ROOM, tokens)
 
     def _ends(self, messages: Sequence[Message], place: str) -> list[int]:
         """After how many messages a conversation may be cut, most first, of those that may fit."""
         ends, tokens = [], 0
         index = int(messages[0].role == "system")
-        for message, ids, _ in self.turn_ids(messages, place):
+        for message, ids, *_ in self.turn_ids(messages, place):
             index += 1
             # What a template writes after an answer may be longer in the middle of a conversation than at its end.
             if tokens + self.end_of_answer(ids) > self.max_length:
@@ -203,7 +228,7 @@ class ChatFormat:
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Tokens that a model is given to answer the last user message: the very tokens training showed it."""
         assert messages and messages[-1].role == "user", "a prompt ends with a user message"
-        return [token for _, ids, _ in self.turn_ids(messages, "prompt") for token in ids]
+        return [token for turn in self.turn_ids(messages, "prompt") for token in turn.ids]
 
     def reply_text(self, token_ids: Sequence[int]) -> str:
         """The answer in a sampled continuation: everything before the first stop token."""
@@ -213,61 +238,86 @@ class ChatFormat:
 
     # ---- scoring --------------------------------------------------------------------------------------------
 
-    def turn_ids(
-        self, messages: Sequence[Message], place: str, *, start: int = 0
-    ) -> Iterator[tuple[Message, list[int], int]]:
-        """Each message from `start` on with the tokens that it adds to those before it, and how many control
-        tokens in it were encoded as plain text. A system message belongs to the user's message behind it.
+    def turn_ids(self, messages: Sequence[Message], place: str, *, start: int = 0) -> Iterator[TurnTokens]:
+        """The tokens of each message from `start` on. A system message belongs to the user's message behind it, and
+        what a template writes behind the end of an answer belongs to the next message, if there is one.
 
         All tokens together are those of `encode`. Any `start` behind a user's message goes on from exactly the
         tokens of `prompt_ids` of what is before it.
         """
+        before = [one for one in self._with_system(messages) if one.role == "system" and not start]
         for turn in self._turns(messages, place, start):
-            yield turn.message, *self._tokenise(turn.text, turn.message)
+            shown, before = [*before, turn.message], []
+            ids, escaped = self._tokenise(turn)
+            yield TurnTokens(turn.message, ids, escaped, sum(not self._shows(turn, one) for one in shown))
+
+    def _with_system(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """The messages, with the recipe's system message before them if they have none."""
+        if self.chat.system is None or messages[0].role == "system":
+            return messages
+        return [Message("system", self.chat.system), *messages]
+
+    def adds_system(self, messages: Sequence[Message]) -> bool:
+        """Whether the template puts a system message of its own before this conversation, which has none."""
+        return bool(self._default_system) and self.chat.system is None and messages[0].role != "system"
 
     # ---- rendering ------------------------------------------------------------------------------------------
 
     def _turns(self, messages: Sequence[Message], place: str, start: int = 0) -> Iterator[Turn]:
         """The text that the template adds at each step, alternating prompt parts and answers."""
-        if self.chat.system is not None and messages[0].role != "system":
-            messages = [Message("system", self.chat.system), *messages]
-            start += bool(start)
+        given, messages = len(messages), self._with_system(messages)
+        start += (len(messages) - given) * bool(start)
         safe = [self._with_sentinels(message) for message in messages]
-        done = ""
-        for index, message in enumerate(messages):
-            if message.role == "system" or index < start - 1:
-                continue
-            is_prompt = message.role == "user"
-            text = self._render(safe[: index + 1], place, add_generation_prompt=is_prompt)
-            if not text.startswith(done):
-                raise ModelError(
-                    "E214",
-                    f"the chat template changes earlier turns once message {index + 1} is added",
-                    place=place,
-                    why="the tokens in training would not be those that the model sees when it answers",
-                    hint="choose a named template (`chat.template: llama2`), or split the conversation into turns",
-                )
+        steps = [
+            index for index, message in enumerate(messages) if message.role != "system" and index >= start - 1
+        ]
+        added = self._render(safe, steps, [messages[index].role == "user" for index in steps], place)
+        rest, behind = "", None
+        for index, more in zip(steps, added, strict=True):
+            text, rest = rest + more, ""
+            *_, last = None, *self._tokens.any_control.finditer(text)
+            if last and messages[index].role == "assistant" and index != steps[-1]:
+                text, rest = text[: last.end()], text[last.end() :]
             if index >= start:
-                yield Turn(text[len(done) :], message)
-            done = text
+                yield Turn(messages[index], text, behind)
+            if text:
+                behind = last.group() if last and last.end() == len(text) else ""
 
-    def _render(self, messages: list[dict[str, str]], place: str, *, add_generation_prompt: bool) -> str:
-        from jinja2 import TemplateError
-
+    def _render(
+        self, messages: list[dict[str, str]], steps: list[int], is_prompt: list[bool], place: str
+    ) -> list[str]:
+        ends = [(index + 1, prompt) for index, prompt in zip(steps, is_prompt, strict=True)]
         try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    messages, tokenize=False, add_generation_prompt=add_generation_prompt
-                )
-            )
-        except (TemplateError, TypeError, ValueError, RecursionError) as error:
-            roles = " ".join(message["role"] for message in messages)
-            raise ModelError(
-                "E212",
-                f"the chat template refuses the roles `{roles}`: {error}",
+            return render(self.template, messages, ends, self.tokenizer.special_tokens_map)
+        except RenderingError as error:
+            raise self._refusal(error, messages, steps[error.step], place) from None
+
+    def _refusal(
+        self, error: RenderingError, messages: list[dict[str, str]], index: int, place: str
+    ) -> ModelError:
+        if error.kind == "changed":
+            return ModelError(
+                "E214",
+                f"the chat template changes earlier turns once message {index + 1} is added",
                 place=place,
-                hint="choose another `chat.template`, or change the row",
-            ) from None
+                why="the tokens in training would not be those that the model sees when it answers",
+                hint="choose a named template (`chat.template: llama2`), or split the conversation into turns",
+            )
+        if error.kind == "unbounded":
+            return ModelError(
+                "E216",
+                f"the chat template does not render this conversation: {error}",
+                place=place,
+                why="A template is a program of whoever wrote it, and this one was ended",
+                hint="choose another `chat.template`, and do not trust this one",
+            )
+        roles = " ".join(message["role"] for message in messages[: index + 1])
+        return ModelError(
+            "E212",
+            f"the chat template refuses the roles `{roles}`: {error}",
+            place=place,
+            hint="choose another `chat.template`, or change the row",
+        )
 
     def _with_sentinels(self, message: Message) -> dict[str, str]:
         """The message as the template sees it, with a private-use mark for each control token in it."""
@@ -286,26 +336,20 @@ class ChatFormat:
             token = token[0] + " " + token[1:]
         return "\ue000" + "".join(f"{ord(character):07d}" for character in token) + "\ue001"
 
-    def _tokenise(self, text: str, message: Message) -> tuple[list[int], int]:
+    def _tokenise(self, turn: Turn) -> tuple[list[int], int]:
         """Token ids of one turn, and how many control tokens in it were encoded as plain text."""
-        pieces = _SENTINEL.split(text)  # template text at even positions, control tokens at odd ones
-        ids: list[int] = []
-        for position, piece in enumerate(pieces):
-            if position % 2:
-                token = "".join(chr(int(piece[i : i + 7])) for i in range(0, len(piece), 7))
-                ids += self._continue(token, partial(encode_plain, self.tokenizer))
-            elif piece:
-                ids += self._continue(piece, self._encode)
-        return ids, len(pieces) // 2
+        escaped = len(_SENTINEL.findall(turn.text))
+        if not escaped:
+            return self._tokens.template(turn.text, turn.behind), 0
+        return self._tokens.escaped(turn.text, turn.behind, _SENTINEL, _written), escaped
 
-    def _encode(self, text: str) -> list[int]:
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
-
-    def _continue(self, text: str, encode: Callable[[str], list[int]]) -> list[int]:
-        """Token ids of `text` inside a sequence; a control token at its beginning separates it anyway."""
-        if not self._adds_prefix_space or text.startswith(self._special):
-            return encode(text)
-        return continuation(encode, text)
+    def _shows(self, turn: Turn, message: Message) -> bool:
+        """Whether the turn's text holds that of the message; a template may strip blanks around it."""
+        return all(
+            text.strip() in turn.text
+            for name, text in self._with_sentinels(message).items()
+            if name != "role"
+        )
 
     def check_control_tokens(self, messages: Sequence[Message], place: str) -> None:
         """Raise DataError (E211) for a control token in a message, where the recipe refuses them."""
@@ -323,7 +367,7 @@ class ChatFormat:
 
     # ---- checks once per format -----------------------------------------------------------------------------
 
-    def _probe(self) -> None:
+    def _probe(self) -> str:
         """Render a small chat and make sure that each message appears in it exactly once."""
         probe = [
             Message("user", "first question"),
@@ -341,14 +385,37 @@ class ChatFormat:
                     why="the model would be trained on a conversation that nobody wrote",
                     hint=f"the probe was rendered as {text[:160]!r}; choose another `chat.template`",
                 )
+        return text
+
+    def _find_default_system(self) -> tuple[str, str]:
+        """The system message that the template adds to a conversation without one, or nothing; and how it shows one.
+
+        With a system message, the text before the question is a head, that message and a rest; a template adds one
+        of its own where, without it, there is more text between the same head and rest.
+        """
+        question, system = Message("user", "first question"), Message("system", "other words")
+        chat, self.chat = self.chat, self.chat.model_copy(update={"system": None})
+        try:
+            (without,) = self._turns([question], "probe")
+            (given,) = self._turns([system, question], "probe")
+        # a template that takes no system message adds none
+        except ModelError:
+            return "", ""
+        finally:
+            self.chat = chat
+        before = without.text.partition(question.content)[0]
+        head, _, rest = given.text.partition(question.content)[0].partition(system.content)
+        found = before[len(head) : len(before) - len(rest)]
+        return found.strip() if before == head + found + rest else "", given.text
 
     def _stop_ids(self) -> frozenset[int]:
         """The token that ends an answer in this template, and the tokenizer's end of sequence."""
         probe = [Message("user", "question"), Message("assistant", "answer")]
         *_, answer = self._turns(probe, f"chat.template: {self.chat.template}")
-        ids = self._encode(answer.text)
-        special = set(self.tokenizer.convert_tokens_to_ids(list(self._special)))
-        ends = [token for token in ids if token in special]
+        ends = [
+            self.tokenizer.convert_tokens_to_ids(match.group())
+            for match in self._tokens.any_control.finditer(answer.text)
+        ]
         if not ends:
             raise ModelError(
                 "E215",
@@ -368,14 +435,9 @@ class ChatFormat:
         return len(ids)
 
 
-def template_text(name: str) -> str:
-    """The Jinja source of a named template."""
-    return (
-        resources.files("llamatune.data.encode")
-        .joinpath(f"templates/{name}.jinja")
-        .read_text(encoding="utf-8")
-        .strip()
-    )
+def _written(digits: str) -> str:
+    """The text that a sentinel stands for."""
+    return "".join(chr(int(digits[i : i + 7])) for i in range(0, len(digits), 7))
 
 
 def _single_template(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -388,6 +450,6 @@ def _single_template(tokenizer: PreTrainedTokenizerBase) -> str:
             "this base model's tokenizer has no chat template",
             place="chat.template: tokenizer",
             why="base models are not made for chat, so llamatune does not guess one",
-            hint="set `chat.template: llama2` (or alpaca, vicuna, baize, stable-beluga)",
+            hint=f"set `chat.template` to one of {', '.join(TEMPLATE_NAMES)}, or to a file of your own (my.jinja)",
         )
     return str(template)

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from llamatune.data.encode.control_tokens import (
-    control_tokens,
+    TextTokens,
     count_control_tokens,
-    encode_plain,
     tokenizer_fingerprint,
 )
 from llamatune.data.rows import Document, Encoded, Reason, Row, RowRejected
@@ -40,7 +39,7 @@ class TextEncoder:
         self.too_long = too_long
         self._bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         self._eos = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-        self._control_tokens = control_tokens(tokenizer)
+        self._tokens = TextTokens(tokenizer)
         state = f"text {tokenizer_fingerprint(tokenizer)} {max_length} {too_long}"
         self.fingerprint = hashlib.sha256(state.encode()).hexdigest()
 
@@ -51,8 +50,8 @@ class TextEncoder:
             RowRejected: too long, under `drop`.
         """
         assert isinstance(row, Document)
-        escaped = count_control_tokens(row.text, self._control_tokens)
-        tokens = encode_plain(self.tokenizer, row.text) + self._eos
+        escaped = count_control_tokens(row.text, self._tokens.control)
+        tokens = self._tokens.plain(row.text) + self._eos
         length = len(self._bos) + len(tokens)
         if length <= self.max_length or self.too_long == "error":
             input_ids = self._bos + tokens

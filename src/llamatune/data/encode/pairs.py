@@ -72,15 +72,21 @@ class PairEncoder:
         )
 
     def _encode(self, row: Preference) -> Encoded:
-        prompt, escaped = _ids(self.chat, row.prompt, row.place)
-        chosen, in_chosen = _ids(self.chat, row.prompt + row.chosen, row.place, start=len(row.prompt))
-        rejected, in_rejected = _ids(self.chat, row.prompt + row.rejected, row.place, start=len(row.prompt))
+        start = len(row.prompt)
+        parts = (
+            scored(self.chat, row.prompt, row.place),
+            scored(self.chat, row.prompt + row.chosen, row.place, start=start),
+            scored(self.chat, row.prompt + row.rejected, row.place, start=start),
+        )
+        prompt, chosen, rejected = (part.input_ids for part in parts)
         if chosen == rejected:  # templates may strip what made the texts differ
             raise RowRejected(Reason.IDENTICAL, len(prompt) + len(chosen))
         return Encoded(
             prompt + chosen + rejected,
-            [IGNORED] * len(prompt) + _at_end(chosen) + _at_end(rejected),
-            escaped=escaped + in_chosen + in_rejected,
+            [IGNORED] * len(prompt) + parts[1].labels + parts[2].labels,
+            escaped=sum(part.escaped for part in parts),
+            altered=sum(part.altered for part in parts),
+            default_system=parts[0].default_system,
             pair=Pair(
                 len(prompt),
                 len(chosen),
@@ -139,20 +145,22 @@ def longest_that_fits(
 
 def scored_ids(chat: ChatFormat, messages: Sequence[Message], place: str = "conversation") -> list[int]:
     """Tokens of a conversation that ends with a reply; its score is read at the last of them."""
-    return _ids(chat, messages, place)[0]
+    return scored(chat, messages, place).input_ids
 
 
-def _ids(chat: ChatFormat, messages: Sequence[Message], place: str, start: int = 0) -> tuple[list[int], int]:
-    """Token ids from message `start` on, up to the end token of a reply; and how many control tokens in them were
-    encoded as plain text."""
+def scored(chat: ChatFormat, messages: Sequence[Message], place: str, start: int = 0) -> Encoded:
+    """The conversation from message `start` on, up to the end token of a reply, labelled at the last token."""
     ids: list[int] = []
-    escaped = 0
-    for _, turn, count in chat.turn_ids(messages, place, start=start):
-        ids += turn
-        escaped += count
+    escaped = altered = 0
+    for turn in chat.turn_ids(messages, place, start=start):
+        ids += turn.ids
+        escaped += turn.escaped
+        altered += turn.altered
     if messages[-1].role == "assistant":
         ids = ids[: chat.end_of_answer(ids)]
-    return ids, escaped
+    return Encoded(
+        ids, _at_end(ids), escaped=escaped, altered=altered, default_system=chat.adds_system(messages)
+    )
 
 
 def _at_end(ids: list[int]) -> list[int]:

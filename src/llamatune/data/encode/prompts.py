@@ -38,16 +38,19 @@ class PromptEncoder:
         assert isinstance(row, Prompt)
         self.chat.check_control_tokens(row.messages, row.place)
         ids: list[int] = []
-        escaped = 0
-        for _, added, count in self.chat.turn_ids(row.messages, row.place):
-            ids += added
-            escaped += count
+        escaped = altered = 0
+        for turn in self.chat.turn_ids(row.messages, row.place):
+            ids += turn.ids
+            escaped += turn.escaped
+            altered += turn.altered
         if len(ids) > self.max_length and self.too_long == "drop":
             raise RowRejected(Reason.TOO_LONG, len(ids))
         yield Encoded(
             ids,
             [IGNORED] * len(ids),
             escaped=escaped,
+            altered=altered,
+            default_system=self.chat.adds_system(row.messages),
             prompt=[{"role": one.role, "content": _content(one)} for one in row.messages],
             is_safety=row.is_safety,
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.control_tokens import check_padding
-from llamatune.data.encode.pairs import longest_that_fits, scored_ids
-from llamatune.data.rows import IGNORED, Conversation, Encoded, Message, Row
+from llamatune.data.encode.pairs import longest_that_fits, scored
+from llamatune.data.rows import Conversation, Encoded, Message, Row
 
 SCORED_VERSION = 1
 """Part of the fingerprint, and so of the cache's keys: raise it when the same row would be stored otherwise."""
@@ -49,5 +50,4 @@ class ScoredEncoder:
 
     def _encode(self, row: Conversation, prompt: tuple[Message, ...]) -> Encoded:
         """The row after a shorter prompt."""
-        ids = scored_ids(self.chat, (*prompt, row.messages[-1]), row.place)
-        return Encoded(ids, [IGNORED] * (len(ids) - 1) + ids[-1:], score=row.score)
+        return replace(scored(self.chat, (*prompt, row.messages[-1]), row.place), score=row.score)

@@ -44,7 +44,8 @@ def _source(source: dict[str, Any], counts: dict[str, Any], unit: str) -> dict[s
     if source.get("revision"):
         notes.append(f"revision {as_text(source['revision'])}")
     dropped, adjusted = as_mapping(counts.get("dropped")), as_mapping(counts.get("adjusted"))
-    changed = {**adjusted, **{name: counts[name] for name in ("truncated", "escaped") if counts.get(name)}}
+    own = ("truncated", "escaped", "altered", "default_system")
+    changed = {**adjusted, **{name.replace("_", " "): counts[name] for name in own if counts.get(name)}}
     hashes = source.get("sha256")
     tokens = count(counts.get("tokens"))
     return {
