@@ -1,6 +1,7 @@
 """The house holds: imports point downwards, errors are listed, the public surface is what it says."""
 
 import ast
+import inspect
 import os
 import re
 import subprocess
@@ -122,11 +123,39 @@ def test_recipe_runs_and_world_never_import_torch() -> None:
             assert not heavy & {name.split(".")[0] for name, _, _ in imports(file)}, module
 
 
+SURFACE = {
+    "Judge": "(*args, **kwargs)",
+    "LlamatuneError": "(code, what, *, place, why, hint)",
+    "PPOTrainer": "(model, args, reward_funcs, *, train_dataset, eval_dataset, ptx_dataset, processing_class, "
+    "reward_processing_classes, reward_combine, ref_model, value_model, peft_config, quantization_config, sampler, "
+    "chat, callbacks, optimizers)",
+    "chat_with": "(models, lines, generation, *, system, base, write, say)",
+    "find": "(name, *, base, revision, weights, key, beside, download)",
+    "load": "(path, overrides, *, allow_outside)",
+    "open_judges": "(given, *, tokenizers, default, share, place)",
+    "open_model": "(name, *, base, dtype, task, train, quantization)",
+    "preview_rows": "(recipe, recipe_dir, rows, *, colour)",
+    "run": "(recipe, *, recipe_dir, overwrite, resume, force)",
+    "score": "(models, data, *, called, split, too_long, base, report)",
+}
+"""What users call, and with which arguments: a change here is a change for them."""
+
+
 def test_public_surface() -> None:
     import llamatune
 
-    assert llamatune.__all__ == ["LlamatuneError", "PPOConfig", "PPOTrainer", "__version__", "load", "run"]
-    assert callable(llamatune.load) and issubclass(llamatune.LlamatuneError, Exception)
+    assert set(llamatune.__all__) == {*SURFACE, "PPOConfig", "__version__"} == set(dir(llamatune))
+    for name, arguments in SURFACE.items():
+        parameters = inspect.signature(getattr(llamatune, name)).parameters.values()
+        bare = inspect.Signature(
+            [
+                one.replace(default=inspect.Parameter.empty, annotation=inspect.Parameter.empty)
+                for one in parameters
+            ]
+        )
+        assert str(bare) == arguments, name
+    page = (ROOT / "docs/python.md").read_text("utf-8")
+    assert {name for name in llamatune.__all__ if f"`{name}" not in page} == {"__version__"}
     with pytest.raises(AttributeError):
         _ = llamatune.absent
 

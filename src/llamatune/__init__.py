@@ -1,4 +1,7 @@
-"""Fine-tune Llama-architecture models from YAML recipes: `llamatune run R.yaml`, or `run(load(path))`."""
+"""Fine-tune Llama-architecture models from YAML recipes: `llamatune run R.yaml`, or `run(load(path))`.
+
+What a notebook needs is here, and listed by `dir(llamatune)`; docs/python.md says what each is for.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,57 @@ from typing import TYPE_CHECKING, Any
 from llamatune.version import __version__
 
 if TYPE_CHECKING:
+    from llamatune.commands.chat import chat_with
+    from llamatune.commands.preview import preview_rows
+    from llamatune.commands.score import score
     from llamatune.errors import LlamatuneError
+    from llamatune.judging.judges import Judge
+    from llamatune.judging.opening import open_judges
+    from llamatune.models.found import find
+    from llamatune.models.open import open_model
     from llamatune.pipeline import run
     from llamatune.ppo.config import PPOConfig
     from llamatune.ppo.trainer import PPOTrainer
     from llamatune.recipe.load import load
 
-__all__ = ["LlamatuneError", "PPOConfig", "PPOTrainer", "__version__", "load", "run"]
+__all__ = [
+    "Judge",
+    "LlamatuneError",
+    "PPOConfig",
+    "PPOTrainer",
+    "__version__",
+    "chat_with",
+    "find",
+    "load",
+    "open_judges",
+    "open_model",
+    "preview_rows",
+    "run",
+    "score",
+]
 
 # Imported at first use, so that `import llamatune` and the light commands stay fast.
 _HOMES = {
-    "LlamatuneError": "llamatune.errors",
-    "PPOConfig": "llamatune.ppo.config",
-    "PPOTrainer": "llamatune.ppo.trainer",
-    "load": "llamatune.recipe.load",
-    "run": "llamatune.pipeline",
+    "Judge": "judging.judges",
+    "LlamatuneError": "errors",
+    "PPOConfig": "ppo.config",
+    "PPOTrainer": "ppo.trainer",
+    "chat_with": "commands.chat",
+    "find": "models.found",
+    "load": "recipe.load",
+    "open_judges": "judging.opening",
+    "open_model": "models.open",
+    "preview_rows": "commands.preview",
+    "run": "pipeline",
+    "score": "commands.score",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'llamatune' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(f"llamatune.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -50,6 +50,7 @@ def run_counting(recipe: CountingRecipe, run: Any) -> Result:
 def counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = Stage(
         recipe=CountingRecipe,
+        task="generate",
         rows="documents",
         leaves=("metrics.jsonl",),
         then="read it: cat {run}/result.json",

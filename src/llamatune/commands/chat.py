@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,11 +16,10 @@ from llamatune.recipe.blocks import Chat, Generation
 from llamatune.recipe.load import load
 from llamatune.recipe.paths import MARKER
 from llamatune.runs import checkpoints
+from llamatune.runs.shards import Say
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.replies import stream_reply
 from llamatune.sampling.sampler import seed_of
-
-Say = Callable[[str], None]
 
 HELP = """\
 /system TEXT  begin again with this system message; /system alone shows it

@@ -23,7 +23,7 @@ from llamatune.data.read.survey import rows_in_words, survey_of
 from llamatune.errors import DataError, DiskError, ModelError, RecipeError
 from llamatune.models.found import find_model
 from llamatune.models.quiet import quiet_upstream
-from llamatune.recipe.blocks import Lora, Model
+from llamatune.recipe.blocks import Kind, Lora, Model
 from llamatune.recipe.cards import read_card
 from llamatune.recipe.load import load, loads
 from llamatune.recipe.parsing.problems import block_at, did_you_mean, field_at
@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 
 SCHEMA_FILE = "recipe.schema.json"
 
-_LONGEST = {"pretrain": 1024}
-_LONGEST_OTHERWISE = 4096
+_LONGEST, _LONGEST_DOCUMENT = 4096, 1024
 """Most tokens in a row that a first recipe asks for; longer rows are left out or cut, and counted."""
 _BATCHES = (64, 32, 16, 8, 4, 2, 1)
 _ENOUGH_STEPS = 30
@@ -145,15 +144,15 @@ def _for_file(
     stage = stage or _stage_of(found)
     say(f"{data}: {rows_in_words(seen.count)}, format {found}; stage {stage}")
     draft = _draft(stage, base, tuning, _source(data, found, stage, say), name)
-    if stage == "reward" and found.columns.label is not None:
+    if found.columns.label is not None and STAGES[stage].rows == "preferences":
         draft.blocks["loss"] = {"objective": "labels"}
     if seen.warning:
         say(f"{data}: {seen.warning}")
     with quiet_upstream():
         measured = _measured(draft, say)
     if measured is not None:
-        _choose_lengths(stage, draft, measured)
-        _choose_steps(stage, draft, len(measured.lengths))
+        _choose_lengths(STAGES[stage].rows, draft, measured)
+        _choose_steps(STAGES[stage].rows, draft, len(measured.lengths))
         for line in _remarks(measured):
             say(line)
     return stage, draft
@@ -165,8 +164,9 @@ def _stage_of(found: Recognised) -> str:
 
 def _source(data: Path, found: Recognised, stage: str, say: Say) -> dict[str, Any]:
     """The recipe's first data source."""
-    labelled = found.columns.label is not None and stage in ("sft", "reward")
-    if FORMATS[found.format] not in formats_of(STAGES[stage].rows) and not labelled:
+    kind = STAGES[stage].rows
+    labelled = found.columns.label is not None and kind in ("conversations", "preferences")
+    if FORMATS[found.format] not in formats_of(kind) and not labelled:
         raise DataError(
             "E127",
             f"rows of format {found.format} are not for {stage}",
@@ -181,7 +181,7 @@ def _source(data: Path, found: Recognised, stage: str, say: Say) -> dict[str, An
         source["ignore"] = list(found.doubtful)
         doubtful = ", ".join(found.doubtful)
         say(f"{data}: {doubtful} may be a part of the prompt; the recipe leaves it out (`ignore`)")
-    if labelled and stage == "sft":
+    if labelled and kind == "conversations":
         source["label"] = True
         say(f"{data}: the recipe takes the rows labelled true and leaves out the others (`label`)")
     return source
@@ -219,21 +219,19 @@ def _measured(draft: Draft, say: Say) -> Measured | None:
     return measured
 
 
-def _choose_lengths(stage: str, draft: Draft, measured: Measured) -> None:
+def _choose_lengths(kind: Kind, draft: Draft, measured: Measured) -> None:
     """`max_length`, and what becomes of longer rows."""
     from llamatune.data.measure import shares
 
-    room = measured.context
-    if stage == "ppo":
-        room -= int(draft.blocks["rollout"]["max_new_tokens"])
-    most = min(room, _LONGEST.get(stage, _LONGEST_OTHERWISE))
+    room = measured.context - int(draft.blocks.get("rollout", {}).get("max_new_tokens", 0))
+    most = min(room, _LONGEST_DOCUMENT if kind == "documents" else _LONGEST)
     length = max(min(-(-measured.longest // 32) * 32, most), 8)
     draft.set("data", "max_length", length, shares(measured.lengths))
     longer = measured.longer_than(length)
     lost = longer + measured.bad + sum(measured.left_out.values())
     if not longer:
         draft.set("data", "too_long", "error", "no row is longer")
-    elif stage == "pretrain":
+    elif kind == "documents":
         draft.set("data", "too_long", "truncate", f"{longer:,} documents are longer, and are split")
         lost -= longer
     else:
@@ -251,7 +249,7 @@ def _choose_lengths(stage: str, draft: Draft, measured: Measured) -> None:
         draft.set("data", "max_dropped", share, f"{lost:,} of {measured.rows:,} rows will be left out")
 
 
-def _choose_steps(stage: str, draft: Draft, rows: int) -> None:
+def _choose_steps(kind: Kind, draft: Draft, rows: int) -> None:
     """Held-out rows, batch, epochs and warm-up for this number of rows."""
     share = 0.02 if rows >= _HELD_OUT / 0.02 else round(min(_HELD_OUT / rows, 0.1), 3)
     if rows < 50:
@@ -259,10 +257,10 @@ def _choose_steps(stage: str, draft: Draft, rows: int) -> None:
     else:
         reason = f"about {round(share * rows):,} of {rows:,} rows"
     draft.set("data", "eval_fraction", share, reason)
-    if stage == "ppo":
+    epochs = draft.blocks["optimization"].get("epochs")
+    if epochs is None:
         return
-    epochs = draft.blocks["optimization"]["epochs"]
-    if stage == "sft" and rows < 1000:
+    if kind == "conversations" and rows < 1000:
         epochs = 3 if rows >= 200 else 5
         draft.set("optimization", "epochs", epochs, f"few rows ({rows:,}) are seen more often")
     trained = rows * (1 - share) * epochs

@@ -13,9 +13,9 @@ from typing import Any
 from llamatune.data.encode.encoders import kind_for
 from llamatune.data.read.sources import find_files
 from llamatune.models.found import Found, find, find_model
+from llamatune.recipe.load import models
+from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
-from llamatune.recipe.stages.ppo import PpoRecipe
-from llamatune.recipe.stages.reward import RewardRecipe
 
 _ROLES = ("train", "eval", "ptx")
 
@@ -48,7 +48,7 @@ def model_facts(recipe: TrainingRecipe, found: Found | None = None) -> dict[str,
     Args:
         found: what the recipe's block `model` names, where it was found already.
     """
-    start = found or find_model(recipe.model, "score" if recipe.stage == "reward" else "generate")
+    start = found or find_model(recipe.model, STAGES[recipe.stage].task)
     return {
         **start.facts(),
         "models": {part: find(name).facts() for part, name in _judges(recipe).items()},
@@ -57,8 +57,4 @@ def model_facts(recipe: TrainingRecipe, found: Found | None = None) -> dict[str,
 
 def _judges(recipe: TrainingRecipe) -> dict[str, str]:
     """Further models, by their part in the run."""
-    if isinstance(recipe, PpoRecipe):
-        return dict(recipe.reward.models)
-    if isinstance(recipe, RewardRecipe) and recipe.compare_with is not None:
-        return {"compare_with": recipe.compare_with}
-    return {}
+    return {str(at[-1]): name for at, name in models(recipe) if at[0] != "model"}

@@ -35,6 +35,7 @@ from llamatune.models.base import (
 from llamatune.recipe.blocks import Chat, Model
 from llamatune.recipe.load import models
 from llamatune.recipe.paths import FINISHED, MARKER, is_local
+from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.shipped import shipped
 from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
 
@@ -195,8 +196,7 @@ def check_models(recipe: StageRecipe, *, beside: Path | None = None) -> list[str
             if name is not None:
                 check_task(find(name, key=key, beside=beside, download=False), "score", key)
             elif isinstance(recipe, TrainingRecipe):
-                task: Task = "score" if recipe.stage == "reward" else "generate"
-                find_model(recipe.model, task, beside=beside, download=False)
+                find_model(recipe.model, STAGES[recipe.stage].task, beside=beside, download=False)
         except ModelError as error:
             # Without a network, that is all that this code means.
             missing = [problem for problem in error.problems if problem.code == "E203"]

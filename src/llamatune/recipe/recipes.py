@@ -28,6 +28,8 @@ class Stage:
     """A stage of the method, as the commands see it."""
 
     recipe: type[StageRecipe]
+    task: Literal["generate", "score"]
+    """What its model is made for: to write, or to give one number."""
     rows: Kind
     """What it learns from, usually; a file of such rows is taken to be for the first stage that has them."""
     leaves: tuple[str, ...]
@@ -45,6 +47,7 @@ _TRAINED = ("metrics.jsonl", "speed.jsonl", "data.json", "preview.json")
 STAGES: dict[str, Stage] = {
     "pretrain": Stage(
         recipe=PretrainRecipe,
+        task="generate",
         rows="documents",
         leaves=(*_TRAINED, "replies.jsonl"),
         then="chat with it: llamatune chat {run}",
@@ -53,6 +56,7 @@ STAGES: dict[str, Stage] = {
     ),
     "sft": Stage(
         recipe=SftRecipe,
+        task="generate",
         rows="conversations",
         leaves=(*_TRAINED, "replies.jsonl"),
         then="chat with it: llamatune chat {run}",
@@ -61,6 +65,7 @@ STAGES: dict[str, Stage] = {
     ),
     "reward": Stage(
         recipe=RewardRecipe,
+        task="score",
         rows="preferences",
         leaves=(*_TRAINED, "evaluation.json"),
         then="score replies: llamatune score {run} --data FILE",
@@ -69,6 +74,7 @@ STAGES: dict[str, Stage] = {
     ),
     "ppo": Stage(
         recipe=PpoRecipe,
+        task="generate",
         rows="prompts",
         leaves=(*_TRAINED, "replies.jsonl", "completions.jsonl", "evaluation.json"),
         then="chat with it: llamatune chat {run}",

@@ -9,7 +9,7 @@ from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.schema import json_schema
 
 
-def render() -> str:
+def reference_page() -> str:
     """Markdown: one table per block. `python -m llamatune.recipe.reference` prints it."""
     definitions = json_schema()["definitions"]
     stages = {stage.recipe.__name__: name for name, stage in STAGES.items()}
@@ -71,4 +71,4 @@ def _literal(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    print(render(), end="")
+    print(reference_page(), end="")

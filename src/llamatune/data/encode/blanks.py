@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
-State = dict[str, Any]
+PartState = dict[str, Any]
 
 _PARTS = ("normalizer", "pre_tokenizer")
 
@@ -60,11 +60,11 @@ def without_blanks(backend: Tokenizer) -> Tokenizer | None:
     return copy
 
 
-def _always(part: State) -> State | None:
+def _always(part: PartState) -> PartState | None:
     return {**part, "prepend_scheme": "always"} if _is_first(part) else part
 
 
-def _none(part: State) -> State | None:
+def _none(part: PartState) -> PartState | None:
     if part["type"] == "Prepend":
         return None
     if part["type"] == "Metaspace":
@@ -72,17 +72,17 @@ def _none(part: State) -> State | None:
     return {**part, "add_prefix_space": False} if part["type"] == "ByteLevel" else part
 
 
-def _is_first(part: State) -> bool:
+def _is_first(part: PartState) -> bool:
     return bool(part["type"] == "Metaspace" and part["prepend_scheme"] == "first")
 
 
-def _is_always(part: State) -> bool:
+def _is_always(part: PartState) -> bool:
     return bool(
         part["type"] == "Prepend" or (part["type"] == "Metaspace" and part["prepend_scheme"] == "always")
     )
 
 
-def _change(backend: Tokenizer, change: Callable[[State], State | None]) -> None:
+def _change(backend: Tokenizer, change: Callable[[PartState], PartState | None]) -> None:
     """Replace each normaliser and pre-tokenizer by what `change` makes of it; None takes it out."""
     for name in _PARTS:
         state = _state(backend, name)
@@ -91,22 +91,22 @@ def _change(backend: Tokenizer, change: Callable[[State], State | None]) -> None
             setattr(backend, name, getattr(_tokenizer({name: _sequence(name, changed)}), name))
 
 
-def _has(backend: Tokenizer, test: Callable[[State], bool]) -> bool:
+def _has(backend: Tokenizer, test: Callable[[PartState], bool]) -> bool:
     return any(test(part) for name in _PARTS for part in _state(backend, name))
 
 
-def _state(backend: Tokenizer, name: str) -> list[State]:
+def _state(backend: Tokenizer, name: str) -> list[PartState]:
     """A tokenizer's normalisers or pre-tokenizers one by one, as tokenizer.json writes them."""
     part = getattr(backend, name)
     return _flat(json.loads(part.__getstate__())) if part is not None else []
 
 
-def _flat(state: State) -> list[State]:
+def _flat(state: PartState) -> list[PartState]:
     inner = state.get("normalizers", state.get("pretokenizers")) if state["type"] == "Sequence" else None
     return [state] if inner is None else [part for one in inner for part in _flat(one)]
 
 
-def _sequence(name: str, parts: list[State]) -> State | None:
+def _sequence(name: str, parts: list[PartState]) -> PartState | None:
     if len(parts) < 2:
         return parts[0] if parts else None
     return {"type": "Sequence", name.replace("_", "") + "s": parts}
@@ -116,7 +116,7 @@ def _tokenizer(parts: dict[str, Any]) -> Tokenizer:
     """A tokenizer without a vocabulary that has these parts."""
     from tokenizers import Tokenizer
 
-    empty: State = {
+    empty: PartState = {
         "version": "1.0",
         "truncation": None,
         "padding": None,

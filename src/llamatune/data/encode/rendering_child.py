@@ -18,7 +18,7 @@ import jinja2.sandbox
 Request = dict[str, Any]
 
 
-class Generation(jinja2.ext.Extension):
+class GenerationTag(jinja2.ext.Extension):
     """`{% generation %}` marks answers for upstream's masks; here its body is only rendered."""
 
     tags = {"generation"}
@@ -59,10 +59,10 @@ def _raise_exception(message: str) -> None:
     raise jinja2.exceptions.TemplateError(message)
 
 
-def environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
+def sandbox() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
     """Upstream's environment for chat templates."""
     made = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, jinja2.ext.loopcontrols]
     )
     made.filters["tojson"] = _tojson
     made.globals["raise_exception"] = _raise_exception
@@ -82,7 +82,7 @@ def answer(request: Request, templates: dict[str, jinja2.Template]) -> Request:
     try:
         source = request["template"]
         if source not in templates:
-            templates[source] = environment().from_string(source)
+            templates[source] = sandbox().from_string(source)
         added, done = [], ""
         for step, (end, is_prompt) in enumerate(request["steps"]):
             text = _render(templates[source], request, end, is_prompt)
