@@ -1,8 +1,12 @@
 """Supervised fine-tuning (paper section 3.1): learn to answer from demonstrations.
 
-Conversations become tokens with the loss on the answers only ("zero out the loss on tokens from the user
-prompt"), and `trl.SFTTrainer` minimises the next-token loss over them: AdamW, cosine schedule to 10%, a global
-batch of 64, two epochs. Differs from the paper in that conversations are not packed by default.
+Conversations become tokens with the loss on the answers only ("zero out the loss on tokens from the user prompt"):
+AdamW, cosine schedule to 10%, a global batch of 64, two epochs. Differs from the paper in that conversations are not packed.
+
+`training.sft.SftTrainer`, a `trl.SFTTrainer`, minimises the mean of -log p over the trained tokens of each global batch.
+Upstream's optimizer, schedule, loop and checkpoints are used; its tokenisation and collation are not, since rows come
+encoded, and the training step, the evaluation and (but for `hardware.loss: fused`) the loss are replaced, so that how a
+batch is cut into forward passes changes no number and nothing is padded.
 
     llamatune run recipes/pico/sft.yaml
 """
