@@ -5,8 +5,8 @@ one: -log sigmoid(chosen - rejected - margin), with a margin that grows with the
 The safety model adds a loss that separates safe from unsafe replies.
 
 `training.reward.RewardModelTrainer`, a `trl.RewardTrainer`, minimises the mean of that loss over the pairs of a global
-batch. Upstream's optimizer, schedule, loop and checkpoints are used; its tokenisation, collation, loss, training step and
-evaluation are replaced: trl has no ratings or safety labels, and computes each prompt twice.
+batch. Upstream's optimizer, schedule (with a least warm-up) and loop are used; its tokenisation, collation, loss,
+training step and evaluation are replaced, because trl has no safety loss and computes each prompt twice.
 
     llamatune run recipes/pico/reward_helpful.yaml
 """

@@ -4,9 +4,9 @@ Conversations become tokens with the loss on the answers only ("zero out the los
 AdamW, cosine schedule to 10%, a global batch of 64, two epochs. Differs from the paper in that conversations are not packed.
 
 `training.sft.SftTrainer`, a `trl.SFTTrainer`, minimises the mean of -log p over the trained tokens of each global batch.
-Upstream's optimizer, schedule, loop and checkpoints are used; its tokenisation and collation are not, since rows come
-encoded, and the training step, the evaluation and (but for `hardware.loss: fused`) the loss are replaced, so that how a
-batch is cut into forward passes changes no number and nothing is padded.
+Upstream's optimizer, schedule and loop are used. Its tokenisation and collation are not, since rows come encoded; its
+training step, its evaluation and (but for `hardware.loss: fused`) its loss are replaced, so that nothing is padded and
+how a batch is cut into forward passes changes no result.
 
     llamatune run recipes/pico/sft.yaml
 """
