@@ -144,7 +144,8 @@ def test_the_table_of_errors_is_complete() -> None:
 
 
 def test_readmes_tree_is_the_listing() -> None:
-    """A folder or file at the top of the package, or a folder of modules below one, is in README's tree; nothing else."""
+    """A folder or file at the top of the package, or a folder of modules below one, is in README's tree; nothing
+    else."""
     text = (ROOT / "README.md").read_text("utf-8").split("\n## The house\n")[1].split("```")[1]
     shown, above = set(), ""
     for line in text.split("\nsrc/llamatune/")[1].splitlines()[1:]:

@@ -62,9 +62,9 @@ def chat_with(
     Args:
         models: `pico`, a model folder, an adapter folder, a run or a hub model; or several, which all get every line.
         lines: the user's turns; a terminal's or a file's.
-        system: system message; the one of each model's recipe when left out.
+        system: system message; that of each model's recipe when left out.
         write: receives the replies piece by piece, and a line feed at the end of each.
-        say: receives lines that are no replies.
+        say: receives lines that are not replies.
 
     Returns:
         The conversation with the first model.

@@ -228,7 +228,8 @@ class Source(Block):
     ignore: list[Text] = []
     """Columns to leave out, although they look like part of the prompt."""
     label: Flag | None = None
-    """For rows whose one reply has a true-or-false label (KTO): train on those with this label, leave out the others."""
+    """For rows whose one reply has a true-or-false label (KTO): train on those with this label, leave out the
+    others."""
     weight: Real = Field(1.0, gt=0, le=1000)
     """How often each row is seen in an epoch: 0.5 takes half of the rows, 2.5 repeats them."""
     share: Real | None = Field(None, gt=0, le=1)
@@ -311,7 +312,8 @@ class AdamW(Block):
     max_grad_norm: Real = Field(1.0, gt=0)
     """Gradients are scaled down to this global norm."""
     optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit"] = "adamw"
-    """8-bit state (bitsandbytes) takes a quarter of the memory; paged state moves to host memory when a GPU runs short."""
+    """8-bit state (bitsandbytes) takes a quarter of the memory; paged state moves to host memory when a GPU runs
+    short."""
 
 
 class Optimization(AdamW):

@@ -1,7 +1,7 @@
 """SHA-256 of data and weight files, remembered between runs.
 
-The cache `hashes.json` keeps the size, the times of change, the inode and the hash of each file; a file for which none of
-the first three has changed is not read again. A file changed in the last two seconds is never remembered, because a
+The cache `hashes.json` keeps the size, the times of change, the inode and the hash of each file; a file for which none
+of the first three has changed is not read again. A file changed in the last two seconds is never remembered, because a
 coarse clock could hide a second change. `fresh=True` always reads.
 """
 

@@ -1,6 +1,7 @@
 """Which folders a run may write to, and which files a recipe may name.
 
-A relative path stays inside the working directory, also through `..` and symbolic links; an absolute path says that leaving it is intended. A run never writes into a folder that holds other files.
+A relative path stays inside the working directory, also through `..` and symbolic links; an absolute path says that
+leaving it is intended. A run never writes into a folder that holds other files.
 """
 
 from __future__ import annotations

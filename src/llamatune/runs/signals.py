@@ -1,7 +1,7 @@
 """Ask a run to stop, and let it finish its step.
 
-SIGTERM, SIGHUP and the first Ctrl-C are requests: the step ends, everything is saved once, the process exits with
-75 (130 after Ctrl-C) and the same command goes on later. A second Ctrl-C ends at once; that loses at most the
+SIGTERM, SIGHUP and the first Ctrl-C are requests: the step ends, everything is saved once, the process exits with 75
+(130 after Ctrl-C), and the same command resumes the run later. A second Ctrl-C ends at once; that loses at most the
 steps since the last checkpoint, because a checkpoint exists only when it is whole.
 
 Python hears of a signal between two of its own instructions, and a step may be one long call into C. So a thread of its

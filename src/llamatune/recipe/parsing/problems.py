@@ -1,7 +1,7 @@
 """Validation errors in a user's words: where, what is wrong, what was probably meant.
 
-pydantic says which field failed and how; this module adds the place in the file, the range or the choices, the field's own
-sentence, and the nearest right name, in the same block, another block or another stage.
+pydantic says which field failed and how; this module adds the place in the file, the range or the choices, the field's
+own sentence, and the nearest right name, in the same block, another block or another stage.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Words of other tools, understood and not accepted: the error names llamatune's word.
 
-Names of Hugging Face's TrainingArguments and trl, of LLaMA-Factory and axolotl. Each maps to a recipe's key, and to what differs, if anything does.
+Names of Hugging Face's TrainingArguments and trl, of LLaMA-Factory and axolotl. Each maps to a recipe's key, and to
+what differs, if anything does.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The blocks of `stage: ppo`. Defaults are the Llama 2 paper's (section 3.2.3); where it leaves a choice open, the field says so."""
+"""The blocks of `stage: ppo`. Defaults are the Llama 2 paper's (section 3.2.3), or marked as left open by it."""
 
 from __future__ import annotations
 

@@ -82,7 +82,8 @@ class RewardRecipe(EpochRecipe):
     data: PreferenceData
     loss: RewardLoss = RewardLoss()
     compare_with: Text | None = None
-    """Another reward model (a finished run, an adapter or a folder): reports how often the two agree on held-out pairs."""
+    """Another reward model (a finished run, an adapter or a folder): reports how often the two agree on held-out
+    pairs."""
     optimization: RewardOptimization = RewardOptimization()
 
     @model_validator(mode="after")
