@@ -1,4 +1,5 @@
-"""Forward and backward passes of roles: who shares one, what happens where memory runs out, or weights are sharded."""
+"""Forward and backward passes of roles: what shares one, and what happens when memory runs out or weights are
+sharded."""
 
 from __future__ import annotations
 
@@ -87,8 +88,8 @@ class Passes:
     ) -> list[_Found]:
         """What `run` gives for each pass over some rollouts; it gets those of a pass, and their numbers.
 
-        Where memory runs out, passes are made smaller and all of them repeated, after `again`; not where the role is
-        sharded, since the others wait in the pass that failed.
+        When memory runs out, passes are made smaller and all of them repeated, after `again`; not where the role is
+        sharded, since the other processes wait in the pass that failed.
 
         Raises:
             OutOfMemoryError: memory does not hold a single rollout.
@@ -171,7 +172,7 @@ class Passes:
         return list(zip(torch.split(first.cpu(), lengths), seconds, strict=True))
 
     def together(self) -> AbstractContextManager[None]:
-        """For passes; those of sharded roles are exchanges, and the launcher ends the processes that wait in one."""
+        """For passes; those of sharded roles are exchanges, and the launcher ends processes that wait in one."""
         return nullcontext() if self.roles.sharded else processes.together(self.accelerator)
 
     def _cut(self, rollouts: Sequence[Rollout]) -> list[list[int]]:
