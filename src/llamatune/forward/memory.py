@@ -33,7 +33,8 @@ def ran_out_of_memory(error: Exception) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what failed passes left behind. Call it outside the `except` block, which still holds them."""
+    """Give back the memory that failed passes left in use. Call it outside the `except` block, which still holds
+    them."""
     import torch
 
     gc.collect()

@@ -106,9 +106,8 @@ def experience(
     """
     mask = mask_of([len(rollout.completion) for rollout in rollouts])
     ended = torch.tensor([rollout.ended for rollout in rollouts])
-    counted = (
-        ended if args.truncation == "mask" else torch.ones_like(ended)
-    )  # others are not in any mean, either
+    # The others are not in any mean, either.
+    counted = ended if args.truncation == "mask" else torch.ones_like(ended)
     trained = mask & counted[:, None]
     scalar = missing_end_penalty(reward, ended, args.missing_eos_penalty)
     if args.whiten_scores == "batch":
