@@ -66,7 +66,7 @@ def common_recipe(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def licence_of(data: str) -> str:
-    """The licence that a data card states; of a file nobody but the user knows it."""
+    """The licence that a data card states; that of a file only the user knows."""
     if Path(data).is_file():
         sys.exit(f"error: say under which licence {data} is: --licence LICENCE")
     licence = find_card(data, Path()).license
