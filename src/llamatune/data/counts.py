@@ -53,7 +53,7 @@ class Counts:
     truncated: int = 0
     """Sequences that were cut."""
     escaped: int = 0
-    """Control tokens that stood in the text and were encoded as plain text."""
+    """Control tokens that were in the text and were encoded as plain text."""
     altered: int = 0
     """Messages of which the chat template does not show all text."""
     default_system: int = 0

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import datasets
 
 DATA_VERSION = 2
-"""Part of every cache key: raise it when the same row would be stored otherwise."""
+"""Part of every cache key: raise it when the same row would be stored differently."""
 
 BATCH_TOKENS = 1 << 18
 MAX_BAD_ROWS = 3

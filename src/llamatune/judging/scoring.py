@@ -55,7 +55,7 @@ def _last_hidden(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping
         last: torch.Tensor = outputs.hidden_states[-1]
         return last
     whole = without_adapter(inner)
-    # The other layers' need not be kept.
+    # The other layers' states need not be kept.
     last = whole.base_model(**inputs, use_cache=False).last_hidden_state
     return last
 

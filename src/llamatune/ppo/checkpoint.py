@@ -33,7 +33,7 @@ STATE, EXPERIENCE, CRITIC = "ppo_state.json", "experience.safetensors", "critic/
 
 @dataclass
 class PPOProgress:
-    """What a step of PPO leaves to the next one, besides weights.
+    """What a step of PPO leaves to the next one, in addition to weights.
 
     `figures`: those of the steps since the last log line. `experience`: the iteration's, while it is trained on.
     """

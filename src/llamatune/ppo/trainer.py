@@ -2,9 +2,9 @@
 
 An iteration samples completions for a batch of prompts, scores them, computes advantages, and makes one optimizer step
 for each mini-batch. `PPOTrainer` is a transformers Trainer whose step is such an optimizer step: evaluation,
-callbacks, logging, checkpoints, resuming and early stopping are the Trainer's. It has its parts and hands them on:
+callbacks, logging, checkpoints, resuming and early stopping are the Trainer's. The rest are its parts:
 `Passes` (forward and backward passes of the roles), `Updates` (gradients of a mini-batch), `PPOCheckpoint` (what is
-saved and restored), a generator of completions and judges of them.
+saved and restored), a sampler of completions and judges of them.
 
 What an iteration does depends only on its number and the seed: which prompts, which random numbers, which
 mini-batches. So a resumed run repeats nothing and skips nothing, and the number of processes changes nothing.

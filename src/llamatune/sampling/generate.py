@@ -112,8 +112,8 @@ class Draws(LogitsProcessor):  # type: ignore[misc]
 
 @contextmanager
 def neutral_generation(model: PreTrainedModel) -> Iterator[None]:
-    """Set aside the model's own generation settings: `generate` takes a repetition penalty or a minimal length from
-    there, whatever it is given."""
+    """Set aside the model's own generation settings: whatever it is given, `generate` takes a repetition penalty or a
+    minimal length from there."""
     holder = without_adapter(model)
     before = holder.generation_config
     holder.generation_config = GenerationConfig()

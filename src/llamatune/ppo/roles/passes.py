@@ -86,7 +86,7 @@ class Passes:
         run: Callable[[Sequence[Rollout], Sequence[int]], _Found],
         again: Callable[[], None] = lambda: None,
     ) -> list[_Found]:
-        """What `run` gives for each pass over some rollouts; it gets those of a pass, and their numbers.
+        """What `run` returns for each pass over some rollouts; it is given those of a pass, and their numbers.
 
         When memory runs out, passes are made smaller and all of them repeated, after `again`; not where the role is
         sharded, since the other processes wait in the pass that failed.
@@ -114,7 +114,7 @@ class Passes:
         rollouts: Sequence[Rollout],
         run: Callable[[Sequence[Rollout], Sequence[int]], _Found],
     ) -> list[_Found]:
-        """Each pass exchanges weights: a process with fewer of them than others goes on with idle ones."""
+        """Each pass exchanges weights: a process with fewer passes than others makes idle ones."""
         cuts = self._cut(rollouts)
         idle = int(processes.most(len(cuts), self.accelerator)) - len(cuts)
         results = [run([rollouts[number] for number in numbers], numbers) for numbers in cuts]
