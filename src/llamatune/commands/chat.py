@@ -23,7 +23,7 @@ from llamatune.sampling.sampler import seed_of
 Say = Callable[[str], None]
 
 HELP = """\
-/system TEXT  begin again with this system message; /system alone shows it
+/system TEXT  start again with this system message; /system alone shows it
 /retry        another reply to your last message
 /reset        forget the conversation
 /save FILE    append the conversation to FILE, as a row that can be trained on
@@ -96,7 +96,7 @@ def chat_with(
 
 
 def _command(text: str, speakers: list[Speaker], say: Say) -> bool:
-    """Carry out a command; whether the models are to answer."""
+    """Carry out a command; returns whether the models are to answer."""
     word, _, rest = text.partition(" ")
     rest = rest.strip()
     if word == "/retry":
@@ -119,7 +119,7 @@ def _command(text: str, speakers: list[Speaker], say: Say) -> bool:
     elif word == "/save" and rest:
         _save(Path(rest), speakers, say)
     else:
-        say(HELP if word == "/help" else f"{word} is no command, or needs more words:\n{HELP}")
+        say(HELP if word == "/help" else f"{word} is not a command, or needs more words:\n{HELP}")
     return False
 
 
@@ -157,7 +157,7 @@ def _speaker(name: str, system: str | None, base: str | None, say: Say) -> Speak
 
 
 def _open(name: str, base: str | None, say: Say) -> tuple[OpenModel, Chat]:
-    """The model and its chat block; of a run that has not finished, its newest checkpoint."""
+    """The model and its chat block; for a run that has not finished, those of its newest checkpoint."""
     try:
         opened = open_model(name, base=base)
     except ModelError as error:
