@@ -71,7 +71,7 @@ def test_both_sides_are_the_tokens_of_their_conversations(
         assert whole.input_ids[: len(side)] == side == scored_ids(chat, prompt + reply)
         assert (
             chat.tokenizer.decode(whole.input_ids[len(side) :]).strip() == ""
-        )  # written behind the end token
+        )  # written after the end token
         assert side[-1] in chat.stop_ids and side[-1] != chat.tokenizer.pad_token_id
 
 

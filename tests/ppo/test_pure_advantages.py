@@ -160,7 +160,7 @@ def test_a_truncated_completion_goes_on_or_ends() -> None:
 
 @pytest.mark.proves("A15")
 def test_the_bootstrap_stands_behind_the_last_real_token() -> None:
-    """And not behind the padding."""
+    """And not after the padding."""
     found, _ = gae(
         rewards=torch.zeros(1, 4),
         values=torch.zeros(1, 4),

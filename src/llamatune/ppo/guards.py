@@ -32,9 +32,9 @@ DEFAULT_GUARDS: dict[str, Guard] = {
     name: Guard(getattr(block, "limit", 0.0), block.action) for name, block in PpoGuards()
 }
 """kl: the mean KL of a completion is above it. reward_drop: the mean reward is this many deviations (of the first
-    iteration's scores) below the best of the last 20 iterations. entropy: the mean entropy of a token is below it.
-    truncated: a larger share of the completions was cut off. zero_gradients: the policy's gradient norm is not above
-    it."""
+iteration's scores) below the best of the last 20 iterations. entropy: the mean entropy of a token is below it.
+truncated: a larger share of the completions was cut off. zero_gradients: the policy's gradient norm is not above
+it."""
 
 
 def check_guards(asked: dict[str, Any] | str, defaults: Mapping[str, Guard]) -> dict[str, Guard]:

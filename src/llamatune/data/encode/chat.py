@@ -59,7 +59,7 @@ class Turn(NamedTuple):
 
     message: Message
     text: str
-    behind: str | None
+    after: str | None
     """The control token that it follows; empty if it follows text, and None if the sequence begins with it."""
 
 
@@ -273,16 +273,16 @@ class ChatFormat:
             index for index, message in enumerate(messages) if message.role != "system" and index >= start - 1
         ]
         added = self._render(safe, steps, [messages[index].role == "user" for index in steps], place)
-        rest, behind = "", None
+        rest, after = "", None
         for index, more in zip(steps, added, strict=True):
             text, rest = rest + more, ""
             *_, last = None, *self._tokens.any_control.finditer(text)
             if last and messages[index].role == "assistant" and index != steps[-1]:
                 text, rest = text[: last.end()], text[last.end() :]
             if index >= start:
-                yield Turn(messages[index], text, behind)
+                yield Turn(messages[index], text, after)
             if text:
-                behind = last.group() if last and last.end() == len(text) else ""
+                after = last.group() if last and last.end() == len(text) else ""
 
     def _render(
         self, messages: list[dict[str, str]], steps: list[int], is_prompt: list[bool], place: str
@@ -341,8 +341,8 @@ class ChatFormat:
         """Token ids of one turn, and how many control tokens in it were encoded as plain text."""
         escaped = len(_SENTINEL.findall(turn.text))
         if not escaped:
-            return self._tokens.template(turn.text, turn.behind), 0
-        return self._tokens.escaped(turn.text, turn.behind, _SENTINEL, _written), escaped
+            return self._tokens.template(turn.text, turn.after), 0
+        return self._tokens.escaped(turn.text, turn.after, _SENTINEL, _written), escaped
 
     def _shows(self, turn: Turn, message: Message) -> bool:
         """Whether the turn's text holds that of the message; a template may strip blanks around it."""
@@ -391,9 +391,8 @@ class ChatFormat:
     def _find_default_system(self) -> tuple[str, str]:
         """The system message that the template adds to a conversation without one, or nothing; and how it shows one.
 
-            With a system message, the text before the question is a head, that message and a rest; if, without it, there
-            is more
-        text between the same head and rest, the template adds a message of its own.
+        With a system message, the text before the question is a head, that message and a rest; if, without it, there is
+        more text between the same head and rest, the template adds a message of its own.
         """
         question, system = Message("user", "first question"), Message("system", "other words")
         chat, self.chat = self.chat, self.chat.model_copy(update={"system": None})

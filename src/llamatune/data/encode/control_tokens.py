@@ -65,17 +65,17 @@ class TextTokens:
         self._added = {token.content: token for token in tokenizer.added_tokens_decoder.values()}
         self._inside = without_blanks(tokenizer.backend_tokenizer)
 
-    def template(self, text: str, behind: str | None) -> list[int]:
+    def template(self, text: str, after: str | None) -> list[int]:
         """Text of a template, in which control tokens are control tokens.
 
-        `behind`: the control token that it follows, empty if it goes on from text, and None if the sequence begins with
+        `after`: the control token that it follows, empty if it goes on from text, and None if the sequence begins with
         it. All texts of a sequence together have the ids of the whole text, unless a token would join
         two of them.
         """
-        if self._inside is None or behind is None:
+        if self._inside is None or after is None:
             return self._encode(text)
-        if behind:
-            return self._encode(behind + text)[1:]
+        if after:
+            return self._encode(after + text)[1:]
         first = self.any_control.search(text)
         if first is None:
             return self._go_on(text, plain=False)
@@ -83,14 +83,14 @@ class TextTokens:
         return before + self._encode(text[first.start() :])
 
     def escaped(
-        self, text: str, behind: str | None, sentinel: re.Pattern[str], written: Callable[[str], str]
+        self, text: str, after: str | None, sentinel: re.Pattern[str], written: Callable[[str], str]
     ) -> list[int]:
         """Text of a template, in which sentinels replace control tokens that are only written.
 
         What is between two control tokens of the template is encoded as one text, and none of it becomes a control id.
         """
         ids: list[int] = []
-        begins = behind is None or (bool(behind) and self._blank_after_control)
+        begins = after is None or (bool(after) and self._blank_after_control)
         for control, between in self._stretches(text):
             if control is not None:
                 ids.append(self.tokenizer.convert_tokens_to_ids(control))
