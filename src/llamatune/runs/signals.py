@@ -117,7 +117,7 @@ class StopRequest:
 
 
 def _tell(text: str) -> None:
-    """On a line of its own, also where there is a progress bar; not through Python's streams, whose locks others hold."""
+    """On a line of its own, even under a progress bar; not through Python's streams, whose locks others hold."""
     line = f"\r\x1b[K{text}\n" if sys.stderr.isatty() else f"{text}\n"
     with suppress(OSError):  # nobody may be listening
         os.write(2, line.encode())
