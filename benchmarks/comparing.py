@@ -17,6 +17,8 @@ from reporting import Report, Spread, Table
 from round_robin import QUIET, Turns, round_robin
 from shapes import SHAPES, random_base
 
+from llamatune.recipe.cards import find_card
+
 OURS, BARE = "llamatune", "bare loop, sorted and padded"
 TOLERANCE = 1e-5
 """Largest relative difference between the trainers in a loss or a gradient."""
@@ -32,7 +34,7 @@ def common_options(description: str | None, *, data: str) -> argparse.ArgumentPa
     add = parser.add_argument
     add("--data", default=data, help="a file, or the name of a data card")
     add("--template", default="tokenizer", help="chat template")
-    add("--licence", default="Apache-2.0", help="of the data, for the results")
+    add("--licence", help="of the data, for the results; a card's own when left out, needed for a file")
     add("--shape", choices=SHAPES, default="pico", help="architecture; its weights are random")
     add("--rounds", type=int, default=8, help="turns of each contender, after one to warm up")
     add("--steps", type=int, default=2, help="steps in a turn")
@@ -63,8 +65,17 @@ def common_recipe(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
 
 
+def licence_of(data: str) -> str:
+    """The licence that a data card states; that of a file only the user knows."""
+    if Path(data).is_file():
+        sys.exit(f"error: say under which licence {data} is: --licence LICENCE")
+    licence = find_card(data, Path()).license
+    return licence.name or licence.id
+
+
 def compare_contenders(options: argparse.Namespace, make_job: MakeJob) -> None:
     """The whole benchmark: measure, print, save; ends the program where the contenders did not do the same."""
+    options.licence = options.licence or licence_of(options.data)
     with tempfile.TemporaryDirectory() as folder:
         job = make_job(options, Path(folder))
         contenders = {job.plain: plain_trl, OURS: llamatune, BARE: bare_loop}

@@ -253,7 +253,7 @@ def _pieces(job: Job, rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def padded(sequences: Sequence[Sequence[int]], filling: int) -> torch.Tensor:
-    """Padding stands on the right, where a causal model's earlier positions never see it: no mask is needed."""
+    """Padding is on the right, where a causal model's earlier positions never see it: no mask is needed."""
     width = max(map(len, sequences))
     return torch.tensor([[*tokens, *[filling] * (width - len(tokens))] for tokens in sequences])
 

@@ -146,7 +146,7 @@ PEAKS = {
     "RTX 3090": 71e12,
 }
 """Dense bfloat16 operations a second with float32 accumulation, from the makers' data sheets; the first name that
-stands in the card's name counts."""
+is in the card's name counts."""
 
 
 @dataclass(frozen=True)

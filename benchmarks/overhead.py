@@ -43,7 +43,7 @@ OTHERS: Parts = {
     "evaluation": [(SftTrainer, "evaluate")],
     "saving the adapter and proving it": [(sft, "save_trained")],
 }
-"""Parts that are no guards; the first two are left out of the steps' time."""
+"""Parts that are not guards; the first two are left out of the steps' time."""
 _TRAIN = "train"
 
 
@@ -52,7 +52,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=3, help="how often the recipe is run")
-    parser.add_argument("--max-steps", type=int, help="stop each run after so many steps")
+    parser.add_argument("--max-steps", type=int, help="stop each run after this many steps")
     parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.json and .md")
     options = parser.parse_args()
     report = describe([measure(options.max_steps) for _ in range(options.runs)], options.max_steps)

@@ -79,7 +79,7 @@ def parse() -> argparse.Namespace:
         "--epochs", type=int, default=4, help="passes over the rollouts of an iteration; the default is TRL's"
     )
     add("--data", help="a file of prompts, or of instructions as Alpaca has them; random words if left out")
-    add("--licence", default="", help="of the data, for the results")
+    add("--licence", default="", help="of the data, for the results; needed with --data")
     add("--max-prompt-tokens", type=int, default=512, help="longer prompts of the data are left out")
     add(
         "--prompt-tokens",
@@ -93,7 +93,10 @@ def parse() -> argparse.Namespace:
     add("--score-batch", type=int, default=128, help="rollouts generated, or scored, together")
     add("--patience", type=float, default=0, help="most minutes to wait for a quiet machine before a turn")
     add("--save", metavar="NAME", help="write benchmarks/results/NAME.json and .md")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.data and not options.licence:
+        parser.error("say under which licence the data is: --licence LICENCE")
+    return options
 
 
 def make_job(options: argparse.Namespace, folder: Path) -> PpoJob:

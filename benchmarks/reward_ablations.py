@@ -40,7 +40,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--sft", default=str(ROOT / "runs/pico-sft"), help="the finished SFT run")
-    parser.add_argument("--max-steps", type=int, help="stop each training after so many steps")
+    parser.add_argument("--max-steps", type=int, help="stop each training after this many steps")
     parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.json and .md")
     options = parser.parse_args()
     jobs = [(variant, seed, options.sft, options.max_steps) for variant in VARIANTS for seed in options.seeds]

@@ -170,3 +170,36 @@ def test_the_table_of_errors_is_complete() -> None:
     used = {code for file in FILES for code in re.findall(r'"(E\d{3})"', file.read_text("utf-8"))}
     listed = re.findall(r"^\| (E\d{3}) \|", (ROOT / "docs/errors.md").read_text("utf-8"), re.MULTILINE)
     assert sorted(listed) == sorted(used), f"docs/errors.md differs in {sorted(set(listed) ^ used)}"
+
+
+def test_readmes_tree_is_the_listing() -> None:
+    """A folder or file at the top of the package, or a folder of modules below one, is in README's tree; nothing
+    else."""
+    text = (ROOT / "README.md").read_text("utf-8").split("\n## The house\n")[1].split("```")[1]
+    shown, above = set(), ""
+    for line in text.split("\nsrc/llamatune/")[1].splitlines()[1:]:
+        name = line.split()[0]
+        if line.startswith("    "):
+            shown.add(above + name)
+        else:
+            shown.add(name)
+            above = name
+    top = [path for path in PACKAGE.iterdir() if path.is_dir() or path.suffix == ".py"]
+    inside = {file.parent for file in FILES} - {PACKAGE}
+    listing = {
+        path.relative_to(PACKAGE).as_posix() + ("/" if path.is_dir() else "")
+        for path in {*top, *inside}
+        if path.name != "__pycache__"
+    }
+    assert shown == listing, f"README.md differs in {sorted(shown ^ listing)}"
+
+
+def test_pages_name_files_that_exist() -> None:
+    """Python files with a folder, and links to files, in README.md, CONTRIBUTING.md and docs/."""
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        text = page.read_text("utf-8")
+        links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+        assert all((page.parent / link).exists() for link in links), f"{page}: {links}"
+        for name in re.findall(r"(?<![\w./-])(?:[\w-]+/)+\w+\.py\b", text):
+            if "NAME" not in name:
+                assert (ROOT / name).is_file() or (PACKAGE / name).is_file(), f"{page} names {name}"

@@ -49,7 +49,10 @@ ModelArgument = Annotated[
 ]
 BaseOption = Annotated[
     str | None,
-    typer.Option(help="The adapter's base, where its noted name is not to be found.", show_default=False),
+    typer.Option(
+        help="The adapter's base, if it cannot be found under the name noted with the adapter.",
+        show_default=False,
+    ),
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -109,7 +112,9 @@ def init(
     output: Annotated[Path, typer.Option(help="Recipe file to write.")] = Path("recipe.yaml"),
     stage: Annotated[
         str | None,
-        typer.Option(help="pretrain, sft, reward or ppo; by the data when left out.", show_default=False),
+        typer.Option(
+            help="pretrain, sft, reward or ppo; follows from the data when left out.", show_default=False
+        ),
     ] = None,
     base: Annotated[str, typer.Option(help="Base model: pico, a folder, or a hub id.")] = "pico",
     data: Annotated[Path | None, typer.Option(help="Your data; its format is recognised.")] = None,
@@ -136,7 +141,7 @@ def recipes(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the shipped recipes, or copy one to begin with."""
+    """List the shipped recipes, or copy one to start from."""
     import json
 
     from llamatune.commands.recipes import as_records, copy_recipe, recipes_table, shipped_recipes
@@ -174,15 +179,15 @@ def run(
     ] = False,
     resume: Annotated[
         Literal["auto", "none"],
-        typer.Option(help="Go on with an unfinished run where it was saved, or start it again."),
+        typer.Option(help="Resume an unfinished run where it was saved, or start it again."),
     ] = "auto",
     force_resume: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY", help="Go on although KEY has changed; repeatable.", show_default=False),
+        typer.Option(metavar="KEY", help="Resume although KEY has changed; repeatable.", show_default=False),
     ] = None,
     allow_outside: AllowOutside = False,
 ) -> None:
-    """Run a recipe's stage, or go on with it; prints the run directory."""
+    """Run a recipe's stage, or resume it; prints what the run made."""
     from llamatune.errors import StoppedError
     from llamatune.pipeline import run as run_recipe
     from llamatune.recipe.load import load
@@ -287,11 +292,11 @@ def score(
     ] = None,
     too_long: Annotated[
         Literal["error", "drop", "truncate"],
-        typer.Option(help="A row longer than the model reads: refuse, leave it out, or cut its front."),
+        typer.Option(help="A row longer than the model can read: refuse it, leave it out, or cut its front."),
     ] = "error",
     base: BaseOption = None,
 ) -> None:
-    """Score replies: figures of preference pairs, or a JSON line with the score of each prompt and reply."""
+    """Score replies: figures for preference pairs, or a JSON line with the score of each prompt and reply."""
     from llamatune.commands.score import figures_table
     from llamatune.commands.score import score as score_with
 
@@ -311,7 +316,7 @@ def score(
 
 @contextmanager
 def _file_of(rows: str) -> Iterator[str]:
-    """The name of a card or file; what comes on standard input becomes a file for a while."""
+    """The name of a card or file; what comes on standard input is kept in a temporary file."""
     if rows != "-":
         yield rows
         return
@@ -403,7 +408,7 @@ def _say(line: str) -> None:
 
 
 def _write(stream: TextIO, line: str) -> None:
-    """Print a line; a reader that has gone (`| head`) is no failure of the command."""
+    """Print a line; a reader that has gone (`| head`) is not a failure of the command."""
     try:
         print(line, file=stream, flush=True)
     except BrokenPipeError:

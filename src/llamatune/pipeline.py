@@ -23,18 +23,18 @@ def run(
     resume: Resume = "auto",
     force: Collection[str] = (),
 ) -> Result:
-    """Run a recipe's stage; go on with it where an earlier process stopped.
+    """Run a recipe's stage, or resume it where an earlier process stopped.
 
     Args:
         recipe: from `llamatune.load(path)`.
         recipe_dir: where data cards beside the recipe are looked for.
         overwrite: replace a finished run in the recipe's `output`.
-        resume: `auto` goes on from the newest valid checkpoint, `none` starts again.
+        resume: `auto` resumes from the newest valid checkpoint, `none` starts again.
         force: facts that may differ from those the run was started with, such as `optimization.epochs`.
 
     Returns:
-        What `result.json` holds; at once, with `earlier` set, of a run that had finished before and would be made from
-        the same recipe, data and models again.
+        What `result.json` holds. A run that had finished before, and would be made from the same recipe, data and
+        models again, is not run again: its result has `earlier` set.
 
     Raises:
         LlamatuneError: bad input, with place, reason and hint, before anything is spent; or what ended the run.

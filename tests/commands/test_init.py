@@ -153,4 +153,4 @@ def test_what_is_left_out_and_what_was_not_filled_in_is_said() -> None:
     recipe, said = written(data="images.jsonl")
     assert recipe.data.train[0].ignore == ["images"]
     assert "1 row, format alpaca" in said[0] and "not used: images, note" in said[0]
-    assert "images may be a part of the prompt" in said[1] and "{{name}} in 1 row" in said[2]
+    assert "images may be part of the prompt" in said[1] and "{{name}} in 1 row" in said[2]

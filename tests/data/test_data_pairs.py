@@ -71,7 +71,7 @@ def test_both_sides_are_the_tokens_of_their_conversations(
         assert whole.input_ids[: len(side)] == side == scored_ids(chat, prompt + reply)
         assert (
             chat.tokenizer.decode(whole.input_ids[len(side) :]).strip() == ""
-        )  # written behind the end token
+        )  # written after the end token
         assert side[-1] in chat.stop_ids and side[-1] != chat.tokenizer.pad_token_id
 
 
@@ -111,7 +111,7 @@ def test_r2_a_padding_token_that_ends_replies_is_refused() -> None:
         PairEncoder(chat, max_length=100)
 
 
-def test_a_template_that_changes_the_prompt_behind_a_reply_is_refused() -> None:
+def test_a_template_that_changes_the_prompt_after_a_reply_is_refused() -> None:
     tokenizer = load_tokenizer(find("pico", weights=False).base)
     tokenizer.chat_template = (
         "{{ 'long' if messages | length > 5 }}"

@@ -188,7 +188,7 @@ def test_a_critic_of_positions(tmp_path: Path, padding_free: bool) -> None:
         before = [float(value_of[token]) for token in ids[len(rollout.prompt) - 1 :]]
         assert found.values[number, :size].tolist() == pytest.approx(before[:-1], abs=1e-4)
         assert not found.values[number, size:].any() and found.mask[number].sum() == size
-        # lambda 0: the error of one step, the last one against the value behind the last token.
+        # lambda 0: the error of one step, the last one against the value after the last token.
         errors = [0.5 * after - value for value, after in zip(before, before[1:], strict=False)]
         assert found.advantages[number, :size].tolist() == pytest.approx(errors, abs=1e-4)
 
@@ -384,7 +384,7 @@ def test_a_critic_with_a_zero_head_says_0(tmp_path: Path, method: str) -> None:
 
 @pytest.mark.proves("A22")
 def test_a_critic_that_begins_as_the_reward_model_says_its_score(tmp_path: Path) -> None:
-    """The value behind the last token of a completion that ended is its reward; the model itself is not trained."""
+    """The value after the last token of a completion that ended is its reward; the model itself is not trained."""
     judge = scorer_of()
     before = copy.deepcopy(judge.state_dict())
     trainer = trainer_of(

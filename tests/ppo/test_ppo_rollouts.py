@@ -87,7 +87,7 @@ def test_the_end_token_is_rewarded_and_learnt(tmp_path: Path) -> None:
 
 
 @pytest.mark.proves("A9")
-def test_every_end_token_ends_and_nothing_behind_it_is_kept(tmp_path: Path) -> None:
+def test_every_end_token_ends_and_nothing_after_it_is_kept(tmp_path: Path) -> None:
     """As with Llama 3: a list in the model's generation config, one end in the tokenizer, one in the chat format."""
     model = policy_of()
     model.generation_config.eos_token_id = [EOS, 30]

@@ -287,7 +287,7 @@ def test_every_epoch_has_an_order_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.proves("A14", "B14")
-def test_garbage_behind_the_end_reaches_no_weight(tmp_path: Path) -> None:
+def test_garbage_after_the_end_reaches_no_weight(tmp_path: Path) -> None:
     """Critic values and log-probabilities that a role gives in the padding: no sum sees them, NaN neither."""
     found = []
     for garbage in (None, 100.0, math.nan):

@@ -159,8 +159,8 @@ def test_a_truncated_completion_goes_on_or_ends() -> None:
 
 
 @pytest.mark.proves("A15")
-def test_the_bootstrap_stands_behind_the_last_real_token() -> None:
-    """And not behind the padding."""
+def test_the_bootstrap_is_after_the_last_real_token() -> None:
+    """And not after the padding."""
     found, _ = gae(
         rewards=torch.zeros(1, 4),
         values=torch.zeros(1, 4),

@@ -36,7 +36,7 @@ def test_the_score_is_at_the_last_real_token() -> None:
 
 
 @pytest.mark.proves("A11")
-def test_the_last_real_token_may_stand_behind_a_gap() -> None:
+def test_the_last_real_token_may_come_after_a_gap() -> None:
     """Masks from the left, or with tokens in between that the policy did not write."""
     mask = torch.tensor([[False, True, False, True], [True, False, False, True]])
     found = token_rewards(

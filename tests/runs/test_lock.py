@@ -62,7 +62,7 @@ def test_without_locks_a_living_process_is_respected(tmp_path: Path) -> None:
     other = announce(tmp_path, os.getppid())
     with pytest.raises(RecipeError, match=f"E035.*process {os.getppid()} on ") as caught:
         RunLock.take(tmp_path)
-    assert f"if it is no more, remove {other}" in str(caught.value)
+    assert f"if it no longer exists, remove {other}" in str(caught.value)
     assert list(tmp_path.glob("run.lock.*")) == [other], "who gives way leaves nothing"
 
 

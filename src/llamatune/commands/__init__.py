@@ -1,1 +1,1 @@
-"""What is no stage: one file a command of the command line. Each works from Python too."""
+"""What is not a stage: one file for each command of the command line. Each works from Python, too."""

@@ -22,7 +22,7 @@ from llamatune.sampling.replies import stream_reply
 from llamatune.sampling.sampler import seed_of
 
 HELP = """\
-/system TEXT  begin again with this system message; /system alone shows it
+/system TEXT  start again with this system message; /system alone shows it
 /retry        another reply to your last message
 /reset        forget the conversation
 /save FILE    append the conversation to FILE, as a row that can be trained on
@@ -61,9 +61,9 @@ def chat_with(
     Args:
         models: `pico`, a model folder, an adapter folder, a run or a hub model; or several, which all get every line.
         lines: the user's turns; a terminal's or a file's.
-        system: system message; the one of each model's recipe when left out.
+        system: system message; that of each model's recipe when left out.
         write: receives the replies piece by piece, and a line feed at the end of each.
-        say: receives lines that are no replies.
+        say: receives lines that are not replies.
 
     Returns:
         The conversation with the first model.
@@ -95,7 +95,7 @@ def chat_with(
 
 
 def _command(text: str, speakers: list[Speaker], say: Say) -> bool:
-    """Carry out a command; whether the models are to answer."""
+    """Carry out a command; returns whether the models are to answer."""
     word, _, rest = text.partition(" ")
     rest = rest.strip()
     if word == "/retry":
@@ -118,7 +118,7 @@ def _command(text: str, speakers: list[Speaker], say: Say) -> bool:
     elif word == "/save" and rest:
         _save(Path(rest), speakers, say)
     else:
-        say(HELP if word == "/help" else f"{word} is no command, or needs more words:\n{HELP}")
+        say(HELP if word == "/help" else f"{word} is not a command, or needs more words:\n{HELP}")
     return False
 
 
@@ -156,7 +156,7 @@ def _speaker(name: str, system: str | None, base: str | None, say: Say) -> Speak
 
 
 def _open(name: str, base: str | None, say: Say) -> tuple[OpenModel, Chat]:
-    """The model and its chat block; of a run that has not finished, its newest checkpoint."""
+    """The model and its chat block; for a run that has not finished, those of its newest checkpoint."""
     try:
         opened = open_model(name, base=base)
     except ModelError as error:

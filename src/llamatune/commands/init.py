@@ -1,7 +1,7 @@
 """`llamatune init`: a commented recipe that runs, for a stage, a base and a file, with the schema beside it.
 
-With a data file it reads all of it, as the chosen base's tokenizer sees it, and writes lengths, batch and epochs that
-fit; each such value has its measured reason beside it.
+Given a data file, it reads all of it, as the chosen base's tokenizer sees it, and writes lengths, batch and epochs
+that fit; each such value has its measured reason beside it.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ _LONGEST, _LONGEST_DOCUMENT = 4096, 1024
 _BATCHES = (64, 32, 16, 8, 4, 2, 1)
 _ENOUGH_STEPS = 30
 _HELD_OUT = 20
-"""Rows that a held-out loss should be the mean of."""
+"""How many rows a held-out loss should be the mean of."""
 
 
 @dataclass
 class Draft:
-    """A recipe on its way: its blocks, and by key path what was measured."""
+    """A recipe in the making: its blocks, and what was measured, by key path."""
 
     blocks: dict[str, Any]
     reasons: dict[tuple[str, ...], str] = field(default_factory=dict)
@@ -67,9 +67,9 @@ def write_recipe(
     """Write a recipe and its schema, and check the recipe by loading it.
 
     Args:
-        stage: by the data's rows when None; sft without data.
+        stage: follows from the data's rows when None; sft without data.
         tuning: lora, qlora, full, or None for the stage's usual one.
-        say: takes lines for the user.
+        say: prints a line for the user.
 
     Raises:
         RecipeError: unknown stage, or a file that exists.
@@ -93,7 +93,7 @@ def write_recipe(
 
 
 def _check_base(base: str) -> None:
-    """Any model can be a base that is whole; one of the hub that is not in the cache yet is left to the run."""
+    """Any whole model can be a base; one of the hub that is not in the cache yet is left to the run to check."""
     try:
         find_model(Model(base=base), "score", download=False)
     except ModelError as error:
@@ -180,7 +180,7 @@ def _source(data: Path, found: Recognised, stage: str, say: Say) -> dict[str, An
     if found.doubtful:
         source["ignore"] = list(found.doubtful)
         doubtful = ", ".join(found.doubtful)
-        say(f"{data}: {doubtful} may be a part of the prompt; the recipe leaves it out (`ignore`)")
+        say(f"{data}: {doubtful} may be part of the prompt; the recipe leaves it out (`ignore`)")
     if labelled and kind == "conversations":
         source["label"] = True
         say(f"{data}: the recipe takes the rows labelled true and leaves out the others (`label`)")
@@ -268,7 +268,9 @@ def _choose_steps(kind: Kind, draft: Draft, rows: int) -> None:
     steps = max(math.ceil(rows * (1 - share) / size) * epochs, 1)
     draft.set("optimization", "batch_size", size, f"{steps:,} steps")
     if steps < 200:
-        draft.set("optimization", "warmup", max(steps // 20, 1), "steps: a share of so few would be none")
+        draft.set(
+            "optimization", "warmup", max(steps // 20, 1), "steps: a share of so few steps would be none"
+        )
     draft.blocks["logging"]["every_steps"] = max(min(steps // 20, 10), 1)
 
 
@@ -281,7 +283,7 @@ def _remarks(measured: Measured) -> Iterator[str]:
         yield f"warning: {measured.bad:,} rows cannot be read, and are left out (`on_bad_row: drop`):"
         yield from (f"  {line}" for line in measured.first_bad)
     if len(measured.lengths) < 200:
-        yield f"warning: {len(measured.lengths):,} rows teach a style or a few facts, and not much more"
+        yield f"warning: {len(measured.lengths):,} rows teach a style or a few facts, but not much more"
 
 
 # ---- as text ------------------------------------------------------------------------------------------------
@@ -328,10 +330,10 @@ def _refuse_existing(output: Path) -> None:
 
 
 def write_beside_schema(output: Path, text: str) -> None:
-    """Write a recipe that does not exist yet, and beside it the schema that editors check it by.
+    """Write a recipe that does not exist yet, and beside it the schema that editors check it against.
 
     Raises:
-        RecipeError: the recipe exists, or a foreign file stands in the schema's place.
+        RecipeError: the recipe exists, or another file is in the schema's place.
         DiskError: not writable.
     """
     _refuse_existing(output)

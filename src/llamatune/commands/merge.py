@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 5e-3}
 """Largest difference of logits, relative to their largest: rounding of the weights' data type."""
 _ROUNDINGS = 4
-"""A merge may change the logits by so much more than rounding changes those of the bare base."""
+"""A merge may change the logits by this many times what rounding changes in those of the bare base."""
 
 
 @quiet_upstream()
@@ -43,7 +43,7 @@ def merge(
     Args:
         adapter: an adapter folder or a finished run.
         output: a folder that does not exist yet.
-        base: the base model, where it is not to be found under the name that the adapter notes.
+        base: the base model, if it cannot be found under the name noted with the adapter.
         dtype: data type of the merged weights; `auto` is the one that the base runs in on this machine.
 
     Raises:
@@ -58,7 +58,7 @@ def merge(
     if found.base.held_in_4_bits:
         raise ModelError(
             "E253",
-            f"the adapter's base `{found.base.name}` is held in 4 bits, and nothing can be merged into those",
+            f"the adapter's base `{found.base.name}` is held in 4 bits, and nothing can be merged into these",
             place=str(found.adapter),
             hint="name the model that it was quantised from: `--base MODEL`",
         )
@@ -84,7 +84,7 @@ def merge(
 
 def _rounding(adapter: str, base: str | None, dtype: str, task: Task) -> float:
     """How much of a difference in the logits rounding explains: adding the adapter to 16-bit weights and taking it off
-    again leaves the bare base but for what was rounded."""
+    again leaves the bare base, except for what was rounded."""
     model = open_model(adapter, base=base, dtype=dtype, task=task).model
     if _name(model.dtype) == "float32":
         return 0.0

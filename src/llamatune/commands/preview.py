@@ -58,7 +58,7 @@ def preview_rows(recipe: Recipe, recipe_dir: Path, rows: int, *, colour: bool) -
     opened = [
         open_source(source, recipe_dir, kind=kind, on_bad_row=on_bad_row) for source in recipe.data.train
     ]
-    # Bad rows are shown by `run`, which counts them; here they are passed over where the recipe says so.
+    # `run` shows and counts bad rows; here they are passed over where the recipe says so.
     passed_over = (RowRejected, DataError, ModelError) if on_bad_row == "drop" else (RowRejected,)
 
     def encoded() -> Iterator[Encoded]:

@@ -1,4 +1,4 @@
-"""`llamatune recipes`: which recipes ship with llamatune, and one of them to begin with."""
+"""`llamatune recipes`: which recipes ship with llamatune, and a copy of one to start from."""
 
 from __future__ import annotations
 

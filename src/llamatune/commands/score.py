@@ -1,6 +1,6 @@
-"""Scores of reward models for data that need not be theirs: figures of preference pairs, a score for each reply.
+"""Scores of reward models on any data: figures for preference pairs, a score for each reply.
 
-E136  a row is longer than the model reads
+E136  a row is longer than the model can read
 E137  the data is not what a reward model scores
 """
 
@@ -69,10 +69,10 @@ def score(
     Args:
         models: finished runs, adapters, model folders or hub models.
         data: a data card or a file; preference pairs, or conversations whose last reply is scored.
-        called: what messages and places call the data, where not by its own name.
+        called: what messages and places call the data, if not by its own name.
         split: of a card: `test` where there is one, else `train`, when left out.
-        too_long: what becomes of a row that is longer than a model reads, as in recipes.
-        base: the base of an adapter, where it is not to be found under the name that the adapter notes.
+        too_long: what becomes of a row that is longer than a model can read, as in recipes.
+        base: the base of an adapter, if it cannot be found under the name noted with the adapter.
 
     Raises:
         DataError: the data cannot be read or scored.
@@ -96,7 +96,7 @@ def score(
 
 
 def _check_same_rows(places: Mapping[str, list[str]]) -> None:
-    """Models of different tokenizers may find different rows too long: their figures could not be compared."""
+    """For models with different tokenizers, different rows may be too long: their figures could not be compared."""
     (first, expected), *others = places.items()
     for name, found in others:
         if found != expected:
@@ -134,7 +134,7 @@ def _rows(
 
 
 def _source(data: str, split: str | None) -> tuple[Source, Kind, RowFormat]:
-    """The source, what its rows become, and its format. Of labelled replies all are scored."""
+    """The source, what its rows become, and its format. All labelled replies are scored."""
     if Path(data).is_file():
         found = recognise(Path(data))
         kind: Kind = "labels" if found.columns.label else found.kind

@@ -1,9 +1,8 @@
 """The cache folder: generated sets and encoded rows, each in a folder named by the hash of all that made it.
 
-An entry is written to a temporary folder beside its place and renamed when it is complete, so two processes
-may build the same one and a killed process leaves nothing that could be mistaken for an entry; what it leaves is
-removed when the next entry is built. Deleting the
-cache folder is always safe.
+An entry is written to a temporary folder beside its place and renamed when it is complete, so two processes may
+build the same one, and a killed process leaves nothing that could be mistaken for an entry; what it leaves is removed
+when the next entry is built. Deleting the cache folder is always safe.
 
     E140  the cache folder cannot be written, or its disk is full (DiskError)
 """
@@ -36,8 +35,8 @@ def cache_key(*parts: Any) -> str:
 
 
 def stored(kind: str, key: str, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
-    """The cache entry `kind/key` and its info; `build(folder)` writes its files and returns the info when
-    absent.
+    """The cache entry `kind/key` and its info; when there is none, `build(folder)` writes its files and returns the
+    info.
 
     Raises:
         DiskError: the entry cannot be written. Whatever `build` raises passes through, and nothing is stored.
@@ -83,7 +82,7 @@ def _complete(folder: Path, info: dict[str, Any]) -> None:
 
 
 def _publish(temporary: Path, final: Path) -> None:
-    """Rename into place; another process may have been faster, or a broken entry may stand there."""
+    """Rename into place; another process may have been faster, or a broken entry may be there."""
     while True:
         try:
             temporary.rename(final)
@@ -97,7 +96,7 @@ def _publish(temporary: Path, final: Path) -> None:
 
 
 def _valid_info(folder: Path) -> dict[str, Any] | None:
-    """The info of a complete entry; None where there is none or a file of it has another size."""
+    """The info of a complete entry; None if there is none, or if one of its files has another size."""
     try:
         content = json.loads((folder / INFO).read_text(encoding="utf-8"))
         complete = all((folder / name).stat().st_size == size for name, size in content["sizes"].items())

@@ -40,8 +40,8 @@ class PairCounts:
 
 @dataclass
 class Counts:
-    """What became of the rows: `read` = `kept` + `held_out` + all `dropped`. Weights and shares change only what is
-    said of one epoch."""
+    """What became of the rows: `read` = `kept` + `held_out` + all `dropped`. Weights and shares change only the
+    figures of one epoch."""
 
     read: int = 0
     kept: int = 0
@@ -53,7 +53,7 @@ class Counts:
     truncated: int = 0
     """Sequences that were cut."""
     escaped: int = 0
-    """Control tokens that stood in the text and were encoded as plain text."""
+    """Control tokens that were in the text and were encoded as plain text."""
     altered: int = 0
     """Messages of which the chat template does not show all text."""
     default_system: int = 0
@@ -61,13 +61,13 @@ class Counts:
     sequences: int = 0
     """Sequences in one epoch; a pair is one."""
     tokens: int = 0
-    """Tokens in one epoch; of a pair, the prompt once and both replies."""
+    """Tokens in one epoch; for a pair, the prompt once and both replies."""
     trained_tokens: int = 0
-    """Tokens in one epoch that have a label; of a pair, the two where a score is read; of a prompt, none."""
+    """Tokens in one epoch that have a label; for a pair, the two where a score is read; for a prompt, none."""
     longest: int = 0
-    """Longest sequence, in tokens; of pairs, the longest prompt with its longer reply."""
+    """Longest sequence, in tokens; for pairs, the longest prompt with its longer reply."""
     pairs: PairCounts | None = None
-    """Of preference pairs only."""
+    """For preference pairs only."""
 
 
 @dataclass
@@ -89,7 +89,7 @@ class SourceInfo:
     revision: str | None
     counts: Counts
     is_safety: bool | None = None
-    """Of prompts only: whether they are tagged as safety."""
+    """For prompts only: whether they are tagged as safety."""
     run: str | None = None
     """The run that made the rows."""
 
@@ -233,7 +233,7 @@ def _how_much(info: SourceInfo) -> str:
 
 
 def _about_pairs(pairs: PairCounts, number: int) -> str:
-    """Length bias, ratings and safety labels; what all pairs lack is left out."""
+    """Length bias, ratings and safety labels, without what all pairs lack."""
     parts = [
         f"chosen longer in {_percent(pairs.chosen_longer, number)} of the pairs, "
         f"shorter in {_percent(pairs.rejected_longer, number)}"

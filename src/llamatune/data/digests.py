@@ -14,7 +14,7 @@ def row_digests(row: Row) -> tuple[bytes, bytes]:
     of a document and of a prompt, the whole.
 
     Raises:
-        DataError: E103, text that is no valid Unicode.
+        DataError: E103, text that is not valid Unicode.
     """
     try:
         return _digests(row)

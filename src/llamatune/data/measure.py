@@ -1,7 +1,7 @@
 """What a whole data file is like for a stage and a tokenizer: how long its rows are, and which cannot be used.
 
-`llamatune init` writes a recipe from these figures, so that the first `run` does not end with what a look at the file
-would have shown.
+`llamatune init` writes a recipe from these figures, so that the first `run` does not fail because of something that a
+look at the file would have shown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _SHOWN = 3
 
 @dataclass
 class Measured:
-    """A file's rows, one by one. `lengths`: tokens of those that can be used, as `max_length` counts them, sorted."""
+    """A file's rows, one by one. `lengths`: the tokens of those that can be used, as `max_length` counts them,
+    sorted."""
 
     rows: int = 0
     lengths: list[int] = field(default_factory=list)
@@ -30,7 +31,7 @@ class Measured:
     first_bad: list[str] = field(default_factory=list)
     duplicates: int = 0
     context: int = 1 << 20
-    """The longest row that the base reads."""
+    """The longest row that the base can read."""
 
     @property
     def longest(self) -> int:
@@ -50,7 +51,7 @@ def measure(
     """Read and encode every row.
 
     Args:
-        encoder: with `too_long: error`, so that long rows come out as they are.
+        encoder: with `too_long: error`, so that long rows are not cut.
         tick: called with the rows so far, for a progress bar.
 
     Raises:

@@ -46,7 +46,7 @@ class Pool:
 
 
 def without_shared(pools: Sequence[Pool]) -> tuple[list[Pool], list[int]]:
-    """Pools without the rows that an earlier pool has too, and how many rows each of them lost."""
+    """The pools without the rows that an earlier pool has, too, and how many rows each of them lost."""
     kept: list[Pool] = []
     lost: list[int] = []
     for pool in pools:
@@ -59,8 +59,8 @@ def without_shared(pools: Sequence[Pool]) -> tuple[list[Pool], list[int]]:
 
 
 def hold_out(pools: Sequence[Pool], fraction: float) -> tuple[list[Pool], list[Pool]]:
-    """(training, held-out) pools. A row's side depends on its prompt's content alone, so it does not move
-    when rows are added, and equal prompts never stand on both sides. Of few rows, at least one is held out.
+    """(training, held-out) pools. A row's side depends only on its prompt's content, so it does not move when rows are
+    added, and equal prompts are never on both sides. Even of few rows, at least one is held out.
 
     Raises:
         DataError: E134, no row falls on one of the sides.
@@ -87,7 +87,7 @@ def _first_half(digests: np.ndarray) -> np.ndarray:
 
 
 def refuse_overlap(train: Sequence[Pool], evaluation: Sequence[Pool]) -> None:
-    """Raise DataError (E133) when a prompt (of a document: its text) stands in both."""
+    """Raise DataError (E133) if a prompt (for a document: its text) is in both."""
     seen = [pool.column("prompt") for pool in evaluation]
     if not seen:
         return
@@ -100,7 +100,7 @@ def refuse_overlap(train: Sequence[Pool], evaluation: Sequence[Pool]) -> None:
     if count:
         raise DataError(
             "E133",
-            f"{count:,} training rows have a prompt that also stands in the evaluation data: "
+            f"{count:,} training rows have a prompt that is also in the evaluation data: "
             f"{', '.join(places[:3])}",
             place="data.eval",
             why="The evaluation would measure memory",
@@ -111,7 +111,7 @@ def refuse_overlap(train: Sequence[Pool], evaluation: Sequence[Pool]) -> None:
 def weighted(pool: Pool, weight: float, seed: int) -> Pool:
     """Each sequence floor(weight) times, and a seeded choice of them once more for the rest of the weight.
 
-    The choice is the same in every epoch; at least one sequence is left of a pool that is not empty.
+    The choice is the same in every epoch; of a pool that is not empty, at least one sequence is left.
     """
     whole = int(weight)
     extra = round((weight - whole) * len(pool.indices))
@@ -123,8 +123,9 @@ def weighted(pool: Pool, weight: float, seed: int) -> Pool:
 def by_share(pool: Pool, share: float, every: Sequence[tuple[Pool, float]], seed: int) -> Pool:
     """A seeded choice of a pool's sequences, the same in every epoch, so that they are this share of all.
 
-    `every` holds each pool of the epoch with its share. The epoch is as large as the pool allows that has the
-    fewest sequences for its share: that one is used whole, of the others some are left out, and none is repeated.
+    `every` holds each pool of the epoch with its share. The pool with the fewest sequences for its share
+    determines how large the epoch is: that one is used whole, some sequences of the others are left out, and none is
+    repeated.
 
     Raises:
         DataError: E132, a pool is empty.

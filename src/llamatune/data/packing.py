@@ -1,6 +1,5 @@
-"""Several documents in one sequence, so that little of it is padding. No document sees or predicts another
-one: `seq_lengths` tells the collator where positions begin again, and the first label of each document is
-ignored.
+"""Several documents in one sequence, so that little of it is padding. No document sees or predicts another:
+`seq_lengths` tells the collator where positions begin again, and the first label of each document is ignored.
 """
 
 from __future__ import annotations

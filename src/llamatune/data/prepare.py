@@ -6,7 +6,7 @@ held-out rows, weights - is a choice of row numbers (see `mix`), so no row is co
     E130  rows longer than max_length
     E131  more rows dropped than `max_dropped` allows
     E132  nothing is left to train on
-    E133  training rows stand in the evaluation data
+    E133  training rows are also in the evaluation data
     E134  nothing is held out
 """
 
@@ -36,9 +36,9 @@ Report = Callable[[str], None]
 
 @dataclass
 class Prepared:
-    """Training and evaluation sets with columns `input_ids`, `labels`, `source`, `row`, `place`, and their
-    story; preference pairs have a column `pair` more, the numbers of a `rows.Pair`, scored rows `score`, and prompts
-    `prompt` (messages {role, content}, the last one the user's) and `is_safety`.
+    """Training and evaluation sets with columns `input_ids`, `labels`, `source`, `row`, `place`, and
+    what became of the rows. Preference pairs also have a column `pair`, the numbers of a `rows.Pair`, scored rows
+    `score`, and prompts `prompt` (messages {role, content}, the last one the user's) and `is_safety`.
 
     `row` is the row's number in its source, from 0; `place` is its `file:line`. `counts` are those of the
     training sources together.
@@ -59,7 +59,7 @@ class Prepared:
 
 @dataclass
 class _Part:
-    """One source on its way: what it is, its shard, and which of the shard's sequences are left in use."""
+    """One source being prepared: what it is, its shard, and which of the shard's sequences are still in use."""
 
     source: Source
     role: Literal["train", "eval"]
@@ -68,7 +68,7 @@ class _Part:
     pool: Pool
     held_out: Pool | None = None
     shared: int = 0
-    """Rows that an earlier source of the same role has too."""
+    """Rows that an earlier source of the same role has, too."""
 
 
 def prepare(
@@ -202,7 +202,7 @@ def _check_dropped(data: Data, shard: Shard, kind: Kind) -> None:
             f"{too_long:,} of {read:,} rows are longer than max_length {data.max_length} "
             f"(the longest has {shard.info['longest_dropped']:,} tokens): {places}",
             place=shard.name,
-            why="Cut or left out without a word, they would change what is learnt",
+            why="Silently cut or left out, they would change what is learnt",
             hint="raise `data.max_length`, or choose `data.too_long: drop`"
             + (" or `truncate`" if kind != "prompts" else ""),
         )

@@ -17,11 +17,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2
 
 def preview(rows: Iterable[Encoded], decode: Callable[[list[int]], str], *, colour: bool) -> str:
     """Rows decoded, trained tokens in green or between ⟦ and ⟧. Special tokens are shown, control characters
-    not.
+    are not.
 
-    Neighbouring tokens of one kind are decoded together, so that the text reads as it was written. Brackets
-    of the same shape in the text itself are doubled. Of a pair, the prompt is shown once, then both replies with
-    the token marked at which each is scored.
+    Neighbouring tokens of one kind are decoded together, so that the text reads as it was written. Brackets of the same
+    shape in the text itself are doubled. Of a pair, the prompt is shown once, then both replies, with the token marked
+    at which each is scored.
     """
     return "\n\n".join(
         f"row {number}: {_about(row)}\n{marked(row, decode, colour=colour)}"

@@ -92,7 +92,7 @@ Row = Conversation | Document | Preference | Prompt
 
 
 class Pair(NamedTuple):
-    """What is known of an encoded pair besides its tokens; stored as a list of numbers, in this order."""
+    """What is known about an encoded pair in addition to its tokens; stored as a list of numbers, in this order."""
 
     prompt: int
     """Tokens of the shared prompt."""
@@ -109,7 +109,7 @@ class Pair(NamedTuple):
 
     @property
     def parts(self) -> tuple[slice, slice, slice]:
-        """Where the prompt, the chosen and the rejected reply stand in the sequence."""
+        """Where the prompt, the chosen and the rejected reply are in the sequence."""
         both = self.prompt + self.chosen
         return slice(0, self.prompt), slice(self.prompt, both), slice(both, both + self.rejected)
 
@@ -119,10 +119,10 @@ class Encoded:
     """Tokens of one training sequence.
 
     `input_ids` and `labels` have equal length; a label is the token's own id where it is trained and
-    `IGNORED` elsewhere (the model shifts them). `truncated`: turns were cut off. `escaped`: control tokens
-    that stood in the text and were encoded as plain text.
+    `IGNORED` elsewhere (the model shifts them). `truncated`: turns were cut off. `escaped`: control tokens that were
+    in the text and were encoded as plain text.
 
-    A pair stands in one sequence: prompt, chosen reply, rejected reply. Its two labels are at the last token of
+    A pair is one sequence: prompt, chosen reply, rejected reply. Its two labels are at the last token of
     each reply, where the score is read.
     """
 
@@ -136,7 +136,7 @@ class Encoded:
     """The template put a system message of its own before the conversation."""
     pair: Pair | None = None
     score: float | None = None
-    """How good the reply is, of rows for score regression."""
+    """How good the reply is, for score regression."""
     prompt: list[dict[str, str]] | None = None
     """The messages of a prompt, each {role, content}; none of its tokens is trained."""
     is_safety: bool = False
@@ -148,15 +148,15 @@ class Encoded:
 
     @property
     def length(self) -> int:
-        """Tokens that the model reads as one row, which `max_length` limits: of a pair, the prompt with the
-        longer reply."""
+        """Tokens that the model reads as one row, which `max_length` limits: for a pair, the prompt with the longer
+        reply."""
         if self.pair is None:
             return len(self.input_ids)
         return self.pair.prompt + max(self.pair.chosen, self.pair.rejected)
 
 
 EncodedRow = Mapping[str, Any]
-"""A row of a prepared data set: `input_ids`, `labels`, and what its kind has besides (see `prepare.Prepared`)."""
+"""A row of a prepared data set: `input_ids`, `labels`, and what else its kind has (see `prepare.Prepared`)."""
 
 
 class Reason(StrEnum):
@@ -197,8 +197,8 @@ class RowRejected(Exception):
 class Encoder(Protocol):
     """Turns a row into training sequences; one for a conversation, a pair or a prompt, one or more for a document.
 
-    `fingerprint` changes whenever the same row would give other tokens (tokenizer, template, policies), so it
-    keys the token cache. `encode` raises `DataError` for a row that the recipe does not allow and
+    `fingerprint` changes whenever the same row would give other tokens (tokenizer, template, policies), so it is the
+    key of the token cache. `encode` raises `DataError` for a row that the recipe does not allow and
     `RowRejected` for one that it says to leave out.
     """
 

@@ -1,6 +1,6 @@
 """One source, encoded: an Arrow file of token ids and labels, and a table of numbers about each sequence.
 
-A shard lies in the cache under the hash of everything that made it: the file's bytes, format and columns, the
+A shard is in the cache under the hash of everything that made it: the file's bytes, format and columns, the
 encoder, the policies and DATA_VERSION. Both files are memory-mapped, rows go through in batches, and
 duplicates are found by 16-byte digests, so memory stays flat however large the source is.
 """
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     import datasets
 
 DATA_VERSION = 2
-"""Part of every cache key: raise it when the same row would be stored otherwise."""
+"""Part of every cache key: raise it when the same row would be stored differently."""
 
 BATCH_TOKENS = 1 << 18
 MAX_BAD_ROWS = 3
-"""Bad rows that are shown at once."""
+"""How many bad rows are shown at once."""
 
 _BAD_ROWS = {
     "E103": "not valid Unicode",
     "E106": "broken JSON",
-    "E107": "no object of columns",
+    "E107": "not an object of columns",
     "E108": "a wrong number of cells",
     "E122": "a column is missing",
     "E123": "a value of a wrong type",
@@ -92,7 +92,7 @@ class Shard:
 
     @cached_property
     def pairs(self) -> np.ndarray:
-        """(sequences, 6): a `Pair` for each row of `dataset`; (sequences, 0) where the rows are no pairs."""
+        """(sequences, 6): a `Pair` for each row of `dataset`; (sequences, 0) if the rows are not pairs."""
         if "pair" not in self.dataset.column_names:
             return np.zeros((len(self.sequences), 0), dtype=np.int32)
         column = self.dataset.data.column("pair")
@@ -228,7 +228,7 @@ class _Build:
                 self.too_long_places.append(place)
 
     def _skip(self, error: DataError) -> None:
-        """A line that is no row counts as one that was read."""
+        """A line that is not a row counts as one that was read."""
         self.read += 1
         self._drop_bad(error)
 
@@ -240,9 +240,9 @@ class _Build:
 
 
 class _Writer:
-    """Writes `rows.arrow` and `sequences.bin` in batches of about BATCH_TOKENS tokens. Some kinds have columns
-    more, which are fields of `Encoded`: preferences their `Pair`, scored and labelled rows their score, prompts their
-    messages."""
+    """Writes `rows.arrow` and `sequences.bin` in batches of about BATCH_TOKENS tokens. Some kinds have further
+    columns, which are fields of `Encoded`: preferences their `Pair`, scored and labelled rows their score, prompts
+    their messages."""
 
     def __init__(self, folder: Path, source: str, kind: Kind) -> None:
         import pyarrow as pa

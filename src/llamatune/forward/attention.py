@@ -2,8 +2,8 @@
 
 Registered with transformers under a name of its own, through the documented interface for attention functions.
 With the boundaries of `PaddingFree` it runs torch's variable-length flash kernel (16 bits on a GPU) or one causal
-product for each document (elsewhere: on a CPU that measured faster than any mask); without them, as in sampling
-and scoring, it is transformers' own scaled dot-product attention. Where flash-attention is installed, that is used
+product for each document (elsewhere: on a CPU this was faster than any mask); without them, as in sampling and
+scoring, it is transformers' own scaled dot-product attention. Where flash-attention is installed, that is used
 instead, and understands the same boundaries.
 """
 
@@ -121,7 +121,7 @@ def _flash(
 
 
 def _mask(*args: Any, attention_mask: torch.Tensor | None = None, **others: Any) -> torch.Tensor | None:
-    """No mask where documents are told apart by their boundaries: a whole row of them comes without padding."""
+    """No mask where documents are told apart by their boundaries: a row of them has no padding."""
     whole = others.get("q_length") == others.get("kv_length")
     if attention_mask is None and whole:
         return None
@@ -134,7 +134,7 @@ AttentionMaskInterface.register(NAME, _mask)
 
 
 def can_be_padding_free(model: PreTrainedModel, max_length: int) -> bool:
-    """Whether this model, asked to, keeps rows that lie end to end apart; if so, its attention is set to do it.
+    """Whether this model can keep apart rows that lie end to end; if so, its attention is set to do it.
 
     Tried on the model itself: two rows end to end must give the logits that each gives alone. Some architectures
     ignore where a document begins, and a sliding window shorter than a row would need a mask.
@@ -175,7 +175,7 @@ def _logits(model: PreTrainedModel, batch: dict[str, Any]) -> torch.Tensor:
 
 
 def equal(one: torch.Tensor, other: torch.Tensor, model: PreTrainedModel) -> bool:
-    """Whether two ways to compute gave the same: leakage changes results by far more than this tolerates, 16-bit
+    """Whether two ways of computing gave the same: leakage changes results by far more than this tolerates, 16-bit
     kernels by less. A model that gives nothing but NaN is left for the training to report."""
     tolerance = 1e-4 if model.dtype == torch.float32 else 5e-2
     scale = float(other.nan_to_num().abs().max())

@@ -33,7 +33,7 @@ class OnceEach:
 
 
 class PaddingFree(OnceEach):
-    """Lays rows end to end in a single one, so that not one position is padding.
+    """Lays rows end to end in a single one, so that no position is padding.
 
     Each document (a row, or each of `seq_lengths` in a packed one) starts at position 0 and sees only itself:
     attention is told where documents begin (`cu_seq_lens_q`, the cumulative lengths, and their maximum).
@@ -45,7 +45,7 @@ class PaddingFree(OnceEach):
         lengths = [length for row in rows for length in document_lengths(row)]
         starts = torch.tensor([0, *lengths]).cumsum(0)
         labels = torch.tensor([label for row in rows for label in row["labels"]])
-        labels[starts[:-1]] = IGNORED  # the first token of a document follows from nothing
+        labels[starts[:-1]] = IGNORED  # the first token of a document is predicted from nothing
         boundaries = starts.to(torch.int32)
         return {
             "input_ids": torch.tensor([token for row in rows for token in row["input_ids"]])[None],

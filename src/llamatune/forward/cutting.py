@@ -23,8 +23,8 @@ def share(lengths: Sequence[int], processes: int) -> list[list[int]]:
 def cut(lengths: Sequence[int], budget: int, *, padded: bool = False) -> list[list[int]]:
     """Cut rows into micro-batches of at most `budget` tokens, padding included; a longer row goes alone.
 
-    The longest rows come first: if memory does not suffice, it shows at once, and the last micro-batch, at whose
-    end gradients are exchanged, is the smallest.
+    The longest rows come first: too little memory shows at once, and the last micro-batch, at whose end gradients are
+    exchanged, is the smallest.
     """
     batches: list[list[int]] = []
     tokens = 0

@@ -1,6 +1,6 @@
 """Log probabilities of tokens, and entropies, at the temperature of sampling.
 
-The logits at a position already predict the token of the same position: who calls has shifted them. Whole
+The logits at a position already predict the token of the same position: the caller has shifted them. Whole
 distributions are large (a thousand tokens of Llama 3: half a gigabyte in float32), so they exist for a piece of the
 batch at a time and are computed again in the backward pass, instead of being kept for it.
 """
@@ -14,7 +14,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 POSITIONS = 1024
-"""Rows go together up to so many positions."""
+"""Rows are taken together up to this many positions."""
 
 
 def token_logprobs(logits: torch.Tensor, tokens: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
@@ -80,6 +80,6 @@ def _at(scaled: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
 
 def _entropy(scaled: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
     """-sum p log p, from scaled logits (..., vocab) and their logsumexp (...)."""
-    # Finite, so that a token which cannot come (logit -inf) gives 0 x a large number and not 0 x inf.
+    # Finite, so that an impossible token (logit -inf) gives 0 x a large number and not 0 x inf.
     logprobs = (scaled - total[..., None]).clamp(min=torch.finfo(scaled.dtype).min)
     return -(logprobs.exp() * logprobs).sum(-1)

@@ -15,7 +15,7 @@ _Found = TypeVar("_Found")
 def within_memory(
     function: Callable[Given, _Found], *args: Given.args, **kwargs: Given.kwargs
 ) -> _Found | None:
-    """What a function gives, or None where memory ran out; then free it before the next try."""
+    """What a function returns, or None if memory ran out; free the memory before the next try."""
     try:
         return function(*args, **kwargs)
     except (RuntimeError, MemoryError) as error:
@@ -33,7 +33,8 @@ def ran_out_of_memory(error: Exception) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what failed passes left behind. Call it outside the `except` block, which still holds them."""
+    """Give back the memory that failed passes left in use. Call it outside the `except` block, which still holds
+    them."""
     import torch
 
     gc.collect()

@@ -34,7 +34,7 @@ def gathered(own: Sequence[int], found: Sequence[Item], rows: int, accelerator: 
 
 @contextmanager
 def together(accelerator: Accelerator) -> Iterator[None]:
-    """For work in which processes exchange nothing: where it fails in one, it fails in all, and none waits forever."""
+    """For work in which processes exchange nothing: if it fails in one, it fails in all, and none waits forever."""
     try:
         yield
     except Exception as error:
@@ -59,8 +59,9 @@ def _told(error: Exception) -> Any:
 def sum_gradients(weights: Iterable[torch.nn.Parameter], accelerator: Accelerator) -> None:
     """Add up the gradients of all processes, whichever weights each has gradients for.
 
-    Not left to DistributedDataParallel: policy and critic are separate passes, and it would wait for the gradients of
-    the role that is not acting. Its hooks stay idle, since the roles' own `forward` is called and not its.
+    This is not left to DistributedDataParallel: policy and critic are separate passes, and it would wait for the
+    gradients of the role that is not acting. Its hooks stay idle, since the roles' own `forward` is called, and not
+    its.
     """
     if accelerator.num_processes == 1:
         return

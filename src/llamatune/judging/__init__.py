@@ -1,1 +1,1 @@
-"""Replies become numbers: reward models, functions and the world's oracle, behind one protocol."""
+"""Replies become numbers: reward models, functions and the world's oracle share one protocol."""

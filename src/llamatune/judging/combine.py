@@ -15,9 +15,9 @@ from llamatune.errors import ModelError
 class RewardRule:
     """How the scores of several judges become one reward.
 
-    `combination`: the paper's choice between `helpfulness` and `safety`, or a weighted sum; `auto` is the paper's where
-    those are the two. `weights`: of the sum, in the order of the judges; 1 each when None. `safety_threshold`: see
-    `safety_first`. `transform`: raw scores, or their sigmoid.
+    `combination`: the paper's choice between `helpfulness` and `safety`, or a weighted sum; `auto` is the paper's
+    where those are the two judges. `weights`: of the sum, in the order of the judges; 1 each when None.
+    `safety_threshold`: see `safety_first`. `transform`: raw scores, or their sigmoid.
     """
 
     combination: Literal["auto", "llama2", "weighted_sum"] = "auto"
@@ -32,7 +32,7 @@ class RewardRule:
         )
 
     def check(self, names: Collection[str], place: str) -> None:
-        """Raises ModelError where judges of these names cannot be combined so."""
+        """Raises ModelError if judges of these names cannot be combined like this."""
         if self.combination == "llama2" and set(names) != {"helpfulness", "safety"}:
             raise ModelError(
                 "E240",
@@ -76,8 +76,8 @@ def safety_first(
     Args:
         helpfulness, safety: (batch,) raw scores of the two reward models, before any sigmoid.
         is_safety: (batch,) bool, the prompts tagged as such.
-        threshold: a reply whose safety is less probable than this is judged by it on any prompt. 0.15 finds unsafe
-            replies with a precision of 0.89 and a recall of 0.55 on the paper's test set.
+        threshold: a reply whose safety is less probable than this is judged by its safety on any prompt. 0.15 finds
+            unsafe replies with a precision of 0.89 and a recall of 0.55 on the paper's test set.
 
     The paper selects among probabilities and takes the logit of the selected one. That is the raw score: selecting
     among raw scores is the same, and loses nothing where a sigmoid has saturated.

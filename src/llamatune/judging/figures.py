@@ -22,7 +22,7 @@ SAFETY_BINS = {"chosen_safe": (1, 0), "both_safe": (1, 1), "both_unsafe": (0, 0)
 def figures(
     scores: np.ndarray, rows: Sequence[Mapping[str, Any]], other: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """Figures of scored rows: `pair_figures` of preference pairs, `score_figures` of conversations with a score."""
+    """Figures of scored rows: `pair_figures` for preference pairs, `score_figures` for conversations with a score."""
     if "pair" in rows[0]:
         return pair_figures(scores, np.array([row["pair"] for row in rows]), other)
     return score_figures(scores, np.array([row["score"] for row in rows]))
@@ -48,7 +48,7 @@ def flat(name: str, figures: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def score_figures(scores: np.ndarray, known: np.ndarray) -> dict[str, Any]:
-    """Root mean squared error, and correlation where both vary, of (rows,) scores with what they should be."""
+    """Root mean squared error of (rows,) scores and, where both vary, their correlation with what they should be."""
     varied = scores.std() > 0 and known.std() > 0
     return {
         "rows": len(scores),
@@ -76,7 +76,7 @@ def pair_figures(scores: np.ndarray, pairs: np.ndarray, other: np.ndarray | None
     Args:
         scores: (pairs, 2), of the chosen and the rejected reply.
         pairs: (pairs, 6) integers, a `rows.Pair` each.
-        other: (pairs, 2), the scores of another model, to see how far the two agree.
+        other: (pairs, 2), the scores of another model, to see how often the two agree.
 
     Returns:
         pairs; accuracy, where a tie counts half; mean difference of the scores; accuracy by rating, by length
@@ -128,7 +128,7 @@ def _by(masks: dict[str, np.ndarray], right: np.ndarray) -> dict[str, Any]:
 
 
 def _by_length(right: np.ndarray, longer: np.ndarray) -> list[dict[str, Any]]:
-    """Accuracy where the chosen reply is `from` to below `to` tokens longer; null is no limit."""
+    """Accuracy where the chosen reply is at least `from` and less than `to` tokens longer; null is no limit."""
     found = []
     for low, high in zip(_LENGTH_BINS, _LENGTH_BINS[1:], strict=False):
         mask = (longer >= low) & (longer < high)
@@ -142,7 +142,7 @@ def _by_length(right: np.ndarray, longer: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _calibration(difference: np.ndarray) -> list[dict[str, Any]]:
-    """How often the reply that the model prefers is the better one, by the model's own probability for it."""
+    """How often the reply that the model prefers is the better one, by the model's own probability of that."""
     confidence = 1 / (1 + np.exp(-np.abs(difference.astype(np.float64))))
     bins = np.clip(np.digitize(confidence, _CONFIDENCE_BINS) - 1, 0, len(_CONFIDENCE_BINS) - 2)
     return [
@@ -157,7 +157,7 @@ def _calibration(difference: np.ndarray) -> list[dict[str, Any]]:
 
 
 def _histogram(scores: np.ndarray) -> dict[str, Any]:
-    """Pairs by score: `edges` of the bins, and how many `chosen` and `rejected` replies lie in each."""
+    """Pairs by score: `edges` of the bins, and how many `chosen` and `rejected` replies are in each."""
     scores = np.where(
         np.isfinite(scores).all(axis=1, keepdims=True), scores, 0.0
     )  # a broken model has a report, too

@@ -1,8 +1,8 @@
-"""What scores completions, behind one protocol: reward models and Python functions (the oracle has its own file).
+"""What scores completions, by one protocol: reward models and Python functions (the oracle has its own file).
 
 Text goes to a reward model in its own chat format, so that its score is exactly the one that it gives to the same
-conversation anywhere else. A completion that was cut off is scored as if it had ended there; that it has not is for
-whoever combines scores to punish.
+conversation anywhere else. A completion that was cut off is scored as if it had ended there; a penalty for that is
+added where scores are combined.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Completion:
 class Judge(Protocol):
     """Anything that scores completions.
 
-    `name`: what its scores are called. `digest`: changes whenever it may score otherwise; scores that are kept say by
-    which judge they are.
+    `name`: what its scores are called. `digest`: changes whenever it may score differently; scores that are kept say
+    which judge gave them.
     """
 
     name: str
@@ -63,8 +63,10 @@ class ModelReward:
 
     Args:
         chat: the format it was trained with; None for a model of plain text.
-        weights: gives what identifies its weights, when asked for the digest; made from them when None.
-        role, acting: the adapter's name, and what the model must be called in, where it is on the policy's base.
+        weights: returns what identifies its weights, for the digest; the digest is made from the weights themselves
+            when None.
+        role, acting: if it is on the policy's base, its adapter's name, and the context that the model must be called
+            in.
     """
 
     def __init__(
@@ -109,7 +111,7 @@ class ModelReward:
             return score_rows(self.model, rows)
 
     def ids(self, prompt: str | Sequence[Mapping[str, str]], completion: Completion) -> list[int]:
-        """What the model reads: the conversation with its reply, up to the end token of that."""
+        """What the model reads: the conversation with its reply, up to the reply's end token."""
         if isinstance(prompt, str):
             ids = list(self.tokenizer.encode(prompt + completion.text))
             end = self.tokenizer.eos_token_id
@@ -120,8 +122,8 @@ class ModelReward:
 
 class FunctionReward:
     """A Python function, called as TRL calls reward functions: `f(prompts=, completions=, completion_ids=, **columns)`
-    with a list of each, and giving a list of numbers; it may be `async`. Of conversations, `completions` are lists with
-    one assistant message. A further argument `ended` says which completions were not cut off."""
+    with a list of each; it returns a list of numbers, and may be `async`. For conversations, `completions` are lists
+    with one assistant message. A further argument `ended` says which completions were not cut off."""
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
@@ -129,7 +131,7 @@ class FunctionReward:
 
     @property
     def digest(self) -> str:
-        """Of its name and its source, as far as Python can find that; what it calls or holds is not seen."""
+        """Of its name and its source, as far as Python can find it; what it calls or holds is not seen."""
         try:
             known = self.function if inspect.isroutine(self.function) else type(self.function)
             source = inspect.getsource(known)
@@ -138,7 +140,7 @@ class FunctionReward:
         return _sha256(self.name, source)
 
     def __call__(self, rows: Sequence[PromptRow], completions: Sequence[Completion]) -> torch.Tensor:
-        """Raises DataError where the function gives anything but a finite number for each completion."""
+        """Raises DataError if the function gives anything but a finite number for each completion."""
         if not rows:
             return torch.empty(0)
         columns = {name: [row[name] for row in rows] for name in rows[0] if name not in ("prompt", "ended")}
@@ -183,7 +185,7 @@ def _digest_of(model: PreTrainedModel) -> str:
     """Of every weight in memory that is used."""
     digest = hashlib.sha256()
     for name, weight in sorted(model.state_dict().items()):
-        # peft keeps the random head in whose place the trained one is.
+        # peft keeps the random head that the trained one replaced.
         if ".original_module." in name:
             continue
         digest.update(name.encode())

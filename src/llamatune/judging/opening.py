@@ -1,6 +1,6 @@
-"""From what a user gives, names of reward models, loaded ones or functions, to judges.
+"""From what a user gives (names of reward models, loaded ones or functions) to judges.
 
-The only place where a reward model becomes a judge: `llamatune score`, `compare_with` and PPO all come here.
+The only place where a reward model becomes a judge: `llamatune score`, `compare_with` and PPO all use it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RewardFunction = str | Path | Any
 """The name of a reward model, a loaded one, a Python function, or a `Judge`."""
 RewardFunctions = RewardFunction | Sequence[RewardFunction] | Mapping[str, RewardFunction]
 Sharing = Callable[[str, str], ModelReward | None]
-"""f(judge's name, model's name): a reward model on a base that is loaded already, or None where it has another."""
+"""f(judge's name, model's name): a reward model on a base that is already loaded, or None if it has another base."""
 
 
 def open_judges(
@@ -41,11 +41,11 @@ def open_judges(
     Args:
         tokenizers: those of loaded reward models, one for all or one for each judge.
         default: tokenizer and chat format of a loaded reward model that has none in `tokenizers`.
-        share: asked for each reward model given by name before it is loaded.
-        place: what errors name.
+        share: asked about each reward model given by name, before that is loaded.
+        place: the place that errors name.
 
     Raises:
-        ModelError: nothing, not a reward model, or nothing that scores.
+        ModelError: no judge, a model that is not a reward model, or something that does not score.
     """
     named = _named(given, place)
     every = list(tokenizers) if isinstance(tokenizers, (list, tuple)) else [tokenizers] * len(named)
@@ -115,7 +115,7 @@ def _named(given: RewardFunctions, place: str) -> dict[str, RewardFunction]:
 
 
 def _name_of(one: RewardFunction) -> str:
-    """A judge's own name, a function's, or where a reward model is or came from."""
+    """A judge's own name, a function's name, or where a reward model is or came from."""
     if isinstance(one, (str, Path)):
         return Path(one).name
     if isinstance(one, Judge):

@@ -1,6 +1,6 @@
 """The miniature world's judge, where all held-out prompts are of that world.
 
-A policy that earns more while the truth gets worse has found the reward models' mistakes, and not what people want.
+A policy that earns more while the truth gets worse has found the reward models' mistakes and not what people want.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _verdict(row: PromptRow, reply: str) -> dict[str, float]:
 
 
 def oracle_for(sources: Sequence[SourceInfo], recipe_dir: Path) -> Oracle | None:
-    """The oracle, if every evaluation source is a set of the world; else nobody knows the truth."""
+    """The oracle, if every evaluation source is a set of the world; otherwise nobody knows the truth."""
     cards = [source.card for source in sources if source.role == "eval" or source.counts.held_out]
     if not cards or not all(card and find_card(card, recipe_dir).source.kind == "world" for card in cards):
         return None

@@ -1,4 +1,4 @@
-"""A reward model's scores of encoded rows, at their last tokens: for training, its evaluation, and whoever judges.
+"""A reward model's scores of encoded rows, at their last tokens: for training, for its evaluation and for judges.
 
 Where the model can do it, rows lie end to end and a pair's prompt is computed once.
 """
@@ -25,9 +25,9 @@ from llamatune.models.inner import without_adapter
 from llamatune.models.probing import sampling_mode
 
 _BUDGET = 4096
-"""Tokens in a forward pass without gradients; halved where memory runs out."""
+"""Tokens in a forward pass without gradients; halved when memory runs out."""
 _KNOWN = ("pair_labels", "scores")
-"""What a batch holds for the loss and not for the model."""
+"""What a batch holds for the loss, and not for the model."""
 
 
 def scores_at(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping[str, Any]) -> torch.Tensor:
@@ -41,7 +41,7 @@ def scores_at(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping[st
     positions = inputs.pop("score_at")
     hidden = _last_hidden(model, inner, inputs).flatten(0, 1)[positions]
     head = score_head(inner)
-    # In 16 bits, close scores would be equal.
+    # In 16 bits, scores that are close would be equal.
     with torch.autocast(hidden.device.type, enabled=False):
         scores: torch.Tensor = head(hidden.to(next(head.parameters()).dtype))[..., 0]
     return scores.float()
@@ -55,7 +55,7 @@ def _last_hidden(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping
         last: torch.Tensor = outputs.hidden_states[-1]
         return last
     whole = without_adapter(inner)
-    # The other layers' need not be kept.
+    # The other layers' states need not be kept.
     last = whole.base_model(**inputs, use_cache=False).last_hidden_state
     return last
 

@@ -1,1 +1,1 @@
-"""Base models, tokenizers, adapters: finding, checking, loading, sampling, saving, merging."""
+"""Base models, tokenizers, adapters: finding, checking, loading, saving."""

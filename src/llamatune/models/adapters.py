@@ -1,7 +1,7 @@
 """LoRA adapters: add one, or load one after checking every tensor of it.
 
-peft loads an adapter of another base without a word as long as the names that exist fit, and leaves what a file lacks
-as it was drawn; the checks here are what makes that an error.
+peft silently loads an adapter of another base as long as the names that exist fit, and leaves what a file lacks as it
+was drawn; the checks here make that an error.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ def add_adapter(model: PreTrainedModel, lora: Lora, *, task: Task = "generate") 
 
 
 def _name_head_once(model: PreTrainedModel) -> None:
-    """peft adds its own names of heads to the list at every start."""
+    """peft adds its own names of heads to the list at each start."""
     config = model.peft_config["default"]
     if HEAD in (config.modules_to_save or []):
         config.modules_to_save = [HEAD]
 
 
 def _peft_task(task: Task) -> dict[str, Any]:
-    """peft's words: a head that is not named here would be random again after every reload."""
+    """In peft's words: a head that is not named here would be random again after each reload."""
     return (
         {"task_type": "CAUSAL_LM"}
         if task == "generate"
@@ -140,7 +140,7 @@ def load_adapter(
         for name, value in _peft_task("score").items():
             setattr(config, name, value)
     trained_on = config.base_model_name_or_path
-    # peft would warn of a path of this machine, and note it.
+    # peft would warn about a path of this machine, and note it.
     config.base_model_name_or_path = None
     try:
         adapted = get_peft_model(model, config)
@@ -157,7 +157,7 @@ def load_adapter(
 
 
 def _check_parts(config: Any, folder: Path) -> None:
-    """What is trained beside the matrices of LoRA would be left out of a merge, or stand in the way of saving."""
+    """Anything trained in addition to LoRA's matrices would be left out of a merge, or get in the way of saving."""
     kind = str(getattr(config.peft_type, "value", config.peft_type))
     modules = sorted(set(getattr(config, "modules_to_save", None) or []) - {HEAD, "classifier"})
     part = (
@@ -212,7 +212,7 @@ def _check_tensors(
             "E234",
             f"the adapter lacks {len(missing)} of {len(needed)} tensors, `{_layer(missing[0])}` first",
             place=str(folder),
-            why="those layers would be left as they are in the base, without a word",
+            why="those layers would silently be left as they are in the base",
             hint="copy or download the adapter again; if it is whole, it was made for another base: name that",
         )
     problems += [f"`{_layer(name)}` has no adapter weights" for name in missing]
@@ -226,7 +226,7 @@ def _check_tensors(
 
 
 def _changed(noted: Mapping[str, str] | None, base: Base) -> str | None:
-    """In what the base differs from the one that the adapter notes: `weights`, `config`."""
+    """How the base differs from the one noted with the adapter: `weights`, `config`."""
     if not noted or base.held_in_4_bits:
         return None
     now = base.identity()

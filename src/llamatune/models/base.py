@@ -1,7 +1,7 @@
 """A base model on disk: what identifies it, and whether it is safe and whole, all without torch.
 
-Pickled weights, code that a checkpoint brings along, foreign architectures and half a download are refused here, by
-reading the JSON and the safetensors headers only.
+Pickled weights, code that comes with a checkpoint, foreign architectures and half a download are refused here, by
+reading only the JSON and the safetensors headers.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Base:
 
     @property
     def address(self) -> str:
-        """A name under which llamatune finds this base again, and nothing else: a folder is not taken for a model of
-        the hub where it is missing."""
+        """A name under which llamatune finds this base again, and nothing else: a folder that is missing is not taken
+        for a model of the hub."""
         if self.revision is not None:
             return f"hub:{self.name}"
         is_path = self.name == "pico" or self.name.startswith((".", "/", "~"))
@@ -82,7 +82,7 @@ class Base:
         }
 
     def facts(self) -> dict[str, str | None]:
-        """What a run that begins with this base must find again: see `identity`; and its tokenizer's files."""
+        """What a run that starts from this base must find again: see `identity`, and its tokenizer's files."""
         return {
             **self.identity(),
             "tokenizer": _digest(self.folder, _TOKENIZER_FILES),
@@ -99,7 +99,7 @@ def adapter_facts(folder: Path) -> dict[str, str]:
 
 
 def _digest(folder: Path, names: list[str] | tuple[str, ...]) -> str:
-    """One SHA-256 for those of the files that are there; each is read whole, and remembered."""
+    """One SHA-256 over those of the files that are there; each is read whole, and its hash remembered."""
     lines = [f"{name} {file_sha256(folder / name)}\n" for name in names if (folder / name).is_file()]
     return sha256("".join(lines).encode()).hexdigest()
 
@@ -142,7 +142,7 @@ def _refuse_code(base: Base, file: str, field: str) -> None:
 
 
 def _check_quantization(base: Base, settings: Any) -> None:
-    """Weights may be quantised already, as QLoRA holds them: by bitsandbytes, in 4 bits."""
+    """Weights may already be quantised the way QLoRA holds them: by bitsandbytes, in 4 bits."""
     if not settings or base.held_in_4_bits:
         return
     method = settings.get("quant_method") if isinstance(settings, dict) else None
@@ -178,7 +178,7 @@ def _check_template_names(base: Base) -> None:
 
 
 def check_weights(folder: Path) -> None:
-    """Refuse a base's folder whose weights are pickles, missing or broken.
+    """Refuse a base's folder whose weights are pickled, missing or broken.
 
     Raises:
         ModelError: E204, with the command that converts pickled weights; E207 for half a download.

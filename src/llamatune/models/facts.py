@@ -1,6 +1,6 @@
-"""What decides what a run learns, besides its recipe: the content of the files that the recipe names.
+"""What decides what a run learns, in addition to its recipe: the content of the files that the recipe names.
 
-Known without torch and without reading a row, so that a finished run is told at once from one that would be made from
+Known without torch and without reading a row, so that it is known at once whether a finished run would be made from
 other data or other models today.
 """
 
@@ -37,7 +37,7 @@ def facts_of(recipe: StageRecipe, recipe_dir: Path) -> dict[str, Any]:
 
 
 def data_facts(sources: Iterable[tuple[str, Iterable[str]]]) -> dict[str, Any]:
-    """From role and hashes of each source, in the recipe's order."""
+    """The role and hashes of each source, in the recipe's order."""
     known = [(role, list(sha256)) for role, sha256 in sources]
     return {role: [{"sha256": sha256} for of, sha256 in known if of == role] for role in _ROLES}
 
@@ -46,7 +46,7 @@ def model_facts(recipe: TrainingRecipe, found: Found | None = None) -> dict[str,
     """What the models are that the recipe names: the base, the adapter that training starts from, and judges.
 
     Args:
-        found: what the recipe's block `model` names, where it was found already.
+        found: what the recipe's block `model` names, if it was already found.
     """
     start = found or find_model(recipe.model, STAGES[recipe.stage].task)
     return {

@@ -1,4 +1,4 @@
-"""From a model's name to what it stands for: a base, perhaps an adapter on it, and what they are made for.
+"""From a model's name to what it means: a base, perhaps with an adapter, and what they are made for.
 
     pico                         ships with llamatune
     ./folder, /folder, runs/x    a path; so is a name whose first part is a folder here
@@ -52,7 +52,7 @@ _HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 
 @dataclass(frozen=True)
 class Found:
-    """What a name stands for. `adapter` is the folder of an adapter on the base, None for a whole model; `task` is
+    """What a name means. `adapter` is the folder of an adapter on the base, None for a whole model; `task` is
     `score` for a reward model."""
 
     name: str
@@ -62,7 +62,7 @@ class Found:
 
     @property
     def folder(self) -> Path:
-        """Where the artefact lies: the adapter, or else the model."""
+        """Where the artefact is: the adapter, or else the model."""
         return self.adapter or self.base.folder
 
     @cached_property
@@ -103,11 +103,11 @@ def find(
     beside: Path | None = None,
     download: bool = True,
 ) -> Found:
-    """Resolve a model's name, and check what it stands for.
+    """Resolve a model's name, and check what it means.
 
     Args:
         name: `pico`, a model folder, an adapter folder, a finished run, or a hub id.
-        base: the base of an adapter, where it is not to be found under the name that the adapter notes.
+        base: the base of an adapter, if it cannot be found under the name noted with the adapter.
         revision: commit of a hub model.
         weights: False where only the architecture and the tokenizer are wanted (`init: random`).
         key: the recipe's key that holds the name, for errors.
@@ -141,7 +141,8 @@ def find_model(settings: Model, task: Task, *, beside: Path | None = None, downl
     """What a recipe's `model` block names: a base, and an adapter on it if it names one.
 
     Args:
-        task: of the stage; a reward model (`score`) may begin with any model, a chat model not with a reward model.
+        task: of the stage; a reward model (`score`) may start from any model, a chat model only from a chat or base
+            model.
 
     Raises:
         ModelError: what `find` raises; E202 where the base is an adapter, E232 where the adapter is none, E238.
@@ -186,7 +187,7 @@ def check_models(recipe: StageRecipe, *, beside: Path | None = None) -> list[str
         beside: a folder of recipes, to say which of them writes a run that is missing.
 
     Raises:
-        ModelError: all that is wrong with them.
+        ModelError: everything that is wrong with them.
     """
     problems: list[Problem] = []
     unchecked: list[str] = []
@@ -198,7 +199,7 @@ def check_models(recipe: StageRecipe, *, beside: Path | None = None) -> list[str
             elif isinstance(recipe, TrainingRecipe):
                 find_model(recipe.model, STAGES[recipe.stage].task, beside=beside, download=False)
         except ModelError as error:
-            # Without a network, that is all that this code means.
+            # Without a network, this code means nothing else.
             missing = [problem for problem in error.problems if problem.code == "E203"]
             unchecked += [problem.what for problem in missing]
             problems += [problem for problem in error.problems if problem not in missing]
@@ -336,7 +337,7 @@ def _adapter(name: str, folder: Path, base: str | Base | None, beside: Path | No
         )
     if isinstance(base, Base):
         return Found(name, base, folder, task)
-    # The note's name may be a path from another working directory: then the folder that peft's file names.
+    # The note's name may be a path from another working directory: then take the folder that peft's file names.
     chosen = base or next((one for one in noted if not is_local(one) or Path(one).is_dir()), noted[0])
     revision = trained_on.get("revision") if base is None else None
     found = find(chosen, revision=revision, beside=beside, download=download)
@@ -359,8 +360,8 @@ def read_note(folder: Path) -> dict[str, Any]:
 def write_note(folder: Path, base: Base, *, stage: str, chat: Chat | None) -> None:
     """Note beside an artefact what it was made from.
 
-    A base that is held in 4 bits is noted without its hashes: what was trained on it also belongs to the weights
-    that it was quantised from, and is merged into those.
+    A base that is held in 4 bits is noted without its hashes: what was trained on it also fits the weights that it was
+    quantised from, and is merged into those.
     """
     from llamatune.version import __version__
 

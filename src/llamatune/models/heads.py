@@ -1,8 +1,9 @@
 """The scalar head of a reward model (paper, section 3.2.2).
 
-A reward model is a chat model whose output layer is replaced by one number at the last token. transformers' sequence
-classification with a single label is just that, so anybody can load what llamatune saves. The head is drawn here,
-from the recipe's seed: left to the libraries it would be random in every process and missing from an adapter.
+A reward model is a chat model whose output layer is replaced by one number at the last token. That is just what
+transformers' sequence classification with a single label is, so anybody can load what llamatune saves. The head is
+drawn here, from the recipe's seed: left to the libraries, it would be different in each process, and missing
+from an adapter.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def draw_head(model: PreTrainedModel, seed: int) -> None:
 
 
 def hold_in_float32(model: PreTrainedModel) -> None:
-    """Hold the head's weights in float32, so that the head of an adapter is what its file says, and let it take what
-    a model of any precision gives it."""
+    """Hold the head's weights in float32, so that an adapter's head is what its file says, and let it accept the
+    output of a model of any precision."""
 
     def to_its_own(head: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return tuple(hidden.to(next(head.parameters()).dtype) for hidden in inputs)
@@ -41,7 +42,7 @@ def hold_in_float32(model: PreTrainedModel) -> None:
 
 
 def set_padding(model: PreTrainedModel, pad_id: int) -> None:
-    """Who scores padded batches looks for the last token that is not this one; it is never the end token."""
+    """Scoring of padded batches looks for the last token that is not this one; it is never the end token."""
     model.config.pad_token_id = pad_id
 
 

@@ -49,7 +49,7 @@ def find_start(settings: Model, hardware: Hardware, *, max_length: int, task: Ta
     """Resolve and check a recipe's `model` block, so that bad input costs seconds, not the loading of weights.
 
     Args:
-        task: a reward model (`score`) may begin with any model, a chat model not with a reward model.
+        task: a reward model (`score`) may start from any model, a chat model only from a chat or base model.
 
     Raises:
         ModelError: the base, its tokenizer, the adapter or the placement is not usable, or rows of `max_length`
@@ -123,8 +123,8 @@ def load_base_model(
     """The base's weights from safetensors, on the placement's device; `nf4` holds them frozen in 4 bits.
 
     Args:
-        quantization: a transformers quantization config, instead of llamatune's own for `nf4`. A base that is held in
-            4 bits already stays as it is.
+        quantization: a transformers quantization config, in place of llamatune's own for `nf4`. A base that is already
+            held in 4 bits stays as it is.
 
     Raises:
         ModelError: E207 files that cannot be read; E251 weights that are in no file, of another shape, or not part
@@ -148,7 +148,7 @@ def load_base_model(
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are told by name below
+            ignore_mismatched_sizes=True,  # they are named below
             **arguments,
         )
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
@@ -160,7 +160,7 @@ def load_base_model(
         ) from error
     _check_complete(model, loaded, base, task)
     quantised = quantization is not None or base.held_in_4_bits
-    # Quantising hides what is not finite, so there it is the files that are looked at.
+    # Quantising hides what is not finite, so in that case the files are checked.
     _check_finite(_tensors_of(base) if quantised else model.named_parameters(), base)
     if quantised:
         from peft import prepare_model_for_kbit_training
@@ -171,7 +171,7 @@ def load_base_model(
 
 
 def _check_complete(model: PreTrainedModel, loaded: Mapping[str, Any], base: Base, task: Task) -> None:
-    """Every weight must come from a file, but for the head of a reward model that is meant to be new."""
+    """Every weight must come from a file, except for the head of a reward model that is meant to be new."""
     new_head = task == "score" and not base.has_head
     shapes = sorted(loaded["mismatched_keys"])
     missing = sorted(set(loaded["missing_keys"]) - ({f"{HEAD}.weight"} if new_head else set()))
@@ -225,7 +225,7 @@ def _missing_hint(missing: list[str], unexpected: Iterable[str]) -> str:
 
 
 def _check_finite(weights: Iterable[tuple[str, torch.Tensor]], base: Base) -> None:
-    """A base that is broken would be found out by its first loss, and blamed on rows and learning rate."""
+    """A broken base would show in its first loss, and be blamed on the rows or the learning rate."""
     for name, weight in weights:
         if weight.is_floating_point() and not weight.isfinite().all():
             raise ModelError(
@@ -259,11 +259,11 @@ def _class_for(task: Task) -> tuple[Any, dict[str, Any]]:
 
 
 def _keep_gradients_on_cpu(model: torch.nn.Module) -> None:
-    """Keep 4-bit layers differentiable after they were sampled from.
+    """Keep 4-bit layers differentiable after they have been sampled from.
 
     On CPUs with AVX512-BF16, bitsandbytes 0.50 repacks a 4-bit weight at its first forward pass in evaluation
-    mode for a kernel that has no backward pass; from then on training goes on without the gradients of those
-    layers, with a warning at most. This switch of the layer keeps the weights as they are.
+    mode for a kernel that has no backward pass; from then on, training goes on without the gradients of those layers,
+    with a warning at most. This switch of the layer keeps the weights as they are.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -322,7 +322,7 @@ def load_tokenizer(base: Base, folder: Path | None = None) -> PreTrainedTokenize
     if not tokenizer.is_fast:
         raise ModelError("E208", "there is no fast tokenizer (tokenizer.json)", place=str(folder))
     for kind in ("bos_token", "unk_token", "pad_token"):
-        # An empty name is no token; asked for its id, transformers never comes back.
+        # An empty name is not a token; asked for its id, transformers never returns.
         if getattr(tokenizer, kind) == "":
             setattr(tokenizer, kind, None)
     if not tokenizer.eos_token or tokenizer.eos_token_id is None:
@@ -380,8 +380,8 @@ def _check_vocabulary(
 
 
 def _free_to_pad(tokenizer: PreTrainedTokenizerBase, rows: int) -> str | None:
-    """A control token that is free to pad with, if there is one. Padding is never attended to and never trained, but if
-    it were the end token, any later tool that masks padding by its id would unlearn how to stop."""
+    """A control token that is free to pad with, if there is one. Padding is never attended to and never trained, but
+    if it were the end token, any later tool that masks padding by its id would make the model unlearn how to stop."""
     vocabulary = tokenizer.get_vocab()
     reserved = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
     taken = {tokenizer.eos_token, tokenizer.bos_token}
@@ -392,7 +392,7 @@ def _free_to_pad(tokenizer: PreTrainedTokenizerBase, rows: int) -> str | None:
 
 
 def trainable_share(model: torch.nn.Module) -> str:
-    """`1,234,567 of 98,765,432 weights (1.25%)`; 4-bit weights count as the weights they stand for."""
+    """`1,234,567 of 98,765,432 weights (1.25%)`; 4-bit weights count as the weights that they hold."""
     counts = [(weights_in(parameter), parameter.requires_grad) for parameter in model.parameters()]
     total = sum(count for count, _ in counts)
     trained = sum(count for count, requires_grad in counts if requires_grad)
@@ -400,6 +400,6 @@ def trainable_share(model: torch.nn.Module) -> str:
 
 
 def weights_in(parameter: torch.nn.Parameter) -> int:
-    """How many weights it stands for, two in each byte where it is held in 4 bits."""
+    """How many weights it holds, two in each byte if they are held in 4 bits."""
     state = getattr(parameter, "quant_state", None)
     return int(state.shape.numel()) if state is not None else parameter.numel()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenModel:
-    """A model to use, in evaluation mode, with its tokenizer and what its name stands for."""
+    """A model to use, in evaluation mode, with its tokenizer and what its name means."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -54,10 +54,10 @@ def open_model(
 
     Args:
         task: `score` opens a reward model.
-        base: the base of an adapter, where it is not to be found under the name that the adapter notes.
+        base: the base of an adapter, if it cannot be found under the name noted with the adapter.
         dtype: as in a recipe's `model.dtype`.
         train: what will be trained: the adapter that is opened or will be added, or all weights, which are then held
-            in a precision fit for it. An adapter that is opened is trained in either case.
+            in a precision fit for that. An adapter that is opened is trained in either case.
         quantization: a transformers quantization config for the base.
 
     Raises:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Placement:
     """Device, data types, attention implementation and number of processes of this run.
 
-    `weights`: data type the base is loaded in. `autocast`: data type of matrix products, None for that of the
-    weights. Trained weights are float32 unless the recipe names a `dtype`: in bfloat16 an update smaller than
+    `weights`: the data type that the base is loaded in. `autocast`: the data type of matrix products, None for that of
+    the weights. Trained weights are float32 unless the recipe names a `dtype`: in bfloat16 an update smaller than
     0.4% of a weight is rounded away.
     """
 

@@ -28,12 +28,12 @@ _CLASS = "PreTrainedTokenizerFast"
 """transformers 4 and 5 know this name, and load tokenizer.json under it as it is."""
 
 _OF_CLASSES = ("add_prefix_space", "legacy", "sp_model_kwargs", "use_default_system_prompt")
-"""Settings by which classes of transformers change what tokenizer.json says."""
+"""Settings with which classes of transformers change what tokenizer.json says."""
 
 _UNICODE = ("naïve café — “quotes”", "中文 和 عربى", "😀👩\u200d👩\u200d👧\u00a0\u200b", "\x07\r\n\ufeff")
 
 _MOST_CONTROL = 16
-"""Of some tokenizers' hundreds of reserved control tokens, as many are tried."""
+"""Some tokenizers reserve hundreds of control tokens: this many are tried."""
 
 
 def save_trained(
@@ -73,8 +73,8 @@ def save_trained(
 
 
 def save_plainly(model: PreTrainedModel, folder: Path) -> None:
-    """Weights and config as safetensors in the plain layout of transformers, or of peft: of adapters, the one named
-    `default` and neither another nor the base."""
+    """Weights and config as safetensors in the plain layout of transformers or of peft; of several adapters only the
+    one named `default`, and not the base."""
     if not hasattr(model, "peft_config"):
         model.save_pretrained(str(folder))
         return
@@ -84,10 +84,10 @@ def save_plainly(model: PreTrainedModel, folder: Path) -> None:
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write the tokenizer so that whoever loads it gets these very tokens, and make sure of that.
+    """Write the tokenizer so that whoever loads it gets exactly these tokens, and make sure of that.
 
     It is saved as one of no particular class, which tokenizer.json alone describes: the classes of transformers
-    build parts of theirs anew, from settings that they do not save.
+    rebuild parts of theirs, from settings that they do not save.
 
     Raises:
         ModelError: loaded again, it gives other tokens.

@@ -1,4 +1,4 @@
-"""What PPO saves: the policy, plainly, for everybody; and in a checkpoint all that a resumed run needs."""
+"""What PPO saves: the policy, in a plain layout for everybody; and in a checkpoint all that a resumed run needs."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 STATE, EXPERIENCE, CRITIC = "ppo_state.json", "experience.safetensors", "critic/model.safetensors"
-"""What a checkpoint holds besides the policy and the Trainer's files."""
+"""What a checkpoint holds in addition to the policy and the Trainer's files."""
 
 
 @dataclass
 class PPOProgress:
-    """What a step of PPO leaves to the next one, besides weights.
+    """What a step of PPO leaves to the next one, in addition to weights.
 
     `figures`: those of the steps since the last log line. `experience`: the iteration's, while it is trained on.
     """
@@ -49,7 +49,7 @@ class PPOCheckpoint:
     """Saves roles and progress, and brings them back.
 
     Args:
-        shards: whether the roles' weights will be spread over the processes (FSDP2); not yet here.
+        shards: whether the roles' weights will be spread over the processes (FSDP2); they are not yet.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class PPOCheckpoint:
 
     @contextmanager
     def whole_policy(self, dtype: torch.dtype | None = None) -> Iterator[PreTrainedModel]:
-        """The policy; where it is sharded, a plain copy with all weights (of this type), as long as the block lasts.
+        """The policy; where it is sharded, a plain copy with all weights (of this type), for the duration of the block.
 
-        Under FSDP, all processes must come here together.
+        Under FSDP, all processes must call this together.
         """
         policy = self.roles.policy_model()
         if self._shell is None or not self.roles.sharded:
@@ -91,7 +91,7 @@ class PPOCheckpoint:
     # ---- all the rest -----------------------------------------------------------------------------------------
 
     def save(self, folder: Path, step: int) -> None:
-        """Write critic and progress into a checkpoint's folder; last the file by which one is known as whole."""
+        """Write critic and progress into a checkpoint's folder; last, the file that shows that it is whole."""
         critic = sharding.whole_state(self.roles.critic_state(), keep=self.args.should_save)
         if not self.args.should_save:
             return
@@ -115,7 +115,7 @@ class PPOCheckpoint:
         """Go on from a checkpoint.
 
         Raises:
-            CheckpointError: none of PPOTrainer's, or one that was made with other batches.
+            CheckpointError: it is not PPOTrainer's, or was made with other batch sizes.
         """
         self.load_roles(folder)
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
@@ -125,7 +125,7 @@ class PPOCheckpoint:
                 f"the checkpoint was made with batch, mini-batch and epochs {state['batch']}, and these are "
                 f"{self._batch}",
                 place=str(folder),
-                why="its steps would be those of other iterations",
+                why="its steps would belong to other iterations",
                 hint="go on with the same sizes, or start again from the saved policy",
             )
         progress = self.progress
@@ -163,5 +163,5 @@ class PPOCheckpoint:
 
     @property
     def _batch(self) -> list[int | None]:
-        """What a step's place in its iteration follows from."""
+        """What a step's place in its iteration depends on."""
         return [self.args.batch_size, self.args.mini_batch_size, self.args.num_ppo_epochs]

@@ -1,4 +1,4 @@
-"""What `PPOTrainer` looks at before anything is spent, and what it reads off model and tokenizer."""
+"""What `PPOTrainer` checks before anything is spent, and what it reads off the model and the tokenizer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def stop_tokens(
 
 
 def check_context(prompts: Prompts, policy: PreTrainedModel, args: PPOConfig) -> None:
-    """Every prompt can be read, and leaves room for a whole completion."""
+    """Check that every prompt can be read and leaves room for a whole completion."""
     longest = max(len(prompts.ids(prompts[row])) for row in range(len(prompts)))
     context = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
     if context is not None and longest + args.max_completion_length > context:

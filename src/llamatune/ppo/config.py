@@ -20,18 +20,18 @@ Whitening = Literal["batch", "running", "none"]
 class PPOConfig(TrainingArguments):  # type: ignore[misc]
     """Arguments of `PPOTrainer`: those of transformers' Trainer, and PPO's own.
 
-    One step of the trainer is one optimizer step; an iteration is `num_ppo_epochs * batch_size / mini_batch_size` of
+    One step of the trainer is one optimizer step; an iteration has `num_ppo_epochs * batch_size / mini_batch_size` of
     them. Names that TRL's PPOConfig had keep their meaning (docs/migrate_from_trl_ppo.md).
-    `per_device_train_batch_size` is only how many rollouts share a forward pass: neither it nor the number of processes
-    changes what is learnt. Several processes use DDP, or with `fsdp=True` FSDP2 (see ppo/roles/sharding.py); DeepSpeed
-    is refused.
+    `per_device_train_batch_size` is only how many rollouts share a forward pass: neither it nor the number of
+    processes changes what is learnt. Several processes use DDP, or with `fsdp=True` FSDP2 (see ppo/roles/sharding.py);
+    DeepSpeed is refused.
     """
 
     max_steps: int = field(
         default=-1, metadata={"help": "Optimizer steps in all; replaces `num_train_epochs`."}
     )
 
-    # The paper's optimizer; transformers' own defaults are others.
+    # The paper's optimizer; transformers' own defaults differ.
     learning_rate: float = setting("optimization.learning_rate")
     lr_scheduler_type: str = setting("optimization.schedule")
     adam_beta2: float = setting("optimization.beta2")
@@ -138,7 +138,7 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
 
     @property
     def watched(self) -> dict[str, Guard]:
-        """The guards: their defaults, and what `guards` changes of them."""
+        """The guards: their defaults, with the changes in `guards`."""
         return check_guards(self.guards or {}, DEFAULT_GUARDS)
 
     @property

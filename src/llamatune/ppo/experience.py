@@ -22,7 +22,8 @@ from llamatune.ppo.maths.whitening import RunningMoments, whiten
 
 @dataclass(frozen=True)
 class Experience:
-    """What the updates of an iteration learn from; (batch, time) over completion tokens, float32, zero behind each end.
+    """What the updates of an iteration learn from; (batch, time) over completion tokens, float32, zero after each
+    end.
 
     `mask`: real tokens. `trained`: those that the losses are made of. `reward`: (batch,) the combined score before
     whitening, `scores` by reward function. `kl`: the terms that the rewards were made with.
@@ -99,13 +100,14 @@ def experience(
 
     Args:
         logprobs, ref_logprobs, entropies, values: (batch, time).
-        next_values: (batch,), the value behind the last token, for completions that were cut off.
+        next_values: (batch,), the value after the last token, for completions that were cut off.
         reward: (batch,), combined.
         moments: of all rewards so far, for `whiten_scores: running`; updated.
     """
     mask = mask_of([len(rollout.completion) for rollout in rollouts])
     ended = torch.tensor([rollout.ended for rollout in rollouts])
-    counted = ended if args.truncation == "mask" else torch.ones_like(ended)  # others are in no mean either
+    # The others are not in any mean, either.
+    counted = ended if args.truncation == "mask" else torch.ones_like(ended)
     trained = mask & counted[:, None]
     scalar = missing_end_penalty(reward, ended, args.missing_eos_penalty)
     if args.whiten_scores == "batch":

@@ -1,5 +1,5 @@
-"""What stops or warns of a PPO run that went wrong: KL blow-up, reward and entropy collapse, completions that are all
-cut off, gradients that are zero. Each shows the completion that tells most about it."""
+"""What stops a PPO run that went wrong, or warns of it: KL blow-up, reward and entropy collapse, completions that are
+all cut off, gradients that are zero. Each shows the completion that tells most about it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from llamatune.training.guards import Finding
 ACTIONS = get_args(Action)
 _WINDOW = 20
 _ENOUGH = 5
-"""Iterations that a comparison with earlier ones needs."""
+"""How many iterations a comparison with earlier ones needs."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,14 @@ class Guard:
 DEFAULT_GUARDS: dict[str, Guard] = {
     name: Guard(getattr(block, "limit", 0.0), block.action) for name, block in PpoGuards()
 }
-"""kl: mean KL of a completion above it. reward_drop: the mean reward is so many deviations (of the first iteration's
-scores) below the best of the last 20 iterations. entropy: mean entropy of a token below it. truncated: a larger share
-of the completions was cut off. zero_gradients: the policy's gradient norm is not above it."""
+"""kl: the mean KL of a completion is above it. reward_drop: the mean reward is this many deviations (of the first
+iteration's scores) below the best of the last 20 iterations. entropy: the mean entropy of a token is below it.
+truncated: a larger share of the completions was cut off. zero_gradients: the policy's gradient norm is not above
+it."""
 
 
 def check_guards(asked: dict[str, Any] | str, defaults: Mapping[str, Guard]) -> dict[str, Guard]:
-    """The defaults with what was asked for: {"kl": {"limit": 20, "action": "warn"}}, or JSON of it.
+    """The defaults, changed as asked for: {"kl": {"limit": 20, "action": "warn"}}, or JSON of it.
 
     Raises:
         RecipeError: no such guard, or no such action.
@@ -112,7 +113,7 @@ class Watch:
         look(
             "entropy",
             not figures["entropy"] >= limit["entropy"],
-            f"the entropy of a token is {figures['entropy']:.4g}: the policy says always the same",
+            f"the entropy of a token is {figures['entropy']:.4g}: the policy always says the same thing",
         )
         cut = 1 - figures["ended_share"]
         look("truncated", cut > limit["truncated"], f"{cut:.0%} of the completions were cut off")
@@ -134,7 +135,7 @@ class Watch:
         if norm > guard.limit or guard.action == "ignore":
             return []
         text = f"the policy's gradient norm is {norm:.4g}: nothing is learnt; for example from {sample!r}"
-        if spread == 0:  # which the next iteration may end
+        if spread == 0:  # the next iteration may change that
             return [Finding("zero_gradients", f"all completions earned the same, so {text}", False)]
         return [Finding("zero_gradients", text, guard.action == "stop")]
 

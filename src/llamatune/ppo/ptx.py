@@ -1,8 +1,8 @@
 """Next-token prediction mixed into the policy's updates: PPO-ptx (Ouyang et al. 2022, equation 2).
 
-The policy maximises its PPO objective plus `ptx_coef` times the log-likelihood of the pretraining distribution, so that
-it unlearns less of what it knew. Here the log-likelihood is the mean over the trained tokens of a step's whole batch,
-at temperature 1: how the batch is cut, or dealt to processes, changes nothing.
+The policy maximises its PPO objective plus `ptx_coef` times the log-likelihood of the pretraining distribution, so
+that it forgets less of what it knew. Here the log-likelihood is the mean over the trained tokens of a step's whole
+batch, at temperature 1: how the batch is cut, or dealt out to processes, changes nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _COLUMNS = ("input_ids", "messages", "text")
 
 @dataclass(frozen=True)
 class Sample:
-    """A row in the shape of a rollout, whose completion begins at the first trained token; its labels."""
+    """A row in the shape of a rollout, whose completion begins at the first trained token; and its labels."""
 
     rollout: Rollout
     labels: list[int]
@@ -52,11 +52,11 @@ class PretrainingMix:
     Args:
         dataset: a column `input_ids`, with `labels` (-100 is not trained) or without; or `messages`, of which the
             answers are trained as `chat` says; or `text`, which gets its begin and end tokens.
-        max_length: the model's context; None where it has no end.
+        max_length: the model's context; None if it has no limit.
         seed: with the number of a step, decides which rows it takes.
 
     Raises:
-        LlamatuneError: a row that cannot be trained on; all are looked at.
+        LlamatuneError: a row that cannot be trained on; all of them are checked.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class PretrainingMix:
                 place=place,
                 hint="split such documents, or leave them out",
             )
-        # The first token follows from nothing.
+        # The first token is predicted from nothing.
         first = next((n for n in range(1, len(ids)) if labels[n] != IGNORED), None)
         if first is None:
             raise DataError("E213", "no token of this row is trained", place=place, hint="leave it out")
@@ -135,7 +135,7 @@ class PretrainingMix:
 
         Args:
             coefficient: the weight of the loss.
-            again: makes the step's other gradients once more, after memory ran out and all were dropped.
+            again: makes the step's other gradients once more, after memory ran out and all of them were dropped.
         """
         batch = self.batch(step)
         tokens = sum(sample.trained for sample in batch)

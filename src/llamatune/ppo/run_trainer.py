@@ -1,4 +1,4 @@
-"""PPO as a run: rollouts, warnings and held-out figures are written into the run's folder, and come back on resume."""
+"""PPO as a run: rollouts, warnings and held-out figures are written into the run's folder, and restored by a resume."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RecipePPOTrainer(RunTrainer, PPOTrainer):
     """A `PPOTrainer` of a run.
 
     Args:
-        oracle: judges the held-out completions, besides the reward models: rising rewards alone prove nothing.
+        oracle: judges the held-out completions in addition to the reward models: rising rewards alone prove nothing.
     """
 
     unit = "rollouts"
@@ -53,7 +53,7 @@ class RecipePPOTrainer(RunTrainer, PPOTrainer):
     def on_evaluation(
         self, rows: Sequence[PromptRow], rollouts: Sequence[Rollout], figures: Mapping[str, float]
     ) -> dict[str, float]:
-        """What the oracle says of the held-out completions, mean over them."""
+        """What the oracle says of the held-out completions: means over them."""
         further: dict[str, float] = {}
         if self.oracle is not None:
             said = self.oracle.figures(rows, [self.completion(rollout) for rollout in rollouts])
@@ -84,7 +84,7 @@ class RecipePPOTrainer(RunTrainer, PPOTrainer):
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
         self.held_out = list(state["held_out"])
-        # A run limits the tokens of a pass, and never their number of rollouts.
+        # A run limits the tokens of a pass, never its number of rollouts.
         assert self.passes.most_tokens is not None
         self.passes.most_tokens = min(self.passes.most_tokens, state["pass_tokens"])
 

@@ -1,4 +1,4 @@
-"""Where PPO's settings come from: the blocks of `stage: ppo` are the one home of default, range and sentence.
+"""Where PPO's settings come from: the blocks of `stage: ppo` are the one home of each default, range and sentence.
 
 A field of `PPOConfig` says its own name, which is TRL's where TRL had one, and which field of a recipe it is.
 """
@@ -26,7 +26,7 @@ class Sentence(str):
 def setting(name: str) -> Any:
     """A dataclass's field that is the field `block.name` of a recipe: its default and its sentence."""
     found = _field(name)
-    # argparse puts values in the place of % signs.
+    # argparse replaces % signs by values.
     sentence = Sentence(f"{found.description} (`{name}` in a recipe)".replace("%", "%%").replace("\n", " "))
     sentence.recipe = name
     return field(default=found.default, metadata={"help": sentence})

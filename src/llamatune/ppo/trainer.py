@@ -2,11 +2,11 @@
 
 An iteration samples completions for a batch of prompts, scores them, computes advantages, and makes one optimizer step
 for each mini-batch. `PPOTrainer` is a transformers Trainer whose step is such an optimizer step: evaluation,
-callbacks, logging, checkpoints, resuming and early stopping are the Trainer's. It has its parts and hands them on:
+callbacks, logging, checkpoints, resuming and early stopping are the Trainer's. The rest are its parts:
 `Passes` (forward and backward passes of the roles), `Updates` (gradients of a mini-batch), `PPOCheckpoint` (what is
-saved and restored), a generator of completions and judges of them.
+saved and restored), a sampler of completions and judges of them.
 
-What an iteration does depends on its number and the seed alone: which prompts, which random numbers, which
+What an iteration does depends only on its number and the seed: which prompts, which random numbers, which
 mini-batches. So a resumed run repeats nothing and skips nothing, and the number of processes changes nothing.
 """
 
@@ -89,16 +89,16 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         value_model: a sequence classification model with one label; when None, see `args.critic_init`.
         peft_config: train a new adapter; all roles then share one base (`args.roles`).
         quantization_config: quantise the base of a model given by name.
-        sampler: samples completions, instead of `args.generation_backend`.
-        chat: how conversations become tokens, where it is not the tokenizer's chat template as it is.
+        sampler: samples completions, in place of `args.generation_backend`.
+        chat: how conversations become tokens, if not simply by the tokenizer's chat template.
 
     Attributes:
         roles: policy, reference and critic, one module.
-        progress: what a step leaves to the next one besides weights.
+        progress: what a step leaves to the next one in addition to weights.
         timings: seconds so far in `generate`, `score` and `train`.
 
     Raises:
-        LlamatuneError: what does not go together, before anything is spent.
+        LlamatuneError: arguments that do not go together; before anything is spent.
     """
 
     args: PPOConfig
@@ -144,7 +144,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             reward_funcs,
             tokenizers=reward_processing_classes,
             default=(tokenizer, self.chat),
-            # Layers that are sharded serve the roles only.
+            # Sharded layers serve only the roles.
             share=None if sharding.asked_for(args) else sharing_base(roles),
             place="PPOTrainer(reward_funcs=...)",
         )
@@ -229,10 +229,10 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         iteration, update = divmod(self.state.global_step, self.args.updates_per_iteration)
         progress = self.progress
         if update == 0 or progress.experience is None:
-            # Its memory is free while the next one is made.
+            # So that its memory is free while the next one is made.
             progress.experience = None
             progress.experience = self.collect(iteration)
-        # Not before: a reward model leaves the base that it shares as it was, in evaluation mode.
+        # Not before: a reward model leaves the base that it shares as it found it, in evaluation mode.
         model.train()
         with self._timed("train"):
             figures = self._update(progress.experience, self.mini_batch(iteration, update))
@@ -241,7 +241,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         return torch.tensor(figures["loss"], device=self.args.device)
 
     def _update(self, found: Experience, chosen: Sequence[int]) -> dict[str, float]:
-        """Gradients of a mini-batch, looked at before they move a weight; and figures of it."""
+        """Gradients of a mini-batch, checked before they move a weight; returns its figures."""
         trained = [number for number in chosen if found.trained[number].any()]
         figures = self.updates.gradients(found, trained, self.state.global_step)
         self._check_finite(figures["loss"], found, trained)
@@ -328,7 +328,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         decode = partial(self.processing_class.decode, skip_special_tokens=True)
         if self.prompts.are_conversations:
             return Completion(decode(tokens).strip(), rollout.completion, rollout.ended)
-        # As prompt + text must give the whole again: decoded by itself, it might lack the space in front.
+        # Prompt + text must give the whole again: decoded by itself, the text might lack the space in front.
         before, whole = decode(rollout.prompt), decode(rollout.prompt + tokens)
         text = whole[len(before) :] if whole.startswith(before) else decode(tokens)
         return Completion(text, rollout.completion, rollout.ended)
@@ -377,7 +377,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         `eval_reward` is what early stopping looks at (`metric_for_best_model`, `greater_is_better`); of several
         held-out sets, `eval_NAME_reward`.
         """
-        if isinstance(eval_dataset, str):  # transformers names one of several so
+        if isinstance(eval_dataset, str):  # transformers names one of several like this
             prompts = self.eval_prompts[eval_dataset]
         elif eval_dataset is not None and not isinstance(eval_dataset, Mapping):
             prompts = self._prompts(eval_dataset)
@@ -415,7 +415,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         return metrics
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log lines of steps carry PPO's figures, each the mean over the steps since the last line."""
+        """The log lines of steps have PPO's figures, each the mean over the steps since the last line."""
         if "loss" in logs:
             logs |= {name: sum(values) / len(values) for name, values in self.progress.figures.items()}
             self.progress.figures.clear()
@@ -447,7 +447,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
     def on_evaluation(
         self, rows: Sequence[PromptRow], rollouts: Sequence[Rollout], figures: Mapping[str, float]
     ) -> dict[str, float]:
-        """Called with held-out prompts, their completions and the figures of them; gives further figures."""
+        """Called with held-out prompts, their completions and their figures; returns further figures."""
         return {}
 
     def on_memory_ran_out(self, text: str) -> None:
@@ -475,7 +475,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         self.checkpoint.save_policy(Path(output_dir or self.args.output_dir))
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """The Trainer's files, and what only PPO has: critic, controller, statistics, an iteration half done."""
+        """The Trainer's files, and what only PPO has: critic, controller, statistics, a half-done iteration."""
         step = self.state.global_step
         super()._save_checkpoint(*args, **kwargs)
         self.checkpoint.save(Path(self.args.output_dir) / f"checkpoint-{step}", step)
@@ -519,7 +519,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
 
     @property
     def how(self) -> How:
-        """Rollouts are untruncated: top-p would make another distribution than the one that the ratio is made of."""
+        """Rollouts are untruncated: with top-p the distribution would not be the one that the ratio is made of."""
         return How(self.args.max_completion_length, frozenset(self.stop_ids), self.args.temperature)
 
     def _sampler(self) -> Sampler:
@@ -546,7 +546,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
 
     @contextmanager
     def _generating(self) -> Iterator[None]:
-        """Where the policy is sharded, the sampler's attribute `model` is a whole copy of it meanwhile."""
+        """Where the policy is sharded, the sampler's attribute `model` is meanwhile a whole copy of it."""
         with self.passes.acting("policy"):
             if not self.roles.sharded:
                 yield

@@ -27,7 +27,7 @@ _SUMS = ("policy_loss", "value_loss", "ratio", "clipped", "value_clipped", "appr
 
 
 class Updates:
-    """Gradients of mini-batches, in all processes those of the whole; with `ptx`, also those of its rows."""
+    """Gradients of mini-batches, in each process those of the whole; with `ptx`, also those of its rows."""
 
     def __init__(
         self, passes: Passes, args: PPOConfig, accelerator: Accelerator, ptx: PretrainingMix | None
@@ -83,8 +83,8 @@ class Updates:
     ) -> dict[str, float]:
         """Backward passes over this process's part of a mini-batch, role by role; sums of figures over it.
 
-        One role's passes end before the other's begin: less memory, and on one base the only order in which the
-        backward passes see the adapter of their forward pass.
+        One role's passes end before the other's begin: this takes less memory, and on one base it is the only order in
+        which backward passes see the adapter of their forward pass.
         """
         sums = dict.fromkeys(_SUMS, 0.0)
         rollouts = [found.rollouts[number] for number in own]

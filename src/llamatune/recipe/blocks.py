@@ -30,7 +30,7 @@ LossOn = Literal["assistant", "last_turn", "all"]
 
 Kind = Literal["conversations", "documents", "preferences", "prompts", "scores", "labels", "ptx"]
 """What rows become. `scores` are conversations with a number for their last reply, `labels` those with true or false
-for it; `ptx` is what a next-token loss can be taken of: conversations and documents."""
+for it; `ptx` is what a next-token loss can be computed on: conversations and documents."""
 
 
 RowFormat = Literal[
@@ -110,15 +110,15 @@ class Model(Block):
     init: Literal["pretrained", "random"] = "pretrained"
     """`random` keeps the base's architecture and tokenizer and draws new weights, to train from scratch."""
     adapter: Text | None = None
-    """A LoRA adapter (folder or finished run) on this base to go on training from."""
+    """A LoRA adapter on this base (a folder or a finished run), to be trained further."""
     lora: Lora | None = None
     """Train an adapter instead of the weights."""
     quantization: Literal["none", "nf4"] = "none"
     """`nf4` holds the frozen base in 4 bits (QLoRA, Dettmers et al. 2023); needs `lora` or `adapter`."""
     double_quantization: Flag = True
-    """With nf4: quantise the quantisation constants too (saves 0.37 bits a weight)."""
+    """With nf4: quantise the quantisation constants, too (saves 0.37 bits a weight)."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Weights' data type; `auto` is bfloat16 on a GPU that has it and float32 elsewhere."""
+    """Data type of the weights; `auto` is bfloat16 on a GPU that has it, and float32 elsewhere."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3"] = "auto"
     """Attention implementation; `auto` is the fastest correct one on the device."""
 
@@ -147,7 +147,7 @@ class Chat(Block):
 
 
 class Columns(Block):
-    """Which columns of a file hold what, where the format's usual names do not fit."""
+    """Which columns of a file hold what, where they do not have the format's usual names."""
 
     messages: Text | None = None
     """List of {role, content} (messages) or {from, value} (sharegpt, sharegpt_preference), or of texts that take turns
@@ -226,9 +226,10 @@ class Source(Block):
     columns: Columns | None = None
     """Column names, where they are not the format's usual ones."""
     ignore: list[Text] = []
-    """Columns to leave out, although they look like a part of the prompt."""
+    """Columns to leave out, although they look like part of the prompt."""
     label: Flag | None = None
-    """Of rows whose one reply has a true-or-false label (KTO): train on those with this label, leave out the others."""
+    """For rows whose one reply has a true-or-false label (KTO): train on those with this label, leave out the
+    others."""
     weight: Real = Field(1.0, gt=0, le=1000)
     """How often each row is seen in an epoch: 0.5 takes half of the rows, 2.5 repeats them."""
     share: Real | None = Field(None, gt=0, le=1)
@@ -255,7 +256,7 @@ class Data(Block):
     train: Annotated[list[Source], Field(min_length=1)]
     """Training data sets, mixed by their weights."""
     eval: list[Source] = []
-    """Held-out data sets; rows that also stand in the training data are refused."""
+    """Held-out data sets; rows that are also in the training data are refused."""
     eval_fraction: Real = Field(0.0, ge=0, lt=0.5)
     """Hold out this share of the training rows, chosen by their content."""
     max_length: Whole = Field(1024, ge=8)
@@ -263,7 +264,7 @@ class Data(Block):
     too_long: Literal["error", "drop", "truncate"] = "error"
     """A longer row stops the run, is left out, or is cut at a turn boundary (documents: split)."""
     max_dropped: Real = Field(0.01, ge=0, le=1)
-    """With `drop` or `truncate`: the run refuses when a larger share of the rows would be dropped."""
+    """With `drop` or `truncate`: the run stops when a larger share of the rows would be dropped."""
     on_bad_row: Literal["error", "drop"] = "error"
     """A row that cannot be read stops the run, or is left out, counted by reason and limited by `max_dropped`."""
     deduplicate: Flag = True
@@ -288,7 +289,7 @@ class Data(Block):
 
 
 class AdamW(Block):
-    """AdamW with warm-up: everything but how long it goes on."""
+    """AdamW with warm-up: everything but how long to train."""
 
     learning_rate: Real = Field(2e-5, gt=0, le=1)
     """Peak learning rate; typical values are 1e-6 to 1e-3."""
@@ -311,8 +312,8 @@ class AdamW(Block):
     max_grad_norm: Real = Field(1.0, gt=0)
     """Gradients are scaled down to this global norm."""
     optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit"] = "adamw"
-    """8-bit state (bitsandbytes) takes a quarter of the memory; paged state moves to host memory when a GPU is
-    short of it."""
+    """8-bit state (bitsandbytes) takes a quarter of the memory; paged state moves to host memory when a GPU runs
+    short."""
 
 
 class Optimization(AdamW):
@@ -330,7 +331,7 @@ class Generation(Block):
     prompts: list[Text] = []
     """Prompts to answer; a few training or held-out ones are taken when empty."""
     every_steps: Whole | None = Field(None, ge=1)
-    """Also answer them every so many steps."""
+    """Also answer them every this many steps."""
     max_new_tokens: Whole = Field(64, ge=1)
     """Longest reply."""
     temperature: Real = Field(0.0, ge=0, le=5)
@@ -346,7 +347,7 @@ class Hardware(Block):
     """`auto` uses a GPU where there is one."""
     micro_batch_tokens: Whole | None = Field(None, ge=1)
     """Most tokens in one forward pass (a longer row goes alone); chosen for the device when left out, and halved
-    by itself when memory runs out."""
+    automatically when memory runs out."""
     batching: Literal["auto", "padding_free", "padded"] = "auto"
     """How rows share a forward pass: laid end to end, each seeing itself only, or padded to the longest. `auto` is
     padding-free wherever the model's attention can do it."""

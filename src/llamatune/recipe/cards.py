@@ -114,7 +114,7 @@ class DataCard(Block):
     columns: Columns | None = None
     """Column names, where they are not the format's usual ones."""
     ignore: list[Text] = []
-    """Columns to leave out, although they look like a part of the prompt."""
+    """Columns to leave out, although they look like part of the prompt."""
     category: Literal["helpfulness", "safety", "mixed"]
     splits: dict[str, Split] = Field(min_length=1)
     languages: list[Text] = Field(min_length=1)
@@ -144,7 +144,7 @@ class DataCard(Block):
 
 
 def read_card(path: Path) -> tuple[DataCard, str]:
-    """A card and its Markdown body. Raises DataError with all that is wrong with the card."""
+    """A card and its Markdown body. Raises DataError with everything that is wrong with the card."""
     try:
         text = read_text(path)
         front = _FENCE.match(text)
@@ -182,7 +182,7 @@ def find_card(name: str, start: Path) -> DataCard:
 
 
 def find_card_file(name: str, start: Path) -> Path:
-    """Where the card of that name lies. Raises DataError (E150) with near names."""
+    """Where the card of that name is. Raises DataError (E150) with similar names."""
     folders = _card_folders(start)
     if re.match(_NAME, name):
         for folder in folders:
@@ -249,7 +249,7 @@ def verify_file(
     update = f"if the change is meant: llamatune data card {card.name} --update"
     if expected.sha256 is not None and (found := file_sha256(path, fresh=fresh)) != expected.sha256:
         what = f"this is not the data of card `{card.name}`: sha256 {found}, the card says {expected.sha256}"
-        why = "The file was changed, or is another one"
+        why = "The file was changed, or it is another file"
         raise DataError("E153", what, place=str(path), why=why, hint=update)
     if rows is not None and expected.rows is not None and rows != expected.rows:
         what = f"split `{split}` has {rows} rows, card `{card.name}` says {expected.rows}"

@@ -1,8 +1,8 @@
 """SHA-256 of data and weight files, remembered between runs.
 
-The cache `hashes.json` keeps, for each file, its size, its times of change, its inode and its hash; a file that has
-the same of all these is not read again. A file changed in the last two seconds is never remembered, because a clock
-that coarse could hide a second change. `fresh=True` always reads.
+The cache `hashes.json` keeps the size, the times of change, the inode and the hash of each file; a file for which none
+of the first three has changed is not read again. A file changed in the last two seconds is never remembered, because a
+coarse clock could hide a second change. `fresh=True` always reads.
 """
 
 from __future__ import annotations

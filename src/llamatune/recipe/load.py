@@ -1,4 +1,4 @@
-"""`load`: from a YAML file and overrides to a frozen recipe, or to all that is wrong with it at once.
+"""`load`: from a YAML file and overrides to a frozen recipe, or to everything that is wrong with it at once.
 
     text -> no credentials -> strict YAML -> overrides -> the stage's schema -> paths and cards exist
 

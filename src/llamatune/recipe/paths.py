@@ -1,7 +1,7 @@
 """Which folders a run may write to, and which files a recipe may name.
 
-A relative path stays inside the working directory, also through `..` and symbolic links; an absolute path is
-explicit. A run never writes into a folder that holds somebody else's files.
+A relative path stays inside the working directory, also through `..` and symbolic links; an absolute path says that
+leaving it is intended. A run never writes into a folder that holds other files.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _foreign_problem(path: Path, place: str | None) -> Problem | None:
     ):
         return None
     what = f"output `{path}` is not empty and is not a llamatune run (it has no {MARKER})"
-    why = "A run never writes among other files, also not with --overwrite"
+    why = "A run never writes among other files, not even with --overwrite"
     return Problem("E031", what, place, why, "name another folder")
 
 
@@ -93,7 +93,7 @@ def outside_problem(path: str, place: str | None = None) -> Problem | None:
 
 
 def missing_problem(path: str, place: str | None = None) -> Problem | None:
-    """A file that is not there, with near names from its folder."""
+    """A file that is not there, with similar names from its folder."""
     try:
         target = Path(path)
         if target.is_file():

@@ -1,4 +1,4 @@
-"""The stages of the method: their recipes, and what the rest of llamatune has to know of each.
+"""The stages of the method: their recipes, and what the rest of llamatune has to know about each.
 
 A stage is a recipe class in `recipe/stages/`, a function `run` in `stages/`, and its entry here. Command line, init,
 preview and report read the entry; nothing else tells stages apart.
@@ -31,7 +31,7 @@ class Stage:
     task: Literal["generate", "score"]
     """What its model is made for: to write, or to give one number."""
     rows: Kind
-    """What it learns from, usually; a file of such rows is taken to be for the first stage that has them."""
+    """What it usually learns from; a file of such rows is taken to be for the first stage that learns from them."""
     leaves: tuple[str, ...]
     """Files of a finished run that a reader misses if they are not there."""
     then: str

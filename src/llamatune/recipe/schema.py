@@ -1,8 +1,8 @@
 """The recipe's JSON schema for editors: draft 7, which yaml-language-server understands.
 
 pydantic writes draft 2020-12; the differences that matter are `$defs`, and keywords beside a `$ref`, which
-draft 7 ignores. The stage chooses its schema by if/then, so an editor reports the errors of that stage alone
-rather than that no alternative fits.
+draft 7 ignores. The stage chooses its schema by if/then, so that an editor reports the errors of that stage alone, and
+not that no alternative fits.
 """
 
 from __future__ import annotations

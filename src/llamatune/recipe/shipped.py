@@ -23,7 +23,7 @@ def shipped(kind: Literal["recipes", "data_cards"]) -> Path:
 def find_recipe(name: str | Path) -> Path:
     """A recipe file: a path, or the name of a shipped recipe such as `pico/sft`.
 
-    Raises RecipeError (E033) with near names when there is neither.
+    Raises RecipeError (E033) with similar names when there is neither.
     """
     path = Path(name)
     try:
@@ -63,7 +63,7 @@ def recipe_that_writes(output: str) -> str | None:
 
 
 def run_problem(run: str, place: str | None = None) -> Problem | None:
-    """A run that a recipe takes something from, and that is not there or has not finished."""
+    """A run that a recipe takes something from, and that is missing or has not finished."""
     folder = Path(run)
     if (folder / FINISHED).is_file():
         return None

@@ -1,1 +1,1 @@
-"""What a run leaves behind, and what it shows while it goes."""
+"""What a run leaves on the disk, and what it shows while it works."""

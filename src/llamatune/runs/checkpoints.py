@@ -1,9 +1,9 @@
 """Checkpoints that can be trusted.
 
 A checkpoint is a folder `checkpoint-N` whose `manifest.json` is written last, after every file has reached the
-disk, and lists the size and sha256 of each, and of its own content. What has no manifest was never finished; what
-differs from its
-manifest is damaged. Neither is ever read: a fresh optimizer, a flipped bit or a planted file cannot slip in.
+disk, and lists the size and sha256 of each, and the sha256 of its own content. What has no manifest was never
+finished; what differs from its manifest is damaged. Neither is ever read, so that a fresh optimizer, a flipped bit or
+a planted file cannot slip in.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ MANIFEST = "manifest.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
 _PICKLE = re.compile(r"\.(bin|pt|pth|pkl|ckpt)$")
 _STATE = re.compile(r"(optimizer|scheduler|scaler)\.pt|rng_state(_\d+)?\.pth")
-"""State that upstream writes with torch.save; read only after its hash verified, and as tensors and numbers only."""
+"""State that upstream writes with torch.save; read only after its hash was verified, and as tensors and numbers
+only."""
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder that verified. `about` is what `commit` was given."""
+    """A folder that was verified. `about` is what `commit` was given."""
 
     folder: Path
     step: int
@@ -120,7 +121,7 @@ def unfinished(directory: Path) -> list[Path]:
 
 
 def set_aside(folder: Path) -> Path:
-    """Move a damaged checkpoint out of the way of those to come; what happened to it may be of interest."""
+    """Move a damaged checkpoint out of the way of later ones; somebody may want to see what happened to it."""
     aside = folder.with_name(f"{folder.name}.damaged")
     shutil.rmtree(aside, ignore_errors=True)
     return folder.rename(aside)
@@ -147,7 +148,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _digest(manifest: dict[str, Any]) -> str:
-    """Of the manifest's content: a flipped bit in a step number or a size would be believed otherwise."""
+    """Of the manifest's content: otherwise a flipped bit in a step number or a size would be believed."""
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 

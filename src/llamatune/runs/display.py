@@ -112,7 +112,7 @@ class Display:
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int], None]]:
-    """`tick(done)` shows on a terminal how many there are so far; elsewhere nothing is shown."""
+    """`tick(done)` shows on a terminal how many there are so far; elsewhere it shows nothing."""
     console = _Console(stderr=True, highlight=False)
     if not console.is_terminal:
         yield lambda done: None

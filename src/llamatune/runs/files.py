@@ -1,4 +1,4 @@
-"""Write files so that they are there whole or not at all, and say plainly when the disk will not have them."""
+"""Write files so that they are there whole or not at all, and say plainly when the disk does not take them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _GONE_TEXTS = ("No such file or directory", "Parent directory")
 _TEMPORARY = re.compile(r"\.(?P<of>.+)\.(?P<host>[^.]*?)-(?P<process>\d+)(-\w{8})?")
 """What `temporary_beside` makes, with or without what `tempfile` adds."""
 _FOREIGN_SECONDS = 24 * 3600.0
-"""How old a temporary file of another machine must be before it is taken for a dead process's."""
+"""How old a temporary file of another machine must be before it is taken to be that of a dead process."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def replacing(path: Path, needed: int | None = None) -> Iterator[BinaryIO]:
     new one.
 
     Raises:
-        DiskError: it cannot be written. `needed`: bytes that it takes, where that is known, for the message.
+        DiskError: it cannot be written. `needed`, if known, is how many bytes it takes, for the message.
     """
     temporary = temporary_beside(path)
     with disk_errors(path, needed):
@@ -85,7 +85,7 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
 
 
 def cut_torn_line(path: Path) -> int:
-    """Cut a .jsonl file back to its last whole line; the number of bytes that were cut off."""
+    """Cut a .jsonl file back to its last whole line; returns how many bytes were cut off."""
     with disk_errors(path), path.open("ab+") as stream:
         return _cut_torn_line(stream)
 
@@ -113,17 +113,17 @@ def _cut_torn_line(stream: BinaryIO) -> int:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name for a file on its way to `path`; it says which process writes it."""
+    """A name for a file that will become `path`; it says which process writes it."""
     return path.with_name(f".{path.name}.{_host()}-{os.getpid()}")
 
 
 def sweep(folder: Path) -> list[str]:
-    """Remove temporary files and folders that processes which are no more left in a folder.
+    """Remove temporary files and folders that processes which no longer exist left in a folder.
 
-    Of a process on another machine nothing is known: what it left is removed a day after it was last written.
+    Nothing is known of a process on another machine: what it left is removed a day after it was last written.
 
     Returns:
-        What each of them was on its way to, by name.
+        What each of them was meant to become, by name.
     """
     swept = []
     for path in folder.iterdir() if folder.is_dir() else ():
@@ -146,7 +146,7 @@ def _is_left(path: Path, host: str, process: int) -> bool:
     try:
         return time.time() - path.lstat().st_mtime > _FOREIGN_SECONDS
     except OSError:
-        # Its process was faster.
+        # Its own process was faster.
         return False
 
 
@@ -176,7 +176,7 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make renames in a folder durable; a file system that cannot do this is left alone."""
+    """Make renames in a folder durable, if the file system can do that."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -190,7 +190,7 @@ def sync_folder(path: Path) -> None:
 def disk_errors(path: Path, needed: int | None = None) -> Iterator[None]:
     """Turn a failure to write below `path` into a DiskError that says what is needed and what is there.
 
-    `needed`: bytes that the writing takes, where it is known. Errors of other kinds pass through: a reader of a
+    `needed`: how many bytes the writing takes, if that is known. Errors of other kinds pass through: a reader of a
     traceback must not be told that a bug is a full disk.
     """
     try:

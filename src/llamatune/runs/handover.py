@@ -47,11 +47,11 @@ class Result:
     finished: float = 0.0
     """When, in seconds since 1970; filled in by `Run.finish`."""
     earlier: bool = field(default=False, compare=False)
-    """True of a run that had finished before, and was not run again. Not written to the file."""
+    """True for a run that had finished before and was not run again. Not written to the file."""
 
     @classmethod
     def read(cls, directory: Path) -> Result | None:
-        """The result of a run that has finished; None where it has not, or where the file is damaged."""
+        """The result of a run that has finished; None if it has not, or if the file is damaged."""
         content = read_json(directory / FINISHED)
         if content is None:
             return None
@@ -78,7 +78,7 @@ class Result:
 
 
 def hand_over(directory: Path, names: Iterable[str]) -> dict[str, HandedOver]:
-    """Bring files and folders of a run to the disk, and note their hashes."""
+    """Flush files and folders of a run to the disk, and note their hashes."""
     for name in names:
         for file in _files(directory / name):
             sync_file(file)
@@ -94,7 +94,7 @@ def take(run: str, name: str) -> Path:
 
     Raises:
         RecipeError: there is no such run, or it has not finished (E038, with the recipe that writes it); it hands over
-            nothing of that name, or not what it wrote (E039).
+            nothing of that name, or something other than it wrote (E039).
     """
     if problem := run_problem(run):
         raise RecipeError.of([problem])
@@ -124,7 +124,7 @@ def take(run: str, name: str) -> Path:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file; of a folder, over the names and hashes of its files, notes for people (*.md) left out."""
+    """SHA-256 of a file; for a folder, over the names and hashes of its files, notes for people (*.md) left out."""
     if path.is_file():
         return file_sha256(path)
     lines = (f"{file.relative_to(path).as_posix()} {file_sha256(file)}\n" for file in _files(path))

@@ -3,9 +3,10 @@
 The lock is the kernel's, on a record (`lockf`): it ends with the process however that ends, and unlike `flock` it is
 not inherited by the processes that the run forks, so a lock can never be stale.
 
-Some network file systems have no locks. There each process announces itself by a file of its own and then looks for
-those of others: two that start at once may both give way, and never both go on. One that was killed on this machine
-is found out; one on another machine is not, and its file has to be removed by hand. That is said at the start.
+Some network file systems have no locks. There, each process announces itself with a file of its own and then looks for
+the files of others: two that start at once may both give way, and never both go on. The file of a process that was
+killed on this machine is recognised; that of one killed on another machine is not, and has to be removed by hand. The
+run says so when it starts.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from llamatune.recipe.paths import LOCK
 from llamatune.runs.files import disk_errors, process_lives
 
 _held_here: set[Path] = set()
-"""The kernel does not keep a process from locking twice what it holds."""
+"""The kernel does not keep a process from locking again what it already holds."""
 
 
 class RunLock:
@@ -97,7 +98,7 @@ _NO_LOCKS = (
 
 
 def _announce(directory: Path) -> Path:
-    """Write this process's file, after making sure that there is no other.
+    """Write this process's file, making sure that there is no other.
 
     Raises:
         RecipeError: another process works here, or one on another machine may.
@@ -143,7 +144,8 @@ def _me() -> str:
 
 
 def _born(process: int) -> str | None:
-    """When the kernel started a process, in its own count: numbers of processes are used again. None without /proc."""
+    """When the kernel started a process, in its own count, because process numbers are used again. None without
+    /proc."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
@@ -157,7 +159,7 @@ def _held(directory: Path, said: str, *, announced: Path | None = None) -> Recip
         name = f"process {who['pid']} on {who['host']} since {since}"
     except (ValueError, KeyError, TypeError, OverflowError):
         name = "another process"
-    unless = f"; if it is no more, remove {announced}" if announced else ""
+    unless = f"; if it no longer exists, remove {announced}" if announced else ""
     return RecipeError(
         "E035",
         f"a run is going on in `{directory}`: {name} holds it",

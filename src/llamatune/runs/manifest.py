@@ -46,12 +46,13 @@ def must_match(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_blocks(facts: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """Recorded facts in flat form, as far as `now` has something to say about their blocks."""
+    """Recorded facts in flat form, as far as `now` says something about their blocks."""
     return flatten({block: content for block, content in facts.items() if block in now})
 
 
 def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    """What differs between two flat mappings: key -> `old -> new`. A key that only one has is a difference too."""
+    """What differs between two flat mappings: key -> `old -> new`. A key that only one of them has is a difference,
+    too."""
     pairs = {key: (recorded.get(key), now.get(key)) for key in sorted(recorded.keys() | now.keys())}
     return {key: f"{_shown(old)} -> {_shown(new)}" for key, (old, new) in pairs.items() if old != new}
 
@@ -62,9 +63,9 @@ def check_same(
     """Compare what a run was started from with what it would be continued from.
 
     Args:
-        recorded: facts of the first start; a key that only one side has is a difference too.
+        recorded: facts of the first start; a key that only one side has is a difference, too.
         now: the same facts, now.
-        forced: keys (or the beginnings of keys, up to a dot or bracket) that the user lets change.
+        forced: keys (or the beginnings of keys, up to a dot or bracket) that the user allows to change.
         run: name of the run directory, for the message.
 
     Returns:
@@ -82,7 +83,7 @@ def check_same(
                     "E036",
                     f"the unfinished run in `{run}` has another `{key}`: {line}",
                     place=key,
-                    why="it would go on as another training than it began",
+                    why="it would go on as a different training from the one that it began as",
                     hint=f"undo the change; or --force-resume {key} to go on with it; "
                     "or --resume none to start again",
                 )

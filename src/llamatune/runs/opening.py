@@ -30,8 +30,8 @@ from llamatune.runs.status import Status
 
 Resume = Literal["auto", "none"]
 Facts = Callable[[], Mapping[str, Any]]
-"""Gathers what a run is made from besides its recipe, as far as it is known before anything is loaded; asked only
-where there is something to compare it with."""
+"""Gathers what a run is made from in addition to its recipe, as far as that is known before anything is loaded; called
+only where there is something to compare it with."""
 
 _FILES = (
     FINISHED,
@@ -49,7 +49,7 @@ _FILES = (
 _ARTEFACTS = ("adapter", "model")
 _FOLDERS = (*_ARTEFACTS, "data_cards", "checkpoints")
 _SHOWN = 12
-"""Differences that a message lists."""
+"""How many differences a message lists."""
 
 
 @contextmanager
@@ -74,10 +74,10 @@ def open_run(
 
     Raises:
         RecipeError: the directory holds something else, a finished run of another recipe or made from other data or
-            models, or an unfinished run of the kind; or another process works in it.
+            models, or an unfinished run of something else; or another process works in it.
         CheckpointError: there are checkpoints, and none of them can be trusted.
         DiskError: the directory cannot be written.
-        StoppedError: inside, a signal asked the run to stop.
+        StoppedError: a signal asked the run to stop while inside.
         LlamatuneError: what gathering the facts raises.
     """
     run = Run(recipe, recipe_dir, force)
@@ -155,7 +155,7 @@ def _result(run: Run) -> Result | None:
 
 
 def _complete(run: Run) -> None:
-    """What a process had left to do that died after it had written its result."""
+    """What a process that died after writing its result had left to do."""
     status = Status.read(run.directory)
     if status.state == "running" and status.attempts:
         status.end("finished", 0, "done")
@@ -189,7 +189,7 @@ def _start_or_go_on(run: Run, facts: Facts, resume: Resume) -> None:
 
 
 def _check_same(run: Run, facts: Mapping[str, Any]) -> list[str]:
-    """Lines about what differs from what the run was begun with and is forced; what is not raises RecipeError."""
+    """Lines about forced differences from what the run was begun with; one that is not forced raises RecipeError."""
     manifest = read_json(run.directory / "manifest.json") or {}
     recorded = {**manifest.get("recipe", {}), **of_blocks(manifest.get("facts", {}), facts)}
     now = {**must_match(flatten(run.recipe.model_dump())), **flatten(facts)}
@@ -197,7 +197,7 @@ def _check_same(run: Run, facts: Mapping[str, Any]) -> list[str]:
 
 
 def _newest_checkpoint(run: Run) -> Checkpoint | None:
-    """Where to go on, with notices about what had to be passed over."""
+    """Where to resume, with notices about what had to be passed over."""
     found = checkpoints.find_checkpoint(run.checkpoints)
     run.notices += [
         f"{folder.name} is not complete and is removed" for folder in checkpoints.unfinished(run.checkpoints)
@@ -207,7 +207,7 @@ def _newest_checkpoint(run: Run) -> Checkpoint | None:
             "E402",
             "no checkpoint can be trusted: " + "; ".join(found.damaged),
             place=str(run.directory / "checkpoints"),
-            why="starting from the beginning without a word would throw away what was trained",
+            why="starting from the beginning would silently throw away what was trained",
             hint="restore one from a copy, or start again with --resume none",
         )
     run.notices += [f"{what}; using {found.newest.folder.name}" for what in found.damaged if found.newest]
@@ -245,7 +245,7 @@ def _cut_back(run: Run, checkpoint: Checkpoint) -> None:
     whole = checkpoints.complete(run.checkpoints)
     for folder in whole[: whole.index(checkpoint.folder)]:
         run.notices.append(f"{folder.name} is set aside as {checkpoints.set_aside(folder).name}")
-    # Half written, or by a process that died before it said so.
+    # Half written, or written by a process that died before it said so.
     for name in _ARTEFACTS:
         shutil.rmtree(run.directory / name, ignore_errors=True)
     # It could not be read.
@@ -279,7 +279,7 @@ def _ending(run: Run) -> Iterator[None]:
 
 
 def _report(run: Run) -> None:
-    """The page about the run; its failure must not be the run's."""
+    """The page about the run; if it fails, the run must not."""
     from llamatune.runs.report import write_report
 
     if not run.is_ours:
@@ -294,6 +294,6 @@ def _report(run: Run) -> None:
 def _end(run: Run, state: str, exit_code: int, reason: str) -> None:
     if not run.is_main or not run.is_ours:
         return
-    # The disk may be what ended the run, and that error is on its way already.
+    # The disk may be what ended the run, and that error is already on its way.
     with suppress(DiskError):
         run.status.end(state, exit_code, reason)

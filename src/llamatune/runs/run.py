@@ -4,19 +4,19 @@ resolved.yaml      the recipe with every default written out; loads back to the 
 manifest.json      what the run was made from: recipe, data, base, tokenizer, versions, seed
 run.json           who works on it, how far it is, how earlier processes ended
 checkpoints/       where the same command goes on (see `checkpoints`)
-metrics.jsonl      what was learnt, one JSON object a line; the same over any number of interruptions
-speed.jsonl        what the clock and the memory said meanwhile
+metrics.jsonl      what was learnt, one JSON object a line; the same after any number of interruptions
+speed.jsonl        speed and memory meanwhile
 events.jsonl       resumes, warnings, smaller micro-batches: what a reader of the result should know
 data.json          rows kept and left out, by source and reason
 preview.json       a few training rows with their trained tokens
 data_cards/        draft cards of data files that were named without one
 replies.jsonl      sample replies before, during and after training
-completions.jsonl  of PPO: each answer of the policy with its scores
-evaluation.json    of a reward model: how well it tells the better reply, on each held-out set; of PPO: rewards of
+completions.jsonl  PPO: each answer of the policy with its scores
+evaluation.json    reward models: how well they tell the better reply, on each held-out set; PPO: rewards of
                    held-out prompts over time
 adapter/ or model/ the artefact
 conversations.jsonl, preferences.jsonl
-                   of stages that make data: rows for other recipes (see `handover`)
+                   stages that make data: rows for other recipes (see `handover`)
 result.json        written last: its presence says that the run finished; names what it hands over
 report.html        all of this to look at
 """
@@ -60,7 +60,7 @@ GROWING = ("metrics.jsonl", "speed.jsonl", "replies.jsonl", "completions.jsonl")
 class Run:
     """An open run directory; get one from `opening.open_run`.
 
-    `recipe_dir` is where data cards beside the recipe are looked for; `checkpoint` is where to go on, None for a
+    `recipe_dir` is where data cards beside the recipe are looked for; `checkpoint` is where to resume, None for a
     fresh start; `done` is the result of a run that had finished before; `stop` knows of requests to stop.
     Only the first process of a distributed run writes: `is_main` is False in the others.
     """
@@ -78,20 +78,20 @@ class Run:
         self.notices: list[str] = []
         """What the opening has to tell, for the stage to print."""
         self.checkpoint_bytes = 0
-        """What a checkpoint takes at most; known once the model is."""
+        """The most bytes that a checkpoint takes; known once the model is."""
         self.forced = forced
         self.lock: RunLock | None = None
         self._said: set[str] = set()
 
     def made_from(self, facts: Mapping[str, Any], **notes: Any) -> list[str]:
-        """Record what the run is made from besides its recipe; on a resume, compare it.
+        """Record what the run is made from in addition to its recipe; on a resume, compare it.
 
         Args:
             facts: nested mappings, such as {"data": {"train": [...]}, "base": {...}, "processes": 1}.
-            notes: recorded and not compared.
+            notes: recorded, but not compared.
 
         Returns:
-            What differs and is let pass, for the stage to print.
+            What differs and is allowed, for the stage to print.
 
         Raises:
             RecipeError: a resume from other data, another base, another number of processes ...
@@ -110,7 +110,7 @@ class Run:
         return lines
 
     def forced_changes(self, lines: list[str]) -> list[str]:
-        """Note what differs and is let pass, once; the lines to print."""
+        """Note what differs and is allowed, once; returns the lines to print."""
         new = [line for line in lines if line not in self._said]
         self._said.update(new)
         for line in new:
@@ -134,18 +134,18 @@ class Run:
             write_json(self.directory / name, content)
 
     def log(self, step: int, record: Mapping[str, Any]) -> None:
-        """Append to metrics.jsonl what was learnt: figures that a repeated run gives again."""
+        """Append to metrics.jsonl what was learnt: figures that a repeated run would give again."""
         self._append("metrics.jsonl", {"time": _now(), "step": step, **record})
 
     def log_speed(self, step: int, record: Mapping[str, Any]) -> None:
-        """Append to speed.jsonl what the clock and the memory say: figures that no run gives again."""
+        """Append to speed.jsonl speed and memory: figures that no run gives again."""
         self._append("speed.jsonl", {"time": _now(), "step": step, **record})
 
     def log_reply(self, record: dict[str, Any]) -> None:
         self._append("replies.jsonl", record)
 
     def log_completion(self, record: dict[str, Any]) -> None:
-        """Append to completions.jsonl what PPO's policy answered, and what that was worth."""
+        """Append to completions.jsonl what PPO's policy answered, and what the answers were worth."""
         self._append("completions.jsonl", record)
 
     def event(self, kind: str, text: str) -> None:
@@ -160,14 +160,14 @@ class Run:
             self.status.beat(step, total_steps)
 
     def need_space(self, checkpoint: int, artefact: int) -> None:
-        """Make sure that the disk will hold what the run is going to write, beside what it has written already.
+        """Make sure that the disk will hold what the run is going to write, in addition to what it has written already.
 
         Args:
-            checkpoint, artefact: bytes that one takes at most. While a checkpoint is written, the ones to keep are
+            checkpoint, artefact: the most bytes that each takes. While a checkpoint is written, the ones to keep are
                 still there.
 
         Raises:
-            DiskError: it will not.
+            DiskError: the disk will not hold it.
         """
         self.checkpoint_bytes = checkpoint
         whole = checkpoints.complete(self.checkpoints)
@@ -208,7 +208,7 @@ class Run:
         self.status.beat(step, at_once=True)
 
     def check_there(self) -> None:
-        """Make sure that nobody has removed the directory: writing on would bring half a run back.
+        """Make sure that nobody has removed the directory: further writing would bring half a run back.
 
         Raises:
             DiskError: somebody has.
@@ -229,8 +229,8 @@ class Run:
         self.checkpoint = checkpoints.find_checkpoint(self.checkpoints).newest
 
     def drop_unfinished(self) -> None:
-        """Remove what a save that failed or was killed left behind, which would take the space of the next one; of a
-        directory that was removed, what the save brought back."""
+        """Remove what a failed or killed save left, since it would take the space of the next one; if the directory
+        was removed, remove what the save brought back."""
         if not self.is_ours:
             if not (self.directory / MARKER).exists():  # or it is another run by now
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
@@ -242,7 +242,7 @@ class Run:
 
     @property
     def last_checkpoint(self) -> str:
-        """For messages: the checkpoint to go on from."""
+        """For messages: the checkpoint to resume from."""
         return self.checkpoint.folder.name if self.checkpoint else "no checkpoint"
 
     @property
@@ -257,7 +257,7 @@ class Run:
 
         Args:
             result: what the stage made, without its files.
-            leaves: files besides the artefact that other recipes may take.
+            leaves: files in addition to the artefact that other recipes may take.
 
         Raises:
             DiskError: a file that is handed over cannot be read back, or the result cannot be written.
@@ -265,7 +265,7 @@ class Run:
         if not self.is_main:
             return result
         self.check_there()
-        # A stage that is made from its recipe alone.
+        # For a stage that is made from its recipe alone.
         if not (self.directory / "manifest.json").exists():
             self.made_from({})
         with disk_errors(self.directory):
@@ -277,7 +277,7 @@ class Run:
         return result
 
     def stopped(self, when: str) -> StoppedError:
-        """The error that says: stopped by this signal, continue with the same command."""
+        """The error that says: stopped by this signal, the same command continues."""
         who = self.stop.signal.name if self.stop.signal else "a signal to another of its processes"
         error = StoppedError(
             "E901",

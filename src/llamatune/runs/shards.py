@@ -5,14 +5,14 @@ The records of a part are one file, a shard:
 
     samples/4f0c.../00064-000.jsonl      one record a line, then a last line: how many, and their sha256
 
-A shard is written under a temporary name, brought to the disk and renamed, so that it is there whole or not at all; a
+A shard is written under a temporary name, flushed to the disk and renamed, so that it is there whole or not at all; a
 process that dies loses the part it was working on. The folder is named by a digest of everything that decides what
-the records are (policy, template, temperature, seed ...), so that records of another policy never mix with these,
-while more parts of the same key (more samples of each prompt) come on top of those that are there.
+the records are (policy, template, temperature, seed ...), so that records of another policy are never mixed with
+these, while more parts of the same key (more samples of each prompt) are added to those that are there.
 
-Any number of processes share the parts out by rank. None waits for another: whoever has gathered the processes (a
-barrier) calls `join`, which puts the parts together in their order, so that the result is the same to the byte
-whoever made them.
+Any number of processes share the parts out by rank. None waits for another: after all processes have met (at a
+barrier), `join` puts the parts together in their order, so that the result is the same to the byte, whichever process
+made them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Shards:
 
     Args:
         folder: holds the work of all keys, such as `RUN/samples`.
-        key: everything that decides what the records are, besides the parts' names. JSON.
+        key: everything that decides what the records are, except the parts' names. JSON.
     """
 
     def __init__(self, folder: Path, key: Mapping[str, Any]) -> None:
@@ -73,14 +73,14 @@ class Shards:
             parts: all of them, the same in every process.
             work: makes the records of a part; may be called again for a part whose making was interrupted.
             stop: looked at between parts; a request waits for the end of a part.
-            say: is told of half and damaged shards that are made again.
-            done: is told how many of this process's parts are there, and of how many, as that changes.
+            say: is told about half-written and damaged shards that are made again.
+            done: is told how many of this process's parts are there, and out of how many, whenever that changes.
 
         Raises:
             StoppedEarly: somebody asked to stop; what was made is there.
             DiskError: a shard could not be written; those before it are there.
-            LlamatuneError: a part gave another number of records than it has to (E930). Whatever `work` raises
-                passes through, and its part is not there.
+            LlamatuneError: a part gave a wrong number of records (E930). Whatever `work` raises passes through, and its
+                part is not there.
         """
         _check_names(parts)
         mine = [part for number, part in enumerate(parts) if number % ranks.processes() == ranks.rank()]
@@ -136,12 +136,12 @@ class Shards:
             stream.write(content + self._end(part, content))
 
     def _end(self, part: Part, content: bytes) -> bytes:
-        """The last line of a shard: of another key, part, number or content it is another one."""
+        """The last line of a shard: it differs for another key, part, number or content."""
         sha256 = hashlib.sha256(content).hexdigest()
         return _line({"key": self._digest, "part": part.name, "records": part.records, "sha256": sha256})
 
     def _whole(self, part: Part) -> list[bytes] | None:
-        """The lines of a shard, each byte of them verified; None where something is wrong with it."""
+        """The lines of a shard, every byte of them verified; None if something is wrong with it."""
         *lines, last = self._path(part).read_bytes().splitlines(keepends=True) or [b""]
         whole = last == self._end(part, b"".join(lines)) and len(lines) == part.records
         return lines if whole else None
@@ -157,7 +157,7 @@ class Shards:
         return lines
 
     def _is_there(self, part: Part, say: Say) -> bool:
-        """Whether a shard is there and whole; one that is not whole is removed."""
+        """Whether a shard is there and whole; a broken one is removed."""
         path = self._path(part)
         try:
             if self._whole(part) is not None:
@@ -203,7 +203,7 @@ def _wrong_count(part: Part, count: int, path: Path) -> LlamatuneError:
         "E930",
         f"part {part.name} gave {count:,} records instead of {part.records:,}",
         place=str(path),
-        why="something would be missing, or there twice",
+        why="something would be missing, or be there twice",
         hint="this is a bug: please report it with these lines",
     )
 

@@ -1,7 +1,7 @@
 """Ask a run to stop, and let it finish its step.
 
-SIGTERM, SIGHUP and the first Ctrl-C are requests: the step ends, everything is saved once, the process exits with
-75 (130 after Ctrl-C) and the same command goes on later. A second Ctrl-C ends at once; that loses at most the
+SIGTERM, SIGHUP and the first Ctrl-C are requests: the step ends, everything is saved once, the process exits with 75
+(130 after Ctrl-C), and the same command resumes the run later. A second Ctrl-C ends at once; that loses at most the
 steps since the last checkpoint, because a checkpoint exists only when it is whole.
 
 Python hears of a signal between two of its own instructions, and a step may be one long call into C. So a thread of its
@@ -117,7 +117,7 @@ class StopRequest:
 
 
 def _tell(text: str) -> None:
-    """On a line of its own, also where a progress bar stands; not through Python's streams, whose locks others hold."""
+    """On a line of its own, even under a progress bar; not through Python's streams, whose locks others hold."""
     line = f"\r\x1b[K{text}\n" if sys.stderr.isatty() else f"{text}\n"
     with suppress(OSError):  # nobody may be listening
         os.write(2, line.encode())

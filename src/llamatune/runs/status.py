@@ -1,7 +1,7 @@
-"""run.json: who is working on a run, how far it is, and how it ended.
+"""run.json: who is working on a run, how far it has come, and how it ended.
 
-A process that dies without a word (kill -9, the kernel's out-of-memory killer, a power cut) leaves `running`
-behind; the next start says so.
+A process that dies without a word (kill -9, the kernel's out-of-memory killer, a power cut) leaves the state
+`running`; the next start says so.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which backend samples.
 
-`auto` is `generate`, which measured 15 times faster than continuous batching on a CPU, repeats its completions
-exactly, and works for every model, wrapped or not. The others are for GPUs, and asked for.
-Under several processes each has a sampler of its own, for that process's share of the prompts.
+`auto` is `generate`, which was measured to be 15 times faster than continuous batching on a CPU, repeats its
+completions exactly, and works for every model, wrapped or not. The others are for GPUs, and have to be asked for. With
+several processes, each has a sampler of its own, for that process's share of the prompts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Backend = Literal["auto", "generate", "continuous_batching", "vllm"]
 
 
 def check_backend(backend: Backend) -> None:
-    """Before any model is loaded: whether the backend can work here.
+    """Check, before any model is loaded, that the backend can work here.
 
     Raises:
         ModelError: vLLM is not installed, or there is no GPU.

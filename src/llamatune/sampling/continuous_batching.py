@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 class ContinuousBatchingSampler:
     """A `Sampler` on transformers' continuous batching.
 
-    For GPUs, and best with flash-attention installed: other attention looks at the whole cache of all completions
+    For GPUs, and best with flash-attention installed: any other attention looks at the whole cache of all completions
     under way. The adapter stays active and unmerged; weights, their types and the attention are left as they were.
     Autocast does not reach the thread that generates, so weights in float32 generate in float32.
 
     Each completion draws from numbers of its own, like those of `GenerateSampler`: the completions are the same where
-    the logits are, whoever shares a batch. transformers' own sampler has one seed for all, so the draw is put in the
-    place of its logits processors; that it is heeded is checked each time. The model is tried when this is made.
+    the logits are, whatever shares a batch. transformers' own sampler has one seed for all, so the draw replaces its
+    logits processors; each call checks that it was used. The model is tried when this is made.
 
     Args:
         model: what completes; of a policy with several adapters, its own must be the active one.
-        batch_size: most completions under way at once; halved where memory runs out.
+        batch_size: most completions under way at once; halved when memory runs out.
 
     Raises:
         ModelError: this model, or this version of transformers, cannot do it.
@@ -49,7 +49,7 @@ class ContinuousBatchingSampler:
         return without_adapter(self.model)
 
     def sample(self, prompts: Sequence[list[int]], seeds: Sequence[int], how: How) -> list[Sampled]:
-        """See `Sampler`. Raises OutOfMemoryError where memory does not hold a single completion."""
+        """See `Sampler`. Raises OutOfMemoryError if memory does not hold a single completion."""
         while prompts:
             found, error = self._generate(prompts, seeds, how)
             if error is None:
@@ -113,7 +113,7 @@ class ContinuousBatchingSampler:
             "seed": 0,
         }
         if inner.device.type != "cuda":
-            # Left to itself, it would take half of the computer's memory.
+            # Otherwise it would take half of the computer's memory.
             pages = -(-(max(map(len, prompts)) + steps) // 256) + 1
             settings |= {"num_blocks": at_once * pages, "max_batch_tokens": max(512, at_once)}
         # More with each version.
@@ -154,8 +154,9 @@ def _collect(manager: Any, requests: int) -> list[list[int]]:
 
 @contextmanager
 def alone(model: PreTrainedModel, inner: Any) -> Iterator[None]:
-    """Evaluation mode, an attention that continuous batching knows, and no trace left of either, nor of the global
-    seed that its manager sets."""
+    """Evaluation mode, and an attention that continuous batching knows; afterwards no trace is left of either, nor of
+    the
+        global seed that its manager sets."""
     before = inner.config._attn_implementation
     is_flash = before.startswith("flash_attention")
     devices = [inner.device] if inner.device.type == "cuda" else []
@@ -200,8 +201,8 @@ def _draws(prompts: Sequence[list[int]], seeds: Sequence[int], how: How) -> Any:
             return torch.tensor(numbers, dtype=torch.float32).view(torch.int32)
 
         def _number(self, state: Any) -> float:
-            """The number for the token that will be at `position_offset`. A completion that had to wait begins
-            again with what it has: it counts from its own prompt all the same."""
+            """The number for the token that will be at `position_offset`. A completion that had to wait starts
+            again with what it has, but still counts from its own prompt."""
             if state.request_id not in self.uniform:
                 # The warm-up's.
                 return 0.0

@@ -1,8 +1,8 @@
 """The sampler on transformers' `generate`: for chat, exam, sample replies and PPO, token ids in, token ids out.
 
 It works for every model, wrapped or not, and repeats its completions exactly. A model's own generation settings are
-set aside meanwhile: a repetition penalty or a minimal length would make another distribution than the one asked for,
-and in PPO another one than that whose probabilities the ratio and the KL are made of.
+set aside meanwhile: with a repetition penalty or a minimal length, the distribution would not be the one asked for,
+nor in PPO the one whose probabilities the ratio and the KL are made of.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class GenerateSampler:
 
     Args:
         model: what completes; of a policy with several adapters, its own must be the active one.
-        pad_id: fills up shorter prompts; never looked at.
-        batch_size: completions at once; halved where memory runs out.
+        pad_id: fills up shorter prompts; the model never attends to it.
+        batch_size: completions at once; halved when memory runs out.
     """
 
     def __init__(self, model: PreTrainedModel, *, pad_id: int, batch_size: int = 64) -> None:
@@ -112,8 +112,8 @@ class Draws(LogitsProcessor):  # type: ignore[misc]
 
 @contextmanager
 def neutral_generation(model: PreTrainedModel) -> Iterator[None]:
-    """Set aside the model's own generation settings: `generate` takes a repetition penalty or a minimal length from
-    there, whatever it is given."""
+    """Set aside the model's own generation settings: whatever it is given, `generate` takes a repetition penalty or a
+    minimal length from there."""
     holder = without_adapter(model)
     before = holder.generation_config
     holder.generation_config = GenerationConfig()

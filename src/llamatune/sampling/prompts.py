@@ -18,8 +18,8 @@ PromptRow = Mapping[str, Any]
 
 
 class Order:
-    """Which rows each batch takes: an endless row of permutations, one for each pass over the rows, so that what is
-    left of one pass is followed by the next, and every row comes up equally often."""
+    """Which rows each batch takes: an endless sequence of permutations, one for each pass over the rows, so that the
+    rest of one pass is followed by the next one, and every row comes up equally often."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.size = size
@@ -45,8 +45,8 @@ class Prompts:
         chat: how conversations become tokens; None where the tokenizer has no chat template.
         max_length: most tokens of a prompt; a longer one is an error.
 
-    A row that has `input_ids` already is taken as it is; without a column `prompt`, their text is the prompt.
-    Further columns reach the reward functions; `is_safety` says which prompts the safety reward model decides.
+    A row that already has `input_ids` is taken as it is; without a column `prompt`, their text is the prompt. Further
+    columns reach the reward functions; `is_safety` says for which prompts the safety reward model decides.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Prompts:
         if not len(dataset):
             raise DataError("E132", "the dataset of prompts has no row")
         self.dataset = dataset
-        self._rows = dataset.with_format(None)  # plain Python, whatever the dataset was set to give
+        self._rows = dataset.with_format(None)  # plain Python, whatever format the dataset is set to
         self.tokenizer = tokenizer
         self.chat = chat
         self.max_length = max_length
@@ -106,7 +106,7 @@ class Prompts:
                 f"a prompt has {len(ids):,} tokens, the longest allowed is {self.max_length:,}: "
                 f"{text_of(row['prompt'])[:80]!r}",
                 place=row.get("place"),
-                why="cut without a word, it would ask something else",
+                why="cut silently, it would ask something else",
                 hint="leave such prompts out, or raise `max_prompt_length`",
             )
         return ids
@@ -125,7 +125,7 @@ class Prompts:
             raise DataError(
                 "E145",
                 "a prompt does not end with a user message",
-                hint="leave out the messages behind the last one of the user: the policy writes the answer",
+                hint="leave out the messages after the user's last one: the policy writes the answer",
             )
         return self.chat.prompt_ids(messages)
 

@@ -1,8 +1,8 @@
-"""What samples completions: the protocol that every backend keeps, and the random numbers that make a completion.
+"""What samples completions: the protocol that every backend follows, and the random numbers that make a completion.
 
 A completion's randomness is a row of uniform numbers of its own, made from its own seed, at which the distribution
-function of each token is inverted. So a completion is the same in any batch, any process and after any resume, and
-what the global random state is, or was before, does not matter.
+function of each token is inverted. So a completion is the same in any batch, any process and after any resume, and the
+global random state does not matter.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class How:
     """How completions are sampled; nothing else shapes the distribution, least of all a model's own settings.
 
-    `stop_ids`: tokens that end a completion. `temperature`: 0 takes the most probable token. `top_p`: among the most
-    probable tokens only, whose probabilities at this temperature make up so much (nucleus sampling).
+    `stop_ids`: tokens that end a completion. `temperature`: 0 takes the most probable token. `top_p`: samples only
+    among the most probable tokens, whose probabilities at this temperature make up this much (nucleus sampling).
     """
 
     max_new_tokens: int
@@ -41,7 +41,7 @@ class How:
 
 @dataclass(frozen=True)
 class Sampled:
-    """The tokens of a completion; `ended`: its last token is one that ends it, else it was cut off."""
+    """The tokens of a completion; `ended`: its last token ends it, otherwise it was cut off."""
 
     tokens: list[int]
     ended: bool
@@ -102,7 +102,7 @@ def drawn(
 def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
     """(rows, vocabulary): the fewest tokens that make up `top_p`, zero elsewhere (Holtzman et al. 2019)."""
     ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
-    # What is more probable than a token; nothing is, of the first: it always stays.
+    # The probability of everything more probable than a token; for the first it is 0, so that one always stays.
     above = ordered.double().cumsum(-1) - ordered.double()
     left_out = torch.zeros_like(above, dtype=torch.bool).scatter_(-1, order, above >= top_p)
     return probabilities.masked_fill(left_out, 0.0)

@@ -1,10 +1,10 @@
 """The sampler on vLLM, on the training GPU (`pip install llamatune[vllm]`).
 
 Written against vLLM's documented interface (0.22 to 0.31, the versions that trl 1.16 supports too) and NOT RUN: no
-machine of this project has had vLLM and a GPU at once. Run on a CPU: the checks, the adapter's folder, and which names
-and values are handed to vLLM. `tests/test_gpu.py` holds what to run first on a machine that has both.
+machine of this project has had both vLLM and a GPU. Run on a CPU: the checks, the adapter's folder, and which names and
+values are handed to vLLM. `tests/test_gpu.py` holds what to run first on a machine that has both.
 
-vLLM loads a copy of the policy, in a temporary folder that is deleted then. What the policy has learnt reaches it
+vLLM loads a copy of the policy from a temporary folder, which is then deleted. What the policy has learnt reaches it
 before each call: an adapter as an adapter, never merged, by its files and under a new id each time, so that neither the
 last one's weights nor its cached prefixes are mistaken for it; weights that are all trained by copying them into vLLM's
 own model.
@@ -123,8 +123,8 @@ class VllmSampler:
         return settings | {"model": str(self.base_folder())}
 
     def base_folder(self) -> Path:
-        """A copy of the policy as it is in memory, without its adapters: what its name leads to may be another model,
-        if an adapter was merged since."""
+        """A copy of the policy as it is in memory, without its adapters: what its name leads to may be another model
+        if an adapter has been merged since."""
         inner = self._inner
         weights = {
             name.replace(".base_layer.", "."): weight
@@ -158,7 +158,8 @@ class VllmSampler:
         return request
 
     def adapter_folder(self) -> Path:
-        """The policy's adapter as it is now, in a folder of its own; that of the sync before the last one goes."""
+        """The policy's adapter as it is now, in a folder of its own; the folder of the sync before the last one is
+        removed."""
         parent = Path(self.folder.name)
         shutil.rmtree(parent / f"adapter-{self.syncs - 1}", ignore_errors=True)
         folder = parent / f"adapter-{self.syncs}"

@@ -4,6 +4,11 @@ The policy answers a batch of prompts; two reward models score the answers, R_c 
 R_h; the reward is whiten(logit(R_c)) - beta * KL(policy || policy at the start); one gradient step for each mini-batch
 of 64 of the 512 answers, 200 to 400 iterations. What the paper leaves open is in docs/ppo.md.
 
+`ppo.trainer.PPOTrainer`, a `transformers.Trainer`, since trl has no PPO any more, minimises the clipped policy loss
+plus `vf_coef` times the clipped value loss. Its training step makes the gradients of a mini-batch, and at an
+iteration's first step samples and scores the answers; the loop, the schedule and the clipping of gradients are
+upstream's.
+
     llamatune run recipes/pico/ppo.yaml
 """
 

@@ -3,6 +3,9 @@
 Each document is one BOS, its text and one EOS; several documents fill a sequence, with attention and positions
 kept inside each document. AdamW (0.9, 0.95, 1e-5), weight decay 0.1, clip 1.0, cosine schedule to 10%.
 
+The trainer is SFT's (`training.sft.SftTrainer`): it minimises the mean of -log p over all tokens of a global batch but
+each document's first. Rows come encoded and packed, so trl's own tokenisation and packing are not used.
+
     llamatune run recipes/pico/pretrain.yaml
 """
 

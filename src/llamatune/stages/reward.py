@@ -4,6 +4,10 @@ A chat model gets a scalar head in place of its output layer and learns to score
 one: -log sigmoid(chosen - rejected - margin), with a margin that grows with the rating, one epoch, 512 pairs a step.
 The safety model adds a loss that separates safe from unsafe replies.
 
+`training.reward.RewardModelTrainer`, a `trl.RewardTrainer`, minimises the mean of that loss over the pairs of a global
+batch. Upstream's optimizer, schedule (with a least warm-up) and loop are used; its tokenisation, collation, loss,
+training step and evaluation are replaced, because trl has no safety loss and computes each prompt twice.
+
     llamatune run recipes/pico/reward_helpful.yaml
 """
 

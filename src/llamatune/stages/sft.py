@@ -1,8 +1,13 @@
 """Supervised fine-tuning (paper section 3.1): learn to answer from demonstrations.
 
-Conversations become tokens with the loss on the answers only ("zero out the loss on tokens from the user
-prompt"), and `trl.SFTTrainer` minimises the next-token loss over them: AdamW, cosine schedule to 10%, a global
-batch of 64, two epochs. Differs from the paper in that conversations are not packed by default.
+Conversations become tokens with the loss on the answers only ("zero out the loss on tokens from the user prompt"):
+AdamW, cosine schedule to 10%, a global batch of 64, two epochs. Differs from the paper in that conversations are not
+packed.
+
+`training.sft.SftTrainer`, a `trl.SFTTrainer`, minimises the mean of -log p over the trained tokens of each global
+batch. Upstream's optimizer, schedule and loop are used. Its tokenisation and collation are not, since rows come
+encoded; its training step, its evaluation and (but for `hardware.loss: fused`) its loss are replaced, so that nothing
+is padded and how a batch is cut into forward passes changes no result.
 
     llamatune run recipes/pico/sft.yaml
 """

@@ -1,7 +1,7 @@
 """The global batch, and how it is cut into micro-batches.
 
-Which rows form a global batch depends on the seed and the epoch only. How they are cut is a matter of speed and
-memory and never of the result: the loss is divided by the trained tokens of the whole global batch, so the
+Which rows form a global batch depends only on the seed and the epoch. How they are cut is a matter of speed and
+memory, never of the result: the loss is divided by the trained tokens of the whole global batch, so the
 gradients of the pieces add up to the same sum.
 """
 

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 _CPU_TOKENS = 4096
-"""Tokens in a forward pass on a CPU: measured fastest on pico and a 5M-parameter Llama, from 512 to 8,192."""
+"""Tokens in a forward pass on a CPU: of 512 to 8,192, the fastest on pico and on a 5M-parameter Llama."""
 
 
 _CPU_LOGITS = 1 << 26
-"""Most logits at once on a CPU: 256 MiB of them, for large vocabularies."""
+"""Most logits at once on a CPU: 256 MiB, for large vocabularies."""
 
 
 _GPU_TOKENS = 16384
-"""Where a GPU starts; halved by itself if memory does not suffice."""
+"""Where a GPU starts; halved automatically if memory runs out."""
 
 
 def choose_batching(
@@ -48,8 +48,8 @@ def choose_batching(
         packed: rows hold several documents.
 
     Raises:
-        ModelError: packed documents would see each other in this model, or it cannot be padding-free and the
-            recipe asks for that.
+        ModelError: packed documents would see each other in this model, or the recipe asks for padding-free batches and
+            the model cannot have them.
     """
     hardware = recipe.hardware
     collate: Collator = Padded(start.tokenizer.pad_token_id)
@@ -76,7 +76,7 @@ def choose_batching(
 def _cannot_keep_apart() -> ModelError:
     return ModelError(
         "E223",
-        "this model's attention cannot keep rows apart that lie end to end",
+        "this model's attention cannot keep apart rows that lie end to end",
         place="hardware.batching",
         why="rows would see their neighbours",
         hint="use `batching: auto` and `loss: auto`",
@@ -84,7 +84,7 @@ def _cannot_keep_apart() -> ModelError:
 
 
 def choose_scored_batching(model: PreTrainedModel, recipe: RewardRecipe, start: Start) -> Batching:
-    """How to cut global batches of what a reward model learns from, for this model on this device."""
+    """How to cut a reward model's global batches, for this model on this device."""
     hardware, length = recipe.hardware, recipe.data.max_length
     pairs = recipe.loss.objective == "pairs"
     collate: Collator

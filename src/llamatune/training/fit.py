@@ -40,7 +40,7 @@ def fit(
 
     Args:
         sample: shows sample replies of the model as it is; called with the step. A reward model has none.
-        sample_every: steps between two calls; else it is called before and after training only.
+        sample_every: steps between two calls; without it, `sample` is called before and after training only.
 
     Raises:
         StoppedError: a signal asked for it; everything is saved.
@@ -68,7 +68,7 @@ def fit(
     start = str(run.checkpoint.folder) if run.checkpoint else None
     try:
         trainer.train(resume_from_checkpoint=start)
-    except pickle.UnpicklingError as error:  # torch's own text advises to load it nevertheless
+    except pickle.UnpicklingError as error:  # torch's own text advises to load it all the same
         raise CheckpointError(
             "E403",
             "a state file holds more than tensors and numbers, and was not loaded",
@@ -92,7 +92,7 @@ def fit(
 
 
 def in_main_process(trainer: RunTrainer, write: Callable[[], _Result]) -> _Result:
-    """What `write` returns in the first process, in all of them; the others wait for it."""
+    """What `write` returns in the first process, returned in all of them; the others wait for it."""
     trainer.run.check_there()
     with disk_errors(trainer.run.directory):
         results = [write() if trainer.accelerator.is_main_process else None]

@@ -1,7 +1,7 @@
 """What happens at the end of each step: log, evaluate, sample, save, stop.
 
-One place decides, so that the order is always the same and a run that was stopped and went on does the same things
-at the same steps: the step's figures are logged, then held-out rows are evaluated, then the checkpoint is written
+One place decides, so that the order is always the same, and a run that was stopped and resumed does the same things at
+the same steps: the step's figures are logged, then held-out rows are evaluated, then the checkpoint is written
 with everything before it included.
 """
 
@@ -75,7 +75,9 @@ class Flow(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self.progress.restart_clock()
         if state.global_step < state.max_steps and not self.stopping:
-            self._save_or_stop(control, due=control.should_save)  # somebody may have lost patience meanwhile
+            self._save_or_stop(
+                control, due=control.should_save
+            )  # somebody may have lost patience in the meantime
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -87,7 +89,7 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         self._saved_at = time.monotonic()
         self.progress.restart_clock()
         (stop,) = self._agreed(self.run.stop.signal is not None)
-        if stop:  # asked while it was saving: it is saved
+        if stop:  # asked to while saving: it is saved
             self.stopping = control.should_training_stop = True
 
     def on_log(

@@ -3,9 +3,8 @@
 `GlobalBatchTrainer` is mixed into trl's trainers and overrides only what transformers documents for overriding:
 the training dataloader, the training step, evaluation and saving; what it shares with other stages is in `run_trainer`.
 A step gets the rows of a whole global batch, cuts them into micro-batches, adds up their gradients, and looks at the
-result before the update is made.
-Having the whole batch in hand makes the rest simple: when memory runs out, the batch is cut smaller and repeated;
-when a loss is not finite, its rows are known.
+result before the update is made. Having the whole batch in hand makes the rest simple: when memory runs out, the batch
+is cut into smaller pieces and repeated; when a loss is not finite, its rows are known.
 """
 
 from __future__ import annotations
@@ -173,7 +172,7 @@ class GlobalBatchTrainer(RunTrainer):
         return culprits if len(culprits) < len(rows) else []
 
     def _watch(self, step: int, loss: float) -> None:
-        """If the loss went up and stayed up: stop, and withdraw checkpoints that were made on the way; or warn."""
+        """If the loss went up and stayed up: stop, and withdraw checkpoints that were made since; or warn."""
         for finding in self.loss_spike.see(step, loss):
             if not finding.stop:
                 self.run.event("warning", finding.text)
@@ -253,5 +252,5 @@ class GlobalBatchTrainer(RunTrainer):
 
 
 def _never(rows: Sequence[EncodedRow]) -> Any:
-    """Stands in for the collator that upstream asks for: batches are cut and collated in the step."""
+    """Takes the place of the collator that upstream asks for: batches are cut and collated in the step."""
     raise AssertionError("global batches are collated in training_step")

@@ -1,7 +1,7 @@
 """Guards: what stops a run before it wastes the rest of its time, or warns of it.
 
-A guard looks at figures and gives findings; the trainer ends the run or says so. Here are findings, and the guard of
-stages that lower a loss; those of PPO are in `ppo.guards`.
+A guard looks at figures and returns findings; the trainer ends the run or warns. Here are findings, and the guard of
+stages that lower a loss; PPO's guards are in `ppo.guards`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from llamatune.recipe.stages.common import LossSpikeGuard
 
 _WINDOW = 50
 _ENOUGH = 10
-"""Steps that a median needs before anything is compared with it."""
+"""How many steps a median needs before anything is compared with it."""
 _SHOWN = 5
 
 
@@ -62,7 +62,8 @@ class LossSpike:
         return [Finding("loss_spike", text, self.settings.action == "stop")]
 
     def last_good(self, step: int) -> int:
-        """The last step whose update did not lead to a high loss: the one before the first high loss saw it."""
+        """The last step whose update did not lead to a high loss: a high loss is the work of the update before it, at
+        the latest."""
         return step - self.high - 1
 
     def state(self) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def norm_of(weights: Iterable[torch.nn.Parameter]) -> float:
 
 
 def places(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Where rows stand in their files; a packed row is made of several."""
+    """Where rows are in their files; a packed row is made of several."""
     found: list[str] = []
     for row in rows:
         found += row.get("places") or [row["place"]]
@@ -98,7 +99,7 @@ def diverged(
 ) -> DivergedError:
     """The error for a loss or gradient that is not finite, naming the rows.
 
-    `alone`: the rows give it each by itself; otherwise it came from the batch they form.
+    `alone`: each of the rows gives it by itself; otherwise it came from the batch that they form.
     """
     named = places(rows)
     shown = ", ".join(named[:_SHOWN]) + (f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else "")

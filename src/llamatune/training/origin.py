@@ -40,8 +40,8 @@ def record_origin(
     chat: ChatFormat | None = None,
 ) -> None:
     """Write what the run is made from (manifest.json, data.json, preview.json, draft cards for files that were
-    named without one); on a resume, compare it first. What is known before anything is loaded was compared when the run
-    was opened; here follow tokenizer, template and processes, and whatever has changed since.
+    named without one); on a resume, compare it first. What is known before anything is loaded was compared when the
+    run was opened; tokenizer, template and processes follow here, and whatever has changed since.
 
     Raises:
         RecipeError: a resume from other rows, another base, tokenizer or template, or with another number of
@@ -76,7 +76,7 @@ def record_origin(
 
 
 def _random_states(seed: int) -> dict[str, Any]:
-    """The seed, and what it makes of the three generators: two machines that differ here train differently."""
+    """The seed, and what it makes of the three generators: two machines that differ in it train differently."""
     set_seed(seed)
     states = {
         "python": repr(random.getstate()).encode(),

@@ -14,7 +14,7 @@ from llamatune.training.run_trainer import RunTrainer
 
 
 class Progress:
-    """Writes what the trainer logs to metrics.jsonl, what the clock says to speed.jsonl, both to the display."""
+    """Writes what the trainer logs to metrics.jsonl, speed and memory to speed.jsonl, and both to the display."""
 
     def __init__(self, trainer: RunTrainer, run: Run, display: Display) -> None:
         self.trainer = trainer
@@ -43,7 +43,7 @@ class Progress:
         self._mark = (done, since + time.monotonic() - begun)
 
     def _throughput(self) -> float:
-        """Items a second since the last log line; evaluation, sampling and saving left out."""
+        """Items per second since the last log line, without evaluation, sampling and saving."""
         done, since = self._mark
         speed = (self.trainer.trained - done) / max(time.monotonic() - since, 1e-9)
         self.restart_clock()

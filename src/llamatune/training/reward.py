@@ -54,9 +54,9 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
 
     Args:
         loss: the recipe's block.
-        min_warmup_steps: the warm-up takes at least so many.
+        min_warmup_steps: the warm-up takes at least this many.
         eval_sets: held-out rows by name.
-        others: the scores that another reward model gives to each of these sets, to see how far the two agree.
+        others: the scores that another reward model gives to each of these sets, to see how often the two agree.
 
     The loss is divided by the number of pairs in the global batch, so how that is cut changes nothing. `figures` are
     those of the last evaluation, for each set.
@@ -87,7 +87,7 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         self.figures: dict[str, dict[str, Any]] = {}
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """As upstream, with the least warm-up."""
+        """As upstream, but with a least warm-up."""
         share = self.args.get_warmup_steps(num_training_steps)
         self.args.warmup_steps = max(share, self.min_warmup_steps)
         return super().create_scheduler(num_training_steps, optimizer)
@@ -121,7 +121,7 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
     ) -> dict[str, float]:
         """Figures of each held-out set, and the mean loss over all of them.
 
-        Every process scores everything, so that none has to be asked.
+        Every process scores everything, so that none has to wait for another.
         """
         losses = []
         for name, dataset in (eval_dataset or self.eval_dataset or {}).items():

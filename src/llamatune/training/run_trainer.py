@@ -1,4 +1,4 @@
-"""What every stage's trainer shares with its run: logging, checkpoints, and the state behind both.
+"""What every stage's trainer shares with its run: logging, checkpoints, and the state that both need.
 
 `RunTrainer` is mixed into a transformers trainer, in front of it. It overrides only what transformers documents for
 overriding, and the one place where checkpoints are written.
@@ -33,7 +33,7 @@ class RunTrainer(Trainer):  # type: ignore[misc]
 
     unit: str = "rows"
     hidden: ClassVar[tuple[str, ...]] = ("total_flos",)
-    """Figures whose names end so are logged by upstream and not written down."""
+    """Figures whose names end like this are logged by upstream and not written down."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class RunTrainer(Trainer):  # type: ignore[misc]
             super().log(logs, start_time)
 
     def state_to_save(self) -> dict[str, Any]:
-        """What the checkpoint must hold besides upstream's files, so that logs and guards go on as they were."""
+        """What the checkpoint must hold in addition to upstream's files, so that logs and guards go on as they were."""
         return {
             "losses": self.losses,
             "last_loss": self.last_loss,

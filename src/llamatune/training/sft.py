@@ -1,4 +1,4 @@
-"""The trainer of SFT and pre-training: `trl.SFTTrainer` over global batches."""
+"""The trainer of SFT and pre-training: a `trl.SFTTrainer` whose rows, batches and loss are llamatune's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SftTrainer(GlobalBatchTrainer, SFTTrainer):  # type: ignore[misc]
-    """Next-token loss over the trained tokens."""
+    """Minimises the mean of -log p over the trained tokens of each global batch."""
 
     def compute_loss(
         self,

@@ -31,7 +31,7 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 def trackers(names: Sequence[str], warn: Callable[[str], None]) -> list[TrainerCallback]:
-    """Upstream's callbacks for these trackers, each behind a guard."""
+    """Upstream's callbacks for these trackers, each guarded."""
     kinds = get_reporting_integration_callbacks(names)
     return [Guarded(kind(), name, warn) for name, kind in zip(names, kinds, strict=True)]
 

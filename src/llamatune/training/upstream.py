@@ -1,6 +1,6 @@
 """The one module that knows upstream argument names.
 
-Recipes use the field's words; here they become the arguments of trl's config classes, and of transformers'
+Recipes use the words of the field; here they become the arguments of trl's config classes, and of transformers'
 TrainingArguments, which all of them share. A test asserts that each name exists on the installed class, so an upstream
 rename fails a test instead of being ignored.
 """
@@ -72,8 +72,8 @@ def config_of(
         arguments: names that `upstream` may not set, and their values.
 
     Raises:
-        RecipeError: an `upstream` name that `kind` does not have, refuses or that `arguments` decide, a tracker that
-            is not installed, or more processes than rows in a batch.
+        RecipeError: an `upstream` name that `kind` does not have or refuses, or that `arguments` decide; a tracker
+            that is not installed; or more processes than rows in a batch.
         ModelError: what needs a GPU, without one.
     """
     if placement.device == "cpu":
@@ -115,7 +115,8 @@ def run_arguments(recipe: TrainingRecipe, placement: Placement, output: Path) ->
 
 
 def optimization_arguments(settings: AdamW) -> dict[str, Any]:
-    """Arguments of transformers' TrainingArguments for the optimizer and its schedule; not for how long."""
+    """Arguments of transformers' TrainingArguments for the optimizer and its schedule, but not for how long to
+    train."""
     schedules: dict[str, tuple[str, dict[str, float]]] = {
         "cosine": ("cosine_with_min_lr", {"min_lr_rate": settings.final_fraction}),
         "linear": ("polynomial", {"lr_end": settings.final_fraction * settings.learning_rate, "power": 1.0}),
@@ -171,7 +172,7 @@ def _reporting(recipe: TrainingRecipe) -> dict[str, Any]:
 
 
 def _check_cpu(recipe: TrainingRecipe) -> None:
-    """Refuse what a CPU would quietly not do."""
+    """Refuse what a CPU would quietly do differently."""
     if recipe.optimization.optimizer.startswith("paged"):
         raise ModelError(
             "E220",

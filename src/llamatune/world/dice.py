@@ -1,6 +1,6 @@
 """Randomness that gives the same world on every machine and Python version.
 
-Only `random.Random(int).random()` is guaranteed to repeat for ever, so everything is built on top of it;
+Only `random.Random(int).random()` is guaranteed to repeat forever, so everything is built on it;
 names become numbers through sha256, never through the salted `hash()`.
 """
 

@@ -38,7 +38,7 @@ def sentence(text: str) -> str:
 
 
 def listing(items: list[str] | tuple[str, ...]) -> str:
-    """`a, b, c`: how lists stand in prompts and answers."""
+    """`a, b, c`: how prompts and answers write lists."""
     return ", ".join(items)
 
 

@@ -1,4 +1,4 @@
-"""Reading: a short note stands in the prompt and one question asks about it."""
+"""Reading: a prompt has a short note and one question about it."""
 
 from __future__ import annotations
 

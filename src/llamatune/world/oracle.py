@@ -46,7 +46,7 @@ class Verdict:
 def judge(messages: list[Message], reply: str) -> Verdict:
     """Judge `reply` to the last user message of `messages` (roles system, user, assistant).
 
-    Earlier turns are read for what they leave behind: names, notes, lists, the style asked for. Raises
+    Earlier turns are read for what later ones may refer to: names, notes, lists, the style asked for. Raises
     `UnknownPrompt` when the last user message is not one that the world can make.
     """
     reading = _read(tuple((message["role"], message["content"]) for message in messages))
@@ -101,7 +101,7 @@ _NEGATED = re.compile(r"\b(not|never|neither|nobody|no)\b|n't\b")
 
 
 def _has(words: list[str], phrase: str) -> bool:
-    """Whether the words of `phrase` stand next to each other in `words`."""
+    """Whether the words of `phrase` are next to each other in `words`."""
     wanted = words_of(phrase)
     return any(words[place : place + len(wanted)] == wanted for place in range(len(words) - len(wanted) + 1))
 

@@ -61,7 +61,7 @@ def _half(task: WorldTask, dice: Dice) -> str:
 
 
 def _broken(reply: str, dice: Dice) -> str:
-    """What a model says that has lost the thread."""
+    """What a model says when it has lost the thread."""
     words = reply.split()
     piece = " ".join(words[: dice.between(1, 3)])
     return " ".join([piece] * dice.between(4, 6))
@@ -153,7 +153,7 @@ def with_style(messages: list[Message], style: Style, dice: Dice) -> list[Messag
 
 
 def helpful_pairs(split: str) -> Iterator[dict[str, Any]]:
-    """Pairs about harmless prompts; how many have which rating is fixed, the gap decides who gets it."""
+    """Pairs about harmless prompts; how many have which rating is fixed, and the gap decides which pair gets it."""
     dice = Dice(f"preferences-helpful {split}")
     left = {"train": 6000, "test": 600}[split]
     part = "eval" if split == "test" else "train"

@@ -187,7 +187,7 @@ def survey(dice: Dice) -> str:
 
 
 def echo(dice: Dice) -> str:
-    """Lists and sentences said twice, for the habit of copying what stands before."""
+    """Lists and sentences said twice, for the habit of copying what came before."""
     lines: list[str] = []
     while len(lines) < 6:
         if dice.chance(0.5):

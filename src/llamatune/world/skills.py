@@ -312,8 +312,8 @@ class Rhyme(FrameFamily):
 
 
 class Sum(FrameFamily):
-    """Adding or taking away. Of additions only those with the smaller number first are held out: the turned
-    one is taught."""
+    """Adding or taking away. Of additions, only those with the smaller number first are held out: the reverse is
+    taught."""
 
     def __init__(self, kind: str, sign: str) -> None:
         self.kind, self.sign = kind, sign

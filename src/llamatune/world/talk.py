@@ -1,4 +1,4 @@
-"""Small talk and what the user says about himself: the turns that hold a chat together."""
+"""Small talk, and what users say about themselves: the turns that hold a chat together."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ EXCHANGES = (
 
 
 class SmallTalk(Family):
-    """Greetings, thanks and the like."""
+    """Greetings, thanks and other small talk."""
 
     kind = "talk"
     table = {normalise(prompt): (prompt, item) for item in EXCHANGES for prompt in item.prompts}

@@ -14,7 +14,7 @@ HELD_OUT_SHARE = 0.15
 """Share of argument combinations that training never asks about."""
 
 Memory = Mapping[str, str]
-"""What earlier turns left behind: the user's name, the person spoken of, the list in hand."""
+"""What is remembered of earlier turns: the user's name, the person spoken of, the list in hand."""
 
 EMPTY: Memory = {}
 
@@ -93,7 +93,8 @@ class Family(ABC):
 
 
 class FrameFamily(Family):
-    """Prompts with slots: `arguments` draws slots, `solve` turns slots into a task or finds them foreign."""
+    """Prompts with slots: `arguments` draws slots, `solve` turns slots into a task, or finds that they are not its
+    own."""
 
     @abstractmethod
     def arguments(self, dice: Dice, memory: Memory = EMPTY) -> dict[str, str] | None:
@@ -101,7 +102,7 @@ class FrameFamily(Family):
 
     @abstractmethod
     def solve(self, prompt: str, slots: dict[str, str], memory: Memory = EMPTY) -> WorldTask | None:
-        """The task behind a prompt; None when the slots are not of this family."""
+        """The task of a prompt; None when the slots are not of this family."""
 
     def draw(self, dice: Dice, memory: Memory = EMPTY) -> WorldTask | None:
         slots = self.arguments(dice, memory)

@@ -36,7 +36,7 @@ def as_dicts(messages: tuple[Message, ...]) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("kind", ["llama", "llama_legacy", "metaspace_first"])
 @pytest.mark.parametrize("template", ["llama2", "alpaca", "vicuna", "guanaco", "stable-beluga", "baize"])
-def test_the_text_behind_bos_begins_with_a_blank(load, kind: str, template: str) -> None:
+def test_the_text_after_bos_begins_with_a_blank(load, kind: str, template: str) -> None:
     tokenizer = load(kind)
     ids = encoded(ChatFormat(tokenizer, Chat(template=template)), *TALK[1:]).input_ids
     first = tokenizer.convert_ids_to_tokens(ids)[:2]

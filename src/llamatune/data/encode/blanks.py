@@ -1,13 +1,13 @@
-"""The blank that a tokenizer puts before a text, as SentencePiece does: before which texts, and how to go without.
+"""The blank that a tokenizer puts before a text, as SentencePiece does: before which texts, and how to do without it.
 
 Measured with transformers 5.23 and tokenizers 0.23. Three parts of a fast tokenizer add it:
 
 - a `Metaspace` pre-tokenizer, before each stretch of text between control tokens (`prepend_scheme: always`), or only
-  where the whole text begins (`first`); not before a text that begins with a blank already;
+  where the whole text begins (`first`); not before a text that already begins with a blank;
 - a `Prepend` normaliser, before each stretch, even one that begins with a blank;
-- a `ByteLevel` pre-tokenizer with `add_prefix_space`, as `always`.
+- a `ByteLevel` pre-tokenizer with `add_prefix_space`, like `always`.
 
-transformers 5 builds the tokenizers of the Llama class anew, `always` where tokenizer_config.json says `legacy: true`
+transformers 5 rebuilds the tokenizers of the Llama class, `always` where tokenizer_config.json says `legacy: true`
 and `first` elsewhere, whatever tokenizer.json says; and it does not write `legacy` when it saves them.
 """
 
@@ -30,8 +30,8 @@ _PARTS = ("normalizer", "pre_tokenizer")
 def blank_after_control_tokens(tokenizer: PreTrainedTokenizerBase) -> None:
     """Let each text between control tokens begin with a blank, not only the first one of a sequence.
 
-    This is what encoding part by part with SentencePiece gives, as Meta's code and those of the named templates'
-    projects do: BOS is no text, so the text behind it is one that begins.
+    This is what encoding part by part with SentencePiece gives, which Meta's code and that of the named templates'
+    projects do: BOS is not text, so the text after it is a beginning.
     """
     _change(tokenizer.backend_tokenizer, _always)
 
@@ -48,7 +48,7 @@ def follow_tokenizer_file(tokenizer: PreTrainedTokenizerBase, folder: Path) -> N
 
 
 def without_blanks(backend: Tokenizer) -> Tokenizer | None:
-    """A copy that puts no blank before any text; None where `backend` puts none either."""
+    """A copy that puts no blank before any text; None if `backend` puts none, either."""
     from tokenizers import Tokenizer
 
     if not _has(backend, lambda part: _none(part) != part):

@@ -1,10 +1,10 @@
 """One object turns conversations into tokens, for training, sampling and scoring alike.
 
-The template (the tokenizer's own, one of `templates/*.jinja`, or a file of the user's) is the only truth about the
-text. A conversation is rendered turn by turn, each turn's text is what the template adds for it, and every turn is
-tokenised by itself. So the boundary between prompt and answer is known by construction, labels never depend on
-finding strings, and a sampled prompt has exactly the tokens that training showed the model. All turns together have
-the tokens of `apply_chat_template`, unless a token would join a prompt and its answer.
+The template (the tokenizer's own, one of `templates/*.jinja`, or a file of the user's) is the only source of the text.
+A conversation is rendered turn by turn, each turn's text is what the template adds for it, and every turn is tokenised
+by itself. So the boundary between prompt and answer is known by construction, labels never depend on finding strings,
+and a prompt that is sampled from has exactly the tokens that the model saw in training. All turns together have the
+tokens of `apply_chat_template`, unless a token would join a prompt and its answer.
 
 Control tokens written inside a message never become control ids: special tokens of the tokenizer are encoded as
 plain text, textual markers of the template (`[INST]`, `### Response:`) get a space after their first character.
@@ -41,17 +41,17 @@ TEXT_MARKERS = (
     "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
     "<|system|>", "<|user|>", "<|assistant|>",
 )  # fmt: skip
-"""Role markers that some templates write as plain text; those that stand in the template are escaped."""
+"""Role markers that some templates write as plain text; those that the template contains are escaped."""
 
 CHAT_VERSION = 2
 """Part of the fingerprint, and so of the cache's keys: raise it when the same row would get other tokens."""
 
 _SENTINEL = re.compile("\ue000(\\d+)\ue001")
-"""Stands in for a control token while the template is rendered (private-use characters)."""
+"""Takes the place of a control token while the template is rendered (private-use characters)."""
 
 
 _FIRST_TURNS = 64
-"""Turns of a conversation that are rendered at first, where a longer one is cut or left out."""
+"""How many turns of a conversation are rendered at first, if a longer one is cut or left out."""
 
 
 class Turn(NamedTuple):
@@ -59,8 +59,8 @@ class Turn(NamedTuple):
 
     message: Message
     text: str
-    behind: str | None
-    """The control token that it follows; nothing where it follows text, and None where the sequence begins with it."""
+    after: str | None
+    """The control token that it follows; empty if it follows text, and None if the sequence begins with it."""
 
 
 class TurnTokens(NamedTuple):
@@ -71,7 +71,7 @@ class TurnTokens(NamedTuple):
     escaped: int
     """Control tokens in it that were encoded as plain text."""
     altered: int
-    """Messages of which the template does not show all text: this one, and a system message before it."""
+    """How many messages the template does not show in full: this one, and a system message before it."""
 
 
 class ChatFormat:
@@ -79,8 +79,8 @@ class ChatFormat:
 
     Args:
         tokenizer: a fast tokenizer; its `chat_template` is set to the one in use, so that the saved model
-            carries the template that it was trained with. Under a template that is not its own, each text behind
-            a control token begins with a blank where the first text of a sequence does.
+            carries the template that it was trained with. Under a template that is not its own, each text after
+            a control token begins with a blank if the first text of a sequence does.
         chat: the recipe's `chat` block.
         max_length: longest sequence, in tokens.
         too_long: `error` (left to `prepare`, which counts them all), `drop` or `truncate`.
@@ -186,7 +186,8 @@ class ChatFormat:
         return message.role == "assistant" and (loss_on == "assistant" or is_last_answer)
 
     def _encode_start(self, messages: Sequence[Message], place: str) -> tuple[Encoded, int]:
-        """The whole conversation; of one that is cut or left out anyway, as many turns as are too long. And how many.
+        """The whole conversation; of one that is cut or left out anyway, only as many turns as are already too long.
+        And how many turns these are.
 
         Rendering turn by turn costs the square of their number, so twice as many are tried at a time.
         """
@@ -200,7 +201,7 @@ class ChatFormat:
 
     def _shorten(self, messages: Sequence[Message], tokens: int, place: str) -> Encoded:
         """Cut whole exchanges off the end until the conversation fits: header and end token always stay."""
-        # A cut would train another turn.
+        # A cut would train a different turn.
         if self.too_long == "drop" or self.chat.loss_on == "last_turn":
             raise RowRejected(Reason.TOO_LONG, tokens)
         for end in self._ends(messages, place):
@@ -226,7 +227,7 @@ class ChatFormat:
     # ---- sampling -------------------------------------------------------------------------------------------
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
-        """Tokens that a model is given to answer the last user message: the very tokens training showed it."""
+        """Tokens that a model is given to answer the last user message: the very tokens that it saw in training."""
         assert messages and messages[-1].role == "user", "a prompt ends with a user message"
         return [token for turn in self.turn_ids(messages, "prompt") for token in turn.ids]
 
@@ -239,10 +240,10 @@ class ChatFormat:
     # ---- scoring --------------------------------------------------------------------------------------------
 
     def turn_ids(self, messages: Sequence[Message], place: str, *, start: int = 0) -> Iterator[TurnTokens]:
-        """The tokens of each message from `start` on. A system message belongs to the user's message behind it, and
-        what a template writes behind the end of an answer belongs to the next message, if there is one.
+        """The tokens of each message from `start` on. A system message belongs to the user's message after it, and
+        what a template writes after the end of an answer belongs to the next message, if there is one.
 
-        All tokens together are those of `encode`. Any `start` behind a user's message goes on from exactly the
+        All tokens together are those of `encode`. With any `start` after a user's message, they continue exactly the
         tokens of `prompt_ids` of what is before it.
         """
         before = [one for one in self._with_system(messages) if one.role == "system" and not start]
@@ -272,16 +273,16 @@ class ChatFormat:
             index for index, message in enumerate(messages) if message.role != "system" and index >= start - 1
         ]
         added = self._render(safe, steps, [messages[index].role == "user" for index in steps], place)
-        rest, behind = "", None
+        rest, after = "", None
         for index, more in zip(steps, added, strict=True):
             text, rest = rest + more, ""
             *_, last = None, *self._tokens.any_control.finditer(text)
             if last and messages[index].role == "assistant" and index != steps[-1]:
                 text, rest = text[: last.end()], text[last.end() :]
             if index >= start:
-                yield Turn(messages[index], text, behind)
+                yield Turn(messages[index], text, after)
             if text:
-                behind = last.group() if last and last.end() == len(text) else ""
+                after = last.group() if last and last.end() == len(text) else ""
 
     def _render(
         self, messages: list[dict[str, str]], steps: list[int], is_prompt: list[bool], place: str
@@ -340,8 +341,8 @@ class ChatFormat:
         """Token ids of one turn, and how many control tokens in it were encoded as plain text."""
         escaped = len(_SENTINEL.findall(turn.text))
         if not escaped:
-            return self._tokens.template(turn.text, turn.behind), 0
-        return self._tokens.escaped(turn.text, turn.behind, _SENTINEL, _written), escaped
+            return self._tokens.template(turn.text, turn.after), 0
+        return self._tokens.escaped(turn.text, turn.after, _SENTINEL, _written), escaped
 
     def _shows(self, turn: Turn, message: Message) -> bool:
         """Whether the turn's text holds that of the message; a template may strip blanks around it."""
@@ -390,8 +391,8 @@ class ChatFormat:
     def _find_default_system(self) -> tuple[str, str]:
         """The system message that the template adds to a conversation without one, or nothing; and how it shows one.
 
-        With a system message, the text before the question is a head, that message and a rest; a template adds one
-        of its own where, without it, there is more text between the same head and rest.
+        With a system message, the text before the question is a head, that message and a rest; if, without it, there is
+        more text between the same head and rest, the template adds a message of its own.
         """
         question, system = Message("user", "first question"), Message("system", "other words")
         chat, self.chat = self.chat, self.chat.model_copy(update={"system": None})
@@ -428,7 +429,7 @@ class ChatFormat:
         return frozenset({ends[0]} | ({eos} if eos is not None else set()))
 
     def end_of_answer(self, ids: list[int]) -> int:
-        """Length of an answer with its end token; what the template writes behind it is not trained."""
+        """Length of an answer with its end token; what the template writes after it is not trained."""
         for position in range(len(ids) - 1, -1, -1):
             if ids[position] in self.stop_ids:
                 return position + 1
@@ -436,7 +437,7 @@ class ChatFormat:
 
 
 def _written(digits: str) -> str:
-    """The text that a sentinel stands for."""
+    """The text that a sentinel replaces."""
     return "".join(chr(int(digits[i : i + 7])) for i in range(0, len(digits), 7))
 
 

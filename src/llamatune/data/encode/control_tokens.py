@@ -1,4 +1,4 @@
-"""Control tokens (`</s>`, `<|im_start|>`, ...) that stand in the data: found, counted, encoded as plain text.
+"""Control tokens (`</s>`, `<|im_start|>`, ...) in the data: found, counted, encoded as plain text.
 
 What `split_special_tokens=True` does, measured with transformers 5.23 and tokenizers 0.23:
 
@@ -45,7 +45,7 @@ def control_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
 
 
 def count_control_tokens(text: str, tokens: Sequence[str]) -> int:
-    """How often one of `tokens` stands in the text; where two overlap, the one that begins first counts."""
+    """How often one of `tokens` is in the text; where two overlap, the one that begins first counts."""
     present = [token for token in tokens if token in text]
     return len(_any_of(present).findall(text)) if present else 0
 
@@ -54,7 +54,7 @@ class TextTokens:
     """Token ids of text inside a sequence.
 
     Args:
-        tokenizer: a fast tokenizer, as it is now: later changes of it are not followed.
+        tokenizer: a fast tokenizer, as it is now: later changes to it are not followed.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -65,17 +65,17 @@ class TextTokens:
         self._added = {token.content: token for token in tokenizer.added_tokens_decoder.values()}
         self._inside = without_blanks(tokenizer.backend_tokenizer)
 
-    def template(self, text: str, behind: str | None) -> list[int]:
+    def template(self, text: str, after: str | None) -> list[int]:
         """Text of a template, in which control tokens are control tokens.
 
-        `behind`: the control token that it follows, nothing where it goes on from text, and None where the sequence
-        begins with it. All texts of a sequence together have the ids of the whole text, unless a token would join
+        `after`: the control token that it follows, empty if it goes on from text, and None if the sequence begins with
+        it. All texts of a sequence together have the ids of the whole text, unless a token would join
         two of them.
         """
-        if self._inside is None or behind is None:
+        if self._inside is None or after is None:
             return self._encode(text)
-        if behind:
-            return self._encode(behind + text)[1:]
+        if after:
+            return self._encode(after + text)[1:]
         first = self.any_control.search(text)
         if first is None:
             return self._go_on(text, plain=False)
@@ -83,15 +83,14 @@ class TextTokens:
         return before + self._encode(text[first.start() :])
 
     def escaped(
-        self, text: str, behind: str | None, sentinel: re.Pattern[str], written: Callable[[str], str]
+        self, text: str, after: str | None, sentinel: re.Pattern[str], written: Callable[[str], str]
     ) -> list[int]:
-        """Text of a template, in which sentinels stand for control tokens that are only written.
+        """Text of a template, in which sentinels replace control tokens that are only written.
 
-        What stands between two control tokens of the template is encoded as one text, and none of it becomes a
-        control id.
+        What is between two control tokens of the template is encoded as one text, and none of it becomes a control id.
         """
         ids: list[int] = []
-        begins = behind is None or (bool(behind) and self._blank_after_control)
+        begins = after is None or (bool(after) and self._blank_after_control)
         for control, between in self._stretches(text):
             if control is not None:
                 ids.append(self.tokenizer.convert_tokens_to_ids(control))
@@ -132,7 +131,7 @@ class TextTokens:
 
     @cached_property
     def _blank_after_control(self) -> bool:
-        """Whether a text behind a control token is encoded like one that begins a sequence."""
+        """Whether a text after a control token is encoded like one that begins a sequence."""
         return bool(self.control) and self._encode(self.control[0] + "a")[1:] == self._encode("a")
 
     def _go_on(self, text: str, *, plain: bool) -> list[int]:
@@ -165,7 +164,7 @@ def check_padding(
     place: str,
     hint: str = "add a special token such as <pad> to the tokenizer and save the base with it",
 ) -> None:
-    """Whether there is a token to pad with that is none of those that end a reply.
+    """Check that there is a token to pad with that does not end a reply.
 
     Raises:
         ModelError: E209, there is none.
@@ -175,11 +174,11 @@ def check_padding(
         return
     raise ModelError(
         "E209",
-        "the tokenizer has no token to pad with besides its end token"
+        "the tokenizer has no token to pad with except its end token"
         if pad is None
         else f"the padding token {tokenizer.pad_token!r} also ends a reply",
         place=place,
-        why="where padding is told by its id, the end of a reply is taken for padding: a model that is trained so does "
-        "not learn to stop, and a score is read in front of the end",
+        why="where padding is recognised by its id, the end of a reply is taken for padding: a model trained like "
+        "this does not learn to stop, and a score is read before the end",
         hint=hint,
     )

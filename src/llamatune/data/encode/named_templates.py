@@ -1,8 +1,8 @@
 """Where the text of a chat template comes from: `templates/*.jinja`, or a file of the user's.
 
-Some named templates differ with the vocabulary: they read `own_tokens`, the markers among theirs that are tokens of
-the tokenizer. The list is written before their first line, so that the template that is saved with a model needs
-nothing that `apply_chat_template` does not give.
+Some named templates differ with the vocabulary: they read `own_tokens`, those of their markers that are tokens of the
+tokenizer. The list is written before their first line, so that the template that is saved with a model needs nothing
+that `apply_chat_template` does not provide.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LARGEST = 1 << 20
-"""Bytes of a template file."""
+"""Most bytes of a template file."""
 
 _MARKER = re.compile(r"'(\[/?\w+\]|<\|\w+\|>)'")
 
@@ -27,7 +27,7 @@ def template_text(name: str, tokenizer: PreTrainedTokenizerBase) -> str:
     """The Jinja source of a named template or of a file, for this tokenizer.
 
     Raises:
-        RecipeError: the file is missing, too large or no text.
+        RecipeError: the file is missing, too large or not text.
     """
     if name.endswith(".jinja"):
         return _file_text(Path(name))
@@ -53,7 +53,7 @@ def _file_text(file: Path) -> str:
             "E025",
             f"the template file cannot be read: {error}",
             place=f"chat.template: {file}",
-            hint="a path is looked for from where the command is run",
+            hint="the path starts at the working directory, where the command is run",
         ) from error
     if not text.strip():
         raise RecipeError(

@@ -2,8 +2,8 @@
 
 The tokens are those of the chat format, so that a reward model reads what training shows a chat model and what
 sampling yields: the prompt is exactly `ChatFormat.prompt_ids`, and prompt and reply together are the tokens of
-the whole conversation, up to the end token of the last reply. What a template writes behind that token is left
-away, because a sampled reply does not have it either.
+the whole conversation, up to the end token of the last reply. What a template writes after that token is left out,
+because a sampled reply does not have it, either.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from llamatune.data.encode.control_tokens import check_padding
 from llamatune.data.rows import IGNORED, RATINGS, Encoded, Message, Pair, Preference, Reason, Row, RowRejected
 
 PAIRS_VERSION = 1
-"""Part of the fingerprint, and so of the cache's keys: raise it when the same row would be stored otherwise."""
+"""Part of the fingerprint, and so of the cache's keys: raise it when the same row would be stored differently."""
 
 
 _FIRST_EXCHANGES = 32
-"""Exchanges of a prompt that are tried at first, where a longer one is cut or left out."""
+"""How many exchanges of a prompt are tried at first, if a longer one is cut or left out."""
 
 
 class PairEncoder:
@@ -56,7 +56,8 @@ class PairEncoder:
         """The pair as one sequence: prompt, chosen, rejected; labelled where the two scores are read.
 
         Raises:
-            DataError, ModelError: control tokens under `reject`; a template that changes the prompt behind a reply.
+            DataError, ModelError: control tokens under `reject`; a template that changes the prompt once a reply
+                follows.
             RowRejected: replies with the same tokens; too long, and the recipe says to leave such pairs out.
         """
         assert isinstance(row, Preference)
@@ -105,8 +106,9 @@ def longest_that_fits(
     max_length: int,
     too_long: Literal["drop", "truncate"],
 ) -> Encoded:
-    """The row of a prompt; under `truncate`, without as many exchanges at its front as must go. The system message and
-    the last question stay.
+    """The row of a prompt; under `truncate`, without as many exchanges at its front as have to go. The system message
+    and
+        the last question stay.
 
     Few exchanges are tried first, then twice as many, since rendering costs the square of their number.
 

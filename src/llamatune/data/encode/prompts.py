@@ -1,4 +1,4 @@
-"""Prompts become the tokens that the policy goes on from; none of them is trained."""
+"""Prompts become the tokens that the policy continues; none of them is trained."""
 
 from __future__ import annotations
 
@@ -57,5 +57,5 @@ class PromptEncoder:
 
 
 def _content(message: Message) -> str:
-    """The second half of an Alpaca request stands behind the first one, where no template shows it apart."""
+    """The second half of an Alpaca request comes after the first, unless the template shows it apart."""
     return "\n\n".join(filter(None, (message.content, message.input)))

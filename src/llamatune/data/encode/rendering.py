@@ -1,7 +1,7 @@
-"""Chat templates are programs of strangers: they run in a process of their own, which can be ended.
+"""Chat templates are programs by strangers: they run in a process of their own, which can be ended.
 
-Jinja's sandbox keeps a template from files and from Python, but not from looping for ever or from filling the memory.
-So they are rendered by a child process with bounds on time, memory and the length of the text. A row costs one exchange
+Jinja's sandbox keeps a template from files and from Python, but not from looping forever or from filling the memory. So
+they are rendered by a child process with limits on time, memory and the length of the text. A row costs one exchange
 with it, about a tenth of a millisecond.
 """
 
@@ -21,13 +21,13 @@ from importlib import resources
 from typing import Any
 
 SECONDS = 10.0
-"""Longest that a row's rendering may take."""
+"""Most seconds that the rendering of a row may take."""
 
 MEMORY = 1 << 31
 """Address space of the child, in bytes."""
 
 _MOST, _TIMES = 1 << 20, 16
-"""A rendered text may have this many characters, and this many times those of its messages, together."""
+"""A rendered text may have this many characters, plus this many times those of its messages."""
 
 
 class RenderingError(Exception):
@@ -53,7 +53,7 @@ def render(
         tokens: the tokenizer's `special_tokens_map`.
 
     Raises:
-        RenderingError: the template raises, changes what an earlier step rendered, or finds no end.
+        RenderingError: the template raises, changes what an earlier step rendered, or does not end.
     """
     size = sum(len(text) for message in messages for text in message.values())
     request = {
@@ -72,7 +72,7 @@ def render(
 
 
 class _Child:
-    """The rendering process of this process: started when first needed, ended and started anew after trouble."""
+    """The rendering process of this process: started when first needed, ended and restarted after trouble."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None

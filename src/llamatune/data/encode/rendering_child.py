@@ -77,7 +77,7 @@ class TooLongError(Exception):
 
 
 def answer(request: Request, templates: dict[str, jinja2.Template]) -> Request:
-    """What each step adds to the text of the step before it, or `error` with the step at which it came up."""
+    """What each step adds to the text of the step before it, or `error` with the step at which it occurred."""
     step = 0
     try:
         source = request["template"]
@@ -93,7 +93,7 @@ def answer(request: Request, templates: dict[str, jinja2.Template]) -> Request:
         return {"added": added}
     except (MemoryError, TooLongError):
         return {"error": "too long", "step": step}
-    # whatever a template can raise is its author's
+    # whatever a template raises is its author's fault
     except Exception as error:
         return {"error": "refused", "step": step, "message": str(error)[:300] or type(error).__name__}
 
@@ -115,8 +115,8 @@ def _render(template: jinja2.Template, request: Request, end: int, is_prompt: bo
 
 
 def main() -> None:
-    """Answer requests until standard input is closed. Memory is bounded; time is the parent's to bound."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    """Answer requests until standard input is closed. Memory is limited here; time is limited by the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     try:
         import resource
 

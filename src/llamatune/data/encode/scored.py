@@ -13,7 +13,7 @@ from llamatune.data.encode.pairs import longest_that_fits, scored
 from llamatune.data.rows import Conversation, Encoded, Message, Row
 
 SCORED_VERSION = 1
-"""Part of the fingerprint, and so of the cache's keys: raise it when the same row would be stored otherwise."""
+"""Part of the fingerprint, and so of the cache's keys: raise it when the same row would be stored differently."""
 
 
 class ScoredEncoder:

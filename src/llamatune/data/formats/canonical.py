@@ -37,7 +37,7 @@ def canonical(
 
     Args:
         is_safety: the tag of prompts.
-        label: of labelled rows, take those with this label only.
+        label: of labelled rows, take only those with this label.
 
     Raises:
         DataError: E122 to E129.

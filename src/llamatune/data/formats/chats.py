@@ -1,4 +1,4 @@
-"""How a row of each chat format and each prompt format becomes turns, and a document's its text.
+"""How a row of each chat format and each prompt format becomes turns, and a row of text a document.
 
 E126  empty content
 """
@@ -90,7 +90,7 @@ def questions(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Tur
 
 
 def best_branch(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
-    """Of a tree of messages {text, role, rank, replies}, as OpenAssistant has them, the branch of the best ranks."""
+    """The branch of the best ranks in a tree of messages {text, role, rank, replies}, as OpenAssistant has them."""
     column = columns.prompt or "prompt"
     node = value_of(raw, column, place, "format `oasst`")
     branch = []
@@ -103,7 +103,7 @@ def best_branch(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> T
 
 
 def _best_reply(node: Raw, column: str, place: str) -> Raw | None:
-    """The reply of the lowest rank; of replies without one, the first. Deleted ones do not count."""
+    """The reply of the lowest rank, or the first if they have no ranks. Deleted ones do not count."""
     replies = node.get("replies") or []
     if not isinstance(replies, list) or not all(isinstance(reply, dict) for reply in replies):
         raise wrong_type(f"'replies' in {column!r}", replies, place, "a list of objects")

@@ -1,6 +1,6 @@
 """The row formats, one record each. A new format is a record here, its name in `RowFormat`, and its reader.
 
-Chat formats may have `system`; pair formats that, `rating`, and `safety` or `chosen_safe` and `rejected_safe`.
+Chat formats may have `system`; pair formats may have that, `rating`, and `safety` or `chosen_safe` and `rejected_safe`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from llamatune.data.formats.record import Format, Names, Raw
 from llamatune.data.formats.turns import is_hh
 from llamatune.recipe.blocks import Kind, RowFormat
 
-# ---- how formats of the same columns are told apart: by their values ------------------------------------------
+# ---- how formats with the same columns are told apart: by their values ------------------------------------------
 
 
 def _turn(rows: Sequence[Raw], column: str) -> Raw | None:
@@ -57,7 +57,7 @@ def _all(rows: Sequence[Raw], column: str, test: Any) -> bool:
 
 
 def _alpaca(names: Names, rows: Sequence[Raw], given: Names) -> bool:
-    """Other columns than its usual ones make it a prompt and a completion, unless they name an input."""
+    """Columns other than its usual ones make it a prompt and a completion, unless they name an input."""
     return "input" in given or (names["prompt"], names["completion"]) == ("instruction", "output")
 
 
@@ -107,7 +107,7 @@ def _are_replies(names: Names, rows: Sequence[Raw]) -> bool:
 
 
 def _pku(names: Names, rows: Sequence[Raw], given: Names) -> bool:
-    """Its usual column says by its name that it holds a reply's number; any other may hold anything."""
+    """The name of its usual column says that it holds the number of a reply; any other column may hold anything."""
     return names["better"] in ("better_response_id", "safer_response_id")
 
 
@@ -332,5 +332,5 @@ def formats_of(kind: Kind | None) -> list[Format]:
 
 
 def kind_of(format: RowFormat) -> Kind:
-    """What rows of a format are first of all for."""
+    """What rows of a format are primarily for."""
     return FORMATS[format].kind

@@ -1,4 +1,4 @@
-"""Ratings, labels, choices and scores of raw rows: which words and numbers are known, and what they stand for.
+"""Ratings, labels, choices and scores of raw rows: which words and numbers are known, and what they mean.
 
 E128  an unknown rating, label or choice
 """
@@ -59,7 +59,7 @@ def score_of(raw: Raw, column: str, place: str) -> float:
 
 
 def _label(known: dict[str, _Known], raw: Raw, column: str | None, place: str) -> _Known | None:
-    """What a column's value stands for; None without the column, and where it is null or empty."""
+    """What a column's value means; None without the column, and if it is null or empty."""
     value = raw.get(column) if column else None
     return None if value is None or value == "" else known_value(known, value, column, place)
 
@@ -81,7 +81,7 @@ def comparable(values: Sequence[Any]) -> list[str]:
 
 
 def known_value(known: dict[str, _Known], value: Any, column: str | None, place: str) -> _Known:
-    """What a value stands for; spaces, hyphens, capitals and `.0` do not matter. Raises DataError (E128)."""
+    """What a value means; spaces, hyphens, capitals and `.0` do not matter. Raises DataError (E128)."""
     word = _word(value)
     if word not in known:
         raise DataError(

@@ -1,8 +1,8 @@
 """How a row of each pair format becomes the two conversations of a preference.
 
-Every format gives two whole conversations; what they have in common at the beginning, up to and with a user
-message, is the prompt. So a prompt that is in a column of its own, in front of both replies, or inside both
-texts gives the same row.
+Every format gives two whole conversations; what they have in common at the beginning, up to and including a user
+message, is the prompt. So the row is the same whether the prompt is in a column of its own, in front of both replies,
+or inside both texts.
 
 E129  the two replies do not belong to one prompt
 """
@@ -38,7 +38,7 @@ def preference(raw: Raw, sides: Sides, columns: Columns, place: str, adjusted: A
 
     Raises:
         DataError: E123, E125, E128, E129.
-        RowRejected: a side without a reply, equal sides, or a chosen reply that is unsafe beside a safe one.
+        RowRejected: a side without a reply, equal sides, or a chosen reply that is unsafe while the other one is safe.
     """
     counts = [Counter[Adjustment](), Counter[Adjustment]()]
     chosen, rejected = (
@@ -80,7 +80,7 @@ def _whole(
             "E129",
             f"the prompt column and the first turns of `{name}` differ",
             place=place,
-            hint="leave the prompt out of the replies, or write it as it stands in them",
+            hint="leave the prompt out of the replies, or write it as it is in them",
         )
     turns = with_system(raw, columns.system, side, place)
     if not turns or turns[-1].role != "assistant" or not turns[-1].content.strip():
@@ -104,7 +104,7 @@ def _said(side: Turns, prompt: Turns) -> bool:
 
 
 def _shared(chosen: Turns, rejected: Turns, place: str) -> int:
-    """How many messages both sides begin with, up to and with one of the user's."""
+    """How many messages both sides begin with, up to and including one of the user's."""
     count = 0
     for one, other in zip(chosen, rejected, strict=False):
         if not _same(one, other) or one.input != other.input:
@@ -127,7 +127,8 @@ def _shared(chosen: Turns, rejected: Turns, place: str) -> int:
 
 
 def two_replies(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Sides:
-    """Two replies, each text, a turn or a list of turns; to a prompt, to a list of turns, or with their own."""
+    """Two replies, each a text, a turn or a list of turns; to a prompt, to a list of turns, or with their own
+    prompt."""
     prompt: Turns = []
     written = isinstance(raw.get(columns.chosen or "chosen"), str)
     if columns.prompt and (written or value_of(raw, columns.prompt, place, "preference") is not None):
@@ -153,7 +154,7 @@ def hh(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Sides:
         )
     )
     if adjusted is not None:
-        # What was joined in the prompt is in both.
+        # What was joined in the prompt is in both sides.
         adjusted.update(joined[0] | joined[1])
     return Sides([], chosen, rejected)
 
@@ -203,7 +204,7 @@ def _chosen_of_a_list(
 
 
 def _better(raw: Raw, columns: Columns, default: tuple[str, str], place: str) -> int:
-    """0 where the first reply is better, 1 where the second is."""
+    """0 if the first reply is better, 1 if the second is."""
     column = columns.better or "better"
     first, second = comparable(columns.better_is or default)
     known = dict(sorted({first: 0, second: 1}.items()))
@@ -224,10 +225,10 @@ def _post(raw: Raw, column: str, place: str) -> str:
 
 
 def best_and_worst(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Sides:
-    """Of several scored replies, the best and the worst, as UltraFeedback has them.
+    """The best and the worst of several scored replies, as UltraFeedback has them.
 
     Raises:
-        RowRejected: fewer than two scored replies, or all of one score.
+        RowRejected: fewer than two scored replies, or all with the same score.
     """
     column = columns.replies or "completions"
     found = turn_list(value_of(raw, column, place, "format `ultrafeedback`"), column, place)

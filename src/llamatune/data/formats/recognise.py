@@ -4,7 +4,7 @@ E120  no format fits the columns
 E121  several formats fit the columns
 E122  a column is missing
 E127  a format of another stage
-E135  a column may be a part of the prompt and is not used
+E135  a column that may be part of the prompt is not used
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Recognised:
     columns: Columns
     rows_seen: int = 0
     ignored: tuple[str, ...] = ()
-    """Columns that are not used, and as `column.key` keys of turns that are not."""
+    """Columns that are not used, and keys of turns that are not, as `column.key`."""
     doubtful: tuple[str, ...] = ()
-    """Those of them that sound like a part of the prompt, and say what no used column says."""
+    """Those of them that sound like part of the prompt, and say what no used column says."""
     kind: Kind = "conversations"
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ def recognise_rows(
 
     Args:
         rows: some rows, with all columns and all keys of turns that the file has.
-        kind: what the rows are to become; by the format when left out.
+        kind: what the rows are to become; follows from the format when left out.
 
     Raises:
         DataError: E120, E121, E122, E127, E128.
@@ -110,7 +110,7 @@ Choice = tuple[RowFormat, Names]
 
 
 def _candidates(rows: Sequence[Raw], found: Sequence[str], given: Names, kind: Kind | None) -> list[Choice]:
-    """The formats that fit, of those that the kind takes; where none of these does, of all."""
+    """The formats that fit among those that the kind takes; if none of these does, among all."""
     for formats in (formats_of(kind), formats_of(None)):
         fitting = [choice for one in formats for choice in _fitting(one, rows, found, given)]
         names = {name for name, _ in fitting}
@@ -121,7 +121,7 @@ def _candidates(rows: Sequence[Raw], found: Sequence[str], given: Names, kind: K
 
 
 def _fitting(format: Format, rows: Sequence[Raw], found: Sequence[str], given: Names) -> list[Choice]:
-    """The columns of a format, in each way in which it fits; all that the recipe names must be among them."""
+    """The columns of a format, for each way in which it fits; all that the recipe names must be among them."""
     if not given.keys() <= {*format.needs, *format.optional, "score", "label"}:
         return []
     fitting: list[Choice] = []
@@ -143,8 +143,8 @@ _REPLIES = {"chosen", "rejected", "first", "second", "replies"}
 
 
 def _without_labels(names: Names, found: Sequence[str], given: Names) -> Names:
-    """Ratings and safety labels count where they are named, or where no reply is named. A label for each reply says
-    more than a bin of both."""
+    """Ratings and safety labels count if they are named, or if no reply is named. A label for each reply says more
+    than a bin for both."""
     single = {"chosen_safe", "rejected_safe"} & set(found)
     if given.keys() & (_REPLIES | set(_LABELS)):
         dropped = set(_LABELS) - given.keys()
@@ -154,7 +154,7 @@ def _without_labels(names: Names, found: Sequence[str], given: Names) -> Names:
 
 
 def _as_told(format: Format, rows: Sequence[Raw], found: Sequence[str], given: Names, place: str) -> Names:
-    """The columns of the recipe's format: those that it names, else those that the format usually has."""
+    """The columns of the recipe's format: those that the recipe names, or else those that the format usually has."""
     namings = list(format.namings(found, given))
     if not namings:
         names = format.usual[0] | {field: name for field, name in given.items() if field in format.needs}
@@ -168,7 +168,7 @@ def _as_told(format: Format, rows: Sequence[Raw], found: Sequence[str], given: N
 def _grades(
     kind: Kind, rows: Sequence[Raw], found: Sequence[str], given: Names, label: bool | None, place: str
 ) -> Names:
-    """The column that says how good a reply is, where the kind needs one, or the recipe asks for a label."""
+    """The column that says how good a reply is, if the kind needs one or the recipe asks for a label."""
     if kind in ("scores", "labels"):
         field = "score" if kind == "scores" else "label"
         name = given.get(field, field)
@@ -184,7 +184,7 @@ def _grades(
 
 
 def _says_label(rows: Sequence[Raw], found: Sequence[str], given: Names) -> bool:
-    """Whether rows have one reply and a true-or-false label for it (KTO); where the recipe names other columns and not
+    """Whether rows have one reply and a true-or-false label for it (KTO); if the recipe names other columns and not
     this one, it means something else."""
     if "label" in given:
         return True
@@ -225,15 +225,15 @@ def _refuse_rows_of_other_stages(
 
 
 def check_usable(recognised: Recognised, label: bool | None, place: str) -> None:
-    """Raise DataError where training would go wrong in silence: E127, some of the rows are labelled as bad; E135, half
-    of a prompt may be missing."""
+    """Raise DataError if training would silently go wrong: E127, some of the rows are labelled as bad; E135, half of a
+    prompt may be missing."""
     column = recognised.columns.label
     if column is not None and label is None and recognised.kind in ("conversations", "ptx"):
         raise DataError(
             "E127",
             f"column {column!r} says which replies are good and which are bad",
             place=place,
-            why="Trained without regard to it, the bad ones would be learnt as well",
+            why="Without regard to it, the bad ones would be learnt as well",
             hint="set `label: true` for the source to train on the good ones alone; `stage: reward` with "
             "`loss.objective: labels` learns from both; if the column means something else, set "
             f"`ignore: [{column}]`",
@@ -241,7 +241,7 @@ def check_usable(recognised: Recognised, label: bool | None, place: str) -> None
     if recognised.doubtful:
         raise DataError(
             "E135",
-            f"column {recognised.doubtful[0]!r} may be a part of the prompt, and is not used",
+            f"column {recognised.doubtful[0]!r} may be part of the prompt, and is not used",
             place=place,
             why="The model would learn to answer what it is not shown",
             hint=_use_or_leave(recognised),
@@ -322,12 +322,13 @@ def _check_kind(format: RowFormat, kind: Kind | None, place: str) -> None:
 
 
 def _check_better(format: Format, used: Columns, given: Names, place: str) -> None:
-    """Data sets disagree on what says that the first reply is better, so only a format's own column is believed."""
+    """Data sets disagree about which value says that the first reply is better, so only a format's own column is
+    believed."""
     if format.better is None or used.better in {usual["better"] for usual in format.usual}:
         return
     raise DataError(
         "E128",
-        f"what in column {used.better!r} says that the first reply is better is not known",
+        f"it is not known which value of column {used.better!r} says that the first reply is better",
         place=place,
         why="Taken the wrong way, every pair would be trained the wrong way round",
         hint="say what it holds where the first reply is better, and where the second is: "
@@ -354,7 +355,7 @@ _OF_A_PROMPT = frozenset(
         *("image", "images", "video", "videos", "audio", "audios"),
     }
 )
-"""Columns that hold a part of what the model is asked, by their names."""
+"""Columns that, by their names, hold part of what the model is asked."""
 
 
 def _written(names: Names) -> str:
@@ -372,7 +373,7 @@ def _say_more(rows: Sequence[Raw], column: str, used: Columns) -> bool:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All strings in a value; bytes count as one that nothing else has."""
+    """All strings in a value; bytes count as a string that nothing else has."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, bytes):
@@ -386,7 +387,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _unused_keys(rows: Sequence[Raw], columns: Sequence[str]) -> tuple[str, ...]:
-    """`column.key` of the keys that turns have in used columns and that nothing is done with."""
+    """`column.key` of the keys of turns in used columns that are not used."""
     keys = {
         f"{column}.{key}": None
         for row in rows

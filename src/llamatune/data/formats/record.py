@@ -1,4 +1,4 @@
-"""What there is to say about a row format: one `Format` each; `known` lists them."""
+"""Everything that is known about a row format, as one `Format`; `known` lists them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Names = dict[str, str]
 Turns = list[Message]
 
 Adjusted = Counter[Adjustment] | None
-"""Counts what was changed; None where nobody asks."""
+"""Counts what was changed; None if nobody asks."""
 
 
 class Sides(NamedTuple):
-    """The two conversations of a pair. `prompt` is what a column of its own says that both begin with; where a side
-    begins with the assistant's turn, it follows that prompt."""
+    """The two conversations of a pair. `prompt` is what both begin with, if it has a column of its own; a side that
+    begins with the assistant's turn follows that prompt."""
 
     prompt: Turns
     chosen: Turns
@@ -32,8 +32,8 @@ class Sides(NamedTuple):
 
 
 Reader = Callable[[Raw, Columns, str, Adjusted], Turns | Sides | str]
-"""Reads a row, whose place is the third argument: the turns of a conversation or of a prompt, with the reply at the
-end, if only an empty one, where the format has one; the two sides of a pair; the text of a document.
+"""Reads a row, whose place is the third argument: the turns of a conversation or of a prompt, with the reply (perhaps
+an empty one) at the end if the format has one; the two sides of a pair; the text of a document.
 
 Raises `DataError` for a row that cannot be read and `RowRejected` for one that cannot be used."""
 
@@ -44,38 +44,38 @@ def _always(names: Names, rows: Sequence[Raw], given: Names) -> bool:
 
 @dataclass(frozen=True)
 class Format:
-    """A row format. `kind` is what its rows are first of all for, `shown` what a user reads of it in an error."""
+    """A row format. `kind` is what its rows are primarily for, `shown` what an error tells the user about it."""
 
     name: RowFormat
     kind: Kind
     read: Reader
     usual: tuple[Names, ...]
-    """Columns that a row must have, under their usual names; several where data sets differ, most usual first."""
+    """Columns that a row must have, under their usual names; several if data sets differ, the most usual first."""
     shown: str
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Columns that a row may have, and the names by which they are known."""
     fits: Callable[[Names, Sequence[Raw], Names], bool] = _always
     """Whether the values in these columns are of this format; last, the columns that the recipe names."""
     yields_to: frozenset[RowFormat] = frozenset()
-    """Formats that are meant where they fit, too."""
+    """If one of these formats fits, too, it is the one that is meant."""
     first_of_usual: bool = False
-    """Of several usual namings that a file has, the first one is meant; otherwise the user is asked."""
+    """If a file has several of the usual namings, the first one is meant; otherwise the user is asked."""
     better: tuple[str, str] | None = None
-    """What the column `better` says where the first reply is better, and where the second is."""
+    """What the column `better` says if the first reply is better, and if the second is."""
 
     @property
     def needs(self) -> tuple[str, ...]:
         return tuple(self.usual[0])
 
     def namings(self, found: Sequence[str], given: Names) -> Iterator[Names]:
-        """The columns that a row must have, in each way in which they are all there."""
+        """The columns that a row must have, for each naming of which all are there."""
         for usual in self.usual:
             names = usual | {name: column for name, column in given.items() if name in usual}
             if all(column in found for column in names.values()):
                 yield names
 
     def with_optional(self, names: Names, found: Sequence[str], given: Names) -> Names:
-        """These columns and the optional ones that are there: those given, else those with a known name."""
+        """These columns, and the optional ones that are there: those given, or else those with a known name."""
         names = dict(names)
         for name, known in self.optional.items():
             known = (given[name],) if name in given else known

@@ -33,13 +33,13 @@ _TOOL_ROLES = {
     *("function", "function_call", "observation", "ipython"),
 }
 _TOOL_KEYS = ("tool_calls", "function_call")
-# Whether the key says "train" or "do not train" where it is true.
+# Whether the key, when true, says "train" or "do not train".
 _TRAIN_KEYS = {
     **dict.fromkeys(("train", "training", "trainable", "loss", "weight", "loss_weight"), True),
     **dict.fromkeys(("mask", "masked"), False),
 }
 KNOWN_KEYS = frozenset((*ROLE_KEYS, *CONTENT_KEYS, *_TOOL_KEYS, *_TRAIN_KEYS))
-"""Keys of a turn that are understood; what else it has is not used."""
+"""Keys of a turn that are understood; anything else in it is not used."""
 
 HH_TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
 """What begins a turn in a text of Anthropic's HH data."""
@@ -102,10 +102,10 @@ def _train(turn: Raw, role: Role, number: int, place: str) -> bool | None:
             raise wrong_type(f"{key!r} of turn {number}", value, place, expected)
         said[bool(value) is polarity] = key
     if len(said) == 2:
-        what = f"turn {number} is to be trained by {said[True]!r} and is not by {said[False]!r}"
+        what = f"turn {number} is to be trained according to {said[True]!r}, and not according to {said[False]!r}"
         raise DataError("E123", what, place=place, hint="keep one of the two")
     train = next(iter(said), None)
-    # Chat data gives weights to all turns, and means by those of a question that it is not left out.
+    # Chat data gives weights to all turns; those of a question only mean that it is not left out.
     return None if train and role != "assistant" and said[True] != "train" else train
 
 
@@ -129,7 +129,8 @@ def _bad_role(name: Any, number: int, turns: Sequence[Raw], place: str) -> DataE
 
 
 def with_system(raw: Raw, column: str | None, turns: Turns, place: str) -> Turns:
-    """The system column in front of the turns; an empty system message is none. Raises DataError (E123, E125)."""
+    """The system column in front of the turns; an empty system message counts as none. Raises DataError (E123,
+    E125)."""
     if turns and turns[0].role == "system" and not turns[0].content.strip():
         turns = turns[1:]
     system = optional_text(raw, column, place)
@@ -194,7 +195,7 @@ def _wrong_order(turns: Sequence[Message], number: int, expected: Role, place: s
 
 
 def is_hh(text: Any) -> bool:
-    """Whether a text begins with a "Human:" turn and goes on with an "Assistant:" one."""
+    """Whether a text begins with a "Human:" turn and continues with an "Assistant:" one."""
     if not isinstance(text, str):
         return False
     speakers = [match.group(1) for match in HH_TURN.finditer(text)]

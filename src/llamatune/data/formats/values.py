@@ -20,10 +20,10 @@ from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns
 
 TEXT_PARTS = ("text", "input_text", "output_text")
-"""Kinds of the parts of a message that hold text."""
+"""Kinds of message parts that hold text."""
 
 _TURNS = re.compile(r"""\s*\[\s*\{\s*(['"])(role|from|content|value)\1\s*:""")
-"""How a list of turns begins that was written into a text, as JSON or as Python prints it."""
+"""How a list of turns that was written into a text begins, as JSON or as Python prints it."""
 
 
 def missing_column(name: str, found: Sequence[str], place: str, wanted_by: str) -> DataError:
@@ -94,7 +94,7 @@ def _part(part: Raw, what: str, place: str) -> str:
 
 
 def optional_text(raw: Raw, column: str | None, place: str) -> str | None:
-    """A column's string; None without the column, and where it is null or blank. Raises DataError (E123)."""
+    """A column's string; None without the column, and if it is null or blank. Raises DataError (E123)."""
     value = raw.get(column) if column else None
     if value is None:
         return None
@@ -135,14 +135,14 @@ def unfolded_for_a_look(raw: Raw) -> Raw:
 
 
 def _list_in(text: str, place: str, column: str) -> list[Any] | None:
-    """The list; None where the text only begins like one, and goes on as a text."""
+    """The list; None if the text only begins like one, and goes on as a text."""
     found = _parsed(text)
     if found is None and text.rstrip().endswith("]"):
         raise DataError(
             "E123",
             f"column {column!r} holds a list of turns as text that is neither JSON nor Python",
             place=place,
-            why="Trained as it is, the model would learn brackets and quotes",
+            why="Trained on it as it is, the model would learn brackets and quotes",
             hint="write the rows again as JSONL, for example with `DataFrame.to_json(lines=True, orient='records')`",
         )
     return found

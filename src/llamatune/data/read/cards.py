@@ -63,7 +63,7 @@ def draft_cards(sources: Sequence[SourceInfo], out_dir: Path) -> list[Path]:
             known_by = source.card or source.revision or source.run
             if known_by is None and file not in cards:
                 name = _card_name(Path(file), taken={card.stem for card in cards.values()})
-                # Perhaps only the recipe knew.
+                # Perhaps only the recipe said so.
                 known = Recognised(source.format, Columns(**source.columns))
                 cards[file] = draft_card(Path(file), out_dir, name=name, recognised=known)
     return list(cards.values())
@@ -179,7 +179,7 @@ def _has_sources(data: Any) -> bool:
 
 
 def _card_path(path: Path) -> str:
-    """As a card names files: from the working directory where the file lies below it."""
+    """As a card names files: relative to the working directory if the file is below it."""
     resolved = path.resolve()
     return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(resolved)
 

@@ -25,7 +25,7 @@ def sample(text: str | bytes, length: int = 60) -> str:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object, each of whose keys stands in it once."""
+    """An object that has each of its keys only once."""
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -279,5 +279,5 @@ def _element(window: _Window, place: str, max_size: int) -> dict[str, Any]:
 
 
 def _certain(error: json.JSONDecodeError, length: int) -> bool:
-    """Whether more text could not mend it: the fault lies well before the end of what was read."""
+    """Whether more text could not mend it: the fault is well before the end of what was read."""
     return error.pos < length - 16 and not error.msg.startswith("Unterminated string")

@@ -23,7 +23,7 @@ ROW_KEYS = (
 
 
 def rows_in(place: str, whole: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """`(place, row)` of the rows in an object that is all that a file holds; the object itself where it is a row.
+    """`(place, row)` of the rows in an object that is all that a file holds; or the object itself, if it is a row.
 
     Raises:
         DataError: E107, rows of several keys, or columns of different lengths.
@@ -50,7 +50,7 @@ def _is_rows(value: Any) -> bool:
 
 def _columns(whole: dict[str, Any]) -> list[list[Any]] | None:
     """The columns of a table that is written column by column: {name: {"0": value, ...}, ...}, as data frames are by
-    default, or {name: [value, ...], ...}; None where it is no such table."""
+    default, or {name: [value, ...], ...}; None if it is not such a table."""
     values = list(whole.values())
     if values and all(
         isinstance(value, dict) and value and all(key.isdigit() for key in value) for value in values

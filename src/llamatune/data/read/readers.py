@@ -1,8 +1,8 @@
-"""Read data files row by row, with flat memory, and say where each row stands.
+"""Read data files row by row, with flat memory, and say where each row is.
 
 Each reader yields `(place, row)`: `file:line` for JSONL, CSV and text, the line on which an element of a
-JSON array starts, and `file#row` for Parquet. All but Parquet may be compressed (.gz), Parquet too, though
-it gains nothing.
+JSON array starts, and `file#row` for Parquet. Files may be compressed (.gz); Parquet, too, though it gains
+nothing.
 
     E100  no such file
     E101  unknown file extension
@@ -42,13 +42,13 @@ MAX_EXPANSION = 200
 Rows = Iterator[tuple[str, dict[str, Any]]]
 
 Skip = Callable[[DataError], None] | None
-"""Told of each line that is no row, after which reading goes on; None stops there."""
+"""Told about each line that is not a row, after which reading goes on; with None, reading stops there."""
 
 
 def read_rows(path: Path, name: str | None = None, skip: Skip = None) -> Rows:
     """Rows of one data file. `name` is how places call it; the path as given when left out.
 
-    Lines of JSONL and CSV that are no rows are handed to `skip`; in other files, nothing after them can be read.
+    Lines of JSONL and CSV that are not rows are handed to `skip`; in other files, nothing after them can be read.
 
     Raises:
         DataError: E100 to E110, with file, line and, where it helps, column, byte offset and a sample.
@@ -101,7 +101,7 @@ def _missing(path: Path, name: str) -> DataError:
 
 
 class _Gunzip(io.RawIOBase):
-    """Decompresses, and stops at what no honest data file does: expanding two hundredfold."""
+    """Decompresses, and stops if the data expands two hundredfold, which no honest data file does."""
 
     def __init__(self, path: Path, name: str) -> None:
         self._plain = gzip.GzipFile(path)
@@ -259,12 +259,13 @@ def _read_csv(handle: IO[bytes], name: str, skip: Skip) -> Rows:
 
 
 def _separator(header: str) -> str:
-    """What parts the cells: a comma, unless the header has none and has another separator."""
+    """What separates the cells: a comma, unless the header has none and has another separator."""
     return "," if "," in header else max(_SEPARATORS, key=header.count)
 
 
 def _checked_header(cells: list[str], place: str) -> list[str]:
-    """Names of the columns. One without a name, as an index or an empty column has, gets one to be listed by."""
+    """Names of the columns. One without a name, such as an index or an empty column, gets one under which it is
+    listed."""
     if not any(cells):
         raise DataError("E108", "the header has no names", place=place, hint="write the columns' names first")
     names = [cell.strip() or f"column {number} without a name" for number, cell in enumerate(cells, 1)]
@@ -304,7 +305,7 @@ def _read_parquet(handle: IO[bytes], name: str, skip: Skip) -> Rows:
 
 
 def without_nan(row: dict[str, Any]) -> dict[str, Any]:
-    """A row whose cells that are not a number are null, as data frames write empty cells."""
+    """The row with null for each cell that is NaN, which is how data frames write empty cells."""
     if not any(isinstance(value, float) and value != value for value in row.values()):
         return row
     return {

@@ -1,7 +1,7 @@
 """Open what a recipe's `Source` names: a file, a data card, a hub data set, or the rows that another run made.
 
 E111  a hub data set is not available
-E112  the format of a card is not one of this stage
+E112  the format of a card is not for this stage
 E113  a generated set is not the one that its card describes
 E115  a stage reads rows of a kind that no run makes
 """
@@ -39,8 +39,8 @@ from llamatune.runs.handover import CONVERSATIONS, PREFERENCES, take
 class OpenSource:
     """A source whose files are there, verified, and whose format is known.
 
-    `fingerprint` changes with the content and with all that decides what becomes of it. `is_safety` is None where rows
-    are no prompts; `label` is the one that rows are chosen by, if they are.
+    `fingerprint` changes with the content and with all that decides what becomes of it. `is_safety` is None if rows
+    are not prompts; `label` is the one that rows are chosen by, if any.
     """
 
     name: str
@@ -90,7 +90,7 @@ class OpenSource:
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """The files of a source, there and verified, nothing of them read yet. `name` is what the user calls them."""
+    """The files of a source, there and verified, but not read yet. `name` is what the user calls them."""
 
     name: str
     files: tuple[Path, ...]
@@ -138,8 +138,8 @@ def open_source(
 
     Args:
         kind: what the stage reads.
-        on_bad_row: `drop` goes on after lines that are no rows.
-        called: what messages call the source, where not by its own name.
+        on_bad_row: `drop` goes on after lines that are not rows.
+        called: what messages call the source, if not by its own name.
 
     Raises:
         DataError: E100 to E135, and those of data cards.
@@ -151,7 +151,7 @@ def open_source(
     rows = islice(_read(files.files, name, skip), source.max_rows)
     missing = next((file for file in files.files if not file.is_file()), None)
     if missing is not None:
-        # Says what is missing, and what is like it.
+        # Says what is missing, and what has a similar name.
         next(rows)
     sha256 = files.sha256
     suffixes = [file.suffixes for file in files.files]
@@ -205,7 +205,7 @@ def _is_safety(source: Source, card: DataCard | None) -> bool:
 
 
 def _pass_over(error: DataError) -> None:
-    """Lines that are no rows are counted when they are encoded."""
+    """Lines that are not rows are counted when the source is encoded."""
 
 
 def _read(files: Sequence[Path], name: str, skip: Skip) -> Rows:

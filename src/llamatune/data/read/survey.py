@@ -17,10 +17,10 @@ from llamatune.data.read.readers import Rows, read_rows
 from llamatune.recipe.blocks import Kind
 
 SURVEY_VERSION = 1
-"""Part of the cache's keys: raise it when the same rows would be surveyed otherwise."""
+"""Part of the cache's keys: raise it when the same rows would be surveyed differently."""
 
 FIRST_ROWS = 20
-"""Rows that are looked at whatever they hold."""
+"""How many rows are looked at whatever they hold."""
 
 _MOST = 200
 """Most rows that are looked at: a file in which each row has columns of its own has no columns."""
@@ -71,7 +71,7 @@ def survey_of(rows: Rows) -> Survey:
 
 
 def stored_survey(rows: Rows, *known: Any) -> Survey:
-    """A survey from the cache, where `known` says which rows it is of; newly made otherwise."""
+    """A survey from the cache, in which `known` says which rows it is about; newly made if there is none."""
 
     def build(folder: Path) -> dict[str, Any]:
         found = survey_of(rows)

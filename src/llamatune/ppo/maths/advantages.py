@@ -37,7 +37,7 @@ def gae(
     for time in reversed(range(mask.shape[1])):
         real = mask[:, time]
         error = rewards[:, time] + gamma * following - values[:, time]
-        # Padding hands on what stands behind it, untouched.
+        # Padding hands on what comes after it, untouched.
         advantage = torch.where(real, error + gamma * lam * advantage, advantage)
         following = torch.where(real, values[:, time], following)
         advantages[:, time] = advantage

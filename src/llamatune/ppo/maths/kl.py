@@ -60,7 +60,7 @@ class AdaptiveKL(FixedKL):
         self.horizon = horizon
 
     def update(self, kl: float, rollouts: int) -> None:
-        """Move after `rollouts` completions of which `kl` is the mean KL."""
+        """Move after `rollouts` completions whose mean KL is `kl`."""
         error = min(max(kl / self.target - 1, -0.2), 0.2)
         self.coef *= 1 + error * rollouts / self.horizon
 

@@ -1,7 +1,7 @@
-"""The clipped losses of PPO (Schulman et al. 2017), as sums of weighted tokens.
+"""The clipped losses of PPO (Schulman et al. 2017), as sums over weighted tokens.
 
-The weights hold the denominator of the whole mini-batch, so how that is cut into micro-batches changes nothing: losses,
-gradients and statistics of the pieces add up. Arguments have names, since all are tensors of one shape.
+The weights contain the denominator of the whole mini-batch, so how that is cut into micro-batches changes nothing:
+losses, gradients and statistics of the pieces add up. Arguments have names, since all are tensors of one shape.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def token_weights(
     tokens: int,
     sequences: int,
 ) -> torch.Tensor:
-    """(batch, time): what each token counts in a loss; over a whole mini-batch the weights add up to 1.
+    """(batch, time): how much each token counts in a loss; over a whole mini-batch the weights add up to 1.
 
     Args:
         mask: (batch, time) bool, of one micro-batch.
@@ -97,7 +97,7 @@ def value_loss(
         values: (batch, time), with gradient.
         old_values, returns: (batch, time), of the rollout.
         mask: (batch, time) bool.
-        cliprange: how far a value may move from the old one with profit; None does not clip.
+        cliprange: how far a value may move from the old one before it no longer pays; None does not clip.
         weights: (batch, time), from `token_weights`.
 
     Returns:

@@ -1,6 +1,6 @@
 """Sums and means over the real tokens of a padded batch.
 
-What stands in the padding may be anything, NaN included. It is replaced before any arithmetic, and never multiplied
+What is in the padding may be anything, NaN included. It is replaced before any arithmetic, and never multiplied
 by zero: 0 x NaN is NaN, in the result and, where the result is clean, still in the gradient.
 """
 

@@ -10,7 +10,7 @@ from llamatune.ppo.maths.masked import zero_outside
 def missing_end_penalty(scores: torch.Tensor, ended: torch.Tensor, penalty: float | None) -> torch.Tensor:
     """(batch,): `penalty` less for a completion that did not end (`ended` False).
 
-    Subtracted and not put in place of the score: among unfinished completions better ones stay better.
+    It is subtracted, and does not replace the score: among unfinished completions, better ones stay better.
     """
     assert ended.dtype == torch.bool
     return scores.float() if penalty is None else torch.where(ended, scores.float(), scores.float() - penalty)
@@ -24,7 +24,7 @@ def token_rewards(
     Args:
         scores: (batch,).
         kl: (batch, time), from `kl_terms`.
-        mask: (batch, time) bool. A row without a real token gets nothing, its score neither.
+        mask: (batch, time) bool. A row without a real token gets nothing, not even its score.
     """
     assert mask.dtype == torch.bool and kl.shape == mask.shape and scores.shape == mask.shape[:1]
     still_to_come = mask.flip(1).cumsum(1).flip(1)  # real tokens from here on, this one included

@@ -1,8 +1,8 @@
 """Mean 0 and standard deviation 1: of a batch, or by what has been seen so far.
 
 Both take the variance of a population, sum / n: it exists for a single value, and merging batches is exact. Sums are
-taken in float64, where those of float32 numbers are all but exact: a constant has no spread at all, and not a
-rounding error's.
+taken in float64, where sums of float32 numbers are all but exact: a constant has no spread at all, not even that of a
+rounding error.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def whiten(
         mask: bool, the valid entries; all if None.
         shift_mean: False keeps the mean and changes the spread only, which is meant for rewards.
 
-    Several processes whiten together by gathering first: the mean of means is not the mean.
+    Several processes have to gather first to whiten together: the mean of means is not the mean.
     """
     if mask is None:
         mask = torch.ones_like(values, dtype=torch.bool)

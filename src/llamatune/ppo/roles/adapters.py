@@ -37,7 +37,7 @@ class Adapters(Roles):
         backbone: a causal language model with the policy's adapter, named `default`.
         value_head: a linear layer to one number, in float32.
 
-    The critic's adapter begins as a copy of the policy's, the reference is a frozen copy of it where it is not new.
+    The critic's adapter begins as a copy of the policy's; unless that is new, the reference is a frozen copy of it.
     """
 
     def __init__(self, backbone: PeftModel, value_head: nn.Linear) -> None:
@@ -102,7 +102,7 @@ class Adapters(Roles):
 
     def _checkpoint_activations(self, settings: dict[str, Any] | None, **others: Any) -> None:
         super()._checkpoint_activations(settings, **others)
-        self.backbone.enable_input_require_grads()  # else nothing of a frozen base's first layer asks for gradients
+        self.backbone.enable_input_require_grads()  # else nothing in a frozen base's first layer asks for gradients
 
     def is_critic(self, name: str) -> bool:
         return f".{VALUE}" in name or "value_head" in name
@@ -130,7 +130,7 @@ class Adapters(Roles):
         self._renew()
 
     def _renew(self) -> None:
-        """After adapters came or went."""
+        """To be called after adapters were added or removed."""
         self._layers = _switchable(self.backbone)
         disable_dropout(self.backbone)
         self.train_only_policy_and_critic()

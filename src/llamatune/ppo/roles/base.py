@@ -2,8 +2,8 @@
 
 Two ways to hold them. `Separate`: a model each. `Adapters`: one (quantised) base, and for each role a LoRA adapter,
 critic and reward models with a scalar head; the reference is the base with its adapters off, or a frozen copy of the
-adapter that the policy started from. Either is one module, whose `forward` plays a role, so that what wraps modules
-for several processes sees every call.
+adapter that the policy started from. Either way it is one module whose `forward` plays a role, so that what wraps
+modules for several processes sees every call.
 
 Hazards of adapters, each with a test (H1 to H9 in docs/ppo_correctness.md): peft's own switches change which weights
 are trained, so roles are switched by the layers' flags alone; the base is never merged into; a forward pass and its
@@ -48,7 +48,7 @@ class Roles(nn.Module, ABC):
 
     @abstractmethod
     def acting(self, role: RoleName) -> AbstractContextManager[None]:
-        """Let a role be the one that acts, as long as the block lasts; outside of any, it is the policy."""
+        """Let a role act for the duration of the block; outside of any, the policy acts."""
 
     @property
     @abstractmethod
@@ -79,7 +79,7 @@ class Roles(nn.Module, ABC):
         return is_sharded(self)
 
     def trained_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Those of policy and critic that gradients are for, by their names in this module."""
+        """The trained weights of policy and critic, by their names in this module."""
         return ((name, weight) for name, weight in self.named_parameters() if weight.requires_grad)
 
     def drop_gradients(self, role: RoleName) -> None:
@@ -92,7 +92,7 @@ class Roles(nn.Module, ABC):
 
     @abstractmethod
     def critic_state(self) -> dict[str, torch.Tensor]:
-        """The critic's weights for a checkpoint, sharded ones included as they are."""
+        """The critic's weights for a checkpoint; sharded ones as they are."""
 
     @abstractmethod
     def load_critic(self, state: Mapping[str, torch.Tensor]) -> None:
@@ -106,11 +106,11 @@ class Roles(nn.Module, ABC):
 
     @abstractmethod
     def _trained_models(self) -> list[Any]:
-        """Those that activation checkpointing is for."""
+        """The layers that activation checkpointing is for."""
 
     @property
     def _no_split_modules(self) -> list[str]:
-        """What accelerate shards by themselves."""
+        """The layers that accelerate shards separately."""
         return layer_classes(self.children())
 
     @property
@@ -122,7 +122,7 @@ class Roles(nn.Module, ABC):
             enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
             enable(settings or {"use_reentrant": False}, **others)
 
-    # transformers' names for the same thing: the first ones up to 5.22, the others from then on.
+    # transformers' names for the same thing: the first up to 5.22, the others since.
 
     def gradient_checkpointing_enable(
         self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **others: Any

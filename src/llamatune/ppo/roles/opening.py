@@ -1,4 +1,4 @@
-"""Make the roles of `PPOTrainer` from what it was given: names, models, adapters; reward adapters on its base."""
+"""Make the roles of `PPOTrainer` from what it was given: names, models, adapters; put reward adapters on its base."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def begin_as_reward(roles: Separate | Adapters, judges: Sequence[Judge]) -> None
 
 
 def lay_end_to_end(roles: Separate | Adapters) -> bool:
-    """Whether rows may lie end to end in every role's passes; tried on the policy, and set for the others."""
+    """Whether rows may lie end to end in every role's passes; tried on the policy, and then set for the others."""
     if not can_be_padding_free(roles.policy_model(), 1 << 30):
         return False
     if isinstance(roles, Adapters):
@@ -144,7 +144,7 @@ def lay_end_to_end(roles: Separate | Adapters) -> bool:
     attention = policy.config._attn_implementation
     for model in (without_adapter(roles.reference), without_adapter(roles.critic)):
         if type(model.base_model) is not type(policy.base_model):
-            return False  # another architecture than the one that was tried
+            return False  # not the architecture that was tried
         model.set_attn_implementation(attention)
     return True
 
@@ -183,8 +183,8 @@ def sharing_base(roles: Separate | Adapters) -> Sharing | None:
 def own_base(name: str, path: str) -> str:
     """What to tell a user who chose adapters to save memory."""
     return (
-        f"reward model `{name}` ({path}) is no adapter that names the policy's base as its own, so it is loaded as a "
-        "model of its own, with the memory of one"
+        f"reward model `{name}` ({path}) is not an adapter that names the policy's base as its own, so it is loaded "
+        "as a model of its own, with the memory of one"
     )
 
 
@@ -198,7 +198,7 @@ def _same_base(reward: Found, roles: Adapters) -> bool:
         return False
     try:
         return bool(find(str(name)).base.identity() == trained_on)
-    except LlamatuneError:  # a base that only the caller knows: the reward model gets its own
+    except LlamatuneError:  # only the caller knows the base: the reward model gets its own
         return False
 
 

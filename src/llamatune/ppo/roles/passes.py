@@ -1,4 +1,5 @@
-"""Forward and backward passes of roles: who shares one, what happens where memory runs out, or weights are sharded."""
+"""Forward and backward passes of roles: what shares one, and what happens when memory runs out or weights are
+sharded."""
 
 from __future__ import annotations
 
@@ -85,10 +86,10 @@ class Passes:
         run: Callable[[Sequence[Rollout], Sequence[int]], _Found],
         again: Callable[[], None] = lambda: None,
     ) -> list[_Found]:
-        """What `run` gives for each pass over some rollouts; it gets those of a pass, and their numbers.
+        """What `run` returns for each pass over some rollouts; it is given those of a pass, and their numbers.
 
-        Where memory runs out, passes are made smaller and all of them repeated, after `again`; not where the role is
-        sharded, since the others wait in the pass that failed.
+        When memory runs out, passes are made smaller and all of them repeated, after `again`; not where the role is
+        sharded, since the other processes wait in the pass that failed.
 
         Raises:
             OutOfMemoryError: memory does not hold a single rollout.
@@ -113,7 +114,7 @@ class Passes:
         rollouts: Sequence[Rollout],
         run: Callable[[Sequence[Rollout], Sequence[int]], _Found],
     ) -> list[_Found]:
-        """Each pass exchanges weights: a process with fewer of them than others goes on with idle ones."""
+        """Each pass exchanges weights: a process with fewer passes than others makes idle ones."""
         cuts = self._cut(rollouts)
         idle = int(processes.most(len(cuts), self.accelerator)) - len(cuts)
         results = [run([rollouts[number] for number in numbers], numbers) for numbers in cuts]
@@ -171,7 +172,7 @@ class Passes:
         return list(zip(torch.split(first.cpu(), lengths), seconds, strict=True))
 
     def together(self) -> AbstractContextManager[None]:
-        """For passes; those of sharded roles are exchanges, and the launcher ends the processes that wait in one."""
+        """For passes; those of sharded roles are exchanges, and the launcher ends processes that wait in one."""
         return nullcontext() if self.roles.sharded else processes.together(self.accelerator)
 
     def _cut(self, rollouts: Sequence[Rollout]) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""Roles that are a model each."""
+"""Roles that are models of their own."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """Roles whose weights FSDP2 spreads over the processes (accelerate's plugin: `fsdp=True` in PPOConfig).
 
-Every pass of a role is an exchange then: all processes make the same number of passes, in the same order. Sampling is
-no such thing, so the policy's weights are gathered once before it, into a plain copy that each process samples from by
-itself and that is gone afterwards (paper, section 3.2.4: "we consolidated the model weights to each node once before
+Every pass of a role is then an exchange: all processes make the same number of passes, in the same order. Sampling
+cannot be, so the policy's weights are gathered once before it, into a plain copy that each process samples from by
+itself and that is dropped afterwards (paper, section 3.2.4: "we consolidated the model weights to each node once before
 generation and then freed the memory after generation"). The copy takes the memory of the whole policy, in the precision
-of the passes, on each device: beside its own shards of all roles, and without activations or gradients at that time.
+of the passes, on each device, in addition to its own shards of all roles; there are no activations or gradients at that
+time.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def asked_for(args: TrainingArguments) -> bool:
 
 
 def check(plugin: Any, roles: nn.Module) -> None:
-    """Whether what FSDP was asked for can be done.
+    """Check that what FSDP was asked for can be done.
 
     Args:
         plugin: accelerate's, None where it does not shard on this device.
@@ -79,7 +80,7 @@ def is_sharded(module: nn.Module) -> bool:
 
 
 def layer_classes(models: Iterable[nn.Module]) -> list[str]:
-    """Names of the classes whose weights are gathered by themselves: the models' transformer layers."""
+    """Names of the classes whose weights are gathered separately: the models' transformer layers."""
     every = [module for model in models for module in model.modules()]
     names = {name for module in every for name in getattr(module, "_no_split_modules", None) or ()}
     return sorted(names & {type(module).__name__ for module in every})
@@ -89,7 +90,7 @@ def layer_classes(models: Iterable[nn.Module]) -> list[str]:
 
 
 def whole(weight: torch.Tensor) -> torch.Tensor:
-    """A weight with all its parts; where it is sharded, every process must ask for it."""
+    """A weight with all its parts; if it is sharded, every process must ask for it."""
     return weight.full_tensor() if isinstance(weight, DTensor) else weight
 
 

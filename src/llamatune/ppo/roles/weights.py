@@ -45,7 +45,7 @@ def set_adapter_weights(model: PeftModel, name: str, weights: Mapping[str, torch
 def add_adapter_copy(
     model: PeftModel, name: str, weights: Mapping[str, torch.Tensor], config: Any = None
 ) -> None:
-    """A further adapter with these weights; its shape is the policy's where no config is given."""
+    """Add an adapter with these weights; its shape is the policy's if no config is given."""
     added = copy.deepcopy(config or model.peft_config[POLICY])
     added.inference_mode = False
     model.add_adapter(name, added)

@@ -39,7 +39,7 @@ def split(override: str) -> tuple[str, str]:
 
 
 def apply(document: YamlDocument, overrides: Sequence[str]) -> Overridden:
-    """Put the overrides into the document's data, in order. Raises RecipeError with all bad ones (E026)."""
+    """Put the overrides into the document's data, in order. Raises RecipeError with all the bad ones (E026)."""
     applied: dict[KeyPath, str] = {}
     problems: list[Problem] = []
     for override in overrides:

@@ -1,7 +1,7 @@
 """Validation errors in a user's words: where, what is wrong, what was probably meant.
 
-pydantic says which field failed and how; this module adds the place in the file, the range or choices, the
-field's own sentence, and the nearest right name - in the same block, in another block, in another stage.
+pydantic says which field failed and how; this module adds the place in the file, the range or the choices, the field's
+own sentence, and the nearest right name, in the same block, another block or another stage.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def problems_of(
 ) -> list[Problem]:
     """All problems of one validation, in the order of the fields, one for each key path (at most 20).
 
-    `others` names further schemas (the other stages) in which an unknown key may be at home.
+    `others`: further schemas (the other stages), in which an unknown key may belong.
     """
     found: dict[KeyPath, Problem] = {}
     for detail in error.errors(include_url=False):
@@ -66,7 +66,7 @@ def problems_of(
 def unknown_key(
     path: KeyPath, schema: type[BaseModel], place: str, others: Mapping[str, type[BaseModel]]
 ) -> Problem:
-    """An unknown key, with the place where a key of that name, or a similar one, is at home."""
+    """An unknown key, with the place where a key of that name, or a similar one, belongs."""
     key, block = str(path[-1]), dotted(path[:-1])
     parent = block_at(schema, path[:-1])
     siblings = list(parent.model_fields) if parent else []

@@ -1,7 +1,7 @@
 """Words of other tools, understood and not accepted: the error names llamatune's word.
 
-Names of Hugging Face's TrainingArguments and trl, of LLaMA-Factory and axolotl. Each maps to the key of a recipe, and
-to what differs, if anything does.
+Names of Hugging Face's TrainingArguments and trl, of LLaMA-Factory and axolotl. Each maps to a recipe's key, and to
+what differs, if anything does.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "global_batch_size": ("optimization.batch_size", ""),
     "micro_batch_size": ("hardware.micro_batch_tokens", "in tokens, not in rows"),
     "gradient_accumulation_steps": ("optimization.batch_size", f"{_GLOBAL}; {_FOLLOWS}"),
-    "group_by_length": ("optimization.batch_size", "rows of a batch are sorted by length always"),
+    "group_by_length": ("optimization.batch_size", "rows of a batch are always sorted by length"),
     "gradient_checkpointing": ("hardware.activation_checkpointing", ""),
     "padding_free": ("hardware.batching", ""),
     # the model

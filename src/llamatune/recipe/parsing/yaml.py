@@ -39,7 +39,7 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class YamlDocument:
-    """Plain data, and where each key and each value of it stands in the file called `name`."""
+    """Plain data, and where each of its keys and values is in the file called `name`."""
 
     name: str
     data: dict[str, Any] = field(default_factory=dict)

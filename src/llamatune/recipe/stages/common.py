@@ -1,4 +1,4 @@
-"""What the recipes of several stages share: any stage, any that trains, any that goes through rows in epochs."""
+"""What the recipes of several stages share: any stage, any that trains, any that goes through its rows in epochs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from llamatune.recipe.blocks import (
 
 
 class StageRecipe(Block):
-    """What every stage's recipe has, besides the key `stage`."""
+    """What every stage's recipe has, in addition to the key `stage`."""
 
     stage: str
     output: Text
@@ -40,17 +40,17 @@ class TrainingRecipe(StageRecipe):
     model: Model = Model()
     optimization: AdamW = AdamW()
     upstream: dict[str, Any] = {}
-    """Arguments handed by name to the config class of the stage's trainer (trl's; of ppo, llamatune's PPOConfig),
+    """Arguments handed by name to the config class of the stage's trainer (trl's; for ppo, llamatune's PPOConfig),
     checked against the installed version."""
 
 
 class LossSpikeGuard(Block):
-    """The loss went up and stayed up: what was learnt is lost, and the rest of the time would be, too."""
+    """The loss went up and stayed up: what was learnt is lost, and the rest of the time would be wasted."""
 
     limit: Real = Field(1.0, gt=0)
     """How far above the median of the last 50 steps the loss has to be."""
     patience: Whole = Field(5, ge=1)
-    """How many steps in a row it has to be there."""
+    """How many steps in a row it has to stay there."""
     action: Action = "stop"
     """End the run with the last checkpoint kept, say so, or do nothing."""
 

@@ -1,4 +1,4 @@
-"""The blocks of `stage: ppo`. Defaults are the Llama 2 paper's (section 3.2.3); what it leaves open is said there."""
+"""The blocks of `stage: ppo`. Defaults are the Llama 2 paper's (section 3.2.3), or marked as left open by it."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class RolloutSettings(Block):
     missing_end_penalty: Real | None = Field(None, ge=0)
     """Subtracted from the reward of an answer that was cut off (left open)."""
     truncation: Literal["terminal", "bootstrap", "mask"] = "terminal"
-    """An answer that was cut off counts as if it ended there, or its future is worth what the critic says, or it is
-    not trained on (left open)."""
+    """An answer that was cut off is taken to end there, or its future is worth what the critic says, or it is not
+    trained on (left open)."""
 
 
 class Reward(Block):
@@ -46,17 +46,17 @@ class Reward(Block):
     helpfulness: Text | None = None
     """A reward model: a finished run, an adapter or a model folder."""
     safety: Text | None = None
-    """A reward model for safety, likewise. Give at least one of the two."""
+    """A reward model for safety, named likewise. Give at least one of the two."""
     combination: Literal["auto", "llama2", "weighted_sum"] = "auto"
-    """The paper's choice between the two scores, or their sum; `auto` is the paper's where there are two."""
+    """The paper's choice between the two scores, or their weighted sum; `auto` is the paper's where there are two."""
     safety_threshold: Real = Field(0.15, gt=0, lt=1)
     """llama2: an answer whose safety is less probable than this is judged by its safety on any prompt."""
     weights: Annotated[list[Real], Field(min_length=2, max_length=2)] | None = None
     """weighted_sum: the weight of helpfulness, then of safety; 1 and 1 when left out."""
     transform: Literal["logit", "probability"] = "logit"
-    """The score as the reward model gives it (the paper's: the logit of the probability), or its sigmoid."""
+    """The score as the reward model gives it (as in the paper: the logit of the probability), or its sigmoid."""
     whiten: Literal["batch", "running", "none"] = "batch"
-    """Bring scores to mean 0 and deviation 1: those of an iteration, by the statistics of all so far, or not (the
+    """Bring scores to mean 0 and deviation 1: over an iteration, by the statistics of all scores so far, or not (the
     paper whitens, and leaves open over what)."""
 
     @property
@@ -87,9 +87,9 @@ class Ppo(Block):
     mini_batch_size: Whole = Field(64, ge=1)
     """Answers in one optimizer step, over all devices; divides `optimization.batch_size`."""
     clip_range: Real = Field(0.2, gt=0, lt=1)
-    """How far the probability ratio may move from 1 with profit."""
+    """How far from 1 the probability ratio may move before it no longer pays."""
     value_clip_range: Real | None = Field(0.2, gt=0)
-    """How far a value may move from its old one with profit; null does not clip (left open)."""
+    """How far a value may move from its old one before it no longer pays; null does not clip (left open)."""
     value_coef: Real = Field(0.1, ge=0)
     """Weight of the value loss (left open)."""
     entropy_coef: Real = Field(0.0, ge=0)
@@ -99,7 +99,7 @@ class Ppo(Block):
     lam: Real = Field(0.95, ge=0, le=1)
     """Lambda of generalised advantage estimation (left open)."""
     kl_coef: Real | None = Field(None, ge=0)
-    """The paper's beta; by the base's size when left out: 0.01 below 30B parameters, 0.005 above."""
+    """The paper's beta; chosen by the base's size when left out: 0.01 below 30B parameters, 0.005 above."""
     kl_estimator: Literal["k1", "k2", "k3"] = "k1"
     """Estimate of the KL of each token: log ratio, half its square, or Schulman's third (left open)."""
     kl_controller: Literal["fixed", "adaptive"] = "fixed"
@@ -111,12 +111,12 @@ class Ppo(Block):
     whiten_advantages: Flag = True
     """Bring the advantages of an iteration to mean 0 and deviation 1 (left open)."""
     whiten_rewards: Flag = False
-    """Bring the rewards of tokens to deviation 1, keeping their mean, as TRL did."""
+    """Scale the rewards of tokens to deviation 1, keeping their mean, as TRL did."""
     aggregation: Literal["token_mean", "sequence_mean"] = "token_mean"
     """Each token of a mini-batch counts the same, or each answer does (left open)."""
     roles: Literal["auto", "adapters", "separate"] = "auto"
-    """Policy, critic, reference and reward models as adapters on one base, or each as a model of its own; `auto`
-    shares the base where an adapter is trained."""
+    """Policy, critic, reference and reward models are adapters on one base, or models of their own; `auto` shares the
+    base where an adapter is trained."""
     critic_from: Literal["policy", "reward"] = "policy"
     """The critic begins as the policy with values of zero, or as the first reward model (left open)."""
     critic_learning_rate: Real | None = Field(None, gt=0, le=1)
@@ -155,7 +155,7 @@ class RewardDropGuard(Block):
 
 
 class EntropyGuard(Block):
-    """The policy says always the same."""
+    """The policy always says the same thing."""
 
     limit: Real = Field(0.01, ge=0)
     """Mean entropy of a token, in nats, below which it acts."""
@@ -180,7 +180,7 @@ class ZeroGradientsGuard(Block):
 
 
 class PpoGuards(Block):
-    """What stops or warns of a run that went wrong, showing the answer that tells most about it."""
+    """What stops a run that went wrong, or warns of it, and shows the answer that tells most about it."""
 
     kl: KlGuard = KlGuard()
     reward_drop: RewardDropGuard = RewardDropGuard()
@@ -207,11 +207,11 @@ class PpoOptimization(AdamW):
 
 
 class PromptSource(Source):
-    """One set of prompts; of conversations, the last reply is left away."""
+    """One set of prompts; the last reply of a conversation is left out."""
 
     safety: Flag | None = None
-    """Whether these prompts ask for something unsafe, so that the safety reward model judges their replies; by the
-    card's category when left out, and false without a card."""
+    """Whether these prompts ask for something unsafe, so that the safety reward model judges the replies;
+    follows from the card's category when left out, and is false without a card."""
 
 
 class PromptData(Data):
@@ -220,7 +220,7 @@ class PromptData(Data):
     train: Annotated[list[PromptSource], Field(min_length=1)]  # type: ignore[assignment]  # frozen: never appended to
     """Sets of prompts, mixed by their weights."""
     eval: list[PromptSource] = []  # type: ignore[assignment]
-    """Held-out prompts; one that also stands in the training data is refused."""
+    """Held-out prompts; one that is also in the training data is refused."""
     ptx: list[Source] = []
     """Plain text or conversations, for the pretraining loss of `ppo.ptx_coef`."""
     max_length: Whole = Field(1024, ge=8)
@@ -231,7 +231,7 @@ class PromptData(Data):
 
     @property
     def mix(self) -> Data | None:
-        """The pretraining mix as rows of its own: under the policies of the prompts, but that long rows are cut."""
+        """The pretraining mix as rows of its own: under the policies of the prompts, except that long rows are cut."""
         if not self.ptx:
             return None
         return Data(

@@ -31,7 +31,7 @@ class RewardLoss(Block):
     """What a reward model minimises: -log sigmoid(chosen - rejected - margin), and options (paper, section 3.2.2)."""
 
     objective: Literal["pairs", "scores", "labels"] = "pairs"
-    """Learn which of two replies is better, or, as ChatLlama does, one reply's score: (predicted - score)^2, or
+    """Learn which of two replies is better; or, as ChatLlama does, the score of one reply: (predicted - score)^2; or
     whether one reply is good: the cross-entropy of sigmoid(predicted) against its true-or-false label (KTO data)."""
     margin: Literal["none", "small", "large"] = "none"
     """Margin by rating (paper, table 27): small is 1, 2/3, 1/3, 0 from significantly to negligibly better; large is
@@ -62,14 +62,14 @@ class RewardLoss(Block):
 
 
 class RewardOptimization(Optimization):
-    """The paper's values for reward models (section 3.2.2): one epoch, more over-fits."""
+    """The paper's values for reward models (section 3.2.2): one epoch, since more would over-fit."""
 
     learning_rate: Real = Field(1e-5, gt=0, le=1)
     """Peak learning rate; the paper's is 1e-5, and 5e-6 for 70B."""
     epochs: Real = Field(1, gt=0, le=1000)
     """Passes over the training data."""
     min_warmup_steps: Whole = Field(5, ge=0)
-    """The warm-up takes at least so many steps (paper: 3% of all steps, and at least 5)."""
+    """The warm-up takes at least this many steps (paper: 3% of all steps, and at least 5)."""
     batch_size: Whole = Field(512, ge=1)
     """Pairs in one optimizer step, over all devices and accumulation steps."""
 
@@ -82,7 +82,8 @@ class RewardRecipe(EpochRecipe):
     data: PreferenceData
     loss: RewardLoss = RewardLoss()
     compare_with: Text | None = None
-    """Another reward model (a finished run, an adapter or a folder): how far the two agree on the held-out pairs."""
+    """Another reward model (a finished run, an adapter or a folder): reports how often the two agree on held-out
+    pairs."""
     optimization: RewardOptimization = RewardOptimization()
 
     @model_validator(mode="after")

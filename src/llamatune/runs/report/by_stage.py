@@ -37,7 +37,7 @@ class Look:
     tiles: Callable[[Metrics], list[tuple[str, str, str]]] | None = None
     """The first figures of the page; training and held-out loss when None."""
     is_told: Callable[[str], bool] = lambda name: False
-    """Whether a figure of result.json stands elsewhere on the page."""
+    """Whether a figure of result.json is elsewhere on the page."""
     holds: Mapping[str, str] = field(default_factory=dict)
     wide: str = "loss"
     preview: str = "Masks"

@@ -18,7 +18,7 @@ MOST_SETS, MOST_PLOTS, LONGEST_NAME = 50, 12, 80
 
 RATINGS = ("significantly_better", "better", "slightly_better", "negligibly_better")
 SAFETY_BINS = ("chosen_safe", "both_safe", "both_unsafe")
-"""The order of columns; what else there is comes after them."""
+"""The order of columns; anything else comes after them."""
 
 _DRAWN = {"accuracy": ("Accuracy", "share of held-out pairs"), "rmse": ("Error", "root mean squared error")}
 """Figures of a set that are drawn over steps: what the chart is called, and its unit."""

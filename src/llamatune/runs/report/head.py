@@ -1,4 +1,4 @@
-"""The head of the page: how the run stands, its figures, and what a reader must not miss."""
+"""The head of the page: the state of the run, its figures, and what a reader must not miss."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ STATES = {
 
 
 def state(run: Mapping[str, Any], *, finished: bool) -> str:
-    """How the run stands: a key of STATES, or whatever else run.json says.
+    """The state of the run: a key of STATES, or whatever else run.json says.
 
-    A process that was killed leaves `running` behind: see whether it is still there. result.json is written last.
+    A process that was killed leaves the state `running`: see whether it is still there. result.json is written last.
     """
     said = as_text(run.get("state"))
     if finished and said in ("", "running"):
@@ -41,7 +41,7 @@ def state(run: Mapping[str, Any], *, finished: bool) -> str:
 
 
 def _is_gone(run: Mapping[str, Any]) -> bool:
-    """True when the process ran on this machine and is no more; of other machines nothing is known."""
+    """True if the process ran on this machine and no longer exists; nothing is known of other machines."""
     pid = run.get("pid")
     if run.get("host") != socket.gethostname() or not isinstance(pid, int):
         return False
@@ -64,7 +64,7 @@ def subtitle(
 
 
 def resumes(run: Mapping[str, Any], events: Iterable[Mapping[str, Any]]) -> list[float]:
-    """Steps at which a process went on with the work of an earlier one, from either file."""
+    """Steps at which a process resumed the work of an earlier one, from either file."""
     said = [event.get("step") for event in events if event.get("kind") == "resume"]
     said += [row.get("from_step") for row in as_rows(run.get("attempts"))[1:]]
     return sorted({step for step in map(as_number, said) if step is not None and 0 < step < 1e15})
@@ -108,7 +108,7 @@ def headline_figures(
 
 
 def _rounded(rate: float) -> float:
-    """A whole number, but for rates of a few."""
+    """A whole number, except for small rates."""
     return round(rate, 1) if rate < 10 else round(rate)
 
 
@@ -132,7 +132,7 @@ def _began(series: Series) -> str:
 
 
 def _time(result: Mapping[str, Any], run: Mapping[str, Any]) -> tuple[str, str, str]:
-    """The time of all attempts; of one that was killed the end is not known, but for the last one's heartbeat."""
+    """The time of all attempts; the end of a killed one is not known, except for the last one's heartbeat."""
     rows = as_rows(run.get("attempts"))
     ends = [row.get("ended") for row in rows[:-1]] + [
         row.get("ended") or run.get("heartbeat") for row in rows[-1:]

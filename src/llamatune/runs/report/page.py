@@ -50,7 +50,7 @@ def write_report(directory: Path) -> Path:
 
 
 def page(directory: Path) -> str:
-    """The page as text. The same files give the same text, but for a run that is still going on."""
+    """The page as text. The same files give the same text, except for a run that is still going on."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

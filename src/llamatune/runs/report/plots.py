@@ -104,7 +104,8 @@ def calibration(points: list[Point], at: int) -> Markup:
 
 
 def histogram_of(content: Any) -> Histogram | None:
-    """The histogram, if it can be drawn: edges that rise, counts that are none below zero, as many as belong."""
+    """The histogram, if it can be drawn: edges that rise, counts of which none is below zero, and as many as there
+    should be."""
     found = as_mapping(content)
     edges, chosen, rejected = (_numbers(found.get(key)) for key in ("edges", "chosen", "rejected"))
     rises = all(low < high for low, high in zip(edges, edges[1:], strict=False))

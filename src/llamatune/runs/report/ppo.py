@@ -26,7 +26,7 @@ _FIRST = {
     QUALITY: Known("Quality, says the oracle", _JUDGED, False),
 }
 _PARTS = {"reward/": ("Reward: ", "mean score"), "oracle/": ("Oracle: ", _JUDGED)}
-"""Beginnings of names; what follows is the name of a reward model, or of what the oracle looks at."""
+"""How names begin; what follows is the name of a reward model, or of what the oracle looks at."""
 _OTHERS = {
     "kl": Known("KL to the starting policy", "nats per answer", True),
     "length": Known("Length", "tokens per answer", True),
@@ -85,7 +85,7 @@ def tiles(metrics: Mapping[str, Series]) -> list[tuple[str, str, str]]:
 
 
 def is_told(name: str) -> bool:
-    """Whether a figure of result.json stands elsewhere on the page."""
+    """Whether a figure of result.json is elsewhere on the page."""
     return name in ("loss", "eval_loss") or name.startswith(("eval_", "change of "))
 
 

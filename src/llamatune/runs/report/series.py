@@ -10,7 +10,7 @@ from llamatune.runs.report.reading import as_number
 from llamatune.runs.report.words import number, steps_text
 
 _HUGE = 1e100
-"""What is larger is named instead of drawn."""
+"""Larger values are named instead of drawn."""
 
 _SHARED = ("time", "step", "epoch")
 
@@ -91,7 +91,7 @@ class Chart:
 
     @property
     def single(self) -> bool:
-        """Logged once, as a total at the end is: a number, not a curve."""
+        """Logged once, like a total at the end: a number, not a curve."""
         return self.train.logged + self.held_out.logged == 1
 
     @property
@@ -119,7 +119,7 @@ class Chart:
 
 
 def collect(records: Iterable[dict[str, Any]]) -> dict[str, Series]:
-    """Every numeric series in the lines of metrics.jsonl or speed.jsonl, by name; lines without a step count not."""
+    """Every numeric series in the lines of metrics.jsonl or speed.jsonl, by name; lines without a step do not count."""
     found: dict[str, Series] = {}
     for record in records:
         step = as_number(record.get("step"))

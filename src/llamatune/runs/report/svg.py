@@ -1,6 +1,6 @@
 """A picture as an inline SVG element: the frame that all of them share, in the colours and the font of the page.
 
-No text from the data gets into an SVG: names stand in the page, where they are escaped. Colours are CSS variables of
+No text from the data gets into an SVG: names are in the page, where they are escaped. Colours are CSS variables of
 the page, so a picture follows its light or dark theme. The same numbers give the same bytes.
 """
 
@@ -21,7 +21,7 @@ WIDE, NARROW = (920, 260), (400, 220)
 """Pixels. A narrow picture fills half of a desktop's page or all of a telephone's, and is scaled a little."""
 
 INK, GRID, LINE, OTHER, BAD = "#111111", "#222222", "#333333", "#444444", "#555555"
-"""Stand for colours of the page: text and marks, rules, the first line, the second one, what is wrong."""
+"""Placeholders for colours of the page: text and marks, rules, the first line, the second one, what is wrong."""
 
 _THEME = {
     INK: "var(--muted)",

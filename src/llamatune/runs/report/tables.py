@@ -34,7 +34,7 @@ class Table:
 
 
 def percent(value: Any) -> str:
-    """A share with one digit, as papers print it; a number that is no share as it is, anything else as a dash."""
+    """A share with one digit, as papers print it; a number that is not a share as it is, anything else as a dash."""
     share = as_number(value)
     if share is None:
         return "–"

@@ -33,7 +33,7 @@ def shorten(text: str, limit: int = LONGEST) -> str:
 
 
 def number(value: Any, digits: int = 4) -> str:
-    """1,234 and 0.5412 and 2e-5; what is no number is shown as it is."""
+    """1,234 and 0.5412 and 2e-5; anything that is not a number is shown as it is."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
     if isinstance(value, int) and abs(value) < 10**15:
