@@ -159,6 +159,7 @@ def load_base_model(
             hint="check the download",
         ) from error
     _check_complete(model, loaded, base, task)
+    _make_savable(model)
     quantised = quantization is not None or base.held_in_4_bits
     # Quantising hides what is not finite, so in that case the files are checked.
     _check_finite(_tensors_of(base) if quantised else model.named_parameters(), base)
@@ -168,6 +169,18 @@ def load_base_model(
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         _keep_gradients_on_cpu(model)
     return model
+
+
+def _make_savable(model: PreTrainedModel) -> None:
+    """Published chat models name a temperature without `do_sample`: transformers loads that, and refuses to save it at
+    the end of the training. Sampling is what they mean."""
+    settings = getattr(model, "generation_config", None)
+    if settings is None:
+        return
+    try:
+        settings.validate(strict=True)
+    except ValueError:
+        settings.do_sample = True
 
 
 def _check_complete(model: PreTrainedModel, loaded: Mapping[str, Any], base: Base, task: Task) -> None:

@@ -7,6 +7,7 @@ tokenizer, chat template and stop tokens, and read back: what is on disk must be
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,12 +76,31 @@ def save_trained(
 def save_plainly(model: PreTrainedModel, folder: Path) -> None:
     """Weights and config as safetensors in the plain layout of transformers or of peft; of several adapters only the
     one named `default`, and not the base."""
-    if not hasattr(model, "peft_config"):
+    if hasattr(model, "peft_config"):
+        model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
+        # peft's empty model card.
+        (folder / "README.md").unlink(missing_ok=True)
+        _sort_targets(folder / "adapter_config.json")
+    else:
         model.save_pretrained(str(folder))
-        return
-    model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
-    # peft's empty model card.
-    (folder / "README.md").unlink(missing_ok=True)
+    _readable_as_others(folder)
+
+
+def _sort_targets(file: Path) -> None:
+    """peft holds names of layers as sets, and writes them in an order that changes from process to process."""
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    for name in ("target_modules", "exclude_modules"):
+        if isinstance(settings.get(name), list):
+            settings[name].sort()
+    file.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _readable_as_others(folder: Path) -> None:
+    """safetensors lets only the owner read its files; the user's umask decides, as for every other file."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for file in folder.glob("*.safetensors"):
+        file.chmod(0o666 & ~mask)
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
