@@ -27,7 +27,7 @@ def talk(*lines: str, models: str | list[str] = "pico", system: str | None = Non
 def test_commands() -> None:
     messages, written, said = talk("/retry", "/nonsense", "Who are you?", "/retry", "/system")
     assert said[0] == "loading pico" and "there is nothing to answer yet" in said
-    assert any(line.startswith("/nonsense is no command") and "/save FILE" in line for line in said)
+    assert any(line.startswith("/nonsense is not a command") and "/save FILE" in line for line in said)
     assert "there is no system message" in said
     assert [message.role for message in messages] == ["user", "assistant"], (
         "a second reply takes the first one's place"
