@@ -32,6 +32,24 @@ def llamatune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
 FEW = ["optimization.max_steps=2", "optimization.batch_size=8", "data.train.0.max_rows=40", "data.eval=[]"]
 
 
+def test_a_run_with_rows_that_are_too_long_starts_as_the_hint_says(llamatune, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"{number}?", "completion": "word " * (90 if number < 3 else 2)} for number in range(12)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (tmp_path / "r.yaml").write_text(
+        RECIPE + "  max_length: 32\noptimization: {max_steps: 1, batch_size: 4}\n"
+    )
+    code, _, said = llamatune("run", "r.yaml")
+    assert code == 2 and "E130" in said
+    hint = said.split("hint:")[1].split("`")[1::2]
+    assert [one.split("=")[0] for one in hint] == ["data.max_length", "data.too_long", "data.too_long"]
+    for number, overrides in enumerate(hint):
+        code, _, said = llamatune("run", "r.yaml", *overrides.split(), f"output=run{number}")
+        assert code == 0, said
+    assert "3 truncated" in said
+
+
 def test_a_new_user_runs_a_shipped_recipe_in_an_empty_folder(tmp_path: Path) -> None:
     """A real process, the console script, no repository in sight."""
     script = Path(sys.executable).with_name("llamatune")
@@ -125,6 +143,12 @@ def test_exam_compares_models(llamatune, monkeypatch: pytest.MonkeyPatch) -> Non
     code, out, said = llamatune("exam", "pico", "--show", "1")
     assert code == 0, said
     assert "questions answered correctly" in out and "harmful requests: unsafe reply" in out
+    code, out, _ = llamatune("exam", "pico", "--json")
+    found = json.loads(out)["pico"]
+    asked = sum(asked for _, asked in found["marks"]["by_kind"].values())
+    assert (
+        code == 0 and 0 < asked <= len(found["answers"]) >= len(scripts) and "verdict" in found["answers"][0]
+    )
 
 
 RECIPE = "stage: sft\noutput: run\ndata:\n  train:\n    - path: rows.jsonl\n"
@@ -137,7 +161,7 @@ BAD = {
     "too long": (RECIPE + "  max_length: 8\n", ROW.replace('"a"', json.dumps("word " * 50)), "E130"),
     "an unknown base": (RECIPE + "model:\n  base: ./nowhere\n", ROW, "E201"),
     "a hub base that is not cached": (RECIPE + "model:\n  base: org/none\n", ROW, "E203"),
-    "no adapter": (RECIPE + "model:\n  adapter: nowhere\n", ROW, "E232"),
+    "no adapter": (RECIPE + "model:\n  adapter: nowhere\n", ROW, "E201"),
     "LoRA targets": (RECIPE + "model:\n  lora: {targets: [nothing]}\n", ROW, "E230"),
     "an unknown upstream argument": (RECIPE + "upstream:\n  learning_rat: 1\n", ROW, "E028"),
     "float16 on a CPU": (RECIPE + "model:\n  dtype: float16\n", ROW, "E220"),

@@ -12,7 +12,7 @@ import sys
 import traceback
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
@@ -81,20 +81,26 @@ def validate(
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Print the recipe with every default written out.")
     ] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read and encode every row with the base's tokenizer.")
+    ] = False,
     allow_outside: AllowOutside = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Check a recipe, and the files, data cards and models that it names. Trains nothing."""
-    from llamatune.models.found import check_models
-    from llamatune.recipe.load import dump, load
-    from llamatune.recipe.shipped import find_recipe
+    """Check that a recipe will start: keys, files, models, rows, output and disk. Trains nothing."""
+    from llamatune.commands.validate import validate as validate_recipe
+    from llamatune.recipe.load import dump
 
-    loaded = load(recipe, overrides or (), allow_outside=allow_outside)
-    for line in check_models(loaded, beside=find_recipe(recipe).parent):
-        typer.echo(f"{recipe}: not checked: {line}", err=True)
-    if resolved:
-        typer.echo(dump(loaded), nl=False)
-    else:
-        typer.echo(f"{recipe}: valid, stage {loaded.stage}, output {loaded.output}", err=True)
+    with _errors_as_json(as_json):
+        found = validate_recipe(recipe, overrides or (), allow_outside=allow_outside, deep=deep)
+        if not as_json and not resolved:
+            for line in found.lines():
+                _say(line)
+        found.raise_problems()
+    if as_json:
+        _print_json(found.to_json())
+    elif resolved:
+        typer.echo(dump(found.recipe), nl=False)
 
 
 @app.command()
@@ -270,11 +276,17 @@ def exam(
     show: Annotated[
         int, typer.Option(help="Also show this many questions with each model's reply.", min=0)
     ] = 3,
+    as_json: JsonOption = False,
 ) -> None:
     """Examine chat models on the miniature world's held-out questions, marked by its oracle."""
-    from llamatune.commands.exam import examine
+    from llamatune.commands.exam import exam_record, exam_report, examine
 
-    typer.echo(examine(models, show=show))
+    with _errors_as_json(as_json):
+        answers = examine(models)
+    if as_json:
+        _print_json({name: exam_record(given) for name, given in answers.items()})
+    else:
+        typer.echo(exam_report(answers, show=show))
 
 
 @app.command()
@@ -295,19 +307,22 @@ def score(
         typer.Option(help="A row longer than the model can read: refuse it, leave it out, or cut its front."),
     ] = "error",
     base: BaseOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Score replies: figures for preference pairs, or a JSON line with the score of each prompt and reply."""
     from llamatune.commands.score import figures_table
     from llamatune.commands.score import score as score_with
 
-    with _file_of(rows) as file:
+    with _errors_as_json(as_json), _file_of(rows) as file:
         called = "stdin" if rows == "-" else None
         scored = score_with(
             models, file, called=called, split=split, too_long=too_long, base=base, report=_say
         )
     if output is not None:
         output.write_text("".join(f"{line}\n" for line in scored.lines()), encoding="utf-8")
-    if scored.figures:
+    if as_json:
+        _print_json(scored.to_json())
+    elif scored.figures:
         _write(sys.stdout, figures_table(scored.figures, scored.scores))
     elif output is None:
         for line in scored.lines():
@@ -347,12 +362,19 @@ def data_card(
 
 
 @data.command("check")
-def data_check(name: Annotated[str, typer.Argument(help="Name of the card.")]) -> None:
+def data_check(
+    name: Annotated[str, typer.Argument(help="Name of the card.")], as_json: JsonOption = False
+) -> None:
     """Verify a card, its files' hashes, and that every row can be used."""
     from llamatune.data.read.cards import check_card
 
-    for line in check_card(name, Path()):
-        typer.echo(line)
+    with _errors_as_json(as_json):
+        checked = check_card(name, Path())
+    if as_json:
+        _print_json(checked.to_json())
+    else:
+        for line in checked.lines():
+            typer.echo(line)
 
 
 @data.command("preview")
@@ -376,6 +398,28 @@ def data_preview(
     else:
         loaded, folder = recipe_for_file(Path(recipe), base=base, template=template), Path()
     typer.echo(preview_rows(loaded, folder, rows, colour=colour))
+
+
+def _print_json(content: Any) -> None:
+    import json
+
+    _write(sys.stdout, json.dumps(content, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def _errors_as_json(wanted: bool) -> Iterator[None]:
+    """Under --json, what goes wrong is printed as JSON too; the exit code stays the error's."""
+    from dataclasses import asdict
+
+    from llamatune.errors import LlamatuneError
+
+    try:
+        yield
+    except LlamatuneError as error:
+        if not wanted:
+            raise
+        _print_json({"problems": [asdict(problem) for problem in error.problems]})
+        raise typer.Exit(error.exit_code) from None
 
 
 def _typed_lines() -> Iterator[str]:

@@ -154,3 +154,16 @@ def test_what_is_left_out_and_what_was_not_filled_in_is_said() -> None:
     assert recipe.data.train[0].ignore == ["images"]
     assert "1 row, format alpaca" in said[0] and "not used: images, note" in said[0]
     assert "images may be part of the prompt" in said[1] and "{{name}} in 1 row" in said[2]
+
+
+def test_replies_are_cut_where_too_many_rows_are_too_long_to_be_lost() -> None:
+    def rows(long: int) -> str:
+        lines = ({"instruction": f"{n}?", "output": "word " * (1100 if n < long else 3)} for n in range(100))
+        return "".join(json.dumps(line) + "\n" for line in lines)
+
+    for long, expected in ((5, "drop"), (6, "truncate_reply")):
+        Path("recipe.yaml").unlink(missing_ok=True)
+        Path("long.jsonl").write_text(rows(long))
+        recipe, _ = written(data="long.jsonl")
+        assert recipe.data.too_long == expected and recipe.data.max_length == 1024
+        assert recipe.data.max_dropped == long / 100

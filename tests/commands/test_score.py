@@ -83,6 +83,16 @@ def test_the_scores_of_pairs_go_to_a_file(rewarded: Runs, tmp_path: Path) -> Non
     assert len(line["scores"][run]) == 2
 
 
+def test_json_holds_the_figures_and_every_score(rewarded: Runs, tmp_path: Path) -> None:
+    run = str(rewarded("lora"))
+    pairs = written(tmp_path, [{"prompt": QUESTION, "chosen": REPLIES[0], "rejected": REPLIES[1]}])
+    done = CliRunner().invoke(app, ["score", run, "--data", pairs, "--json"])
+    found = json.loads(done.stdout)
+    assert found["figures"][run]["pairs"] == 1
+    (line,) = found["rows"]
+    assert line["place"] == f"{pairs}:1" and len(line["scores"][run]) == 2
+
+
 def test_rows_that_are_too_long_are_refused_left_out_or_cut(rewarded: Runs, tmp_path: Path) -> None:
     run = str(rewarded("lora"))
     long = [{"role": role, "content": "one two three " * 200} for role in ("user", "assistant")]

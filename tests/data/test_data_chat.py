@@ -3,8 +3,8 @@
 import pytest
 
 from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.preview import marked
-from llamatune.data.rows import IGNORED, Conversation, Message, RowRejected
+from llamatune.data.preview import marked, preview
+from llamatune.data.rows import IGNORED, Conversation, Message, Reason, RowRejected
 from llamatune.errors import DataError, LlamatuneError, ModelError
 from llamatune.models.found import find
 from llamatune.models.load import load_tokenizer
@@ -199,6 +199,33 @@ def test_last_turn_rows_are_dropped_rather_than_cut() -> None:
                 Conversation(TALK, "x:1")
             )
         )
+
+
+@pytest.mark.parametrize("loss_on", ["assistant", "last_turn", "all"])
+def test_a_reply_is_cut_where_it_stops_fitting_and_no_end_token_is_trained_there(loss_on: str) -> None:
+    (whole,) = chat_format(loss_on=loss_on).encode(Conversation(TALK, "x:1"))
+    last = len(whole.input_ids) - 1
+    assert whole.labels[last] == whole.input_ids[last]
+    limit = last - 1
+    format = chat_format(max_length=limit, too_long="truncate_reply", loss_on=loss_on)
+    (cut,) = format.encode(Conversation(TALK, "x:1"))
+    assert (cut.input_ids, cut.labels) == (whole.input_ids[:limit], whole.labels[:limit]) and cut.truncated
+    assert cut.labels[-1] == cut.input_ids[-1] and cut.input_ids[-1] not in format.stop_ids
+    assert (
+        preview([cut], format.tokenizer.decode, colour=False)
+        .splitlines()[0]
+        .endswith("cut to fit max_length")
+    )
+
+
+def test_a_cut_in_a_question_ends_with_the_answer_before_it() -> None:
+    (encoded,) = chat_format(max_length=20, too_long="truncate_reply").encode(Conversation(TALK, "x:1"))
+    (expected,) = chat_format(max_length=20, too_long="truncate").encode(Conversation(TALK, "x:1"))
+    assert encoded == expected and encoded.truncated
+    for settings in ({"max_length": 5}, {"max_length": 20, "loss_on": "last_turn"}):
+        with pytest.raises(RowRejected) as caught:
+            list(chat_format(too_long="truncate_reply", **settings).encode(Conversation(TALK, "x:1")))
+        assert caught.value.reason is Reason.NO_ROOM
 
 
 # ---- row 23 of the bad inputs: templates ---------------------------------------------------------------------

@@ -407,7 +407,7 @@ def test_preview_json_holds_the_parts_of_a_pair() -> None:
 
 
 def test_the_pico_cards_check_and_every_pair_of_the_test_split_is_used() -> None:
-    lines = check_card("pico-preferences-safety", Path(__file__).parents[2])
+    lines = check_card("pico-preferences-safety", Path(__file__).parents[2]).lines()
     assert lines[-1].endswith("hash right, 400 rows")
     for name, rows in (("helpful", 600), ("safety", 400)):
         prepared = run(Source(card=f"pico-preferences-{name}", split="test"), max_length=256)
@@ -433,8 +433,10 @@ def test_hh_pairs_by_the_card_that_a_user_writes(
     card = draft_card(real_data / "hh_harmless_pairs.jsonl", tmp_path / "data_cards", name="hh-harmless")
     assert "format: hh" in card.read_text() and "intended: [reward models]" in card.read_text()
     card.write_text(card.read_text().replace("  id: #", "  id: mit #"))
-    assert check_card("hh-harmless", tmp_path)[1].endswith(
-        "1,493 rows, 3 no reply to train on, 4 turns joined to the one before, of the same speaker"
+    assert (
+        check_card("hh-harmless", tmp_path)
+        .lines()[1]
+        .endswith("1,493 rows, 3 no reply to train on, 4 turns joined to the one before, of the same speaker")
     )
     prepared = run(Source(card="hh-harmless"), max_length=512, too_long="truncate")
     counts = prepared.counts

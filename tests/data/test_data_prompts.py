@@ -393,7 +393,7 @@ def test_drafts_and_cards_of_prompts(
 
 
 def test_cards_of_prompts_are_checked_row_by_row() -> None:
-    assert any("600 rows" in line for line in check_card("pico-prompts-adversarial", ROOT))
+    assert any("600 rows" in line for line in check_card("pico-prompts-adversarial", ROOT).lines())
 
 
 def test_the_fingerprint_follows_the_settings(chat: ChatFormat) -> None:

@@ -43,7 +43,7 @@ def test_a_draft_card_needs_only_a_licence(folder: Path) -> None:
     opened = open_source(Source(card="data"), folder, kind="conversations")
     assert opened.card == "data" and opened.licence == "cc-by-4.0"
     assert [place for place, _ in opened.rows()] == ["data:1", "data:2", "data:3"]
-    assert check_card("data", folder)[1].endswith("hash right, 3 rows")
+    assert check_card("data", folder).lines()[1].endswith("hash right, 3 rows")
 
 
 def test_a_draft_never_replaces_a_card(folder: Path) -> None:
@@ -58,7 +58,7 @@ def test_row_24_a_changed_file_is_refused_until_the_card_is_updated(folder: Path
     message = fails(open_source, Source(card="data"), folder, kind="conversations")
     assert "--update" in message and "sha256" in message
     update_card("data", folder)
-    assert check_card("data", folder)[1].endswith("hash right, 4 rows")
+    assert check_card("data", folder).lines()[1].endswith("hash right, 4 rows")
     assert open_source(Source(card="data"), folder, kind="conversations").recognised.rows_seen == 4
 
 

@@ -18,7 +18,8 @@ from llamatune.data.prepare import prepare
 from llamatune.errors import DataError, LlamatuneError, ModelError
 from llamatune.forward.pairs import Labels
 from llamatune.judging.scoring import score_rows
-from llamatune.models.found import HEAD, find
+from llamatune.models.base import HEAD
+from llamatune.models.found import find
 from llamatune.models.load import find_start, load_for_training, load_tokenizer
 from llamatune.models.open import open_model
 from llamatune.models.probing import probe_logits

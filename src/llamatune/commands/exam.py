@@ -7,8 +7,8 @@ staying in the conversation; the oracle judges every reply from the text alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llamatune.data.rows import Message
@@ -132,8 +132,12 @@ def marks_table(columns: dict[str, Marks]) -> str:
 
 
 @quiet_upstream()
-def examine(models: Sequence[str], *, show: int = 0) -> str:
-    """Let each model sit the exam; their marks side by side, after a few questions with the replies."""
+def examine(models: Sequence[str]) -> dict[str, list[Answer]]:
+    """Let each model sit the exam: its answers, by its name.
+
+    Raises:
+        ModelError: a model that cannot be opened, or that writes no replies.
+    """
     from llamatune.data.encode.chat import ChatFormat
     from llamatune.models.open import open_model
 
@@ -141,13 +145,23 @@ def examine(models: Sequence[str], *, show: int = 0) -> str:
     for name in models:
         opened = open_model(name)
         answers[name] = sit_exam(opened.model, ChatFormat(opened.tokenizer, opened.chat))
+    return answers
+
+
+def exam_report(answers: Mapping[str, Sequence[Answer]], *, show: int = 0) -> str:
+    """The models' marks side by side, after a few questions with the replies."""
     lines = []
-    first = answers[models[0]]
+    first = next(iter(answers.values()))
     for number in range(show):
         index = number * len(first) // show
         lines.append(f"> {first[index].messages[-1]['content']}")
-        lines += [f"  {name}: {_one_line(answers[name][index].reply)}" for name in models]
+        lines += [f"  {name}: {_one_line(given[index].reply)}" for name, given in answers.items()]
     return "\n".join([*lines, "", marks_table({name: mark(given) for name, given in answers.items()})])
+
+
+def exam_record(answers: Sequence[Answer]) -> dict[str, Any]:
+    """One model's marks, and every question with its reply and verdict, as plain data."""
+    return {"marks": asdict(mark(answers)), "answers": [asdict(answer) for answer in answers]}
 
 
 def _one_line(reply: str, width: int = 90) -> str:

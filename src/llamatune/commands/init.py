@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from llamatune.data.counts import share_that_allows
 from llamatune.data.formats.known import FORMATS, formats_of
 from llamatune.data.formats.recognise import Recognised, recognise_rows
 from llamatune.data.read.readers import read_rows
@@ -43,6 +44,9 @@ SCHEMA_FILE = "recipe.schema.json"
 
 _LONGEST, _LONGEST_DOCUMENT = 4096, 1024
 """Most tokens in a row that a first recipe asks for; longer rows are left out or cut, and counted."""
+_ONE_REPLY = ("alpaca", "prompt_completion")
+_MANY = 0.05
+"""Share of rows with one reply that are too long, above which the replies are cut and the rows are not left out."""
 _BATCHES = (64, 32, 16, 8, 4, 2, 1)
 _ENOUGH_STEPS = 30
 _HELD_OUT = 20
@@ -236,7 +240,12 @@ def _choose_lengths(kind: Kind, draft: Draft, measured: Measured) -> None:
         lost -= longer
     else:
         limit = f"the base's context, {room:,}" if most == room else f"{most:,} tokens"
-        draft.set("data", "too_long", "drop", f"{longer:,} of {measured.rows:,} rows are longer than {limit}")
+        reason = f"{longer:,} of {measured.rows:,} rows are longer than {limit}"
+        single = draft.blocks["data"]["train"][0].get("format") in _ONE_REPLY
+        if stage == "sft" and single and longer > _MANY * measured.rows:
+            draft.set("data", "too_long", "truncate_reply", f"{reason}, and too many to lose")
+        else:
+            draft.set("data", "too_long", "drop", reason)
     if measured.bad:
         draft.set(
             "data",
@@ -245,8 +254,10 @@ def _choose_lengths(kind: Kind, draft: Draft, measured: Measured) -> None:
             f"{measured.bad:,} rows cannot be read; first: {measured.first_bad[0]}",
         )
     if lost > 0.01 * measured.rows:
-        share = min(math.ceil(1000 * lost / measured.rows) / 1000, 1.0)
-        draft.set("data", "max_dropped", share, f"{lost:,} of {measured.rows:,} rows will be left out")
+        share = share_that_allows(lost, measured.rows)
+        draft.set(
+            "data", "max_dropped", share, f"at most {lost:,} of {measured.rows:,} rows will be left out"
+        )
 
 
 def _choose_steps(kind: Kind, draft: Draft, rows: int) -> None:

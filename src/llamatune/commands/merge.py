@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from llamatune.errors import ModelError, RecipeError
-from llamatune.models.found import HEAD, NOTE, Task, find
+from llamatune.models.base import HEAD
+from llamatune.models.found import NOTE, Task, find
 from llamatune.models.open import OpenModel, open_model
 from llamatune.models.probing import probe_logits
 from llamatune.models.quiet import quiet_upstream

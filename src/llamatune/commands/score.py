@@ -46,11 +46,18 @@ class Scored:
     scores: dict[str, np.ndarray]
     figures: dict[str, dict[str, Any]]
 
-    def lines(self) -> Iterator[str]:
-        """A JSON object for each row: its place, and each model's score, or those of chosen and rejected."""
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Of each row, its place and each model's score, or those of chosen and rejected."""
         for number, place in enumerate(self.places):
-            scores = {name: of[number].tolist() for name, of in self.scores.items()}
-            yield json.dumps({"place": place, "scores": scores})
+            yield {"place": place, "scores": {name: of[number].tolist() for name, of in self.scores.items()}}
+
+    def lines(self) -> Iterator[str]:
+        """A JSON object for each row: see `records`."""
+        return map(json.dumps, self.records())
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures of pairs by model, and the scores of every row."""
+        return {"figures": self.figures, "rows": list(self.records())}
 
 
 @quiet_upstream()

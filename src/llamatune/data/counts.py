@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -174,6 +175,15 @@ def total(counts: Sequence[Counts]) -> Counts:
         result.pairs = PairCounts()
         _add(result.pairs, pairs)
     return result
+
+
+def share_that_allows(lost: int, read: int) -> float:
+    """The smallest `max_dropped`, in thousandths, under which so many of the rows may be left out."""
+    thousandths = math.ceil(1000 * lost / read)
+    # Rounding may leave the product a little below.
+    while lost > thousandths / 1000 * read:
+        thousandths += 1
+    return thousandths / 1000
 
 
 def _add(result: Any, parts: Sequence[Any], leave_out: Sequence[str] = ()) -> None:

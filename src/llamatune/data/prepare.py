@@ -18,12 +18,21 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from llamatune.data.counts import Counts, SourceInfo, count_source, describe, to_json, total
+from llamatune.data.counts import (
+    Counts,
+    SourceInfo,
+    count_source,
+    describe,
+    share_that_allows,
+    to_json,
+    total,
+)
 from llamatune.data.read.sources import OpenSource, open_source
-from llamatune.data.rows import Encoder, Reason
-from llamatune.errors import DataError
+from llamatune.data.rows import BAD_ROW, Encoder, Reason
+from llamatune.errors import DataError, ModelError, Problem, RecipeError
 from llamatune.recipe.blocks import Data, Kind, Source
 from llamatune.recipe.stages.ppo import PromptData
+from llamatune.recipe.stages.sft import ConversationData
 
 if TYPE_CHECKING:
     import datasets
@@ -72,9 +81,19 @@ class _Part:
 
 
 def prepare(
-    data: Data, encode: Encoder, *, kind: Kind, seed: int, recipe_dir: Path, report: Report = print
+    data: Data,
+    encode: Encoder,
+    *,
+    kind: Kind,
+    seed: int,
+    recipe_dir: Path,
+    room: int | None = None,
+    report: Report = print,
 ) -> Prepared:
     """Encode, mix and split the rows of a recipe.
+
+    Args:
+        room: tokens of the longest row that the base reads, for advice.
 
     Raises:
         DataError: a source, a row or a policy of the recipe; every source is opened before one is encoded.
@@ -82,7 +101,7 @@ def prepare(
     """
     from llamatune.data import mix
 
-    parts = _encoded(data, encode, kind, recipe_dir, report)
+    parts = _encoded(data, encode, kind, recipe_dir, room, report)
     train = [part for part in parts if part.role == "train"]
     evaluation = [part for part in parts if part.role == "eval"]
     if data.deduplicate:
@@ -117,13 +136,16 @@ def prepare_prompts(
     *,
     seed: int,
     recipe_dir: Path,
+    room: int | None = None,
     report: Report = print,
 ) -> Prepared:
     """Encode, mix and split the prompts of a recipe, and encode the rows of its pretraining mix, if it has one.
 
     Raises what `prepare` raises.
     """
-    prompts = prepare(data, encode, kind="prompts", seed=seed, recipe_dir=recipe_dir, report=report)
+    prompts = prepare(
+        data, encode, kind="prompts", seed=seed, recipe_dir=recipe_dir, room=room, report=report
+    )
     if data.mix is not None and encode_mix is not None:
         mix = prepare(data.mix, encode_mix, kind="ptx", seed=seed, recipe_dir=recipe_dir, report=report)
         prompts.ptx = mix.train
@@ -131,10 +153,48 @@ def prepare_prompts(
     return prompts
 
 
-def _encoded(data: Data, encode: Encoder, kind: Kind, recipe_dir: Path, report: Report) -> list[_Part]:
+def refusals(
+    data: Data, encode: Encoder, *, kind: Kind, recipe_dir: Path, room: int | None = None
+) -> list[Problem]:
+    """All that `prepare` would refuse of each source by itself; bad rows are counted. Arguments as there.
+
+    Raises:
+        DiskError: the cache cannot be written.
+    """
+    problems: list[Problem] = []
+    shards: list[Shard] = []
+    for source in (*data.train, *data.eval):
+        try:
+            shards.append(_encode(source, data, encode, kind, recipe_dir, data.on_bad_row)[1])
+        except (DataError, ModelError, RecipeError) as error:
+            try:
+                shard = _encode(source, data, encode, kind, recipe_dir, "drop")[1]
+            # It is not the rows.
+            except (DataError, ModelError, RecipeError):
+                problems += error.problems
+                continue
+            problems.append(_bad_rows(shard, error.problems[0]))
+            shards.append(shard)
+    return problems + _refused(data, shards, kind, room)
+
+
+def _encode(
+    source: Source,
+    data: Data,
+    encode: Encoder,
+    kind: Kind,
+    recipe_dir: Path,
+    on_bad_row: Literal["error", "drop"],
+) -> tuple[OpenSource, Shard]:
+    opened = open_source(source, recipe_dir, kind=kind, on_bad_row=on_bad_row)
+    return opened, _shard_of(opened, data, encode, kind, on_bad_row)
+
+
+def _encoded(
+    data: Data, encode: Encoder, kind: Kind, recipe_dir: Path, room: int | None, report: Report
+) -> list[_Part]:
     """Every source of the recipe, opened, encoded and within the recipe's policies."""
     from llamatune.data.mix import Pool
-    from llamatune.data.store import encode_source
 
     sources = (*data.train, *data.eval)
     opened = [open_source(source, recipe_dir, kind=kind, on_bad_row=data.on_bad_row) for source in sources]
@@ -142,20 +202,29 @@ def _encoded(data: Data, encode: Encoder, kind: Kind, recipe_dir: Path, report: 
     for number, (source, one) in enumerate(zip(sources, opened, strict=True)):
         for line in one.describe():
             report(line)
-        shard = encode_source(
-            one,
-            encode,
-            kind=kind,
-            deduplicate=data.deduplicate,
-            max_length=data.max_length,
-            drop_bad_rows=data.on_bad_row == "drop",
-        )
+        shard = _shard_of(one, data, encode, kind, data.on_bad_row)
         if shard.info["bad_rows"]:
             report(f"{one.name}: bad rows left out, the first ones: {'; '.join(shard.info['bad_rows'])}")
-        _check_dropped(data, shard, kind)
         role: Literal["train", "eval"] = "train" if number < len(data.train) else "eval"
         parts.append(_Part(source, role, one, shard, Pool.of(shard)))
+    if problems := _refused(data, [part.shard for part in parts], kind, room):
+        raise DataError.of(problems)
     return parts
+
+
+def _shard_of(
+    opened: OpenSource, data: Data, encode: Encoder, kind: Kind, on_bad_row: Literal["error", "drop"]
+) -> Shard:
+    from llamatune.data.store import encode_source
+
+    return encode_source(
+        opened,
+        encode,
+        kind=kind,
+        deduplicate=data.deduplicate,
+        max_length=data.max_length,
+        drop_bad_rows=on_bad_row == "drop",
+    )
 
 
 def _epoch(part: _Part, train: Sequence[_Part], seed: int) -> Pool:
@@ -191,31 +260,78 @@ _MEANT = (Reason.DUPLICATE.value, Reason.CHOSEN_UNSAFE.value, Reason.OTHER_LABEL
 unsafe, and the recipe says which label it wants."""
 
 
-def _check_dropped(data: Data, shard: Shard, kind: Kind) -> None:
-    """`too_long: error` and `max_dropped`."""
-    dropped, read = shard.info["dropped"], shard.info["read"]
-    too_long = dropped.get(Reason.TOO_LONG.value, 0)
-    if too_long and data.too_long == "error":
-        places = ", ".join(shard.info["too_long_places"])
-        raise DataError(
-            "E130",
-            f"{too_long:,} of {read:,} rows are longer than max_length {data.max_length} "
-            f"(the longest has {shard.info['longest_dropped']:,} tokens): {places}",
-            place=shard.name,
-            why="Silently cut or left out, they would change what is learnt",
-            hint="raise `data.max_length`, or choose `data.too_long: drop`"
-            + (" or `truncate`" if kind != "prompts" else ""),
-        )
-    lost = {reason: count for reason, count in dropped.items() if reason not in _MEANT}
-    if sum(lost.values()) > data.max_dropped * read:
-        counts = "; ".join(f"{reason}: {count:,}" for reason, count in lost.items())
-        raise DataError(
-            "E131",
-            f"{sum(lost.values()):,} of {read:,} rows would be dropped ({counts}), "
-            f"`max_dropped` allows {data.max_dropped:.3g} of them",
-            place=shard.name,
-            hint="mend the rows, raise `data.max_length`, or accept the loss with `data.max_dropped`",
-        )
+def _refused(data: Data, shards: Sequence[Shard], kind: Kind, room: int | None) -> list[Problem]:
+    """What `too_long: error` and `max_dropped` refuse; each hint is one whole override, for all of the shards."""
+    problems = []
+    for shard in shards:
+        read, lost = shard.info["read"], _lost(shard)
+        too_long = lost.get(Reason.TOO_LONG.value, 0)
+        if data.on_bad_row == "error":
+            lost = {reason: count for reason, count in lost.items() if not reason.startswith(BAD_ROW)}
+        if too_long and data.too_long == "error":
+            places = ", ".join(shard.info["too_long_places"])
+            problem = Problem(
+                "E130",
+                f"{too_long:,} of {read:,} rows are longer than max_length {data.max_length} "
+                f"(the longest has {shard.info['longest_dropped']:,} tokens): {places}",
+                shard.name,
+                "Silently cut or left out, they would change what is learnt",
+                _what_to_do_with_long(data, shards, kind, room),
+            )
+            problems.append(problem)
+        elif sum(lost.values()) > data.max_dropped * read:
+            counts = "; ".join(f"{reason}: {count:,}" for reason, count in lost.items())
+            problem = Problem(
+                "E131",
+                f"{sum(lost.values()):,} of {read:,} rows would be dropped ({counts}), "
+                f"`max_dropped` allows {data.max_dropped:.3g} of them",
+                shard.name,
+                hint=f"mend the rows, or accept the loss: `data.max_dropped={_share_to_allow(shards)}`",
+            )
+            problems.append(problem)
+    return problems
+
+
+def _what_to_do_with_long(data: Data, shards: Sequence[Shard], kind: Kind, room: int | None) -> str:
+    """Overrides that each let the run start, as far as rows are too long."""
+    ways = []
+    longest = max(shard.info["longest_dropped"] for shard in shards)
+    if room is None or longest <= room:
+        ways.append(f"`data.max_length={longest}` keeps them")
+    if any(sum(_lost(shard).values()) < shard.info["read"] for shard in shards[: len(data.train)]):
+        share = _share_to_allow(shards)
+        allow = f" data.max_dropped={share}" if share > data.max_dropped else ""
+        ways.append(f"`data.too_long=drop{allow}` leaves them out")
+        if isinstance(data, ConversationData):
+            ways.append(f"`data.too_long=truncate_reply{allow}` cuts their replies, and says how many")
+    if kind == "documents":
+        ways.append("`data.too_long=truncate` splits them")
+    return "; ".join(ways) or f"shorten the rows: the base reads {room:,} tokens"
+
+
+def _lost(shard: Shard) -> dict[str, int]:
+    """Rows that were left out and are a loss, by reason."""
+    return {reason: count for reason, count in shard.info["dropped"].items() if reason not in _MEANT}
+
+
+def _share_to_allow(shards: Sequence[Shard]) -> float:
+    """The `max_dropped` that each of them is within."""
+    return max(share_that_allows(sum(_lost(shard).values()), shard.info["read"]) for shard in shards)
+
+
+def _bad_rows(shard: Shard, first: Problem) -> Problem:
+    """All bad rows of a shard as one problem."""
+    read = shard.info["read"]
+    bad = {reason: count for reason, count in _lost(shard).items() if reason.startswith(BAD_ROW)}
+    counts = "; ".join(f"{reason.removeprefix(BAD_ROW)}: {count:,}" for reason, count in bad.items())
+    return Problem(
+        first.code,
+        f"{sum(bad.values()):,} of {read:,} rows cannot be used ({counts}), the first ones: "
+        f"{'; '.join(shard.info['bad_rows'])}",
+        shard.name,
+        hint="mend them, or leave them out: "
+        f"`data.on_bad_row=drop data.max_dropped={share_that_allows(sum(_lost(shard).values()), read)}`",
+    )
 
 
 def _check_left(infos: Sequence[SourceInfo], kind: Kind) -> None:

@@ -36,6 +36,8 @@ def _about(row: Encoded) -> str:
         text = f"{_about_prompt(row.is_safety)}, {len(row.input_ids)} tokens"
     else:
         text = f"{len(row.input_ids)} tokens, {row.trained} trained"
+    if row.truncated:
+        text += "; cut to fit max_length"
     if row.altered:
         messages = "1 message" if row.altered == 1 else f"{row.altered} messages"
         text += f"; the chat template leaves out or rewrites text of {messages}"

@@ -159,6 +159,10 @@ EncodedRow = Mapping[str, Any]
 """A row of a prepared data set: `input_ids`, `labels`, and what else its kind has (see `prepare.Prepared`)."""
 
 
+BAD_ROW = "bad row: "
+"""What the reasons of rows begin with that cannot be read or encoded, and are left out."""
+
+
 class Reason(StrEnum):
     """Why a row was left out; counted, printed and stored."""
 

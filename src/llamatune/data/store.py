@@ -20,7 +20,7 @@ import numpy as np
 from llamatune.data.cache import cache_key, stored
 from llamatune.data.digests import row_digests
 from llamatune.data.read.sources import OpenSource
-from llamatune.data.rows import Adjustment, Encoded, Encoder, Pair, Reason, Row, RowRejected
+from llamatune.data.rows import BAD_ROW, Adjustment, Encoded, Encoder, Pair, Reason, Row, RowRejected
 from llamatune.errors import DataError, ModelError, Problem
 from llamatune.recipe.blocks import Kind
 
@@ -234,7 +234,7 @@ class _Build:
 
     def _drop_bad(self, error: DataError | ModelError) -> None:
         problem = error.problems[0]
-        self.dropped[f"bad row: {_BAD_ROWS.get(problem.code, problem.code)}"] += 1
+        self.dropped[f"{BAD_ROW}{_BAD_ROWS.get(problem.code, problem.code)}"] += 1
         if len(self.bad_rows) < MAX_BAD_ROWS:
             self.bad_rows.append(f"{problem.place}: {problem.what} ({problem.code})")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llamatune.errors import ModelError
-from llamatune.models.base import Base
-from llamatune.models.found import HEAD, Task, read_note
+from llamatune.models.base import HEAD, Base, targeted
+from llamatune.models.found import Task, read_note
 from llamatune.models.heads import hold_in_float32
 
 if TYPE_CHECKING:
@@ -36,20 +36,8 @@ def add_adapter(model: PreTrainedModel, lora: Lora, *, task: Task = "generate") 
     """
     from peft import LoraConfig, get_peft_model
 
-    linear = linear_layers(model)
-    targets = sorted({name.rsplit(".", 1)[-1] for name in linear} - {"lm_head", HEAD})
-    if lora.targets != "all-linear":
-        _check_targets(lora.targets, targets)
-        targets = list(lora.targets)
-    smallest = min(min(shape) for name, shape in linear.items() if name.rsplit(".", 1)[-1] in targets)
-    if lora.rank > smallest:
-        raise ModelError(
-            "E231",
-            f"rank {lora.rank} is larger than the smallest targeted layer ({smallest})",
-            place="model.lora.rank",
-            why="the adapter would have more weights than the layer",
-            hint=f"use a rank of at most {smallest}; 8 to 64 are usual",
-        )
+    chosen = targeted(lora, linear_layers(model))
+    targets = sorted({name.rsplit(".", 1)[-1] for name in chosen})
     if task == "score":
         hold_in_float32(model)
     config = LoraConfig(
@@ -101,17 +89,6 @@ def linear_layers(model: torch.nn.Module) -> dict[str, tuple[int, int]]:
         if isinstance(getattr(module, "in_features", None), int)
         and isinstance(getattr(module, "out_features", None), int)
     }
-
-
-def _check_targets(asked: list[str], available: list[str]) -> None:
-    wrong = [name for name in asked if name not in available]
-    if wrong:
-        raise ModelError(
-            "E230",
-            f"no linear layer is named {', '.join(f'`{name}`' for name in wrong)}",
-            place="model.lora.targets",
-            hint=f"this model has {', '.join(available)}; `all-linear` takes them all",
-        )
 
 
 def load_adapter(

@@ -11,13 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llamatune.errors import ModelError
 from llamatune.recipe.hashing import file_sha256
 
+if TYPE_CHECKING:
+    from llamatune.recipe.blocks import Lora, Model
+
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "falcon": "FalconForCausalLM"}
 """config.json's `model_type` -> class; the Llama family, and Falcon."""
+
+HEAD = "score"
+"""The head's name in transformers' sequence classification models of the Llama family."""
 
 BUILTIN = Path(__file__).resolve().parent.parent / "builtin"
 
@@ -72,6 +78,12 @@ class Base:
     def held_in_4_bits(self) -> bool:
         """Whether its files are quantised already, by bitsandbytes."""
         return bool((self.config.get("quantization_config") or {}).get("load_in_4bit"))
+
+    @property
+    def context(self) -> int | None:
+        """The longest row that it reads, in tokens, where its config says so."""
+        context = self.config.get("max_position_embeddings")
+        return context if isinstance(context, int) else None
 
     def identity(self) -> dict[str, str]:
         """What the model computes: the SHA-256 of its weights, file by file and whole, and of its config."""
@@ -129,6 +141,40 @@ def check_config(base: Base) -> None:
         )
     _check_quantization(base, config.get("quantization_config"))
     _check_template_names(base)
+
+
+def check_trainable(base: Base, settings: Model) -> None:
+    """Refuse to train the weights of a base that is held in 4 bits. Raises ModelError (E253)."""
+    if base.held_in_4_bits and settings.lora is None and settings.adapter is None:
+        raise ModelError(
+            "E253",
+            f"`{base.name}` is held in 4 bits, and such weights cannot be trained",
+            place="model.base",
+            hint="add `model.lora`, or name the model that it was quantised from",
+        )
+
+
+def check_context(base: Base, max_length: int, max_new_tokens: int = 0) -> None:
+    """Refuse rows that are longer than what the base reads.
+
+    Args:
+        max_length: tokens of the longest row.
+        max_new_tokens: of the longest reply that will be sampled.
+
+    Raises:
+        ModelError: E221.
+    """
+    context = base.context
+    if context is None or max_length + max_new_tokens <= context:
+        return
+    replies = f" and replies of {max_new_tokens:,}" if max_new_tokens else ""
+    raise ModelError(
+        "E221",
+        f"rows of {max_length:,} tokens{replies} are longer than the base's context of {context:,}",
+        place="data.max_length",
+        why="the model has never seen positions beyond its context",
+        hint=f"set `data.max_length` to at most {context - max_new_tokens}",
+    )
 
 
 def _refuse_code(base: Base, file: str, field: str) -> None:
@@ -198,6 +244,55 @@ def check_weights(folder: Path) -> None:
                 place=str(folder),
                 hint="download the model again",
             )
+
+
+def linear_layers_of(folder: Path) -> dict[str, tuple[int, int]]:
+    """Name -> (in, out) of each linear layer in a model's blocks, from the headers of its weights.
+
+    Raises:
+        ModelError: E207.
+    """
+    shapes = {
+        name: shape for file in folder.glob("*.safetensors") for name, shape in tensors_in(file).items()
+    }
+    return {
+        name.removesuffix(".weight"): (shape[1], shape[0])
+        for name, shape in shapes.items()
+        if len(shape) == 2 and name.endswith(".weight") and any(part.isdigit() for part in name.split("."))
+    }
+
+
+def targeted(lora: Lora, linear: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """The linear layers that get an adapter: all but the output layer and the head, or those that `lora` names.
+
+    Args:
+        linear: name -> (in, out) of the model's linear layers.
+
+    Raises:
+        ModelError: E230 names that no layer has; E231 a rank larger than a layer.
+    """
+    last = {name: name.rsplit(".", 1)[-1] for name in linear}
+    available = sorted(set(last.values()) - {"lm_head", HEAD})
+    asked = available if lora.targets == "all-linear" else list(lora.targets)
+    wrong = [name for name in asked if name not in available]
+    if wrong:
+        raise ModelError(
+            "E230",
+            f"no linear layer is named {', '.join(f'`{name}`' for name in wrong)}",
+            place="model.lora.targets",
+            hint=f"this model has {', '.join(available)}; `all-linear` takes them all",
+        )
+    chosen = {name: shape for name, shape in linear.items() if last[name] in asked}
+    smallest = min(min(shape) for shape in chosen.values())
+    if lora.rank > smallest:
+        raise ModelError(
+            "E231",
+            f"rank {lora.rank} is larger than the smallest targeted layer ({smallest})",
+            place="model.lora.rank",
+            why="the adapter would have more weights than the layer",
+            hint=f"use a rank of at most {smallest}; 8 to 64 are usual",
+        )
+    return chosen
 
 
 def check_not_pickled(folder: Path, pattern: str) -> None:

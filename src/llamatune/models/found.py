@@ -24,6 +24,7 @@ from typing import Any, Literal
 from llamatune.errors import ModelError, Problem
 from llamatune.models.base import (
     BUILTIN,
+    HEAD,
     Base,
     adapter_facts,
     check_config,
@@ -41,8 +42,6 @@ from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
 
 NOTE = "llamatune.json"
 """What llamatune notes beside an artefact: its base, chat block, stage and version."""
-HEAD = "score"
-"""The head's name in transformers' sequence classification models of the Llama family."""
 
 Task = Literal["generate", "score"]
 

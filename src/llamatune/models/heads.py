@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from llamatune.models.found import HEAD
+from llamatune.models.base import HEAD
 from llamatune.models.inner import without_adapter
 
 if TYPE_CHECKING:

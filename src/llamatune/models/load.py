@@ -11,8 +11,8 @@ from llamatune.data.encode.blanks import follow_tokenizer_file
 from llamatune.data.encode.control_tokens import check_padding
 from llamatune.errors import ModelError
 from llamatune.models.adapters import add_adapter, load_adapter
-from llamatune.models.base import Base
-from llamatune.models.found import HEAD, Found, Task, find_model
+from llamatune.models.base import HEAD, Base, check_context, check_trainable
+from llamatune.models.found import Found, Task, find_model
 from llamatune.models.heads import draw_head, set_padding
 from llamatune.models.placement import Placement, place
 
@@ -45,10 +45,13 @@ class Start:
         return self.found.base
 
 
-def find_start(settings: Model, hardware: Hardware, *, max_length: int, task: Task = "generate") -> Start:
+def find_start(
+    settings: Model, hardware: Hardware, *, max_length: int, max_new_tokens: int = 0, task: Task = "generate"
+) -> Start:
     """Resolve and check a recipe's `model` block, so that bad input costs seconds, not the loading of weights.
 
     Args:
+        max_length, max_new_tokens: of the longest row, and of the longest reply that is sampled after it.
         task: a reward model (`score`) may start from any model, a chat model only from a chat or base model.
 
     Raises:
@@ -57,22 +60,8 @@ def find_start(settings: Model, hardware: Hardware, *, max_length: int, task: Ta
     """
     found = find_model(settings, task)
     base = found.base
-    if base.held_in_4_bits and settings.lora is None and settings.adapter is None:
-        raise ModelError(
-            "E253",
-            f"`{base.name}` is held in 4 bits, and such weights cannot be trained",
-            place="model.base",
-            hint="add `model.lora`, or name the model that it was quantised from",
-        )
-    context = base.config.get("max_position_embeddings")
-    if isinstance(context, int) and max_length > context:
-        raise ModelError(
-            "E221",
-            f"rows of {max_length:,} tokens are longer than the base's context of {context:,}",
-            place="data.max_length",
-            why="the model has never seen positions beyond its context",
-            hint=f"set `data.max_length` to at most {context}",
-        )
+    check_trainable(base, settings)
+    check_context(base, max_length, max_new_tokens)
     return Start(found, load_tokenizer(base), place(settings, hardware))
 
 

@@ -10,6 +10,7 @@ from llamatune.runs.ranks import processes
 
 if TYPE_CHECKING:
     from llamatune.recipe.blocks import Hardware, Model
+    from llamatune.recipe.stages.common import TrainingRecipe
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,8 @@ def place(model: Model, hardware: Hardware) -> Placement:
 
     cuda = hardware.device == "auto" and torch.cuda.is_available()
     has_bf16 = cuda and torch.cuda.is_bf16_supported()
-    trains_weights = model.lora is None and model.adapter is None
-    if model.dtype == "float16" and (not cuda or trains_weights):
-        raise ModelError(
-            "E220",
-            "float16 works on a GPU, as the data type of a frozen base",
-            place="model.dtype",
-            why="float16 overflows in full training, and CPUs do not compute in it",
-            hint="use `dtype: auto`; nearest valid: float32 on a CPU, bfloat16 on a GPU, float16 with `lora` on a GPU",
-        )
+    trains_weights = _trains_weights(model)
+    check_precision(model, cuda=cuda)
     if model.dtype == "auto":
         half = "bfloat16" if has_bf16 else "float16"
         weights = "float32" if not cuda or trains_weights else half
@@ -71,6 +65,42 @@ def place(model: Model, hardware: Hardware) -> Placement:
     )
 
 
+def check_precision(model: Model, *, cuda: bool) -> None:
+    """Raises ModelError (E220) for a data type that is of no use there."""
+    if model.dtype == "float16" and (not cuda or _trains_weights(model)):
+        raise ModelError(
+            "E220",
+            "float16 works on a GPU, as the data type of a frozen base",
+            place="model.dtype",
+            why="float16 overflows in full training, and CPUs do not compute in it",
+            hint="use `dtype: auto`; nearest valid: float32 on a CPU, bfloat16 on a GPU, float16 with `lora` on a GPU",
+        )
+
+
+def check_cpu(recipe: TrainingRecipe) -> None:
+    """Refuse what a CPU would quietly not do. Raises ModelError (E220)."""
+    if recipe.optimization.optimizer.startswith("paged"):
+        raise ModelError(
+            "E220",
+            f"{recipe.optimization.optimizer} needs a GPU",
+            place="optimization.optimizer",
+            why="bitsandbytes would quietly take another optimizer on a CPU",
+            hint="use `optimizer: adamw`: the same updates, with the state in ordinary memory",
+        )
+    if recipe.hardware.activation_offloading:
+        raise ModelError(
+            "E220",
+            "activation_offloading needs a GPU",
+            place="hardware.activation_offloading",
+            why="on a CPU, activations are in host memory already",
+            hint="remove it; `activation_checkpointing: true` saves memory on a CPU too",
+        )
+
+
+def _trains_weights(model: Model) -> bool:
+    return model.lora is None and model.adapter is None
+
+
 def _attention(asked: str, *, cuda: bool, half: bool) -> str:
     from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
 
@@ -80,7 +110,13 @@ def _attention(asked: str, *, cuda: bool, half: bool) -> str:
     }
     if asked == "auto":
         return "flash_attention_2" if available["flash_attention_2"] else "sdpa"
-    if not available.get(asked, True):
+    check_attention(asked, available.get(asked, True))
+    return asked
+
+
+def check_attention(asked: str, available: bool) -> None:
+    """Raises ModelError (E220) for an implementation that is not available."""
+    if not available:
         raise ModelError(
             "E220",
             f"{asked} is not available here",
@@ -88,4 +124,3 @@ def _attention(asked: str, *, cuda: bool, half: bool) -> str:
             why="it needs a CUDA GPU, a 16-bit data type and its own package",
             hint="use `attention: auto`, or install the package",
         )
-    return asked

@@ -22,7 +22,14 @@ from llamatune.recipe.parsing import overrides as override
 from llamatune.recipe.parsing.problems import Place, did_you_mean, problems_of
 from llamatune.recipe.parsing.secrets import refuse_secrets
 from llamatune.recipe.parsing.yaml import MAX_PROBLEMS, KeyPath, parse, read_text, to_yaml
-from llamatune.recipe.paths import check_output, is_local, missing_problem, output_problem, outside_problem
+from llamatune.recipe.paths import (
+    check_output,
+    inside_output_problem,
+    is_local,
+    missing_problem,
+    output_problem,
+    outside_problem,
+)
 from llamatune.recipe.recipes import STAGES, Recipe
 from llamatune.recipe.shipped import find_recipe, run_problem
 from llamatune.recipe.stages.common import StageRecipe
@@ -30,7 +37,7 @@ from llamatune.recipe.stages.common import StageRecipe
 _FIRST = ("stage", "output", "model", "chat", "data")
 """What a reader of a resolved recipe looks for."""
 
-__all__ = ["check_output", "dump", "load", "loads", "models", "sources"]
+__all__ = ["check_output", "dump", "examine", "load", "loads", "models", "sources"]
 
 
 def load(path: str | Path, overrides: Sequence[str] = (), *, allow_outside: bool = False) -> Recipe:
@@ -41,13 +48,23 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, allow_outside: bool
 
     Raises RecipeError with all problems found, at most 20.
     """
-    file = find_recipe(path)
-    recipe, place = _read(read_text(file), str(file), overrides)
-    problems = list(_path_problems(recipe, place, allow_outside))
-    problems += _card_problems(recipe, place, file)
+    recipe, problems = examine(path, overrides, allow_outside=allow_outside)
     if problems:
         raise RecipeError.of(problems[:MAX_PROBLEMS])
     return recipe
+
+
+def examine(
+    path: str | Path, overrides: Sequence[str] = (), *, allow_outside: bool = False
+) -> tuple[Recipe, list[Problem]]:
+    """The recipe as `load` reads it, and what is wrong with the paths and data cards that it names.
+
+    Raises RecipeError where it is not a recipe at all.
+    """
+    file = find_recipe(path)
+    recipe, place = _read(read_text(file), str(file), overrides)
+    problems = list(_path_problems(recipe, place, allow_outside))
+    return recipe, problems + list(_card_problems(recipe, place, file))
 
 
 def loads(text: str, overrides: Sequence[str] = (), name: str = "recipe") -> Recipe:
@@ -111,8 +128,9 @@ def _sources(value: Any, at: KeyPath) -> Iterator[tuple[KeyPath, Source]]:
 
 
 def _path_problems(recipe: Recipe, place: Place, allow_outside: bool) -> Iterator[Problem]:
-    if problem := output_problem(recipe.output, place(("output",), False)):
-        yield problem
+    bad_output = output_problem(recipe.output, place(("output",), False))
+    if bad_output is not None:
+        yield bad_output
     named = [
         ((*at, origin), path)
         for at, source in sources(recipe)
@@ -122,6 +140,8 @@ def _path_problems(recipe: Recipe, place: Place, allow_outside: bool) -> Iterato
     missing = {"path": missing_problem, "run": run_problem}
     for at, path in [*named, *((at, name) for at, name in models(recipe) if is_local(name))]:
         problem = None if allow_outside else outside_problem(path, place(at, False))
+        if bad_output is None:
+            problem = problem or inside_output_problem(path, recipe.output, place(at, False))
         if problem is None and at[-1] in missing:
             problem = missing[str(at[-1])](path, place(at, False))
         if problem:

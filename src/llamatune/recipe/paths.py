@@ -35,7 +35,30 @@ def output_problem(output: str, place: str | None = None) -> Problem | None:
     if not Path(output).is_absolute() and working not in target.parents:
         hint = "name a folder below the working directory, or give the absolute path"
         return _output(f"output `{output}` leaves the working directory (it is {target})", place, hint)
+    if run := _run_around(target, working):
+        what = f"output `{output}` is inside another run, `{run}`"
+        return _output(what, place, "name a folder outside it: --overwrite and moving a run take all of it")
     return _foreign_problem(Path(output), place)
+
+
+def _run_around(target: Path, working: Path) -> Path | None:
+    """The run directory that a path is inside of; a recipe that was saved as resolved.yaml makes the working directory
+    none."""
+    above = (folder for folder in target.parents if folder != working and folder not in working.parents)
+    return next((folder for folder in above if (folder / MARKER).is_file()), None)
+
+
+def inside_output_problem(path: str, output: str, place: str | None = None) -> Problem | None:
+    """What a recipe reads, and its own run would write over."""
+    try:
+        target, folder = Path(path).resolve(), Path(output).resolve()
+    # Said of the path by itself.
+    except (OSError, RuntimeError, ValueError):
+        return None
+    if target != folder and folder not in target.parents:
+        return None
+    what = f"`{path}` is {'the output' if target == folder else 'inside the output'} of this recipe"
+    return Problem("E030", what, place, "The run would write over what it reads", "name another `output`")
 
 
 def _foreign_problem(path: Path, place: str | None) -> Problem | None:

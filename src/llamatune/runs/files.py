@@ -213,6 +213,19 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
+def check_room(path: Path, needed: int) -> None:
+    """Raises DiskError (E803) where the disk of a run directory does not hold so many bytes more."""
+    free = free_bytes(path)
+    if free < needed:
+        raise DiskError(
+            "E803",
+            f"the run will need about {size(needed)} more and the disk has {size(free)}",
+            place=str(path),
+            why="it would stop when it saves its first checkpoints",
+            hint="free some space, name an `output` on a larger disk, or lower `checkpoint.keep`",
+        )
+
+
 def disk_full(path: Path, needed: int | None = None) -> DiskError:
     need = f"need {size(needed)}, " if needed else ""
     return DiskError(

@@ -31,18 +31,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llamatune.errors import DiskError, StoppedError
+from llamatune.errors import StoppedError
 from llamatune.recipe.paths import FINISHED, MARKER
 from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs import checkpoints
 from llamatune.runs.checkpoints import Checkpoint
 from llamatune.runs.files import (
     append_line,
+    check_room,
     directory_gone,
     disk_errors,
-    free_bytes,
     read_json,
-    size,
     sync_file,
     write_json,
 )
@@ -173,15 +172,7 @@ class Run:
         whole = checkpoints.complete(self.checkpoints)
         there = sum(file.stat().st_size for folder in whole for file in folder.rglob("*") if file.is_file())
         needed = (self.recipe.checkpoint.keep + 1) * checkpoint + artefact - there
-        free = free_bytes(self.directory)
-        if free < needed:
-            raise DiskError(
-                "E803",
-                f"the run will need about {size(needed)} more and the disk has {size(free)}",
-                place=str(self.directory),
-                why="it would stop when it saves its first checkpoints",
-                hint="free some space, name an `output` on a larger disk, or lower `checkpoint.keep`",
-            )
+        check_room(self.directory, needed)
 
     @property
     def checkpoints(self) -> Path:

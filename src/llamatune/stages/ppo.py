@@ -40,16 +40,22 @@ def run(recipe: PpoRecipe, run: Run) -> Result:
     with Display("ppo", quiet=not run.is_main) as display:
         display.say_all(run.notices)
         rewards = recipe.reward.models
-        longest = recipe.data.max_length + recipe.rollout.max_new_tokens
-        start = find_start(recipe.model, recipe.hardware, max_length=longest)
+        start = find_start(
+            recipe.model,
+            recipe.hardware,
+            max_length=recipe.data.max_length,
+            max_new_tokens=recipe.rollout.max_new_tokens,
+        )
         chat = ChatFormat(start.tokenizer, recipe.chat)
         _, encoder = encoder_for(recipe, start.tokenizer)
+        context = start.base.context
         data = prepare_prompts(
             recipe.data,
             encoder,
             mix_encoder_for(recipe, start.tokenizer),
             seed=recipe.seed,
             recipe_dir=run.recipe_dir,
+            room=None if context is None else context - recipe.rollout.max_new_tokens,
             report=display.say,
         )
         record_origin(run, recipe, start, data, display, chat)

@@ -46,7 +46,13 @@ def run(recipe: RewardRecipe, run: Run) -> Result:
         chat = ChatFormat(start.tokenizer, recipe.chat)
         kind, encoder = encoder_for(recipe, start.tokenizer)
         data = prepare(
-            recipe.data, encoder, kind=kind, seed=recipe.seed, recipe_dir=run.recipe_dir, report=display.say
+            recipe.data,
+            encoder,
+            kind=kind,
+            seed=recipe.seed,
+            recipe_dir=run.recipe_dir,
+            room=start.base.context,
+            report=display.say,
         )
         record_origin(run, recipe, start, data, display, chat)
 

@@ -48,6 +48,7 @@ def run(recipe: SftRecipe, run: Run) -> Result:
             kind=kind,
             seed=recipe.seed,
             recipe_dir=run.recipe_dir,
+            room=start.base.context,
             report=display.say,
         )
         record_origin(run, recipe, start, data, display, chat)

@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 from transformers import TrainerCallback
 from transformers.integrations import get_reporting_integration_callbacks
 
-from llamatune.errors import RecipeError
-
 _EVENTS = [name for name in dir(TrainerCallback) if name.startswith("on_")]
-
-
-def check_trackers(names: Sequence[str]) -> None:
-    """Refuse a tracker whose package is missing, before anything is spent.
-
-    Raises:
-        RecipeError: with the command that installs it.
-    """
-    for name in names:
-        if find_spec(name) is None:
-            raise RecipeError(
-                "E029",
-                f"the package `{name}` is not installed",
-                place="logging.report_to",
-                hint=f"pip install 'llamatune[{name}]', or remove it: metrics.jsonl is written anyway",
-            )
 
 
 def trackers(names: Sequence[str], warn: Callable[[str], None]) -> list[TrainerCallback]:

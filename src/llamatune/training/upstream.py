@@ -12,12 +12,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from llamatune.errors import ModelError, RecipeError
-from llamatune.models.placement import Placement
+from llamatune.errors import RecipeError
+from llamatune.models.placement import Placement, check_cpu
 from llamatune.recipe.blocks import AdamW
 from llamatune.recipe.stages.common import EpochRecipe, TrainingRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
-from llamatune.training.trackers import check_trackers
+from llamatune.recipe.trackers import check_trackers
 
 if TYPE_CHECKING:
     from trl import RewardConfig, SFTConfig
@@ -77,7 +77,7 @@ def config_of(
         ModelError: what needs a GPU, without one.
     """
     if placement.device == "cpu":
-        _check_cpu(recipe)
+        check_cpu(recipe)
     _check_processes(recipe.optimization.batch_size, placement.processes)
     check_trackers(recipe.logging.report_to)
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
@@ -169,26 +169,6 @@ def _reporting(recipe: TrainingRecipe) -> dict[str, Any]:
         "disable_tqdm": True,
         "log_level": "error",
     }
-
-
-def _check_cpu(recipe: TrainingRecipe) -> None:
-    """Refuse what a CPU would quietly do differently."""
-    if recipe.optimization.optimizer.startswith("paged"):
-        raise ModelError(
-            "E220",
-            f"{recipe.optimization.optimizer} needs a GPU",
-            place="optimization.optimizer",
-            why="bitsandbytes would quietly take another optimizer on a CPU",
-            hint="use `optimizer: adamw`: the same updates, with the state in ordinary memory",
-        )
-    if recipe.hardware.activation_offloading:
-        raise ModelError(
-            "E220",
-            "activation_offloading needs a GPU",
-            place="hardware.activation_offloading",
-            why="on a CPU, activations are in host memory already",
-            hint="remove it; `activation_checkpointing: true` saves memory on a CPU too",
-        )
 
 
 def _check_processes(batch_size: int, processes: int) -> None:

@@ -22,11 +22,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llamatune.data.encode.blanks import blank_after_control_tokens
 from llamatune.data.encode.control_tokens import TextTokens, tokenizer_fingerprint
-from llamatune.data.encode.named_templates import template_text
+from llamatune.data.encode.named_templates import no_template, template_text
 from llamatune.data.encode.rendering import RenderingError, render
 from llamatune.data.rows import IGNORED, Conversation, Encoded, Message, Reason, Row, RowRejected
 from llamatune.errors import DataError, ModelError
-from llamatune.recipe.blocks import TEMPLATE_NAMES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -83,7 +82,7 @@ class ChatFormat:
             a control token begins with a blank if the first text of a sequence does.
         chat: the recipe's `chat` block.
         max_length: longest sequence, in tokens.
-        too_long: `error` (left to `prepare`, which counts them all), `drop` or `truncate`.
+        too_long: `error` (left to `prepare`, which counts them all), `drop`, `truncate` or `truncate_reply`.
 
     Raises:
         ModelError: no template, a template that fails, finds no end or loses messages, or no token that ends an
@@ -143,7 +142,11 @@ class ChatFormat:
         assert isinstance(row, Conversation)
         self.check_control_tokens(row.messages, row.place)
         encoded, number = self._encode_start(row.messages, row.place)
-        if len(encoded.input_ids) > self.max_length and self.too_long != "error":
+        if len(encoded.input_ids) > self.max_length and self.too_long == "truncate_reply":
+            # Of the turns so far, another one than the conversation's may be the last.
+            whole = self.chat.loss_on == "last_turn" and number < len(row.messages)
+            encoded = self._cut_reply(self._encode_turns(row.messages, row.place) if whole else encoded)
+        elif len(encoded.input_ids) > self.max_length and self.too_long != "error":
             encoded = self._shorten(row.messages[:number], len(encoded.input_ids), row.place)
         if encoded.trained == 0:
             raise DataError(
@@ -209,6 +212,15 @@ class ChatFormat:
             if len(encoded.input_ids) <= self.max_length and encoded.trained:
                 return replace(encoded, truncated=True)
         raise RowRejected(Reason.NO_ROOM, tokens)
+
+    def _cut_reply(self, encoded: Encoded) -> Encoded:
+        """The first `max_length` tokens, up to the last trained one: the reply that does not fit has no end token, so
+        that the model does not learn to stop in the middle."""
+        labels = encoded.labels[: self.max_length]
+        end = max((at for at, label in enumerate(labels, 1) if label != IGNORED), default=0)
+        if end == 0:
+            raise RowRejected(Reason.NO_ROOM, len(encoded.input_ids))
+        return replace(encoded, input_ids=encoded.input_ids[:end], labels=labels[:end], truncated=True)
 
     def _ends(self, messages: Sequence[Message], place: str) -> list[int]:
         """After how many messages a conversation may be cut, most first, of those that may fit."""
@@ -446,11 +458,5 @@ def _single_template(tokenizer: PreTrainedTokenizerBase) -> str:
     if isinstance(template, dict):
         template = template.get("default")
     if not template:
-        raise ModelError(
-            "E210",
-            "this base model's tokenizer has no chat template",
-            place="chat.template: tokenizer",
-            why="base models are not made for chat, so llamatune does not guess one",
-            hint=f"set `chat.template` to one of {', '.join(TEMPLATE_NAMES)}, or to a file of your own (my.jinja)",
-        )
+        raise no_template()
     return str(template)

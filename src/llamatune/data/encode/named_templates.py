@@ -12,7 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llamatune.errors import RecipeError
+from llamatune.errors import ModelError, RecipeError
+from llamatune.recipe.blocks import TEMPLATE_NAMES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,7 +31,7 @@ def template_text(name: str, tokenizer: PreTrainedTokenizerBase) -> str:
         RecipeError: the file is missing, too large or not text.
     """
     if name.endswith(".jinja"):
-        return _file_text(Path(name))
+        return template_in(Path(name))
     text = _named_text(name)
     if "own_tokens" not in text:
         return text
@@ -44,7 +45,19 @@ def _named_text(name: str) -> str:
     return folder.joinpath(f"{name}.jinja").read_text(encoding="utf-8").strip()
 
 
-def _file_text(file: Path) -> str:
+def no_template() -> ModelError:
+    """The tokenizer has no template, and the recipe names none."""
+    return ModelError(
+        "E210",
+        "this base model's tokenizer has no chat template",
+        place="chat.template: tokenizer",
+        why="base models are not made for chat, so llamatune does not guess one",
+        hint=f"set `chat.template` to one of {', '.join(TEMPLATE_NAMES)}, or to a file of your own (my.jinja)",
+    )
+
+
+def template_in(file: Path) -> str:
+    """The text of a user's template. Raises RecipeError (E025) where the file is missing, too large or no text."""
     try:
         size = file.stat().st_size
         text = file.read_text(encoding="utf-8") if size <= LARGEST else ""

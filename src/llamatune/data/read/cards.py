@@ -9,6 +9,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -139,25 +140,56 @@ def update_card(name: str, start: Path) -> Path:
     return path
 
 
-def check_card(name: str, start: Path) -> list[str]:
-    """Verify a card, the hash and the rows of each of its files, and that every row can be used. One line a
-    split.
+@dataclass(frozen=True)
+class CheckedSplit:
+    """A split whose files are right. `rows` is None, and `where` says what the hub calls it, where nothing is here."""
+
+    split: str
+    where: str
+    rows: int | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    """Rows left out or adjusted, by reason."""
+
+    def __str__(self) -> str:
+        if self.rows is None:
+            return f"split {self.split}: on the hub, {self.where}"
+        remarks = [f"{count:,} {what}" for what, count in self.counts.items()]
+        return ", ".join([f"split {self.split}: {self.where}: hash right, {self.rows:,} rows", *remarks])
+
+
+@dataclass(frozen=True)
+class CheckedCard:
+    """A card that is valid, and whose files are what it says."""
+
+    path: str
+    licence: str
+    splits: list[CheckedSplit]
+
+    def lines(self) -> list[str]:
+        return [f"{self.path}: valid, licence {self.licence}", *map(str, self.splits)]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check_card(name: str, start: Path) -> CheckedCard:
+    """Verify a card, the hash and the rows of each of its files, and that every row can be used.
 
     Raises:
         DataError: the first thing that is wrong.
     """
     path = find_card_file(name, start)
     card, _ = read_card(path)
-    lines = [f"{path}: valid, licence {card.license.id}"]
+    splits = []
     for split in card.splits:
         if card.source.kind == "hub":
-            lines.append(f"split {split}: on the hub, {card.source.id} at commit {card.source.revision}")
+            splits.append(CheckedSplit(split, f"{card.source.id} at commit {card.source.revision}"))
             continue
         for file in card_files(card, split):
-            rows, remarks = _checked_rows(card, file)
+            rows, counts = _checked_rows(card, file)
             verify_file(card, split, file, rows, fresh=True)
-            lines.append(", ".join([f"split {split}: {file}: hash right, {rows:,} rows", *remarks]))
-    return lines
+            splits.append(CheckedSplit(split, str(file), rows, counts))
+    return CheckedCard(str(path), card.license.id, splits)
 
 
 def _has_sources(data: Any) -> bool:
@@ -198,7 +230,7 @@ def _measured_world(set_name: str, split: str) -> dict[str, Any]:
         return _measured(path)
 
 
-def _checked_rows(card: DataCard, file: Path) -> tuple[int, list[str]]:
+def _checked_rows(card: DataCard, file: Path) -> tuple[int, dict[str, int]]:
     """How many rows a file has, and what was found in them; each row of a trainable format is converted."""
     rows = 0
     found: Counter[str] = Counter()
@@ -214,4 +246,4 @@ def _checked_rows(card: DataCard, file: Path) -> tuple[int, list[str]]:
         except RowRejected as rejected:
             found[rejected.reason.value] += 1
     found.update({adjustment.value: count for adjustment, count in adjusted.items()})
-    return rows, [f"{count:,} {what}" for what, count in found.items()]
+    return rows, dict(found)

@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
@@ -101,6 +101,43 @@ class FoundFiles:
     def sha256(self) -> tuple[str, ...]:
         return tuple(file_sha256(file) for file in self.files)
 
+    def rows(self, skip: Skip = None) -> Rows:
+        """`(place, raw row)` of all files, in order. Raises what the readers raise."""
+        return _read(self.files, self.name, skip)
+
+    def recognise(self, rows: Sequence[Raw], source: Source, kind: Kind) -> Recognised:
+        """The format and columns of rows of these files, as the source or its card says, or by what they look like.
+
+        Raises:
+            DataError: E112, E120 to E122, E127, E128, E135.
+        """
+        card = self.card
+        recognised = recognise_rows(
+            rows,
+            format=_row_format(card, kind) if card else source.format,
+            columns=card.columns if card else source.columns,
+            ignore=[*source.ignore, *(card.ignore if card else ())],
+            label=source.label,
+            kind=kind,
+            place=self.name,
+        )
+        check_usable(recognised, source.label, self.name)
+        return recognised
+
+
+def is_at_hand(source: Source, recipe_dir: Path) -> bool:
+    """Whether the rows of a source are here, and need neither be downloaded nor generated first.
+
+    Raises:
+        DataError: those of data cards.
+    """
+    if source.card is None:
+        return source.hub is None
+    card = find_card(source.card, recipe_dir)
+    if card.source.kind == "world":
+        return _world_path(card, source.split).is_file()
+    return card.source.kind != "hub"
+
 
 def find_files(source: Source, recipe_dir: Path, *, kind: Kind) -> FoundFiles:
     """Find, generate or download the files of a source.
@@ -146,9 +183,11 @@ def open_source(
         RecipeError: see `find_files`.
     """
     files = find_files(source, recipe_dir, kind=kind)
-    name, card = called or files.name, files.card
+    if called is not None:
+        files = replace(files, name=called)
+    name, card = files.name, files.card
     skip: Skip = _pass_over if on_bad_row == "drop" else None
-    rows = islice(_read(files.files, name, skip), source.max_rows)
+    rows = islice(files.rows(skip), source.max_rows)
     missing = next((file for file in files.files if not file.is_file()), None)
     if missing is not None:
         # Says what is missing, and what has a similar name.
@@ -156,21 +195,11 @@ def open_source(
     sha256 = files.sha256
     suffixes = [file.suffixes for file in files.files]
     found = stored_survey(rows, sha256, source.max_rows, on_bad_row, suffixes)
-    recognised = recognise_rows(
-        found.rows,
-        format=_row_format(card, kind) if card else source.format,
-        columns=card.columns if card else source.columns,
-        ignore=[*source.ignore, *(card.ignore if card else ())],
-        label=source.label,
-        kind=kind,
-        place=name,
-    )
-    check_usable(recognised, source.label, name)
     return OpenSource(
         name=name,
         files=files.files,
         sha256=sha256,
-        recognised=recognised,
+        recognised=files.recognise(found.rows, source, kind),
         survey=found,
         is_safety=_is_safety(source, card) if kind == "prompts" else None,
         label=source.label,
@@ -244,13 +273,18 @@ def card_files(card: DataCard, split: str) -> list[Path]:
     return files
 
 
+def _world_path(card: DataCard, split: str) -> Path:
+    expected = card.splits[split].sha256 if split in card.splits else None
+    return cache_folder() / "world" / f"{card.source.set}-{split}-{(expected or 'new')[:16]}.jsonl"
+
+
 def _world_file(card: DataCard, split: str) -> Path:
     """A set of the miniature world, generated into the cache folder on first use."""
     from llamatune.world import sets
 
     assert card.source.set is not None
     expected = card.splits[split].sha256 if split in card.splits else None
-    path = cache_folder() / "world" / f"{card.source.set}-{split}-{(expected or 'new')[:16]}.jsonl"
+    path = _world_path(card, split)
     if path.is_file():
         try:
             verify_file(card, split, path)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from llamatune.forward.outputs import apply_head, hidden_at, logits_at
-from llamatune.models.found import HEAD
+from llamatune.models.base import HEAD
 from llamatune.ppo.roles.base import RoleName, Roles, disable_dropout
 from llamatune.ppo.roles.sharding import spread
 from llamatune.ppo.roles.weights import (

@@ -12,12 +12,19 @@ from llamatune.recipe.blocks import (
 from llamatune.recipe.stages.common import LEARNING_RATES, EpochRecipe, Tuning, starter_data
 
 
+class ConversationData(Data):
+    """Conversations; the replies in them are learnt."""
+
+    too_long: Literal["error", "drop", "truncate", "truncate_reply"] = "error"  # type: ignore[assignment]
+    """A longer row stops the run, is left out, or is cut: at a turn boundary, or in a reply, without an end token."""
+
+
 class SftRecipe(EpochRecipe):
     """Supervised fine-tuning on conversations, with the loss on the answers (paper section 3.1)."""
 
     stage: Literal["sft"]
     chat: Chat = Chat()
-    data: Data
+    data: ConversationData
     generation: Generation = Generation()
 
 
