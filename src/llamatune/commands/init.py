@@ -242,7 +242,7 @@ def _choose_lengths(kind: Kind, draft: Draft, measured: Measured) -> None:
         limit = f"the base's context, {room:,}" if most == room else f"{most:,} tokens"
         reason = f"{longer:,} of {measured.rows:,} rows are longer than {limit}"
         single = draft.blocks["data"]["train"][0].get("format") in _ONE_REPLY
-        if stage == "sft" and single and longer > _MANY * measured.rows:
+        if kind == "conversations" and single and longer > _MANY * measured.rows:
             draft.set("data", "too_long", "truncate_reply", f"{reason}, and too many to lose")
         else:
             draft.set("data", "too_long", "drop", reason)

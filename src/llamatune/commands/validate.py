@@ -32,13 +32,13 @@ from llamatune.models.base import (
     targeted,
     tensors_in,
 )
-from llamatune.models.found import Found, Task, check_models, find_model
+from llamatune.models.found import Found, check_models, find_model
 from llamatune.models.placement import check_attention, check_cpu, check_precision
 from llamatune.recipe.blocks import Data, Kind, Source
 from llamatune.recipe.cards import find_card
 from llamatune.recipe.load import examine
 from llamatune.recipe.paths import FINISHED, MARKER, missing_problem
-from llamatune.recipe.recipes import Recipe
+from llamatune.recipe.recipes import STAGES, Recipe
 from llamatune.recipe.shipped import find_recipe, run_problem
 from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
@@ -129,7 +129,8 @@ def validate(
             _check_source(found, role, source, kind, data, folder, deep)
     with found.gathering():
         check_trackers(recipe.logging.report_to)
-    _check_device(found)
+    if isinstance(recipe, TrainingRecipe):
+        _check_device(found, recipe)
     _check_output(found)
     if start is not None:
         with found.gathering():
@@ -152,9 +153,10 @@ def _check_models(found: Validation, folder: Path) -> Found | None:
     recipe = found.recipe
     with found.gathering():
         found.unchecked += [f"{line}; `run` downloads it" for line in check_models(recipe, beside=folder)]
-    task: Task = "score" if recipe.stage == "reward" else "generate"
+    if not isinstance(recipe, TrainingRecipe):
+        return None
     try:
-        start = find_model(recipe.model, task, beside=folder, download=False)
+        start = find_model(recipe.model, STAGES[recipe.stage].task, beside=folder, download=False)
     # Said above.
     except ModelError:
         return None
@@ -224,7 +226,10 @@ def _has_template(folder: Path) -> bool:
 
 def _sources(recipe: Recipe) -> Iterator[tuple[str, Source, Kind, Data]]:
     """Each source with its role, what its rows become, and the policies that it is under."""
-    kind, data = kind_for(recipe), recipe.data
+    data = getattr(recipe, "data", None)
+    if not isinstance(data, Data):
+        return
+    kind = kind_for(recipe)
     yield from (("data", source, kind, data) for source in data.train)
     yield from (("held-out data", source, kind, data) for source in data.eval)
     if isinstance(recipe, PpoRecipe) and recipe.data.mix is not None:
@@ -351,9 +356,8 @@ def _check_rows(found: Validation, start: Found, folder: Path) -> None:
 # ---- machine --------------------------------------------------------------------------------------------------
 
 
-def _check_device(found: Validation) -> None:
+def _check_device(found: Validation, recipe: TrainingRecipe) -> None:
     """What needs a GPU, where there is certainly none."""
-    recipe = found.recipe
     asked = recipe.hardware.device
     if asked == "auto" and any(Path(file).exists() for file in _DEVICES):
         found.add("device", "auto, and there is the driver of a GPU", device="gpu")
@@ -382,7 +386,7 @@ def _check_output(found: Validation) -> None:
                 "E801", f"`{there}` cannot be written", place="output", hint="check its owner and permissions"
             )
         )
-    if recipe.upstream:
+    if getattr(recipe, "upstream", None):
         found.unchecked.append("the arguments under `upstream`, which the trainer's config has to know")
     if not (output / MARKER).is_file():
         return
@@ -441,7 +445,7 @@ def trained_weights(recipe: TrainingRecipe, start: Found) -> int:
         count = sum(settings.lora.rank * (inner + outer) for inner, outer in shapes)
     else:
         count = _numbers_in(sorted(folder.glob("*.safetensors")))
-    return 2 * count if recipe.stage == "ppo" else count
+    return 2 * count if isinstance(recipe, PpoRecipe) else count
 
 
 def _numbers_in(files: Sequence[Path]) -> int:
