@@ -176,7 +176,7 @@ def test_the_first_bad_rows_are_named_and_may_be_left_out() -> None:
 
 
 def test_only_the_first_rows_are_looked_at_and_deep_looks_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FIRST_ROWS", 5)
+    monkeypatch.setattr(module, "FIRST_LOOK", 5)
     rows = [row(number) for number in range(20)]
     write("rows.jsonl", [*rows, {"instruction": "", "output": "x"}])
     assert "more than 5 rows" in said() and "not checked: the rows of rows.jsonl after the first 5" in said()

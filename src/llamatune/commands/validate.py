@@ -25,7 +25,7 @@ from llamatune.data.rows import Adjustment, RowRejected
 from llamatune.errors import DataError, DiskError, LlamatuneError, ModelError, Problem, RecipeError
 from llamatune.models.base import (
     Base,
-    check_context,
+    check_fits_context,
     check_trainable,
     linear_layers_of,
     read_model_json,
@@ -36,7 +36,7 @@ from llamatune.models.found import Found, check_models, find_model
 from llamatune.models.placement import check_attention, check_cpu, check_precision
 from llamatune.recipe.blocks import Data, Kind, Source
 from llamatune.recipe.cards import find_card
-from llamatune.recipe.load import examine
+from llamatune.recipe.load import load_with_problems
 from llamatune.recipe.paths import FINISHED, MARKER, missing_problem
 from llamatune.recipe.recipes import STAGES, Recipe
 from llamatune.recipe.shipped import find_recipe, run_problem
@@ -46,7 +46,7 @@ from llamatune.recipe.trackers import check_trackers
 from llamatune.runs.files import check_room, free_bytes, read_json, size
 from llamatune.runs.manifest import differences, flatten, must_match
 
-FIRST_ROWS = 1000
+FIRST_LOOK = 1000
 """Rows of each source that are looked at without `deep`."""
 
 _DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
@@ -118,7 +118,7 @@ def validate(
     Raises:
         RecipeError: it is no recipe; all else that is wrong is in the result.
     """
-    recipe, problems = examine(name, overrides, allow_outside=allow_outside)
+    recipe, problems = load_with_problems(name, overrides, allow_outside=allow_outside)
     found = Validation(recipe)
     if problems:
         found.refuse(RecipeError.of(problems))
@@ -166,7 +166,7 @@ def _check_models(found: Validation, folder: Path) -> Found | None:
     with found.gathering():
         check_trainable(base, recipe.model)
     with found.gathering():
-        check_context(base, longest, new)
+        check_fits_context(base, longest, new)
     with found.gathering():
         _check_tokenizer(found, base)
     figures: dict[str, Any] = {"base": base.name, "model_type": base.config["model_type"]}
@@ -251,8 +251,8 @@ def _check_source(
     def skip(error: DataError) -> None:
         bad.extend(error.problems[:1])
 
-    first = list(islice(islice(files.rows(skip), source.max_rows), FIRST_ROWS + 1))
-    whole, first = len(first) <= FIRST_ROWS, first[:FIRST_ROWS]
+    first = list(islice(islice(files.rows(skip), source.max_rows), FIRST_LOOK + 1))
+    whole, first = len(first) <= FIRST_LOOK, first[:FIRST_LOOK]
     survey = survey_of(iter(first))
     recognised = files.recognise(survey.rows, source, kind)
     left_out: Counter[str] = Counter()
@@ -265,7 +265,7 @@ def _check_source(
         except DataError as error:
             bad += error.problems[:1]
     if not whole and not deep:
-        found.unchecked.append(f"the rows of {files.name} after the first {FIRST_ROWS:,}")
+        found.unchecked.append(f"the rows of {files.name} after the first {FIRST_LOOK:,}")
     # A look at every row counts them.
     if bad and data.on_bad_row == "error" and not deep:
         raise DataError.of(bad[:_SHOWN])
@@ -274,7 +274,7 @@ def _check_source(
         counted = [file.rows for file in files.card.splits[source.split].files]
         rows = sum(one or 0 for one in counted) if all(counted) else rows
     bytes_ = sum(file.stat().st_size for file in files.files)
-    how_many = rows_in_words(rows) if rows is not None else f"more than {FIRST_ROWS:,} rows ({size(bytes_)})"
+    how_many = rows_in_words(rows) if rows is not None else f"more than {FIRST_LOOK:,} rows ({size(bytes_)})"
     text = f"{files.name}, {how_many}, format {recognised}"
     counts = {**left_out, **{kind.value: count for kind, count in adjusted.items()}}
     text += "".join(f", {count:,} {what}" for what, count in counts.items())

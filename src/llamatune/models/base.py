@@ -154,7 +154,7 @@ def check_trainable(base: Base, settings: Model) -> None:
         )
 
 
-def check_context(base: Base, max_length: int, max_new_tokens: int = 0) -> None:
+def check_fits_context(base: Base, max_length: int, max_new_tokens: int = 0) -> None:
     """Refuse rows that are longer than what the base reads.
 
     Args:

@@ -11,7 +11,7 @@ from llamatune.data.encode.blanks import follow_tokenizer_file
 from llamatune.data.encode.control_tokens import check_padding
 from llamatune.errors import ModelError
 from llamatune.models.adapters import add_adapter, load_adapter
-from llamatune.models.base import HEAD, Base, check_context, check_trainable
+from llamatune.models.base import HEAD, Base, check_fits_context, check_trainable
 from llamatune.models.found import Found, Task, find_model
 from llamatune.models.heads import draw_head, set_padding
 from llamatune.models.placement import Placement, place
@@ -61,7 +61,7 @@ def find_start(
     found = find_model(settings, task)
     base = found.base
     check_trainable(base, settings)
-    check_context(base, max_length, max_new_tokens)
+    check_fits_context(base, max_length, max_new_tokens)
     return Start(found, load_tokenizer(base), place(settings, hardware))
 
 

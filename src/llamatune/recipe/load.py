@@ -37,7 +37,7 @@ from llamatune.recipe.stages.common import StageRecipe
 _FIRST = ("stage", "output", "model", "chat", "data")
 """What a reader of a resolved recipe looks for."""
 
-__all__ = ["check_output", "dump", "examine", "load", "loads", "models", "sources"]
+__all__ = ["check_output", "dump", "load_with_problems", "load", "loads", "models", "sources"]
 
 
 def load(path: str | Path, overrides: Sequence[str] = (), *, allow_outside: bool = False) -> Recipe:
@@ -48,13 +48,13 @@ def load(path: str | Path, overrides: Sequence[str] = (), *, allow_outside: bool
 
     Raises RecipeError with all problems found, at most 20.
     """
-    recipe, problems = examine(path, overrides, allow_outside=allow_outside)
+    recipe, problems = load_with_problems(path, overrides, allow_outside=allow_outside)
     if problems:
         raise RecipeError.of(problems[:MAX_PROBLEMS])
     return recipe
 
 
-def examine(
+def load_with_problems(
     path: str | Path, overrides: Sequence[str] = (), *, allow_outside: bool = False
 ) -> tuple[Recipe, list[Problem]]:
     """The recipe as `load` reads it, and what is wrong with the paths and data cards that it names.
