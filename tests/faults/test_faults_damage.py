@@ -4,8 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from commands import Place, fault
+from place import Place, fault
 
 FILES = ["adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"]
 

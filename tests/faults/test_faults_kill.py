@@ -3,8 +3,7 @@
 import json
 
 import pytest
-
-from commands import fault
+from place import fault
 
 PRETRAINING = """\
 stage: pretrain

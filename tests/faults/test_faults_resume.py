@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from commands import Place, fault
+from place import Place, fault
 
 LORA = {"rank": 8, "alpha": 16, "dropout": 0.2, "targets": "[q_proj]", "rs_lora": "true", "dora": "true"}
 OPTIMIZATION = {

@@ -7,8 +7,7 @@ import re
 import signal
 
 import pytest
-
-from commands import Place, fault
+from place import PICO, Place, fault
 
 RECIPE = """\
 stage: reward
@@ -157,7 +156,7 @@ def test_row_15_loss_is_not_finite(pairs, undisturbed, value: str) -> None:
 
 
 def test_row_15_one_pair_gives_nan(pairs, undisturbed) -> None:
-    ended = pairs.run(faults=[fault("break_row", place="pairs.jsonl:7")])
+    ended = pairs.run(faults=[fault("break_row", text=f"A box{6 * ' yes'}!", tokenizer=PICO)])
     assert ended.code == 6 and "error[E602]" in ended.said, ended.said
     assert re.findall(r"pairs\.jsonl:\d+", ended.said) == ["pairs.jsonl:7"]
     assert pairs.run().code == 0
@@ -168,6 +167,7 @@ def test_row_15_one_pair_gives_nan(pairs, undisturbed) -> None:
 def test_row_17_memory_runs_out(pairs, undisturbed, where: str, tokens: int) -> None:
     ended = pairs.run(PLAIN, faults=[fault("short_of_memory", where=where, tokens=tokens)])
     assert ended.code == 0, ended.said
+    assert any(moment.startswith("memory ran out") for moment in pairs.moments())
     if where != "evaluation":
         assert "memory ran out: at most" in ended.said and "with the same global batch" in ended.said
         assert pairs.events("out_of_memory")

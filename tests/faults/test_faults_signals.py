@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-from commands import Ended, Place, fault
+from place import Ended, Place, fault
 
 TERM, INT, HUP, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL
 
