@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import llamatune
 from support import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -165,16 +164,13 @@ def test_trl_1_12_does_the_work_of_the_ppo_benchmark() -> None:
     assert "TRL ran with trl 1.12.0" in done.stdout
 
 
-@pytest.mark.skipif(not hasattr(llamatune, "PPOTrainer"), reason="there is no PPOTrainer yet")
 def test_llamatune_does_the_work_of_the_ppo_benchmark() -> None:
     done = benchmark("ppo", "--only", "llamatune", *SMALL_PPO)
     assert done.returncode == 0, done.stderr
 
 
 def test_memory_of_ppo_is_compared_with_that_of_sft() -> None:
-    contenders = ["imports", "sft-trl", "sft-llamatune"]
-    if hasattr(llamatune, "PPOTrainer"):
-        contenders.append("ppo-llamatune")
+    contenders = ["imports", "sft-trl", "sft-llamatune", "ppo-llamatune"]
     small = ("--rounds", "1", "--steps", "1", "--batch-size", "4", "--micro-batch", "2")
     done = benchmark("ppo_memory", "--shape", "pico", "--only", *contenders, *small)
     assert done.returncode == 0, done.stderr

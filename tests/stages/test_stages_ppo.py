@@ -329,8 +329,6 @@ def test_a_guard_stops_the_run_with_the_sample(rewards, command, tmp_path: Path,
 def bad(sft, rewards, tiny_base, tmp_path: Path):
     """`bad(name)`: changes, and what is said of them."""
     other = {"base": str(tiny_base())}
-    prompts = write(tmp_path / "prompts.jsonl", [{"prompt": "word " * 90}, {"prompt": "Hi."}])
-    answered = [{"messages": [{"role": "assistant", "content": "Yes."}]}]
     return {
         "no such reward model": (
             {"reward.helpfulness": "nowhere/at/all"},
@@ -348,21 +346,12 @@ def bad(sft, rewards, tiny_base, tmp_path: Path):
             {"model": {**other, "adapter": str(sft)}},
             r"E233.*made for another base",
         ),
-        "prompts that are too long": (
-            {"data.train": [{"path": prompts}], "data.max_length": 64},
-            r"E130.*1 of 2",
-        ),
         "no room for an answer": ({"rollout.max_new_tokens": 900}, r"E221.*1,024"),
-        "no question": (
-            {"data.train": [{"path": write(tmp_path / "rows.jsonl", answered)}]},
-            r"E1\d\d.*rows\.jsonl",
-        ),
     }
 
 
 BAD = ["no such reward model", "a chat model as reward model", "a reward model as policy"]
-BAD += ["another base than the adapter's", "prompts that are too long", "no room for an answer"]
-BAD += ["no question"]
+BAD += ["another base than the adapter's", "no room for an answer"]
 
 
 @pytest.mark.parametrize("name", BAD)
