@@ -159,6 +159,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_row_01_other_kinds_of_training(ppo, undisturbed, name: str) -> None:
     assert ppo.run(*OTHERS[name], faults=[fault("kill", at="values 6")]).code == -9

@@ -123,16 +123,17 @@ def test_row_19_what_must_match(killed_once, key: str) -> None:
     assert f"{before} -> " in line and f"--force-resume {as_fact(key)}" in said
 
 
-@pytest.mark.parametrize("key", MAY_CHANGE)
+@pytest.mark.parametrize("key", [key for key in MAY_CHANGE if key.startswith("hardware.")])
 def test_row_19_what_may_change(killed, key: str) -> None:
     goes_on(killed, f"{key}={MAY_CHANGE[key]}")
 
 
 def test_row_19_what_may_change_changes_nothing_that_is_learnt(killed, reference) -> None:
+    """All of it at once; other hardware adds up in another order, and is tried key by key."""
     changes = {key: value for key, value in MAY_CHANGE.items() if not key.startswith("hardware.")}
     changes["generation.temperature"] = 0  # drawing a reply draws from the random state, see the next test
     ended = killed.run(*(f"{key}={value}" for key, value in changes.items()))
-    assert ended.code == 0, ended.said
+    assert ended.code == 0 and "going on from checkpoint-6" in ended.said, ended.said
     assert killed.learnt()["weights"] == reference()["weights"]
 
 

@@ -81,6 +81,7 @@ def test_row_01_kill_at_a_step(pairs, undisturbed, moment: str) -> None:
     assert pairs.learnt() == undisturbed()
 
 
+@pytest.mark.slow
 def test_row_01_killed_again_and_again_at_random(pairs, undisturbed) -> None:
     chance = random.Random(7)
     steps = sorted(chance.choices(range(1, 11), k=4))
@@ -98,6 +99,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_row_01_other_kinds_of_training(pairs, undisturbed, name: str) -> None:
     changes = ["optimization.max_steps=6", "checkpoint.every_steps=2", *OTHERS[name]]
@@ -107,6 +109,7 @@ def test_row_01_other_kinds_of_training(pairs, undisturbed, name: str) -> None:
     assert pairs.learnt() == undisturbed(*changes)
 
 
+@pytest.mark.slow  # a chat model's save is the same
 @pytest.mark.parametrize(
     "moment", ["adapter_model.safetensors", "half of optimizer.pt", "before the manifest"]
 )

@@ -54,7 +54,9 @@ def test_row_15_one_row_gives_nan(place, reference, line: int, text: str) -> Non
     assert place.learnt() == reference()
 
 
-@pytest.mark.parametrize(("every", "keep"), [(3, 2), (1, 2), (1, 9)])
+@pytest.mark.parametrize(
+    ("every", "keep"), [(3, 2), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((1, 2), (1, 9)))]
+)
 def test_row_16_loss_goes_up_and_stays_up(place, reference, every: int, keep: int) -> None:
     """From the fourteenth update on the learning rate is 2,000 times too high."""
     changes = ["optimization.max_steps=24", "guards.loss_spike.patience=3"]
