@@ -23,7 +23,7 @@ from llamatune.recipe.load import dump, load
 from llamatune.runs.report.ppo import known_series
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.replies import sample_replies
-from support import ROOT, ppo_recipe, reward_recipe, sft_recipe
+from support import ROOT, ppo_recipe, reward_recipe
 
 METHODS: dict[str, dict[str, Any]] = {
     "adapters": {},
@@ -50,17 +50,8 @@ def write(file: Path, rows: list[dict[str, Any]]) -> str:
 
 
 @pytest.fixture(scope="module")
-def sft(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A chat model: an adapter trained for two steps."""
-    directory = tmp_path_factory.mktemp("sft") / "run"
-    changes = {
-        "model.lora": {"rank": 4},
-        "data.train": [{"card": "pico-sft-helpful", "max_rows": 32}],
-        "optimization": {"max_steps": 2, "batch_size": 8, "warmup": 0, "learning_rate": 2e-3},
-        "generation": {"prompts": []},
-    }
-    llamatune.run(sft_recipe(directory, changes), recipe_dir=ROOT)
-    return directory
+def sft(barely_trained) -> Path:
+    return barely_trained("lora")
 
 
 @pytest.fixture(scope="module")
