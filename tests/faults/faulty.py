@@ -328,13 +328,15 @@ def fill_disk(at: str | None, folder: str, leave: int) -> None:
 
 
 def kill_workers(at: str) -> None:
-    """kill -9 for each child process."""
+    """kill -9 for each forked child process."""
 
     def action() -> None:
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-        assert children, "there is no data worker"
-        for pid in children:
-            os.kill(int(pid), signal.SIGKILL)
+        own = Path("/proc/self/cmdline").read_bytes()
+        workers = [child for child in children if Path(f"/proc/{child}/cmdline").read_bytes() == own]
+        assert workers, "there is no data worker"
+        for worker in workers:
+            os.kill(int(worker), signal.SIGKILL)
         time.sleep(0.2)
 
     _at(at, action)
