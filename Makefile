@@ -1,6 +1,7 @@
 # make setup   install everything into .venv
 # make demo    fine-tune pico and show what it learned (about five minutes)
 # make test    run the tests            make check   lint, format, types
+# make test-all   also those that are slow and rarely break
 # make bench   llamatune beside plain trl and TRL 1.12's PPO, the price of guards, light commands, data preparation
 # make bench-gpu   the same on a GPU, switch by switch
 # make pico    rebuild the built-in model from nothing (about twenty minutes)
@@ -8,7 +9,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check bench bench-gpu pico format
+.PHONY: setup demo test test-all check bench bench-gpu pico format
 
 setup: .venv/.installed
 
@@ -23,7 +24,10 @@ demo: setup
 	$(BIN)/llamatune exam pico runs/pico-sft --show 4
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-all: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,15 @@ HOSTILE = (
 
 def lines(records: list[dict[str, object]]) -> str:
     return "".join(json.dumps(record) + "\n" for record in records)
+
+
+def write(run: Path, name: str, content: Any) -> None:
+    """A file of a run that was made by hand: text, records or an object, by the ending of its name."""
+    if name.endswith(".jsonl"):
+        content = lines(content)
+    elif name.endswith(".json"):
+        content = json.dumps(content)
+    (run / name).write_text(content)
 
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}

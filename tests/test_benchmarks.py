@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import llamatune
 from support import ROOT
 
 BENCHMARKS = ROOT / "benchmarks"
@@ -27,6 +26,7 @@ def benchmark(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_llamatune_and_plain_trl_do_the_same_in_every_step() -> None:
     small = ("--rounds", "1", "--steps", "2", "--batch-size", "8", "--micro-batch", "4")
     done = benchmark("sft", "--data", "pico-sft-helpful", "--template", "tokenizer", *small)
@@ -35,6 +35,7 @@ def test_llamatune_and_plain_trl_do_the_same_in_every_step() -> None:
     assert "within 1e-05" in done.stdout
 
 
+@pytest.mark.slow
 def test_llamatune_and_plain_trl_train_the_same_reward_model() -> None:
     small = ("--rounds", "1", "--steps", "2", "--batch-size", "8", "--micro-batch", "4")
     done = benchmark("reward", "--data", "pico-preferences-helpful", "--max-length", "128", *small)
@@ -159,34 +160,36 @@ SMALL_PPO = (
     not (ROOT / ".bench/trl-1.12/complete.txt").exists(),
     reason="TRL 1.12 is not installed: python benchmarks/trl_1_12.py",
 )
+@pytest.mark.slow
 def test_trl_1_12_does_the_work_of_the_ppo_benchmark() -> None:
     done = benchmark("ppo", "--only", "trl", *SMALL_PPO)
     assert done.returncode == 0, done.stderr
     assert "TRL ran with trl 1.12.0" in done.stdout
 
 
-@pytest.mark.skipif(not hasattr(llamatune, "PPOTrainer"), reason="there is no PPOTrainer yet")
+@pytest.mark.slow
 def test_llamatune_does_the_work_of_the_ppo_benchmark() -> None:
     done = benchmark("ppo", "--only", "llamatune", *SMALL_PPO)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_memory_of_ppo_is_compared_with_that_of_sft() -> None:
-    contenders = ["imports", "sft-trl", "sft-llamatune"]
-    if hasattr(llamatune, "PPOTrainer"):
-        contenders.append("ppo-llamatune")
+    contenders = ["imports", "sft-trl", "sft-llamatune", "ppo-llamatune"]
     small = ("--rounds", "1", "--steps", "1", "--batch-size", "4", "--micro-batch", "2")
     done = benchmark("ppo_memory", "--shape", "pico", "--only", *contenders, *small)
     assert done.returncode == 0, done.stderr
     assert all(f"\n{name} " in done.stdout for name in contenders)
 
 
+@pytest.mark.slow
 def test_overhead_of_a_short_demo_adds_up() -> None:
     done = benchmark("overhead", "--runs", "1", "--max-steps", "3")
     assert done.returncode == 0, done.stderr
     assert "guards, manifests and hashing together" in done.stdout
 
 
+@pytest.mark.slow
 def test_every_line_of_the_gpu_table_runs_or_says_that_it_needs_a_gpu() -> None:
     done = benchmark("gpu", "--device", "cpu", "--tiny", "--jobs", "1b-full", "7b-qlora-512")
     assert done.returncode == 0, done.stderr

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-from commands import Place, Server, fault
+from place import Place, Server, fault
 
 RECIPE = """\
 stage: sft

@@ -1,11 +1,36 @@
-"""Faults, made in the process of the command before it starts. The product has no hook: everything is wrapped here.
+"""Faults, made in the process of the command before it starts. The product has no hook, and none of its modules is
+named here: what is wrapped is upstream's (events of a training, forward passes, `generate`, what writes files) or the
+system's (replacing, removing and syncing files).
 
-`watch` gives the moments of a run names, such as `step 5`, `forward 5`, `save 6: optimizer.pt`, writes each down in
-the file `moments`, and does there what the test asked for.
+`watch` gives the moments of a run names, writes each down in the file `moments`, and does there what the test asked
+for. N is the number of the step that began last:
+
+    step N                          before anything of it
+    forward N, values N             a pass with gradients, with the head of the model or below it (PPO's critic)
+    gradients N                     before the update
+    evaluation N                    a pass without gradients between two steps
+    replies N: token T              `generate`, at the end of a step or outside of training
+    rollouts N: token T             `generate`, within a step or an evaluation
+    scoring N: reward_NAME          within a step, a pass of this adapter after the rollouts and before they are read
+    reading N                       within a step, any other pass without gradients
+    save N                          before the folder is there
+    save N: half of FILE, FILE      when half of a state or weights is written, when all is
+    save N: before the manifest     when all others are
+    save N: manifest.json under its temporary name
+    sync N: FILE                    when it has reached the disk
+    removal of checkpoint-N, half of the removal of checkpoint-N
+    memory ran out N                because a test wants it so
+    trained                         after the last step
+    artefact, artefact written      before its folder is there, when it is complete
+    end                             the result is written, under its temporary name
+    report                          so is the page
 """
 
 from __future__ import annotations
 
+import errno
+import functools
+import io
 import os
 import re
 import shutil
@@ -14,11 +39,35 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _doing: dict[str, Callable[[], None]] = {}
-_step = 0
+
+
+@dataclass
+class _Now:
+    """What the process is doing."""
+
+    step: int = 0
+    """The one that began last."""
+    phase: str = "outside"
+    """`step`, `end of a step`, `between` steps, or `outside` of training."""
+    generating: str | None = None
+    """`replies` or `rollouts`."""
+    token: int = 0
+    head: str | None = None
+    """The kind of model whose whole forward pass is running, None below it."""
+    reads: bool = False
+    """Whether the rollouts of this step are scored already, and read."""
+    kind: str | None = None
+    """That of the last forward pass."""
+    ids: Any = None
+    """The tokens of the last forward pass."""
+
+
+_now = _Now()
 
 
 def _now_at(moment: str) -> None:
@@ -28,208 +77,199 @@ def _now_at(moment: str) -> None:
         action()
 
 
+@functools.cache
 def watch() -> None:
-    """Give the moments of the run their names; see the comments below for what they are."""
+    """Give the moments of the run their names, see above."""
+    _watch_events()
+    _watch_passes()
+    _watch_saving()
+    _watch_files()
+
+
+def _wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
+    """`owner.name(...)` becomes `around(plain, ...)`."""
+    plain = getattr(owner, name)
+
+    @functools.wraps(plain)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return around(plain, *args, **kwargs)
+
+    setattr(owner, name, call)
+
+
+def _watch_events() -> None:
+    """What the trainer tells its callbacks, all of them at once."""
+    from transformers.trainer_callback import CallbackHandler
+
+    def call_event(
+        plain: Any, self: Any, event: str, args: Any, state: Any, control: Any, **kwargs: Any
+    ) -> Any:
+        if event == "on_step_begin":
+            _now.step, _now.phase, _now.reads = state.global_step + 1, "step", False
+            _now_at(f"step {_now.step}")
+        elif event == "on_pre_optimizer_step":
+            _now_at(f"gradients {_now.step}")
+        elif event == "on_step_end":
+            _now.phase = "end of a step"
+        elif event == "on_save":
+            _now_at(f"save {_now.step}: before the manifest")
+        elif event == "on_train_end":
+            _now.phase = "outside"
+            _now_at("trained")
+        result = plain(self, event, args, state, control, **kwargs)
+        if event == "on_train_begin":
+            _now.step = state.global_step
+        if event in ("on_train_begin", "on_step_end"):
+            _now.phase = "between"
+        return result
+
+    _wrap(CallbackHandler, "call_event", call_event)
+
+
+def _watch_passes() -> None:
+    """Forward passes of Llamas, and the generation of text."""
+    from transformers.generation import GenerationMixin
+    from transformers.models.llama.modeling_llama import (
+        LlamaForCausalLM,
+        LlamaForSequenceClassification,
+        LlamaModel,
+    )
+
+    def generate(plain: Any, *args: Any, **kwargs: Any) -> Any:
+        within = _now.phase in ("step", "between")
+        _now.generating, _now.token, _now.reads = "rollouts" if within else "replies", 0, False
+        try:
+            return plain(*args, **kwargs)
+        finally:
+            _now.generating = None
+
+    def whole(plain: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        _now.head = type(self).__name__
+        try:
+            return plain(self, *args, **kwargs)
+        finally:
+            _now.head = None
+
+    def forward(plain: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        _now.ids = kwargs["input_ids"] if "input_ids" in kwargs else args[0]
+        _now.kind, detail = _kind_of_pass(self)
+        if _now.kind is not None:
+            _now_at(f"{_now.kind} {_now.step}{detail}")
+        return plain(self, *args, **kwargs)
+
+    _wrap(GenerationMixin, "generate", generate)
+    _wrap(LlamaForCausalLM, "forward", whole)
+    _wrap(LlamaForSequenceClassification, "forward", whole)
+    _wrap(LlamaModel, "forward", forward)
+
+
+def _kind_of_pass(model: Any) -> tuple[str | None, str]:
+    """The word for it, and what follows the number of the step."""
+    import torch
+
+    if _now.generating is not None:
+        _now.token += 1
+        return _now.generating, f": token {_now.token}"
+    if _now.phase == "between":
+        return "evaluation", ""
+    if _now.phase != "step":
+        return None, ""
+    if torch.is_grad_enabled():
+        return "forward" if _now.head else "values", ""
+    _now.reads = _now.reads or _now.head is not None
+    return ("reading", "") if _now.reads else ("scoring", f": {_adapter_of(model)}")
+
+
+def _adapter_of(model: Any) -> str:
+    """The one that is active."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layer = next((layer for layer in model.modules() if isinstance(layer, BaseTunerLayer)), None)
+    return layer.active_adapters[0] if layer is not None else "no adapter"
+
+
+def _watch_saving() -> None:
+    """The files that upstream writes into a checkpoint."""
+    import safetensors.torch
     import torch
     from transformers import TrainerState
-    from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-    from llamatune.ppo.run_trainer import RecipePPOTrainer
-    from llamatune.runs import checkpoints, report
-    from llamatune.runs.run import Run
-    from llamatune.stages import ppo as ppo_stage
-    from llamatune.stages import reward as reward_stage
-    from llamatune.stages import sft
-    from llamatune.training import replies, reward
-    from llamatune.training.global_batch import GlobalBatchTrainer
+    def written(path: Any) -> None:
+        if (name := _in_checkpoint(path)) is None:
+            return
+        if (half := f"save {_now.step}: half of {name}") in _doing:
+            os.truncate(path, os.stat(path).st_size // 2)
+            _now_at(half)
+        _now_at(f"save {_now.step}: {name}")
 
-    if getattr(watch, "done", False):
-        return
-    watch.done = True  # type: ignore[attr-defined]
-    generated = {"step": 0, "tokens": -1}
+    def save(plain: Any, content: Any, file: Any, *args: Any, **kwargs: Any) -> None:
+        plain(content, file, *args, **kwargs)
+        written(file)
 
-    def watched_step(plain: Any) -> Any:
-        def step(self: Any, *args: Any, **kwargs: Any) -> Any:
-            global _step
-            _step = self.state.global_step + 1
-            _now_at(f"step {_step}")  # before anything of the step
-            result = plain(self, *args, **kwargs)
-            _now_at(f"gradients {_step}")  # before the update
-            return result
+    def save_state(plain: Any, self: Any, path: str) -> None:
+        plain(self, path)
+        written(path)
 
-        return step
+    _wrap(torch, "save", save)
+    _wrap(safetensors.torch, "serialize_file", save)  # whoever imported `save_file` before calls this
+    _wrap(TrainerState, "save_to_json", save_state)
 
-    def watched_loss(plain: Any) -> Any:
-        def loss(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
-            _now_at(f"forward {_step}" if model.training else f"evaluation {_step}")
-            return plain(self, model, *args, **kwargs)
 
-        return loss
+def _in_checkpoint(path: Any) -> str | None:
+    """The name of a file in a checkpoint."""
+    found = re.search(r"/checkpoint-\d+/(.+)$", str(path))
+    return found[1] if found else None
 
-    def score_rows(*args: Any, **kwargs: Any) -> Any:
-        _now_at(f"evaluation {_step}")
-        return plain_score_rows(*args, **kwargs)
 
-    def answer(*args: Any, **kwargs: Any) -> Any:
-        generated["tokens"] = 0
-        try:
-            return plain_answer(*args, **kwargs)
-        finally:
-            generated["tokens"] = -1
+def _watch_files() -> None:
+    """What the run does with its files, as the system sees it."""
 
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if generated["tokens"] >= 0:
-            generated["tokens"] += 1
-            _now_at(f"replies {_step}: token {generated['tokens']}")
-        return plain_forward(self, *args, **kwargs)
+    def mkdir(plain: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+        path = Path(path)
+        if re.fullmatch(r"checkpoint-\d+", path.name):
+            _now_at(f"save {_now.step}")
+        if path.name in ("adapter", "model") and (path.parent / "run.json").is_file():
+            _now_at("artefact")
+        plain(path, *args, **kwargs)
 
-    def watched_save(plain: Any) -> Any:
-        def save_model(self: Any, *args: Any, **kwargs: Any) -> None:
-            _now_at(f"save {_step}")  # before the folder is there; of PPO, its state is
-            plain(self, *args, **kwargs)
-            _now_at(f"save {_step}: adapter_model.safetensors")
+    def opened(plain: Any, file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if "w" in mode and os.path.basename(str(file)).startswith(".result.json."):
+            _now_at("artefact written")
+        return plain(file, mode, *args, **kwargs)
 
-        return save_model
+    def replace(plain: Any, source: Any, target: Any, **kwargs: Any) -> None:
+        manifest = _in_checkpoint(target) == "manifest.json"
+        name = os.path.basename(target)
+        if manifest:
+            _now_at(f"save {_now.step}: manifest.json under its temporary name")
+        elif name in ("result.json", "report.html"):
+            _now_at("end" if name == "result.json" else "report")
+        plain(source, target, **kwargs)
+        if manifest:
+            _now_at(f"save {_now.step}: manifest.json")
 
-    def save(content: Any, file: Any, *args: Any, **kwargs: Any) -> None:
-        name = os.path.basename(str(file))
-        plain_save(content, file, *args, **kwargs)
-        whole = Path(file).read_bytes()
-        if f"save {_step}: half of {name}" in _doing:
-            Path(file).write_bytes(whole[: len(whole) // 2])
-            _now_at(f"save {_step}: half of {name}")
-        _now_at(f"save {_step}: {name}")
+    def unlink(plain: Any, path: Any, **kwargs: Any) -> None:
+        if _in_checkpoint(path) == "manifest.json":
+            _now_at(f"removal of {Path(path).parent.name}")
+        plain(path, **kwargs)
 
-    def save_state(self: Any, path: str) -> None:
-        plain_save_state(self, path)
-        _now_at(f"save {_step}: trainer_state.json")
-
-    def commit(folder: Path, **kwargs: Any) -> Any:
-        _now_at(f"save {_step}: before the manifest")
-        result = plain_commit(folder, **kwargs)
-        _now_at(f"save {_step}: manifest.json")
-        return result
-
-    def replace(source: Any, target: Any, **kwargs: Any) -> None:
-        if re.search(r"checkpoint-\d+/manifest\.json$", str(target)):
-            _now_at(f"save {_step}: manifest.json under its temporary name")
-        plain_replace(source, target, **kwargs)
-
-    def discard(folder: Path) -> None:
-        _now_at(f"removal of {folder.name}")
-        plain_discard(folder)
-
-    def rmtree(path: Any, *args: Any, **kwargs: Any) -> None:
-        name = os.path.basename(str(path))
-        if f"half of the removal of {name}" in _doing:
+    def rmtree(plain: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+        if (half := f"half of the removal of {os.path.basename(path)}") in _doing:
             for file in sorted(Path(path).iterdir())[:3]:
                 file.unlink()
-            _now_at(f"half of the removal of {name}")
-        plain_rmtree(path, *args, **kwargs)
+            _now_at(half)
+        plain(path, *args, **kwargs)
 
-    def fsync(handle: int) -> None:
-        plain_fsync(handle)
-        _now_at(f"sync {_step}: {os.path.basename(os.readlink(f'/proc/self/fd/{handle}'))}")
+    def fsync(plain: Any, handle: int) -> None:
+        plain(handle)
+        _now_at(f"sync {_now.step}: {os.path.basename(os.readlink(f'/proc/self/fd/{handle}'))}")
 
-    def write_report(directory: Path) -> Path:
-        _now_at("report")
-        return plain_write_report(directory)
-
-    def save_trained(*args: Any, **kwargs: Any) -> Any:
-        _now_at("artefact")
-        result = plain_save_trained(*args, **kwargs)
-        _now_at("artefact written")
-        return result
-
-    def finish(self: Any, *args: Any, **kwargs: Any) -> Any:
-        _now_at("end")
-        return plain_finish(self, *args, **kwargs)
-
-    for trainer in (GlobalBatchTrainer, RecipePPOTrainer):
-        trainer.training_step = watched_step(trainer.training_step)
-        trainer.save_model = watched_save(trainer.save_model)
-    _watch_ppo()
-    for trainer in _trainers():
-        trainer.compute_loss = watched_loss(trainer.compute_loss)
-    plain_score_rows, reward.score_rows = reward.score_rows, score_rows
-    plain_answer, replies.SampleReplies.show = replies.SampleReplies.show, answer
-    plain_forward, LlamaForCausalLM.forward = LlamaForCausalLM.forward, forward
-    plain_save, torch.save = torch.save, save
-    plain_save_state, TrainerState.save_to_json = TrainerState.save_to_json, save_state
-    plain_commit, checkpoints.commit = checkpoints.commit, commit
-    plain_replace, os.replace = os.replace, replace
-    plain_discard, checkpoints.discard = checkpoints.discard, discard
-    plain_rmtree, shutil.rmtree = shutil.rmtree, rmtree
-    plain_fsync, os.fsync = os.fsync, fsync
-    plain_write_report, report.write_report = report.write_report, write_report
-    plain_save_trained = sft.save_trained
-    sft.save_trained = reward_stage.save_trained = ppo_stage.save_trained = save_trained
-    plain_finish, Run.finish = Run.finish, finish
-
-
-def _watch_ppo() -> None:
-    """The parts of a step of PPO: rollouts, scoring, reading, update; its evaluation, and its files."""
-    from transformers.models.llama.modeling_llama import LlamaForCausalLM
-
-    from llamatune.judging.judges import ModelReward
-    from llamatune.ppo import checkpoint as saving
-    from llamatune.ppo.roles.passes import Passes
-    from llamatune.ppo.trainer import PPOTrainer
-    from llamatune.ppo.updates import Updates
-
-    sampled = {"tokens": -1}
-
-    def sample(self: Any, *args: Any, **kwargs: Any) -> Any:
-        sampled["tokens"] = 0
-        try:
-            return plain_sample(self, *args, **kwargs)
-        finally:
-            sampled["tokens"] = -1
-
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if sampled["tokens"] >= 0:
-            sampled["tokens"] += 1
-            _now_at(f"rollouts {_step}: token {sampled['tokens']}")
-        return plain_forward(self, *args, **kwargs)
-
-    def named(plain: Any, name: Callable[..., str]) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            _now_at(name(*args))
-            return plain(*args, **kwargs)
-
-        return call
-
-    def save_weights(state: Any, file: Path) -> None:
-        plain_save_weights(state, file)
-        if f"save {_step}: half of {file.parent.name}/{file.name}" in _doing:
-            os.truncate(file, file.stat().st_size // 2)
-            _now_at(f"save {_step}: half of {file.parent.name}/{file.name}")
-        _now_at(f"save {_step}: {file.parent.name}/{file.name}")
-
-    def save_checkpoint(self: Any, folder: Path, step: int) -> None:
-        plain_save_checkpoint(self, folder, step)
-        _now_at(f"save {_step}: ppo_state.json")
-
-    plain_sample, PPOTrainer.sample = PPOTrainer.sample, sample  # type: ignore[method-assign]
-    plain_forward, LlamaForCausalLM.forward = LlamaForCausalLM.forward, forward
-    scoring = named(ModelReward.__call__, lambda reward, *_: f"scoring {_step}: {reward.name}")
-    ModelReward.__call__ = scoring  # type: ignore[method-assign]
-    for kind, method, name in (
-        (Passes, "read", lambda *_: f"reading {_step}"),
-        (PPOTrainer, "evaluate", lambda *_: f"evaluation {_step}"),
-        (Updates, "_backward", lambda updates, role, *_: f"update {_step}: {role}"),
-    ):
-        setattr(kind, method, named(getattr(kind, method), name))
-    plain_save_weights, saving.save_weights = saving.save_weights, save_weights
-    plain_save_checkpoint, saving.PPOCheckpoint.save = saving.PPOCheckpoint.save, save_checkpoint  # type: ignore[method-assign]
-
-
-def _trainers() -> list[Any]:
-    """Those whose losses are watched and broken."""
-    from llamatune.training.reward import RewardModelTrainer
-    from llamatune.training.sft import SftTrainer
-
-    return [SftTrainer, RewardModelTrainer]
+    _wrap(os, "mkdir", mkdir)
+    _wrap(io, "open", opened)
+    _wrap(os, "replace", replace)
+    _wrap(os, "unlink", unlink)
+    _wrap(shutil, "rmtree", rmtree)
+    _wrap(os, "fsync", fsync)
 
 
 def _at(moment: str | None, action: Callable[[], None]) -> None:
@@ -288,13 +328,15 @@ def fill_disk(at: str | None, folder: str, leave: int) -> None:
 
 
 def kill_workers(at: str) -> None:
-    """kill -9 for each child process."""
+    """kill -9 for each forked child process."""
 
     def action() -> None:
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-        assert children, "there is no data worker"
-        for pid in children:
-            os.kill(int(pid), signal.SIGKILL)
+        own = Path("/proc/self/cmdline").read_bytes()
+        workers = [child for child in children if Path(f"/proc/{child}/cmdline").read_bytes() == own]
+        assert workers, "there is no data worker"
+        for worker in workers:
+            os.kill(int(worker), signal.SIGKILL)
         time.sleep(0.2)
 
     _at(at, action)
@@ -302,18 +344,16 @@ def kill_workers(at: str) -> None:
 
 def break_data(at_step: int) -> None:
     """A data set on a share that has gone: an OSError that has nothing to do with what the run writes."""
-    import errno
-
-    from llamatune.training.global_batch import GlobalBatchTrainer
+    from datasets import Dataset
 
     watch()
 
-    def items(self: Any, row: Any) -> int:
-        if _step == at_step:
+    def rows(plain: Any, *args: Any) -> Any:
+        if _now.step == at_step:
             raise OSError(errno.EIO, os.strerror(errno.EIO), "rows.arrow")
-        return plain(self, row)
+        return plain(*args)
 
-    plain, GlobalBatchTrainer.items = GlobalBatchTrainer.items, items
+    _wrap(Dataset, "__getitems__", rows)
 
 
 # ---- losses and gradients ---------------------------------------------------------------------------------
@@ -321,7 +361,7 @@ def break_data(at_step: int) -> None:
 
 def break_loss(at_step: int, value: str) -> None:
     """The loss of a step is `value`, `nan` or `inf`."""
-    _change_loss(lambda loss: loss * float(value) if _step == at_step else loss)
+    _change_loss(lambda loss: _spoilt(loss, float(value)) if _now.step == at_step else loss)
 
 
 def break_gradient(at_step: int) -> None:
@@ -329,69 +369,52 @@ def break_gradient(at_step: int) -> None:
     import torch
 
     def change(loss: Any) -> Any:
-        return loss + torch.sqrt((loss - loss.detach()) * 0) if _step == at_step else loss
+        return loss + torch.sqrt((loss - loss.detach()) * 0) if _now.step == at_step else loss
 
     _change_loss(change)
 
 
-def break_row(place: str) -> None:
-    """One row of the data gives NaN, whichever batch it is in."""
-    from llamatune.forward.collate import PaddingFree
-    from llamatune.forward.pairs import SharedPrompts
+def break_row(text: str, tokenizer: str) -> None:
+    """The row of the data that has this text gives NaN, whichever batch it is in."""
+    from transformers import AutoTokenizer
 
-    seen = {"it": False}
+    # At its ends a text may melt into what is around it.
+    inner = AutoTokenizer.from_pretrained(tokenizer).encode(text, add_special_tokens=False)[1:-1]
+    wanted = f" {' '.join(map(str, inner))} "
 
-    def watched(plain: Any) -> Any:
-        def collate(self: Any, rows: Any) -> Any:
-            seen["it"] = any(row.get("place") == place for row in rows)
-            return plain(self, rows)
+    def change(loss: Any) -> Any:
+        there = f" {' '.join(map(str, _now.ids.flatten().tolist()))} "
+        return _spoilt(loss, float("nan")) if wanted in there else loss
 
-        return collate
+    _change_loss(change)
 
-    for kind in (PaddingFree, SharedPrompts):
-        kind.__call__ = watched(kind.__call__)  # type: ignore[method-assign]
-    _change_loss(lambda loss: loss * float("nan") if seen["it"] else loss)
+
+def _spoilt(loss: Any, factor: float) -> Any:
+    """With its gradient; also where whoever asks for the backward pass holds it."""
+    loss.detach().mul_(factor)
+    return loss * factor
 
 
 def _change_loss(change: Callable[[Any], Any]) -> None:
+    from accelerate import Accelerator
+
     watch()
-
-    def changed(plain: Any) -> Any:
-        def loss(self: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
-            result = plain(self, model, *args, **kwargs)
-            return change(result) if model.training else result
-
-        return loss
-
-    for trainer in _trainers():
-        trainer.compute_loss = changed(trainer.compute_loss)
+    _wrap(Accelerator, "backward", lambda plain, self, loss, **kwargs: plain(self, change(loss), **kwargs))
 
 
-def break_ppo(at_step: int, what: str) -> None:
-    """In the iteration of this step one reward is NaN; or the policy's `loss` is in this step, or its `gradient`."""
-    import torch
-
-    from llamatune.judging.judges import ModelReward
-    from llamatune.ppo import updates
+def break_rewards(at_step: int) -> None:
+    """The rewards of the iteration of this step are NaN."""
+    from transformers.models.llama.modeling_llama import LlamaModel
 
     watch()
 
-    def score(self: Any, *args: Any, **kwargs: Any) -> Any:
-        found = plain_score(self, *args, **kwargs)
-        if what == "reward" and _step == at_step:
-            found[0] = float("nan")
-        return found
+    def forward(plain: Any, *args: Any, **kwargs: Any) -> Any:
+        output = plain(*args, **kwargs)
+        if _now.kind == "scoring" and _now.step == at_step:
+            output.last_hidden_state.mul_(float("nan"))
+        return output
 
-    def policy_loss(**kwargs: Any) -> Any:
-        loss, statistics = plain_loss(**kwargs)
-        if what == "loss" and _step == at_step:
-            loss = loss * float("nan")
-        if what == "gradient" and _step == at_step:
-            loss = loss + torch.sqrt((loss - loss.detach()) * 0)
-        return loss, statistics
-
-    plain_score, ModelReward.__call__ = ModelReward.__call__, score  # type: ignore[method-assign]
-    plain_loss, updates.policy_loss = updates.policy_loss, policy_loss
+    _wrap(LlamaModel, "forward", forward)
 
 
 def raise_learning_rate(at_step: int, factor: float) -> None:
@@ -400,8 +423,8 @@ def raise_learning_rate(at_step: int, factor: float) -> None:
 
     watch()
 
-    def update(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if _step < at_step:
+    def update(plain: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
+        if _now.step < at_step:
             return plain(self, *args, **kwargs)
         rates = [group["lr"] for group in self.param_groups]
         for group in self.param_groups:
@@ -412,67 +435,41 @@ def raise_learning_rate(at_step: int, factor: float) -> None:
             for group, rate in zip(self.param_groups, rates, strict=True):
                 group["lr"] = rate
 
-    plain, torch.optim.AdamW.step = torch.optim.AdamW.step, update
+    _wrap(torch.optim.AdamW, "step", update)
 
 
 # ---- memory -----------------------------------------------------------------------------------------------
 
 
 def short_of_memory(where: str, tokens: int) -> None:
-    """More than `tokens` tokens at once are too many in `forward`, `backward`, `evaluation`, `replies` or, of PPO,
-    `rollouts`."""
+    """More than `tokens` tokens at once are too many in `forward` (PPO's critic included), `backward`, `evaluation`,
+    `replies` or, of PPO, `rollouts`."""
     import torch
     from accelerate import Accelerator
-    from transformers.models.llama.modeling_llama import LlamaForCausalLM, LlamaForSequenceClassification
-
-    from llamatune.ppo.trainer import PPOTrainer
-    from llamatune.ppo.updates import Updates
-    from llamatune.training import replies, reward
+    from transformers.models.llama.modeling_llama import LlamaModel
 
     watch()
-    now = {"tokens": 0, "doing": ""}
-
-    def doing(what: Callable[..., str], plain: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            now["doing"] = what(*args)
-            try:
-                return plain(*args, **kwargs)
-            finally:
-                now["doing"] = ""
-
-        return call
 
     def check() -> None:
-        if now["tokens"] > tokens:
+        if (asked := _now.ids.numel()) > tokens:
+            _now_at(f"memory ran out {_now.step}")
             raise torch.OutOfMemoryError(
-                f"CUDA out of memory. Tried to allocate {now['tokens']} MiB. GPU 0 has a total capacity of 1 MiB"
+                f"CUDA out of memory. Tried to allocate {asked} MiB. GPU 0 has a total capacity of 1 MiB"
             )
 
-    def short(plain: Any) -> Any:
-        def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
-            now["tokens"] = (kwargs["input_ids"] if "input_ids" in kwargs else args[0]).numel()
-            if now["doing"] == where:
-                check()
-            return plain(self, *args, **kwargs)
+    def forward(plain: Any, *args: Any, **kwargs: Any) -> Any:
+        output = plain(*args, **kwargs)
+        if _now.kind == where or (_now.kind, where) == ("values", "forward"):
+            check()
+        return output
 
-        return forward
-
-    def backward(self: Any, loss: Any, **kwargs: Any) -> None:
+    def backward(plain: Any, *args: Any, **kwargs: Any) -> None:
         if where == "backward":
             check()
-        plain_backward(self, loss, **kwargs)
+        plain(*args, **kwargs)
 
-    replies.SampleReplies.show = doing(lambda *args: "replies", replies.SampleReplies.show)
-    reward.score_rows = doing(lambda *args: "evaluation", reward.score_rows)
-    for trainer in _trainers():
-        trainer.compute_loss = doing(
-            lambda trainer, model, *args: "forward" if model.training else "evaluation", trainer.compute_loss
-        )
-    Updates._backward = doing(lambda *args: "forward", Updates._backward)
-    PPOTrainer.sample = doing(lambda *args: "rollouts", PPOTrainer.sample)
-    for kind in (LlamaForCausalLM, LlamaForSequenceClassification):
-        kind.forward = short(kind.forward)
-    plain_backward, Accelerator.backward = Accelerator.backward, backward
+    _wrap(LlamaModel, "forward", forward)
+    _wrap(Accelerator, "backward", backward)
 
 
 def limit_memory(at: str, more: int) -> None:
@@ -493,31 +490,31 @@ def limit_memory(at: str, more: int) -> None:
 
 def slow_down(seconds: float) -> None:
     """Each forward pass takes this much longer, so that a signal can meet it."""
-    from transformers.models.llama.modeling_llama import LlamaForCausalLM
+    from transformers.models.llama.modeling_llama import LlamaModel
 
     watch()
 
-    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def forward(plain: Any, *args: Any, **kwargs: Any) -> Any:
         time.sleep(seconds)
-        return plain(self, *args, **kwargs)
+        return plain(*args, **kwargs)
 
-    plain, LlamaForCausalLM.forward = LlamaForCausalLM.forward, forward
+    _wrap(LlamaModel, "forward", forward)
 
 
 def without_pictures() -> None:
-    """The report draws nothing: 25 charts take as long as four steps of the run."""
-    from markupsafe import Markup
+    """The charts of the report are empty: 25 of them take as long as four steps of the run."""
+    from matplotlib.figure import Figure
 
-    from llamatune.runs.report import curves
+    def savefig(plain: Any, self: Any, stream: Any, **kwargs: Any) -> None:
+        stream.write(b"<svg></svg>")
 
-    curves.draw = lambda *args, **kwargs: Markup("<svg></svg>")
+    _wrap(Figure, "savefig", savefig)
 
 
 def quick_heartbeat() -> None:
-    """As if each step took longer than the time between two heartbeats."""
-    from llamatune.runs import status
-
-    status._HEARTBEAT_SECONDS = 0.0
+    """Each step takes longer than the time between two heartbeats."""
+    watch()
+    _wrap(time, "monotonic", lambda plain: plain() + 60 * _now.step)
 
 
 def jumping_clock() -> None:

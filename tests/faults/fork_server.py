@@ -21,28 +21,24 @@ from typing import Any
 
 
 def load_everything() -> None:
+    """The commands, all stages, and what upstream imports only when it is asked for something."""
     import importlib
+    import pkgutil
 
     import torch
 
     torch.set_num_threads(1)
+    stages = importlib.import_module("llamatune.stages")
     for name in (
         "llamatune.cli",
         "llamatune.pipeline",
-        "llamatune.stages.sft",
-        "llamatune.stages.pretrain",
-        "llamatune.stages.reward",
-        "llamatune.stages.ppo",
-        "llamatune.runs.report.curves",
+        *(module.name for module in pkgutil.iter_modules(stages.__path__, "llamatune.stages.")),
+        "matplotlib.figure",
         "peft.tuners.lora.bnb",
         "peft.utils.transformers_weight_conversion",
-        "llamatune.data.mix",
-        "llamatune.data.store",
-        "transformers.models.llama.modeling_llama",
-        "transformers.models.auto.modeling_auto",
         "transformers.generation",
-        "peft.tuners.lora",
-        "matplotlib.figure",
+        "transformers.models.auto.modeling_auto",
+        "transformers.models.llama.modeling_llama",
     ):
         importlib.import_module(name)
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping

@@ -4,8 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from commands import Place, fault
+from place import Place, fault
 
 FILES = ["adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"]
 
@@ -47,16 +46,16 @@ def check_fell_back(place: Place, why: str, learnt: object = None) -> None:
         assert place.learnt() == learnt
 
 
-@pytest.mark.parametrize("damage", [half, empty, one_byte_more])
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [*((name, half) for name in FILES), ("scheduler.pt", empty), ("trainer_state.json", one_byte_more)],
+)
 def test_row_11_truncated(killed, reference, name: str, damage) -> None:
     file = newest(killed, name)
     size = file.stat().st_size
     damage(file)
     why = f"{name} has {file.stat().st_size:,} of {size:,} bytes"
-    check_fell_back(
-        killed, why, reference() if damage is half and name == "adapter_model.safetensors" else None
-    )
+    check_fell_back(killed, why, reference() if name == "adapter_model.safetensors" else None)
 
 
 @pytest.mark.parametrize("name", [*FILES, "adapter_config.json"])

@@ -11,8 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from place import Ended, Place, fault
 
-from commands import Ended, Place, fault
 from llamatune.runs import checkpoints
 from support import ROOT
 

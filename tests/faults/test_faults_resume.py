@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from commands import Place, fault
+from place import Place, fault
 
 LORA = {"rank": 8, "alpha": 16, "dropout": 0.2, "targets": "[q_proj]", "rs_lora": "true", "dora": "true"}
 OPTIMIZATION = {
@@ -44,6 +43,7 @@ MUST_MATCH = {
     "data.max_length": 120,
     "data.too_long": "drop",
     "data.max_dropped": 0.02,
+    "data.on_bad_row": "drop",
     "data.deduplicate": "false",
     "upstream.label_smoothing_factor": 0.1,
 }
@@ -75,6 +75,7 @@ NOT_BY_ONE_OVERRIDE = {"stage", "output", "upstream", "model.base", "model.revis
     "data.eval_fraction",
     "hardware.activation_offloading",
     *(f"data.train.0.{key}" for key in ("card", "hub", "run", "revision", "split", "columns", "share")),
+    *(f"data.train.0.{key}" for key in ("ignore", "label")),
 }
 """Changed in tests of their own, or only together with others or with other hardware."""
 
@@ -124,16 +125,17 @@ def test_row_19_what_must_match(killed_once, key: str) -> None:
     assert f"{before} -> " in line and f"--force-resume {as_fact(key)}" in said
 
 
-@pytest.mark.parametrize("key", MAY_CHANGE)
+@pytest.mark.parametrize("key", [key for key in MAY_CHANGE if key.startswith("hardware.")])
 def test_row_19_what_may_change(killed, key: str) -> None:
     goes_on(killed, f"{key}={MAY_CHANGE[key]}")
 
 
 def test_row_19_what_may_change_changes_nothing_that_is_learnt(killed, reference) -> None:
+    """All of it at once; other hardware adds up in another order, and is tried key by key."""
     changes = {key: value for key, value in MAY_CHANGE.items() if not key.startswith("hardware.")}
     changes["generation.temperature"] = 0  # drawing a reply draws from the random state, see the next test
     ended = killed.run(*(f"{key}={value}" for key, value in changes.items()))
-    assert ended.code == 0, ended.said
+    assert ended.code == 0 and "going on from checkpoint-6" in ended.said, ended.said
     assert killed.learnt()["weights"] == reference()["weights"]
 
 
@@ -191,7 +193,7 @@ def test_row_19_other_base_template_and_tokenizer(place, base_folder) -> None:
     for file in base_folder.glob("*"):
         if "<|" in (text := file.read_text("utf-8", errors="ignore")) and file.suffix == ".jinja":
             file.write_text(text + "{# changed #}", "utf-8")
-    assert "`base.files.chat_template.jinja`: " in check_refused(place, change)
+    assert "`base.tokenizer`: " in check_refused(place, change)
     forced = check_refused(place, change, "--force-resume", "base")
     assert "`template`: " in forced, "what is known once the tokenizer is loaded"
 
@@ -263,7 +265,9 @@ def test_row_22_the_lock_of_a_killed_run_is_not_held_by_its_workers(place) -> No
     workers = "upstream.dataloader_num_workers=1"
     process = place.start(workers, faults=[fault("pause", at="step 5", seconds=9)])
     process.wait_for(place / "moments", "step 5")
-    (worker,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    own = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    (worker,) = [child for child in children if Path(f"/proc/{child}/cmdline").read_bytes() == own]
     process.signal(signal.SIGKILL)
     process.wait()
     again = place.start(workers)

@@ -7,8 +7,7 @@ import re
 import signal
 
 import pytest
-
-from commands import Place, fault
+from place import PICO, Place, fault
 
 RECIPE = """\
 stage: reward
@@ -82,6 +81,7 @@ def test_row_01_kill_at_a_step(pairs, undisturbed, moment: str) -> None:
     assert pairs.learnt() == undisturbed()
 
 
+@pytest.mark.slow
 def test_row_01_killed_again_and_again_at_random(pairs, undisturbed) -> None:
     chance = random.Random(7)
     steps = sorted(chance.choices(range(1, 11), k=4))
@@ -99,6 +99,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERS)
 def test_row_01_other_kinds_of_training(pairs, undisturbed, name: str) -> None:
     changes = ["optimization.max_steps=6", "checkpoint.every_steps=2", *OTHERS[name]]
@@ -108,6 +109,7 @@ def test_row_01_other_kinds_of_training(pairs, undisturbed, name: str) -> None:
     assert pairs.learnt() == undisturbed(*changes)
 
 
+@pytest.mark.slow  # a chat model's save is the same
 @pytest.mark.parametrize(
     "moment", ["adapter_model.safetensors", "half of optimizer.pt", "before the manifest"]
 )
@@ -157,7 +159,7 @@ def test_row_15_loss_is_not_finite(pairs, undisturbed, value: str) -> None:
 
 
 def test_row_15_one_pair_gives_nan(pairs, undisturbed) -> None:
-    ended = pairs.run(faults=[fault("break_row", place="pairs.jsonl:7")])
+    ended = pairs.run(faults=[fault("break_row", text=f"A box{6 * ' yes'}!", tokenizer=PICO)])
     assert ended.code == 6 and "error[E602]" in ended.said, ended.said
     assert re.findall(r"pairs\.jsonl:\d+", ended.said) == ["pairs.jsonl:7"]
     assert pairs.run().code == 0
@@ -168,6 +170,7 @@ def test_row_15_one_pair_gives_nan(pairs, undisturbed) -> None:
 def test_row_17_memory_runs_out(pairs, undisturbed, where: str, tokens: int) -> None:
     ended = pairs.run(PLAIN, faults=[fault("short_of_memory", where=where, tokens=tokens)])
     assert ended.code == 0, ended.said
+    assert any(moment.startswith("memory ran out") for moment in pairs.moments())
     if where != "evaluation":
         assert "memory ran out: at most" in ended.said and "with the same global batch" in ended.said
         assert pairs.events("out_of_memory")

@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-from commands import Ended, Place, fault
+from place import Ended, Place, fault
 
 TERM, INT, HUP, KILL = signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL
 
@@ -76,7 +75,7 @@ def test_row_05_sigterm_again_while_the_report_is_written(place, reference) -> N
     assert place.learnt() == reference()
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
 def test_row_04_sigterm_at_a_random_time(place, reference, seed: int) -> None:
     """The run is slowed down to about two seconds of training; signals come at random times until it is done."""
     chance = random.Random(seed)

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from commands import fault
+from place import fault
 
 
 @pytest.mark.parametrize("call", ["__init__", "add_scalar", "close"])

@@ -5,8 +5,7 @@ import re
 import shutil
 
 import pytest
-
-from commands import Ended, Place, fault
+from place import PICO, Ended, Place, fault
 
 PLAIN = "model.lora.dropout=0"
 """Without dropout, cutting a batch otherwise changes nothing but the order of additions."""
@@ -44,16 +43,20 @@ def test_row_15_gradient_is_not_finite(place, reference) -> None:
     assert place.learnt() == reference()
 
 
-@pytest.mark.parametrize("line", [7, 20])
-def test_row_15_one_row_gives_nan(place, reference, line: int) -> None:
-    ended = place.run(faults=[fault("break_row", place=f"rows.jsonl:{line}")])
+@pytest.mark.parametrize(
+    ("line", "text"), [(7, "Say box and and and and and and "), (20, "Tell me about car.")]
+)
+def test_row_15_one_row_gives_nan(place, reference, line: int, text: str) -> None:
+    ended = place.run(faults=[fault("break_row", text=text, tokenizer=PICO)])
     assert ended.code == 6 and "error[E602]" in ended.said, ended.said
     assert re.findall(r"rows\.jsonl:\d+", ended.said) == [f"rows.jsonl:{line}"]
     assert place.run().code == 0
     assert place.learnt() == reference()
 
 
-@pytest.mark.parametrize(("every", "keep"), [(3, 2), (1, 2), (1, 9)])
+@pytest.mark.parametrize(
+    ("every", "keep"), [(3, 2), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((1, 2), (1, 9)))]
+)
 def test_row_16_loss_goes_up_and_stays_up(place, reference, every: int, keep: int) -> None:
     """From the fourteenth update on the learning rate is 2,000 times too high."""
     changes = ["optimization.max_steps=24", "guards.loss_spike.patience=3"]
@@ -75,6 +78,7 @@ def test_row_16_loss_goes_up_and_stays_up(place, reference, every: int, keep: in
 def test_row_17_memory_runs_out(place, reference, where: str, tokens: int) -> None:
     ended = place.run(PLAIN, faults=[fault("short_of_memory", where=where, tokens=tokens)])
     assert ended.code == 0, ended.said
+    assert any(moment.startswith("memory ran out") for moment in place.moments())
     undisturbed = reference(PLAIN)
     learnt = place.learnt()
     assert learnt["replies"] == undisturbed["replies"]

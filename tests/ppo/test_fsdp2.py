@@ -15,6 +15,8 @@ from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.roles import sharding
 from ppo.trainings import ALIKE, End, alike, curve, make, torchrun
 
+pytestmark = pytest.mark.slow
+
 Base = Callable[..., Path]
 
 

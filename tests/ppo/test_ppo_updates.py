@@ -232,9 +232,7 @@ WAYS = [
 
 @pytest.mark.proves("A19", "B7")
 @both
-@pytest.mark.parametrize(
-    "aggregation, padding_free", [("token_mean", True), ("token_mean", False), ("sequence_mean", True)]
-)
+@pytest.mark.parametrize("aggregation, padding_free", [("token_mean", True), ("sequence_mean", False)])
 def test_the_cut_into_passes_changes_nothing(
     tmp_path: Path, method: str, aggregation: str, padding_free: bool
 ) -> None:
@@ -315,10 +313,10 @@ def test_the_entropy_bonus_raises_the_entropy(tmp_path: Path) -> None:
     def last(coefficient: float) -> float:
         trainer = trained(
             tmp_path,
-            max_steps=20,
+            max_steps=8,
             batch_size=16,
             mini_batch_size=16,
-            learning_rate=1e-2,
+            learning_rate=2e-2,
             entropy_coef=coefficient,
             reward_funcs=lambda completion_ids, **others: [0.0] * len(completion_ids),
         )

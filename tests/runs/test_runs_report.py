@@ -16,7 +16,7 @@ from llamatune.runs.report.curves import draw
 from llamatune.runs.report.series import charts, collect
 from llamatune.runs.report.svg import NARROW, tick_labels
 from llamatune.runs.report.words import duration, number, visible
-from report_page import HOSTILE, Page, assert_safe, browse, in_browser, lines
+from report_page import HOSTILE, Page, assert_safe, browse, in_browser, lines, write
 from support import ROOT
 
 START = 1_795_238_402.0
@@ -53,7 +53,6 @@ def run(tmp_path: Path) -> Path:
     """A finished run of 40 steps that was killed at step 23 and went on from step 20."""
     directory = tmp_path / "demo"
     directory.mkdir()
-    write = lambda name, content: (directory / name).write_text(json.dumps(content))  # noqa: E731
     steps = range(1, 41)
     metrics: list[dict[str, object]] = []
     for step in steps:
@@ -76,21 +75,26 @@ def run(tmp_path: Path) -> Path:
     sources[1]["counts"] = counts(
         800, 781, {"duplicate": 8, "too long": 11}, adjusted={"system merged": 4}, truncated=3, escaped=2
     )
-    (directory / "resolved.yaml").write_text(RESOLVED)
-    (directory / "metrics.jsonl").write_text(lines(metrics))
-    (directory / "speed.jsonl").write_text(lines(speed))
-    (directory / "events.jsonl").write_text(
-        lines(
-            [
-                {"time": START + 9, "step": 9, "kind": "out_of_memory", "text": "micro-batch 8 -> 4"},
-                {"time": START + 20, "step": 20, "kind": "checkpoint", "text": "checkpoint-20"},
-                {"time": START + 60, "step": 20, "kind": "resume", "text": "going on from checkpoint-20"},
-                {"time": START + 61, "step": None, "kind": "warning", "text": "torch was 2.12 and is 2.13"},
-            ]
-        )
-    )
-    write("data.json", {"counts": counts(6800, 6202, {"duplicate": 587, "too long": 11}), "sources": sources})
+    write(directory, "resolved.yaml", RESOLVED)
+    write(directory, "metrics.jsonl", metrics)
+    write(directory, "speed.jsonl", speed)
     write(
+        directory,
+        "events.jsonl",
+        [
+            {"time": START + 9, "step": 9, "kind": "out_of_memory", "text": "micro-batch 8 -> 4"},
+            {"time": START + 20, "step": 20, "kind": "checkpoint", "text": "checkpoint-20"},
+            {"time": START + 60, "step": 20, "kind": "resume", "text": "going on from checkpoint-20"},
+            {"time": START + 61, "step": None, "kind": "warning", "text": "torch was 2.12 and is 2.13"},
+        ],
+    )
+    write(
+        directory,
+        "data.json",
+        {"counts": counts(6800, 6202, {"duplicate": 587, "too long": 11}), "sources": sources},
+    )
+    write(
+        directory,
         "manifest.json",
         {
             "format": 1,
@@ -116,6 +120,7 @@ def run(tmp_path: Path) -> Path:
         "last_step": 40,
     }
     write(
+        directory,
         "run.json",
         {
             "state": "finished",
@@ -136,15 +141,16 @@ def run(tmp_path: Path) -> Path:
         [" Anna is a doctor.", True],
         ["</s>", True],
     ]
-    write("preview.json", [{"place": f"rows.jsonl:{row}", "tokens": pieces} for row in (1, 2, 3)])
+    write(directory, "preview.json", [{"place": f"rows.jsonl:{row}", "tokens": pieces} for row in (1, 2, 3)])
     replies = [
         {"step": step, "prompt": prompt, "reply": f"{prompt[0]} reply at {step}", "stopped": step == 40}
         for step in (0, 20, 40)
         for prompt in ("Who is Anna?", "How do I bake bread?")
     ]
-    (directory / "replies.jsonl").write_text(lines(replies))
+    write(directory, "replies.jsonl", replies)
     figures = {"loss": 0.45, "eval_loss": 0.55, "peak_memory_gib": 0.75, "entropy": 0.25}
     write(
+        directory,
         "result.json",
         {
             "stage": "sft",
@@ -260,7 +266,7 @@ def test_not_a_run(tmp_path: Path) -> None:
 
 
 def test_a_run_that_left_only_its_recipe(tmp_path: Path) -> None:
-    (tmp_path / "resolved.yaml").write_text(RESOLVED)
+    write(tmp_path, "resolved.yaml", RESOLVED)
     page = Page(tmp_path)
     assert_safe(page)
     assert "✗ did not finish" in page.text and page.count("figure") == 0
@@ -334,7 +340,7 @@ def hostile(run: Path) -> Path:
     """The run with hostile text wherever text can be, also as a key, and a prompt of a million characters."""
     long = "A" * 1_000_000
     odd = lambda content: json.dumps(content)  # noqa: E731
-    (run / "resolved.yaml").write_text(RESOLVED + '"</pre><script>alert(2)</script>": 1\n')
+    write(run, "resolved.yaml", RESOLVED + '"</pre><script>alert(2)</script>": 1\n')
     for name in ("manifest.json", "run.json", "data.json", "result.json"):
         content = json.loads((run / name).read_text())
         content[HOSTILE] = HOSTILE
@@ -350,16 +356,14 @@ def hostile(run: Path) -> Path:
     content = json.loads((run / "run.json").read_text())
     content["attempts"][0] |= {"host": HOSTILE, "reason": HOSTILE, "exit_code": HOSTILE}
     (run / "run.json").write_text(odd(content | {"state": HOSTILE}))
-    (run / "metrics.jsonl").write_text(lines([{"step": step, HOSTILE: step, "loss": 1.0} for step in (1, 2)]))
-    (run / "events.jsonl").write_text(
-        lines([{"step": HOSTILE, "kind": HOSTILE, "text": HOSTILE, "time": HOSTILE}])
-    )
+    write(run, "metrics.jsonl", [{"step": step, HOSTILE: step, "loss": 1.0} for step in (1, 2)])
+    write(run, "events.jsonl", [{"step": HOSTILE, "kind": HOSTILE, "text": HOSTILE, "time": HOSTILE}])
     (run / "preview.json").write_text(odd([{"place": HOSTILE, "tokens": [[HOSTILE, True], [long, False]]}]))
     replies = [
         {"step": 0, "prompt": HOSTILE, "reply": HOSTILE},
         {"step": 4, "prompt": long, "reply": [HOSTILE]},
     ]
-    (run / "replies.jsonl").write_text(lines(replies))
+    write(run, "replies.jsonl", replies)
     return run
 
 

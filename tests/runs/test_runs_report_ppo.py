@@ -9,7 +9,7 @@ import pytest
 
 from llamatune.runs.report import completions, ppo, write_report
 from llamatune.runs.report.series import collect
-from report_page import HOSTILE, Page, assert_safe, browse, in_browser, lines
+from report_page import HOSTILE, Page, assert_safe, browse, in_browser, write
 
 RESOLVED = """\
 stage: ppo
@@ -19,10 +19,6 @@ data: {train: [{card: pico-prompts-helpful}], eval: [{card: pico-prompts-helpful
 reward: {helpfulness: runs/helpful, safety: runs/safe}
 """
 STEPS = range(1, 13)
-
-
-def write(run: Path, name: str, content: Any) -> None:
-    (run / name).write_text(json.dumps(content))
 
 
 def held_out(rewards: list[float], qualities: list[float] | None) -> list[dict[str, float]]:
@@ -70,7 +66,7 @@ def evaluate(run: Path, entries: list[dict[str, Any]]) -> None:
         {"step": entry.get("step"), **{f"eval_{name}": entry[name] for name in entry if name != "step"}}
         for entry in entries
     ]
-    (run / "metrics.jsonl").write_text(lines([*evaluated[:1], *trained, *evaluated[1:]]))
+    write(run, "metrics.jsonl", [*evaluated[:1], *trained, *evaluated[1:]])
 
 
 def answer(iteration: int, reward: float, **more: Any) -> dict[str, Any]:
@@ -92,13 +88,17 @@ def run(tmp_path: Path) -> Path:
     """A finished run of 12 steps, three iterations, evaluated four times."""
     directory = tmp_path / "demo"
     directory.mkdir()
-    (directory / "resolved.yaml").write_text(RESOLVED)
+    write(directory, "resolved.yaml", RESOLVED)
     evaluate(directory, held_out([4.0, 4.4, 4.8, 5.0], [0.6, 0.65, 0.7, 0.68]))
-    (directory / "completions.jsonl").write_text(
-        lines([answer(iteration, reward) for iteration in range(3) for reward in (0.5, -2, 3, 1, 0.25)])
+    write(
+        directory,
+        "completions.jsonl",
+        [answer(iteration, reward) for iteration in range(3) for reward in (0.5, -2, 3, 1, 0.25)],
     )
-    (directory / "speed.jsonl").write_text(
-        lines([{"step": step, "rollouts_per_second": 2.25, "memory_gib": 1.5} for step in STEPS])
+    write(
+        directory,
+        "speed.jsonl",
+        [{"step": step, "rollouts_per_second": 2.25, "memory_gib": 1.5} for step in STEPS],
     )
     counts = {"read": 50, "kept": 48, "sequences": 48, "tokens": 900, "trained_tokens": 0, "longest": 30}
     sources = [
@@ -183,8 +183,8 @@ def test_a_run_that_goes_on_and_one_without_held_out_prompts(run: Path) -> None:
     page = Page(run)
     assert "rewards of held-out prompts over time (there is no evaluation.json)" in page.text
     assert "The held-out prompts were not evaluated." in page.text
-    (run / "resolved.yaml").write_text(RESOLVED.partition(", eval")[0] + "}\n")
-    (run / "metrics.jsonl").write_text(lines([{"step": 1, "reward": 2.0}, {"step": 2, "reward": 2.5}]))
+    write(run, "resolved.yaml", RESOLVED.partition(", eval")[0] + "}\n")
+    write(run, "metrics.jsonl", [{"step": 1, "reward": 2.0}, {"step": 2, "reward": 2.5}])
     page = Page(run)
     assert "evaluation.json" not in page.text and 'id="evaluation"' not in page.source
     assert "reward 2.5 from 2 at step 1" in page.text and "held-out" not in page.text.partition("Curves")[0]
@@ -306,7 +306,7 @@ def test_missing_completions_are_named(run: Path) -> None:
     page = Page(run)
     assert "what the policy answered, and what that was worth (there is no completions.jsonl)" in page.text
     assert 'id="completions"' not in page.source
-    (run / "resolved.yaml").write_text(RESOLVED.replace("ppo", "sft"))
+    write(run, "resolved.yaml", RESOLVED.replace("ppo", "sft"))
     assert "completions.jsonl" not in Page(run).text
 
 
@@ -323,7 +323,7 @@ def test_any_figure_may_be_anything(run: Path, odd: Any) -> None:
     (run / "metrics.jsonl").unlink()
     write(run, "evaluation.json", {"held_out": odd})
     found = answer(0, 1.0)
-    (run / "completions.jsonl").write_text(lines([dict.fromkeys(found, odd), found | {"reward": odd}, found]))
+    write(run, "completions.jsonl", [dict.fromkeys(found, odd), found | {"reward": odd}, found])
     assert_safe(Page(run))
     entries = [{"step": 0, "reward": odd, "oracle/quality": odd}, {"step": 2, "reward": 1.0, HOSTILE: odd}]
     write(run, "evaluation.json", {"held_out": entries})
@@ -340,7 +340,7 @@ def hostile(run: Path) -> Path:
         for at in (0, 1)
         for reward in (1.0, 2.0, 3.0)
     ]
-    (run / "completions.jsonl").write_text(lines(rows))
+    write(run, "completions.jsonl", rows)
     evaluate(run, [{**entry, f"reward/{HOSTILE}": 1.0} for entry in held_out([1.0, 2.0], [0.5, 0.4])])
     return run
 

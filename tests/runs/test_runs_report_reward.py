@@ -13,7 +13,7 @@ from llamatune.data.rows import RATINGS
 from llamatune.judging.figures import SAFETY_BINS, flat, pair_figures, score_figures
 from llamatune.runs.report import evaluation, plots, write_report
 from llamatune.runs.report.tables import percent
-from report_page import HOSTILE, Page, assert_safe, browse, in_browser, lines
+from report_page import HOSTILE, Page, assert_safe, browse, in_browser, write
 
 RESOLVED = """\
 stage: reward
@@ -46,16 +46,12 @@ def evaluated() -> dict[str, Any]:
     }  # the name of one is the beginning of another's
 
 
-def write(run: Path, name: str, content: Any) -> None:
-    (run / name).write_text(json.dumps(content))
-
-
 @pytest.fixture
 def reward(tmp_path: Path) -> Path:
     """A run of 20 steps that was evaluated after 10 and after 20."""
     run = tmp_path / "demo"
     run.mkdir()
-    (run / "resolved.yaml").write_text(RESOLVED + "compare_with: runs/other\n")
+    write(run, "resolved.yaml", RESOLVED + "compare_with: runs/other\n")
     figures = evaluated()
     write(run, "evaluation.json", figures)
     metrics: list[dict[str, Any]] = [{"step": step, "loss": 1 / step} for step in range(1, 21)]
@@ -64,10 +60,8 @@ def reward(tmp_path: Path) -> Path:
             f"eval_{figure}": value for name, said in figures.items() for figure, value in flat(name, said)
         }
         metrics.append({"step": step, "eval_loss": 0.5, **logged})
-    (run / "metrics.jsonl").write_text(lines(metrics))
-    (run / "speed.jsonl").write_text(
-        lines([{"step": step, "pairs_per_second": 50.0 + step} for step in range(1, 21)])
-    )
+    write(run, "metrics.jsonl", metrics)
+    write(run, "speed.jsonl", [{"step": step, "pairs_per_second": 50.0 + step} for step in range(1, 21)])
     pairs = {
         "prompt_tokens": 4000,
         "chosen_tokens": 3000,
@@ -214,18 +208,18 @@ def test_pairs_in_the_data_and_the_masks(reward: Path) -> None:
 
 
 def test_score_regression(reward: Path) -> None:
-    (reward / "resolved.yaml").write_text(RESOLVED.replace("pairs}", "scores}"))
+    write(reward, "resolved.yaml", RESOLVED.replace("pairs}", "scores}"))
     chance = np.random.default_rng(1)
     figures = score_figures(chance.normal(size=50), chance.normal(size=50))
     write(reward, "evaluation.json", {"rated": figures})
     counts = {"read": 9, "kept": 8, "sequences": 8, "tokens": 90, "trained_tokens": 8, "longest": 20}
     write(reward, "data.json", {"counts": counts, "sources": [{"name": "rated", "counts": counts}]})
     write(reward, "preview.json", [{"place": "rated:1", "about": "score 0.25", "tokens": [["</s>", True]]}])
-    (reward / "speed.jsonl").write_text(lines([{"step": step, "rows_per_second": 70.0} for step in (1, 2)]))
+    write(reward, "speed.jsonl", [{"step": step, "rows_per_second": 70.0} for step in (1, 2)])
     measured = [
         {"step": step, "loss": 1.0, "eval_rmse/rated": 2.0, "eval_correlation/rated": 0.1} for step in (1, 2)
     ]
-    (reward / "metrics.jsonl").write_text(lines(measured))
+    write(reward, "metrics.jsonl", measured)
     page = Page(reward)
     assert_safe(page)
     scores = page.text.partition("Scores How far")[2]
@@ -242,7 +236,7 @@ def test_missing_only_where_it_should_be_there(reward: Path) -> None:
     assert "the evaluation of the reward model (there is no evaluation.json)" in page.text
     assert 'id="evaluation"' not in page.source
     for recipe in (RESOLVED.replace("reward", "sft"), RESOLVED.partition(", eval")[0] + "}\n"):
-        (reward / "resolved.yaml").write_text(recipe)
+        write(reward, "resolved.yaml", recipe)
         assert "evaluation.json" not in Page(reward).text
 
 
@@ -308,7 +302,7 @@ def test_many_sets(reward: Path) -> None:
 @pytest.fixture
 def hostile(reward: Path) -> Path:
     """Hostile text as every name, in the figures, the pairs, the recipe and the masks."""
-    (reward / "resolved.yaml").write_text(RESOLVED + f"compare_with: {json.dumps(HOSTILE)}\n")
+    write(reward, "resolved.yaml", RESOLVED + f"compare_with: {json.dumps(HOSTILE)}\n")
     figures = pair_set(0, safety=True, agree=True)
     for kind in ("by_rating", "by_safety"):
         figures[kind][HOSTILE] = {"pairs": HOSTILE, "accuracy": HOSTILE}
@@ -318,7 +312,7 @@ def hostile(reward: Path) -> Path:
     data["sources"][0]["counts"]["pairs"] = {"ratings": {HOSTILE: HOSTILE}, "safety": [HOSTILE]}
     write(reward, "data.json", data)
     measured = [{"step": step, f"eval_accuracy/{HOSTILE}": 0.5} for step in (1, 2)]
-    (reward / "metrics.jsonl").write_text(lines(measured))
+    write(reward, "metrics.jsonl", measured)
     spans = [[HOSTILE, True], ["A" * 100_000, False]]
     row = {"place": HOSTILE, "about": HOSTILE, "prompt": spans, "chosen": spans, "rejected": HOSTILE}
     write(reward, "preview.json", [row])

@@ -453,6 +453,7 @@ def test_what_there_is_no_room_for(folder: Path, vllm) -> None:
 # ---- several processes --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_each_process_has_a_sampler_of_its_own(folder: Path, tmp_path: Path) -> None:
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__]
     arguments = [str(folder), str(tmp_path / "both")]

@@ -23,7 +23,7 @@ from llamatune.recipe.load import dump, load
 from llamatune.runs.report.ppo import known_series
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.replies import sample_replies
-from support import ROOT, ppo_recipe, reward_recipe, sft_recipe
+from support import ROOT, ppo_recipe, reward_recipe
 
 METHODS: dict[str, dict[str, Any]] = {
     "adapters": {},
@@ -50,17 +50,8 @@ def write(file: Path, rows: list[dict[str, Any]]) -> str:
 
 
 @pytest.fixture(scope="module")
-def sft(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A chat model: an adapter trained for two steps."""
-    directory = tmp_path_factory.mktemp("sft") / "run"
-    changes = {
-        "model.lora": {"rank": 4},
-        "data.train": [{"card": "pico-sft-helpful", "max_rows": 32}],
-        "optimization": {"max_steps": 2, "batch_size": 8, "warmup": 0, "learning_rate": 2e-3},
-        "generation": {"prompts": []},
-    }
-    llamatune.run(sft_recipe(directory, changes), recipe_dir=ROOT)
-    return directory
+def sft(barely_trained) -> Path:
+    return barely_trained("lora")
 
 
 @pytest.fixture(scope="module")
@@ -329,8 +320,6 @@ def test_a_guard_stops_the_run_with_the_sample(rewards, command, tmp_path: Path,
 def bad(sft, rewards, tiny_base, tmp_path: Path):
     """`bad(name)`: changes, and what is said of them."""
     other = {"base": str(tiny_base())}
-    prompts = write(tmp_path / "prompts.jsonl", [{"prompt": "word " * 90}, {"prompt": "Hi."}])
-    answered = [{"messages": [{"role": "assistant", "content": "Yes."}]}]
     return {
         "no such reward model": (
             {"reward.helpfulness": "nowhere/at/all"},
@@ -348,21 +337,12 @@ def bad(sft, rewards, tiny_base, tmp_path: Path):
             {"model": {**other, "adapter": str(sft)}},
             r"E233.*made for another base",
         ),
-        "prompts that are too long": (
-            {"data.train": [{"path": prompts}], "data.max_length": 64},
-            r"E130.*1 of 2",
-        ),
         "no room for an answer": ({"rollout.max_new_tokens": 900}, r"E221.*1,024"),
-        "no question": (
-            {"data.train": [{"path": write(tmp_path / "rows.jsonl", answered)}]},
-            r"E1\d\d.*rows\.jsonl",
-        ),
     }
 
 
 BAD = ["no such reward model", "a chat model as reward model", "a reward model as policy"]
-BAD += ["another base than the adapter's", "prompts that are too long", "no room for an answer"]
-BAD += ["no question"]
+BAD += ["another base than the adapter's", "no room for an answer"]
 
 
 @pytest.mark.parametrize("name", BAD)

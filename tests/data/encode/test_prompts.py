@@ -26,7 +26,7 @@ from llamatune.recipe.cards import read_card
 from llamatune.recipe.load import loads
 from llamatune.recipe.stages.ppo import PromptData, PromptSource
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HELPFUL, ADVERSARIAL = (PromptSource(card=f"pico-prompts-{name}") for name in ("helpful", "adversarial"))
 
 

@@ -407,7 +407,7 @@ def test_preview_json_holds_the_parts_of_a_pair() -> None:
 
 
 def test_the_pico_cards_check_and_every_pair_of_the_test_split_is_used() -> None:
-    lines = check_card("pico-preferences-safety", Path(__file__).parents[2]).lines()
+    lines = check_card("pico-preferences-safety", Path(__file__).parents[3]).lines()
     assert lines[-1].endswith("hash right, 400 rows")
     for name, rows in (("helpful", 600), ("safety", 400)):
         prepared = run(Source(card=f"pico-preferences-{name}", split="test"), max_length=256)

@@ -372,6 +372,7 @@ print(json.dumps({"growth": highest[0] - before, "rows": prepared.counts.read, "
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is measured through /proc")
 def test_preparing_200_000_rows_keeps_memory_flat(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"

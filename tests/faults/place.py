@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+PICO = str(HERE.parents[1] / "src/llamatune/builtin/pico")
 Fault = tuple[str, dict[str, Any]]
 
 
