@@ -22,6 +22,7 @@ setup: .venv/.installed
 demo: setup
 	$(BIN)/llamatune run recipes/pico/sft.yaml --overwrite
 	$(BIN)/llamatune exam pico runs/pico-sft --show 4
+	@echo 'To use the commands above: . $(BIN)/activate'
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"

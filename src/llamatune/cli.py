@@ -195,13 +195,15 @@ def run(
 ) -> None:
     """Run a recipe's stage, or resume it; prints what the run made."""
     from llamatune.errors import StoppedError
-    from llamatune.pipeline import run as run_recipe
     from llamatune.recipe.load import load
     from llamatune.recipe.recipes import STAGES
     from llamatune.recipe.shipped import find_recipe
     from llamatune.runs.ranks import is_main, part_processes
 
     loaded = load(recipe, overrides or (), allow_outside=allow_outside)
+    _wait_for_imports()
+    from llamatune.pipeline import run as run_recipe
+
     try:
         result = run_recipe(
             loaded,
@@ -244,6 +246,7 @@ def chat(
     interactive = sys.stdin.isatty()
     if interactive:
         _say("llamatune chat; /help for commands, Ctrl-D ends")
+        _wait_for_imports()
     from llamatune.commands.chat import chat_with
     from llamatune.recipe.blocks import Generation
 
@@ -264,6 +267,7 @@ def merge(
     ] = "auto",
 ) -> None:
     """Merge an adapter into its base, and check that the logits stay the same."""
+    _wait_for_imports()
     from llamatune.commands.merge import merge as merge_adapter
 
     merged = merge_adapter(adapter, output, base=base, dtype=dtype, report=_say)
@@ -279,10 +283,11 @@ def exam(
     as_json: JsonOption = False,
 ) -> None:
     """Examine chat models on the miniature world's held-out questions, marked by its oracle."""
+    _wait_for_imports()
     from llamatune.commands.exam import exam_record, exam_report, examine
 
     with _errors_as_json(as_json):
-        answers = examine(models)
+        answers = examine(models, say=_say)
     if as_json:
         _print_json({name: exam_record(given) for name, given in answers.items()})
     else:
@@ -445,6 +450,12 @@ def _typed_lines() -> Iterator[str]:
 def _printable(text: str) -> str:
     """A reply cannot move the cursor, colour the terminal or turn the text around."""
     return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
+
+
+def _wait_for_imports() -> None:
+    """A word before the seconds that torch and transformers take, for whoever watches."""
+    if sys.stderr.isatty():
+        _say("importing torch and transformers")
 
 
 def _say(line: str) -> None:

@@ -261,7 +261,7 @@ def test_bad_data_costs_no_weights_and_the_run_can_be_repeated(tmp_path: Path) -
 def test_metrics_are_mirrored_to_a_tracker(tmp_path: Path) -> None:
     changes = {"logging.report_to": ["tensorboard"], "optimization.max_steps": 2, "model.lora": {"rank": 4}}
     run(sft_recipe(tmp_path / "run", changes), recipe_dir=ROOT)
-    assert list((tmp_path / "run").rglob("events.out.tfevents.*"))
+    assert list((tmp_path / "run/tensorboard").glob("events.out.tfevents.*"))
     assert lines(tmp_path / "run/metrics.jsonl")
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llamatune.data.rows import Message
 from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.blocks import Generation
+from llamatune.runs.shards import Say
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.replies import sample_replies
 from llamatune.world import Correctness, Verdict, judge, rows
@@ -58,7 +59,11 @@ class Marks:
 
 
 def sit_exam(
-    model: PreTrainedModel, chat: ChatFormat, scripts: Sequence[dict[str, Any]] | None = None
+    model: PreTrainedModel,
+    chat: ChatFormat,
+    scripts: Sequence[dict[str, Any]] | None = None,
+    *,
+    say: Say = lambda line: None,
 ) -> list[Answer]:
     """Ask every script of the exam (or those given) and judge the replies, turn by turn in batches."""
     open_scripts = [
@@ -68,6 +73,7 @@ def sit_exam(
     answers: list[Answer] = []
     turn = 0
     while open_scripts:
+        say(f"turn {turn + 1} of {len(open_scripts):,} chats")
         replies = sample_replies(sampler, chat, [messages for _, messages in open_scripts], _GENERATION)
         going_on = []
         for (script, messages), reply in zip(open_scripts, replies, strict=True):
@@ -131,9 +137,13 @@ def marks_table(columns: dict[str, Marks]) -> str:
     return "\n".join(lines)
 
 
+def _about(name: str, say: Say) -> Say:
+    return lambda line: say(f"{name}: {line}")
+
+
 @quiet_upstream()
-def examine(models: Sequence[str]) -> dict[str, list[Answer]]:
-    """Let each model sit the exam: its answers, by its name.
+def examine(models: Sequence[str], *, say: Say = lambda line: None) -> dict[str, list[Answer]]:
+    """Let each model sit the exam: its answers, by its name. `say` takes lines about how far it is.
 
     Raises:
         ModelError: a model that cannot be opened, or that writes no replies.
@@ -143,8 +153,10 @@ def examine(models: Sequence[str]) -> dict[str, list[Answer]]:
 
     answers: dict[str, list[Answer]] = {}
     for name in models:
+        say(f"{name}: loading")
         opened = open_model(name)
-        answers[name] = sit_exam(opened.model, ChatFormat(opened.tokenizer, opened.chat))
+        chat = ChatFormat(opened.tokenizer, opened.chat)
+        answers[name] = sit_exam(opened.model, chat, say=_about(name, say))
     return answers
 
 

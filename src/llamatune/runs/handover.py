@@ -18,6 +18,7 @@ from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.paths import FINISHED
 from llamatune.recipe.shipped import run_problem
 from llamatune.runs.files import read_json, sync_file
+from llamatune.runs.report.words import duration
 
 CONVERSATIONS = "conversations.jsonl"
 PREFERENCES = "preferences.jsonl"
@@ -69,7 +70,8 @@ class Result:
         if self.earlier:
             when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.finished))
             return f"already finished on {when}, from the same recipe, data and models"
-        return f"{self.steps} steps in {self.seconds:.0f} s"
+        steps = "1 step" if self.steps == 1 else f"{self.steps:,} steps"
+        return f"{steps} in {duration(self.seconds)}"
 
     def to_json(self) -> dict[str, Any]:
         content = asdict(self)

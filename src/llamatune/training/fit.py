@@ -56,7 +56,7 @@ def fit(
     trainer.remove_callback(PrinterCallback)  # it would print every log line as a dictionary
     flow = Flow(trainer, recipe, run, display, sample, sample_every)
     trainer.add_callback(flow)
-    for tracker in trackers(recipe.logging.report_to, warn):
+    for tracker in trackers(recipe.logging.report_to, run.directory, warn):
         trainer.add_callback(tracker)
     if trainer.accelerator.num_processes > 1:
         (run.checkpoint,) = broadcast_object_list([run.checkpoint])

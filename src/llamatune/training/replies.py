@@ -81,12 +81,12 @@ class SampleReplies:
         """Sample one reply for each prompt at this step."""
         if not self.prompts or not self.run.is_main:
             return
+        self.display.say(f"replies at step {step}")
         replies = self.sampler.sample(
             [prompt.ids for prompt in self.prompts],
             [seed_of(step, "reply", number) for number in range(len(self.prompts))],
             self.how,
         )
-        self.display.say(f"replies at step {step}")
         for prompt, found in zip(self.prompts, replies, strict=True):
             reply = str(self.tokenizer.decode(found.tokens, skip_special_tokens=True)).strip()
             line = {"step": step, "prompt": prompt.text, "reply": reply, "stopped": found.ended}

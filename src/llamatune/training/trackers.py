@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
-from transformers.integrations import get_reporting_integration_callbacks
+from transformers.integrations import TensorBoardCallback, get_reporting_integration_callbacks
 
 _EVENTS = [name for name in dir(TrainerCallback) if name.startswith("on_")]
 
 
-def trackers(names: Sequence[str], warn: Callable[[str], None]) -> list[TrainerCallback]:
-    """Upstream's callbacks for these trackers, each guarded."""
-    kinds = get_reporting_integration_callbacks(names)
-    return [Guarded(kind(), name, warn) for name, kind in zip(names, kinds, strict=True)]
+def trackers(names: Sequence[str], folder: Path, warn: Callable[[str], None]) -> list[TrainerCallback]:
+    """Upstream's callbacks for these trackers, each guarded; TensorBoard's files go to `folder/tensorboard`."""
+    made = [kind() for kind in get_reporting_integration_callbacks(names)]
+    for tracker in made:
+        if isinstance(tracker, TensorBoardCallback) and tracker.logging_dir is None:
+            tracker.logging_dir = str(folder / "tensorboard")
+    return [Guarded(tracker, name, warn) for name, tracker in zip(names, made, strict=True)]
 
 
 class Guarded(TrainerCallback):  # type: ignore[misc]
