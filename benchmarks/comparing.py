@@ -36,6 +36,8 @@ def common_options(description: str | None, *, data: str) -> argparse.ArgumentPa
     add("--template", default="tokenizer", help="chat template")
     add("--licence", help="of the data, for the results; a card's own when left out, needed for a file")
     add("--shape", choices=SHAPES, default="pico", help="architecture; its weights are random")
+    add("--base", type=Path, help="folder of a real model, instead of a shape with random weights")
+    add("--lora", type=int, metavar="RANK", help="train an adapter of this rank instead of all weights")
     add("--rounds", type=int, default=8, help="turns of each contender, after one to warm up")
     add("--steps", type=int, default=2, help="steps in a turn")
     add("--batch-size", type=int, default=64, help="rows of a global batch")
@@ -46,10 +48,11 @@ def common_options(description: str | None, *, data: str) -> argparse.ArgumentPa
 
 
 def common_recipe(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Random weights and the rows, through a recipe like any other; its stage is still to be named."""
+    """The weights and the rows, through a recipe like any other; its stage is still to be named."""
+    base = options.base or random_base(folder / "base", options.shape)
     return {
         "output": str(folder / "run"),
-        "model": {"base": str(random_base(folder / "base", options.shape))},
+        "model": {"base": str(base)} | ({"lora": {"rank": options.lora}} if options.lora else {}),
         "chat": {"template": options.template},
         "data": {"train": [{"path" if Path(options.data).is_file() else "card": options.data}]},
         "optimization": {
@@ -63,6 +66,12 @@ def common_recipe(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "checkpoint": {"every_minutes": 10_000},  # what saving costs is `overhead.py`'s business
         "hardware": {"device": "cpu"},
     }
+
+
+def shape_of(options: argparse.Namespace) -> str:
+    """What is trained, in a few words."""
+    what = options.base.name if options.base else f"shape {options.shape}"
+    return f"{what}, LoRA {options.lora}" if options.lora else what
 
 
 def licence_of(data: str) -> str:
@@ -149,7 +158,8 @@ def describe(options: argparse.Namespace, job: Job, turns: Mapping[str, Turns], 
     figures = {
         "data": Path(options.data).name,
         "licence": options.licence,
-        "shape": options.shape,
+        "shape": shape_of(options),
+        "trained": f"LoRA of rank {options.lora}" if options.lora else "all weights",
         "global_batch": options.batch_size,
         "plain_micro_batch": options.micro_batch,
         "rows": len(job.rows()),
@@ -163,7 +173,7 @@ def describe(options: argparse.Namespace, job: Job, turns: Mapping[str, Turns], 
         "equality": equality,
     }
     notes = [_job_note(options, job), _equality_note(job, equality), _MEANING]
-    title = f"{job.title}, shape {options.shape}, {Path(options.data).name}"
+    title = f"{job.title}, {shape_of(options)}, {Path(options.data).name}"
     return Report(title, figures, [_speed_table(job, speeds, turns), _ratio_table(ratios)], notes)
 
 

@@ -5,6 +5,7 @@ loop, which shows how far padding can be taken. What comes out are ratios of tra
 and the losses and gradients side by side: when they differ, the benchmark fails.
 
     python benchmarks/sft.py --shape 5m --data FILE --template alpaca --licence LICENCE
+    python benchmarks/sft.py --base SMOLLM2 --lora 16 --data FILE --licence LICENCE --batch-size 32 --micro-batch 4
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from llamatune.data.rows import IGNORED
 from llamatune.forward.collate import trained_tokens
+from llamatune.models.inner import without_adapter
 from llamatune.models.load import Start
 from llamatune.recipe.load import loads
 from llamatune.recipe.stages.sft import SftRecipe
 from llamatune.stages import sft
 from llamatune.training.sft import SftTrainer
 from llamatune.training.upstream import sft_arguments
+
+_LONGEST = 1024
+"""Most tokens in a row for a real model, whose context may be far longer."""
 
 
 def main() -> None:
@@ -42,7 +47,8 @@ def main() -> None:
 
 def make_job(options: argparse.Namespace, folder: Path) -> SftJob:
     recipe = common_recipe(options, folder) | {"stage": "sft"}
-    recipe["data"]["max_length"] = SHAPES[options.shape]["max_position_embeddings"]
+    longest = _LONGEST if options.base else SHAPES[options.shape]["max_position_embeddings"]
+    recipe["data"] |= {"max_length": longest, "too_long": "drop", "max_dropped": 0.1}
     loaded = loads(json.dumps(recipe))
     assert isinstance(loaded, SftRecipe)
     return SftJob(loaded, options.micro_batch)
@@ -51,7 +57,7 @@ def make_job(options: argparse.Namespace, folder: Path) -> SftJob:
 @dataclass(frozen=True)
 class SftJob(Job):
     recipe: SftRecipe
-    title = "SFT of all weights"
+    title = "SFT"
     plain = "plain trl.SFTTrainer"
     rows_are = "rows"
     unit = "trained tokens"
@@ -78,8 +84,9 @@ class SftJob(Job):
         ids = padded([row["input_ids"] for row in rows], pad_id)
         labels = padded([[*row["labels"][1:], IGNORED] for row in rows], IGNORED)
         trained = labels != IGNORED
-        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
-        logits = model.lm_head(hidden[trained])
+        inner = without_adapter(model)
+        hidden = inner.model(input_ids=ids, use_cache=False).last_hidden_state
+        logits = inner.lm_head(hidden[trained])
         return torch.nn.functional.cross_entropy(logits, labels[trained], reduction="sum")
 
     def about_rows(self) -> str:
