@@ -107,7 +107,7 @@ def test_a_model_folder_without_a_tokenizer(tiny_base: Make) -> None:
 def test_a_foreign_architecture_and_a_model_that_is_not_here(tiny_base: Make) -> None:
     base = tiny_base()
     config = json.loads((base / "config.json").read_text())
-    (base / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
+    (base / "config.json").write_text(json.dumps(config | {"architectures": ["T5ForConditionalGeneration"]}))
     assert codes(f"model.base={base}") == ["E206"]
     assert codes("model.base=runs/absent") == ["E201"]
     assert codes("model.base=some-org/absent") == []

@@ -1,14 +1,16 @@
-"""Other shapes of the Llama family, and Falcon: with random weights, through the same stages."""
+"""Other shapes of the Llama family, and other decoders: with random weights, through the same stages."""
 
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from llamatune.errors import ModelError
-from llamatune.forward.attention import require_isolation
+from llamatune.forward.attention import can_be_padding_free, require_isolation
 from llamatune.forward.collate import Padded
+from llamatune.models.found import find
 from llamatune.models.open import open_model
 from llamatune.models.probing import probe_logits
 from llamatune.pipeline import run
@@ -20,29 +22,42 @@ SHAPES = {
     "llama with all heads": {"num_key_value_heads": 2},
     "mistral": {"model_type": "mistral", "sliding_window": None},
     "falcon": {"model_type": "falcon"},
+    # transformers adds a token to whatever tokenizer lies beside it
+    "qwen2": {"model_type": "qwen2", "vocab_size": 2064},
+    "qwen3": {"model_type": "qwen3", "head_dim": 16},
+    "smollm3": {"model_type": "smollm3"},
+    "gemma": {"model_type": "gemma", "head_dim": 16},
+    "phi3": {"model_type": "phi3"},
+    "phi": {"model_type": "phi"},
 }
+PADDED = ("falcon",)
+"""Those whose rows cannot lie end to end."""
 
 
 @pytest.fixture(params=SHAPES)
 def base(request: pytest.FixtureRequest, tiny_base, tmp_path: Path) -> Path:
     """A folder with a random model of that shape and pico's tokenizer."""
-    from transformers import FalconConfig, FalconForCausalLM, MistralConfig, MistralForCausalLM
-
     changes = dict(SHAPES[request.param])
     kind = changes.pop("model_type", "llama")
     if kind == "llama":
         return tiny_base(**changes)
     folder = tiny_base()
     (folder / "model.safetensors").unlink()
+    random_model(kind, **changes).save_pretrained(folder)
+    return folder
+
+
+def random_model(kind: str, **changes: object) -> PreTrainedModel:
+    """Two small layers of an architecture, with pico's vocabulary."""
     ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     shape = {"vocab_size": 2048, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     if kind == "falcon":
-        model = FalconForCausalLM(FalconConfig(**shape, **ids, alibi=False, max_position_embeddings=256))
+        changes |= {"alibi": False}
     else:
-        config = MistralConfig(**shape, **ids, **changes, intermediate_size=64, num_key_value_heads=1)
-        model = MistralForCausalLM(config)
-    model.save_pretrained(folder)
-    return folder
+        changes |= {"intermediate_size": 64, "num_key_value_heads": 1}
+    config = AutoConfig.for_model(kind, **(shape | ids | changes), max_position_embeddings=256)
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config)
 
 
 @pytest.mark.parametrize("lora", [None, {"rank": 4}], ids=["full", "lora"])
@@ -84,3 +99,39 @@ def test_packed_documents_stay_apart_or_packing_is_refused(base: Path) -> None:
             for batch in batches
         )
     assert torch.equal(first[0, 4:], second[0, 4:]) and not torch.equal(first[0, 1:4], second[0, 1:4])
+
+
+def test_rows_lie_end_to_end_where_the_models_own_attention_gives_the_same(base: Path) -> None:
+    opened = open_model(str(base)).model
+    assert can_be_padding_free(opened, 64) == (opened.config.model_type not in PADDED)
+
+
+def test_an_attention_that_does_more_than_ours_is_found_out() -> None:
+    """Gemma 2 caps its attention scores: ours would not."""
+    model = random_model(
+        "gemma2", head_dim=16, attn_logit_softcapping=0.1, query_pre_attn_scalar=1, sliding_window=128
+    ).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(3)
+    model.set_attn_implementation("eager")
+    assert not can_be_padding_free(model, 64) and model.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"architectures": ["T5ForConditionalGeneration"], "model_type": "t5"}, "T5ForConditionalGeneration"),
+        ({"is_encoder_decoder": True}, "not a decoder of text alone"),
+        ({"vision_config": {"depth": 2}, "model_type": "llava"}, "llava"),
+        ({"architectures": [], "model_type": "rwkv"}, "rwkv"),
+        ({"architectures": ["MambaForCausalLM"], "num_attention_heads": None}, "MambaForCausalLM"),
+    ],
+)
+def test_what_is_no_plain_decoder_is_refused_by_name(tiny_base, changes: dict, said: str) -> None:
+    base = tiny_base()
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(ModelError, match=rf"E206.*{said}") as caught:
+        find(str(base))
+    assert "llama" in str(caught.value)

@@ -116,10 +116,3 @@ def test_bases_that_are_quantised_otherwise_are_refused_by_name(
     change(folder, "config.json", quantization_config=settings)
     with pytest.raises(ModelError, match=f"E253.*already quantised .{method}"):
         find(str(folder))
-
-
-def test_other_architectures_are_refused(tiny_base) -> None:
-    folder = tiny_base()
-    change(folder, "config.json", model_type="gpt2")
-    with pytest.raises(ModelError, match=r"E206.*gpt2"):
-        find(str(folder))

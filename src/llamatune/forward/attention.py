@@ -9,6 +9,7 @@ instead, and understands the same boundaries.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +17,10 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
+from llamatune.data.rows import EncodedRow
 from llamatune.errors import ModelError
 from llamatune.forward.collate import Padded, PaddingFree
+from llamatune.forward.memory import ran_out_of_memory
 from llamatune.models.inner import without_adapter
 from llamatune.models.probing import sampling_mode
 
@@ -136,34 +139,40 @@ AttentionMaskInterface.register(NAME, _mask)
 def can_be_padding_free(model: PreTrainedModel, max_length: int) -> bool:
     """Whether this model can keep apart rows that lie end to end; if so, its attention is set to do it.
 
-    Tried on the model itself: two rows end to end must give the logits that each gives alone. Some architectures
-    ignore where a document begins, and a sliding window shorter than a row would need a mask.
+    Tried on the model itself: two rows end to end must give the logits that each gives alone, in the attention that
+    the model came with. Some architectures ignore where a document begins, some do more in their attention than ours
+    does, and a sliding window shorter than a row would need a mask.
     """
     inner = without_adapter(model)
     window = getattr(inner.config, "sliding_window", None)
     if window is not None and window < max_length:
         return False
+    if "logits_to_keep" not in inspect.signature(inner.forward).parameters:
+        return False
+    rows = _sample_rows(model)
+    alone = torch.cat([_logits(model, Padded(pad_id=0)([row]))[0] for row in rows])
     before = inner.config._attn_implementation
-    if not before.startswith("flash_attention"):
-        inner.set_attn_implementation(NAME)
-    if _end_to_end_is_apart(model):
-        return True
+    try:
+        if not before.startswith("flash_attention"):
+            inner.set_attn_implementation(NAME)
+        if equal(_logits(model, PaddingFree()(rows))[0], alone, model):
+            return True
+    except (TypeError, ValueError, RuntimeError) as error:  # whatever a foreign architecture makes of it
+        if ran_out_of_memory(error):
+            raise
     inner.set_attn_implementation(before)
     return False
 
 
-def _end_to_end_is_apart(model: PreTrainedModel) -> bool:
+def _sample_rows(model: PreTrainedModel) -> list[EncodedRow]:
     vocabulary = model.config.vocab_size
-    rows = [
+    return [
         {"input_ids": tokens, "labels": tokens}
         for tokens in (
             [(first * 31 + step * 17) % vocabulary for step in range(length)]
             for first, length in ((1, 5), (2, 9))
         )
     ]
-    together = _logits(model, PaddingFree()(rows))[0]
-    alone = torch.cat([_logits(model, Padded(pad_id=0)([row]))[0] for row in rows])
-    return equal(together, alone, model)
 
 
 def _logits(model: PreTrainedModel, batch: dict[str, Any]) -> torch.Tensor:

@@ -17,7 +17,7 @@ from llamatune.data.rows import EncodedRow
 from llamatune.forward.attention import NAME, equal
 from llamatune.forward.collate import Collator
 from llamatune.forward.cutting import cut
-from llamatune.forward.memory import free_memory, one_row_too_many, within_memory
+from llamatune.forward.memory import free_memory, one_row_too_many, ran_out_of_memory, within_memory
 from llamatune.forward.pairs import SeparateReplies, SharedPrompts
 from llamatune.forward.singles import EndToEnd, PaddedRows
 from llamatune.models.heads import score_head
@@ -84,12 +84,17 @@ def can_share_prompts(model: PreTrainedModel, max_length: int) -> bool:
     window = getattr(inner.config, "sliding_window", None)
     if window is not None and window < max_length:
         return False
+    rows, pad_id = _sample_pairs(model), _pad_id(model)
+    alone = [_tried(model, way, rows) for way in (SeparateReplies(pad_id), PaddedRows(pad_id))]
     before = inner.config._attn_implementation
-    inner.set_attn_implementation(NAME)
-    if _scores_stay(
-        model, _sample_pairs(model), SharedPrompts(), SeparateReplies(_pad_id(model))
-    ) and _scores_stay(model, _sample_pairs(model), EndToEnd(), PaddedRows(_pad_id(model))):
-        return True
+    try:
+        inner.set_attn_implementation(NAME)
+        together = [_tried(model, way, rows) for way in (SharedPrompts(), EndToEnd())]
+        if all(equal(one, other, model) for one, other in zip(together, alone, strict=True)):
+            return True
+    except (TypeError, ValueError, RuntimeError) as error:  # whatever a foreign architecture makes of it
+        if ran_out_of_memory(error):
+            raise
     inner.set_attn_implementation(before)
     return False
 
@@ -105,12 +110,9 @@ def _sample_pairs(model: PreTrainedModel) -> list[EncodedRow]:
     ]
 
 
-def _scores_stay(model: PreTrainedModel, rows: Sequence[EncodedRow], one: Collator, other: Collator) -> bool:
+def _tried(model: PreTrainedModel, collate: Collator, rows: Sequence[EncodedRow]) -> torch.Tensor:
     with sampling_mode(model):
-        first, second = (
-            scores_at(model, model, send_to_device(way(rows), model.device)) for way in (one, other)
-        )
-    return equal(first, second, model)
+        return scores_at(model, model, send_to_device(collate(rows), model.device))
 
 
 def score_rows(model: PreTrainedModel, rows: Sequence[EncodedRow]) -> np.ndarray:

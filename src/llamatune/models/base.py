@@ -19,8 +19,13 @@ from llamatune.recipe.hashing import file_sha256
 if TYPE_CHECKING:
     from llamatune.recipe.blocks import Lora, Model
 
-ARCHITECTURES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "falcon": "FalconForCausalLM"}
-"""config.json's `model_type` -> class; the Llama family, and Falcon."""
+TRIED = ("llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma", "phi3", "phi", "falcon")
+"""config.json's `model_type` of the architectures that the tests train. Others of transformers' plain decoders are
+taken too: whether rows may lie end to end is found out on the loaded model, and where not they are padded."""
+
+_DECODERS = ("ForCausalLM", "ForSequenceClassification")
+_NOT_PLAIN = ("vision_config", "audio_config", "text_config", "encoder", "decoder")
+"""Parts of a config.json that a decoder of text alone does not have."""
 
 HEAD = "score"
 """The head's name in transformers' sequence classification models of the Llama family."""
@@ -110,6 +115,27 @@ def adapter_facts(folder: Path) -> dict[str, str]:
     }
 
 
+def _check_architecture(base: Base, config: dict[str, Any]) -> None:
+    names = config.get("architectures") or []
+    is_decoder = (
+        config.get("model_type") in TRIED
+        if not names
+        else all(str(name).endswith(_DECODERS) for name in names)
+    )
+    other = [part for part in _NOT_PLAIN if config.get(part)]
+    has_attention = bool(config.get("num_attention_heads") or config.get("n_head"))
+    if is_decoder and has_attention and not other and not config.get("is_encoder_decoder"):
+        return
+    raise ModelError(
+        "E206",
+        f"model_type `{config.get('model_type')}` is not a decoder of text alone"
+        + (f" ({', '.join(map(str, names or other))})" if names or other else ""),
+        place=str(base.folder / "config.json"),
+        why="llamatune fine-tunes causal language models: Llama and its relatives",
+        hint=f"choose such a base; tried are {', '.join(TRIED)}",
+    )
+
+
 def _digest(folder: Path, names: list[str] | tuple[str, ...]) -> str:
     """One SHA-256 over those of the files that are there; each is read whole, and its hash remembered."""
     lines = [f"{name} {file_sha256(folder / name)}\n" for name in names if (folder / name).is_file()]
@@ -131,14 +157,7 @@ def check_config(base: Base) -> None:
         for field in ("attn_implementation", "_attn_implementation", "experts_implementation"):
             if "/" in str(settings.get(field) or ""):
                 _refuse_code(base, file, field)
-    if config.get("model_type") not in ARCHITECTURES:
-        raise ModelError(
-            "E206",
-            f"model_type `{config.get('model_type')}` is not supported",
-            place=str(base.folder / "config.json"),
-            why=f"llamatune fine-tunes Llama-architecture causal language models ({', '.join(ARCHITECTURES)})",
-            hint="choose such a base",
-        )
+    _check_architecture(base, config)
     _check_quantization(base, config.get("quantization_config"))
     _check_template_names(base)
 
