@@ -158,9 +158,8 @@ def _calibration(difference: np.ndarray) -> list[dict[str, Any]]:
 
 def _histogram(scores: np.ndarray) -> dict[str, Any]:
     """Pairs by score: `edges` of the bins, and how many `chosen` and `rejected` replies are in each."""
-    scores = np.where(
-        np.isfinite(scores).all(axis=1, keepdims=True), scores, 0.0
-    )  # a broken model has a report, too
+    # A broken model has a report, too.
+    scores = np.where(np.isfinite(scores).all(axis=1, keepdims=True), scores, 0.0)
     edges = np.histogram_bin_edges(scores, _HISTOGRAM_BINS)
     counts = {
         name: np.histogram(scores[:, side], edges)[0].tolist()

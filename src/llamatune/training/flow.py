@@ -75,9 +75,8 @@ class Flow(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         self.progress.restart_clock()
         if state.global_step < state.max_steps and not self.stopping:
-            self._save_or_stop(
-                control, due=control.should_save
-            )  # somebody may have lost patience in the meantime
+            # Somebody may have lost patience in the meantime.
+            self._save_or_stop(control, due=control.should_save)
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -117,9 +116,8 @@ class Flow(TrainerCallback):  # type: ignore[misc]
     def _save_or_stop(self, control: TrainerControl, *, due: bool) -> None:
         """All processes save and stop at the same step, whichever of them was asked to."""
         stop, due = self._agreed(self.run.stop.signal is not None, due)
-        control.should_save = stop or (
-            due and not self.trainer.loss_spike.high
-        )  # nothing to go back to in a spike
+        # There is nothing to go back to in a spike.
+        control.should_save = stop or (due and not self.trainer.loss_spike.high)
         if control.should_save:
             self.run.check_there()
         if stop:

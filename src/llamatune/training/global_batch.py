@@ -144,9 +144,8 @@ class GlobalBatchTrainer(RunTrainer):
         self, model: torch.nn.Module, rows: Sequence[EncodedRow], step: int, loss: float
     ) -> None:
         what = f"the loss is {loss}" if not math.isfinite(loss) else None
-        scaler = getattr(
-            self.accelerator, "scaler", None
-        )  # float16 finds its scale by overflowing now and then
+        # float16 finds its scale by overflowing now and then.
+        scaler = getattr(self.accelerator, "scaler", None)
         if what is None and not (scaler and scaler.is_enabled()):
             norm = gradient_norm(model)
             what = f"the gradient's norm is {norm}" if not math.isfinite(norm) else None

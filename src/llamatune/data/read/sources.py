@@ -329,9 +329,8 @@ def _hub_files(hub_id: str, revision: str | None, split: str) -> tuple[list[Path
     datasets.config.HF_HUB_OFFLINE = not online  # spares the retries of a network that is not there
     try:
         loaded = datasets.load_dataset(repository, config, split=split, revision=revision)
-    except (
-        Exception
-    ) as error:  # the library raises a dozen kinds, from the network, the repository and the parser
+    # The library raises a dozen kinds, from the network, the repository and the parser.
+    except Exception as error:
         raise _unavailable(repository, split, revision, online, error) from None
     finally:
         datasets.config.HF_HUB_OFFLINE = offline_before

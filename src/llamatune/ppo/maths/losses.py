@@ -109,9 +109,8 @@ def value_loss(
     values, old_values, returns = (zero_outside(each, mask) for each in (values, old_values, returns))
     unclipped = clipped = (values - returns).square()
     if cliprange is not None:
-        near = values.clamp(
-            old_values - cliprange, old_values + cliprange
-        )  # exactly `values`, within the range
+        # Exactly `values`, within the range.
+        near = values.clamp(old_values - cliprange, old_values + cliprange)
         clipped = (near - returns).square()
     loss = 0.5 * (zero_outside(weights, mask) * torch.maximum(unclipped, clipped)).sum()
     with torch.no_grad():
