@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.encoders import encoder_for, mix_encoder_for
@@ -26,13 +28,20 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
+def _adapter(folder: Path, *, head: bool) -> Path:
+    """The files of an adapter on pico."""
+    folder.mkdir()
+    settings = {"peft_type": "LORA", "base_model_name_or_path": "pico", "target_modules": ["q_proj"], "r": 1}
+    settings |= {"task_type": "SEQ_CLS", "modules_to_save": ["score"]} if head else {}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    save_file({"x": torch.zeros(2)}, folder / "adapter_model.safetensors")
+    return folder
+
+
 def test_prompts_and_the_pretraining_mix(tmp_path: Path) -> None:
     text = tmp_path / "text.jsonl"
     text.write_text(json.dumps({"text": "Once upon a time."}) + "\n")
-    reward = tmp_path / "reward"
-    reward.mkdir()
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        (reward / name).write_text("{}")
+    reward = _adapter(tmp_path / "reward", head=True)
     safety = {"card": "pico-prompts-adversarial", "max_rows": 20}
     content = {
         "stage": "ppo",
@@ -59,7 +68,8 @@ def test_prompts_and_the_pretraining_mix(tmp_path: Path) -> None:
         "what is known before anything is loaded"
     )
     assert known["data"]["ptx"] == [{"sha256": [sha256(text)]}]
-    assert known["models"]["helpfulness"]["fingerprint"] == sha256(reward / "adapter_model.safetensors")
+    weights = known["models"]["helpfulness"]["adapter"]["weights"]
+    assert weights == sha256(reward / "adapter_model.safetensors")
     found = json.loads((folder / "data.json").read_text())
     assert [source["role"] for source in found["sources"]] == ["train", "ptx"]
     assert found["sources"][0]["is_safety"] is True and "is_safety" not in found["sources"][1]
@@ -76,16 +86,14 @@ def test_each_file_that_decides_what_is_learnt_is_a_fact(tmp_path: Path) -> None
     """Weights, config, generation config, tokenizer and template of the base; the data; what training starts from."""
     base = shutil.copytree(ROOT / "src/llamatune/builtin/pico", tmp_path / "base")
     (base / "generation_config.json").write_text("{}")
-    adapter = tmp_path / "run/adapter"
-    adapter.mkdir(parents=True)
-    for name in ("adapter_config.json", "adapter_model.safetensors", "README.md"):
-        (adapter / name).write_text("{}")
+    adapter = _adapter(tmp_path / "start", head=False)
+    (adapter / "README.md").write_text("{}")
     rows = tmp_path / "rows.jsonl"
     rows.write_text("{}")
     content = {
         "stage": "sft",
         "output": "run",
-        "model": {"base": str(base), "adapter": str(adapter.parent)},
+        "model": {"base": str(base), "adapter": str(adapter)},
         "data": {"train": [{"path": str(rows)}]},
     }
     recipe = loads(json.dumps(content))
@@ -100,9 +108,10 @@ def test_each_file_that_decides_what_is_learnt_is_a_fact(tmp_path: Path) -> None
         rows,
     ]:
         before, content = facts(), file.read_bytes()
-        file.write_bytes(
-            content[:-1] + bytes([content[-1] ^ 1]) if file.suffix != ".json" else content + b" "
-        )
+        changed_content = content[:-1] + bytes([content[-1] ^ 1])
+        if file.suffix == ".json":
+            changed_content = content.replace(b"{", b'{"new": 1, ', 1) if len(content) > 2 else b'{"new": 1}'
+        file.write_bytes(changed_content)
         changed = {key for key in before if facts()[key] != before[key]}
         assert len(changed) == 1, f"{file.name}: {changed}"
         file.write_bytes(content)

@@ -99,10 +99,12 @@ class Base:
         }
 
     def facts(self) -> dict[str, str | None]:
-        """What a run that starts from this base must find again: see `identity`, and its tokenizer's files."""
+        """What a run that starts from this base must find again: see `identity`, its tokenizer's files, and where
+        its replies end."""
         return {
             **self.identity(),
             "tokenizer": _digest(self.folder, _TOKENIZER_FILES),
+            "generation": _digest(self.folder, ("generation_config.json",)),
             "revision": self.revision,
         }
 

@@ -136,7 +136,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             )
         if chat is None and tokenizer.chat_template:
             of_model = opened.chat if opened is not None and processing_class is None else Chat()
-            chat = ChatFormat(tokenizer, of_model)
+            chat = _chat_format(tokenizer, of_model, train_dataset)
         self.chat = chat
         self.stop_ids = stop_tokens(args, self.chat, tokenizer, policy)
         self.roles = roles = open_roles(policy, args, ref_model=ref_model, value_model=value_model)
@@ -571,3 +571,13 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
 
 def _as_step(numbers: Sequence[int]) -> dict[str, int]:
     return {"step": numbers[0]}
+
+
+def _chat_format(tokenizer: PreTrainedTokenizerBase, chat: Chat, prompts: Dataset) -> ChatFormat | None:
+    """The tokenizer's own format; None where its template is of no use and the prompts are text, which needs none."""
+    try:
+        return ChatFormat(tokenizer, chat)
+    except ModelError:
+        if len(prompts) and "prompt" in prompts.column_names and not isinstance(prompts[0]["prompt"], str):
+            raise
+        return None
