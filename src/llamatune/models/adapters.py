@@ -100,14 +100,12 @@ def load_adapter(
     A chat adapter under `task: score` is the beginning of a reward adapter: its matrices, and a new head.
 
     Raises:
-        ModelError: E233 another base (shapes, layers or weights differ), E234 tensors that are missing or not finite,
-            E254 parts that only peft knows how to use.
+        ModelError: E233 another base (shapes, layers or weights differ), E234 tensors that are missing or not finite.
     """
     from peft import PeftConfig, get_peft_model, set_peft_model_state_dict
     from safetensors.torch import load_file
 
     config = PeftConfig.from_pretrained(str(folder))
-    check_parts(config, folder)
     config.inference_mode = not trainable
     new_head = (
         task == "score" and config.task_type != "SEQ_CLS" and HEAD not in (config.modules_to_save or [])
@@ -134,33 +132,6 @@ def load_adapter(
     return adapted
 
 
-def check_parts(config: Any, folder: Path) -> None:
-    """Anything trained in addition to LoRA's matrices would be left out of a merge, or get in the way of saving.
-
-    Raises:
-        ModelError: E254.
-    """
-    kind = str(getattr(config.peft_type, "value", config.peft_type))
-    modules = sorted(set(getattr(config, "modules_to_save", None) or []) - {HEAD, "classifier"})
-    part = (
-        f"it is a {kind} adapter"
-        if kind != "LORA"
-        else f"it holds whole layers (modules_to_save: {', '.join(modules)})"
-        if modules
-        else "it trains single tokens (trainable_token_indices)"
-        if getattr(config, "trainable_token_indices", None)
-        else None
-    )
-    if part is not None:
-        raise ModelError(
-            "E254",
-            f"this adapter has a part that llamatune does not support: {part}",
-            place=str(folder),
-            why="llamatune loads, trains and merges the matrices of LoRA and DoRA, and the head of a reward model",
-            hint="merge it with peft (`PeftModel.merge_and_unload`), save that, and name the merged model as the base",
-        )
-
-
 def _needed(adapted: PreTrainedModel) -> dict[str, tuple[int, ...]]:
     from peft import get_peft_model_state_dict
 
@@ -180,14 +151,6 @@ def check_tensors(
         ModelError: E233, E234.
     """
     missing = sorted(needed.keys() - tensors.keys())
-    if HEAD_WEIGHT in missing:
-        raise ModelError(
-            "E234",
-            "this reward adapter has no trained head",
-            place=str(folder),
-            why=f"`{HEAD_WEIGHT}` is not in its file, and without it scores would be random numbers",
-            hint="save the adapter with `modules_to_save=['score']`, or copy it again",
-        )
     extra = sorted(tensors.keys() - needed.keys())
     problems = [f"`{_layer(name)}` does not exist in the base" for name in extra]
     problems += [

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from llamatune.forward.outputs import apply_head, hidden_at, logits_at
-from llamatune.models.adapters import HEAD_WEIGHT, check_parts, check_tensors
+from llamatune.models.adapters import HEAD_WEIGHT, check_tensors
 from llamatune.models.base import HEAD, Base
 from llamatune.ppo.roles.base import RoleName, Roles, disable_dropout
 from llamatune.ppo.roles.sharding import spread
@@ -145,12 +145,11 @@ class Adapters(Roles):
         Score with it inside `acting(name)`.
 
         Raises:
-            ModelError: E233, E234 and E254, as wherever an adapter is loaded.
+            ModelError: E233 and E234, as wherever an adapter is loaded.
         """
         from peft import PeftConfig
 
         config = PeftConfig.from_pretrained(str(folder))
-        check_parts(config, folder)
         config.modules_to_save = None  # the head is a layer of the model below, not of the shared base
         config.task_type = "CAUSAL_LM"
         config.inference_mode = False
