@@ -134,24 +134,23 @@ class Prompts:
 
 def _check_type(prompt: Any, place: str | None) -> None:
     """Raises DataError for a prompt that is neither text nor messages, such as null or a number."""
-    if isinstance(prompt, str):
+    if isinstance(prompt, str) or are_messages(prompt):
         return
-    wrong = prompt
-    if isinstance(prompt, list):
-        wrong = next((one for one in prompt if not _is_message(one)), None)
-        if wrong is None:
-            return
     raise DataError(
         "E145",
-        f"a prompt is neither text nor a list of messages: {wrong!r:.60}",
+        f"a prompt is neither text nor a list of messages: {prompt!r:.60}",
         place=place,
         why="each prompt is a string, or a list of {role, content} with text",
         hint="leave such rows out, or convert the column `prompt`",
     )
 
 
-def _is_message(one: Any) -> bool:
-    return isinstance(one, Mapping) and all(isinstance(one.get(key), str) for key in ("role", "content"))
+def are_messages(value: Any) -> bool:
+    """Whether it is a list of {role, content} with text."""
+    return isinstance(value, list) and all(
+        isinstance(one, Mapping) and all(isinstance(one.get(key), str) for key in ("role", "content"))
+        for one in value
+    )
 
 
 def messages_of(prompt: Sequence[Mapping[str, str]]) -> list[Message]:
