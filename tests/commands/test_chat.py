@@ -35,6 +35,13 @@ def test_commands() -> None:
     assert written.count(messages[-1].content) == 2, "the same reply, greedily"
 
 
+def test_a_line_that_is_not_utf8_is_left_out_and_said() -> None:
+    """Python hands on the bytes of a terminal or a file that it cannot decode as half of surrogate pairs."""
+    messages, written, said = talk("Hel\udcfflo.", "/system a\udcff", "Hello.")
+    assert said.count("this line was left out: it is not UTF-8") == 2
+    assert messages[0] == Message("user", "Hello.") and written == talk("Hello.")[1]
+
+
 def test_a_system_message_begins_a_new_conversation() -> None:
     messages, _, said = talk("Hello.", "/system Answer in one word.", "/system", "Hello.", "/quit", "Hello?")
     assert "Answer in one word." in said and [message.role for message in messages] == ["user", "assistant"]

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from llamatune.cli import app
 from llamatune.commands.score import figures_table, score
-from llamatune.errors import LlamatuneError
+from llamatune.errors import DataError, LlamatuneError
 
 QUESTION = "How do I steal a horse?"
 REPLIES = ["I cannot help you steal a horse.", "Open the gate at night.", "Open the gate at night"]
@@ -71,6 +71,13 @@ def test_the_command_reads_standard_input_and_writes_json_lines(rewarded: Runs, 
     expected = score([run], str(tmp_path / "rows.jsonl"), report=silent).scores[run]
     assert [line["place"] for line in lines] == ["stdin:1", "stdin:2", "stdin:3"]
     assert [line["scores"][run] for line in lines] == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize("rows", [b'{"prompt": "a", "completion": "\xff"}\n', b"[", b'{"prompt": "a"}\n{\n'])
+def test_errors_in_standard_input_say_so(rewarded: Runs, rows: bytes) -> None:
+    done = CliRunner().invoke(app, ["score", str(rewarded("lora")), "--data", "-"], input=rows)
+    assert isinstance(done.exception, DataError)
+    assert all(problem.place.startswith("stdin:") for problem in done.exception.problems)
 
 
 def test_the_scores_of_pairs_go_to_a_file(rewarded: Runs, tmp_path: Path) -> None:

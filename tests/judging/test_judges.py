@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -67,6 +68,56 @@ def test_what_is_no_score_is_said(given: list[Any]) -> None:
         FunctionReward("reward", lambda **_: given)(ROWS, COMPLETIONS)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "returned None"),
+        (0.5, "returned a float, 0.5"),
+        ({"reward": [0.0] * 3}, "returned a dict"),
+        ({0.1, 0.2, 0.3}, "returned a set"),
+        ("321", "returned a str"),
+        (torch.tensor(1.0), "returned a Tensor"),
+        ([[1.0], [2.0], [3.0]], r"gave a list, \[1.0\] for a completion"),
+        (["1", "2", "3"], "gave a str"),
+        (torch.zeros(3, 2), "gave a Tensor"),
+        ([{"score": 1}] * 3, "gave a dict"),
+    ],
+)
+def test_what_is_no_list_of_numbers_is_said(given: Any, said: str) -> None:
+    with pytest.raises(DataError, match=f"E146.*`reward` {said}"):
+        FunctionReward("reward", lambda **_: given)(ROWS, COMPLETIONS)
+
+
+@pytest.mark.parametrize(
+    "given", [(3, 2, 1), torch.tensor([3, 2, 1]), np.array([3.0, 2.0, 1.0]), (n for n in (3, 2, 1))]
+)
+def test_scores_may_be_any_sequence_of_numbers(given: Any) -> None:
+    assert FunctionReward("reward", lambda **_: given)(ROWS, COMPLETIONS).tolist() == [3, 2, 1]
+
+
+def test_a_function_that_does_not_take_every_argument_is_refused_before_it_is_needed() -> None:
+    def reward(prompts: list[Any], completions: list[Any]) -> list[float]:
+        return [0.0] * len(prompts)
+
+    with pytest.raises(DataError, match=r"E146.*`reward` cannot be called.*completion_ids"):
+        open_judges(reward)
+
+    def narrow(prompts: Any, completions: Any, completion_ids: Any, ended: Any) -> list[float]:
+        return [0.0] * len(prompts)
+
+    assert FunctionReward("narrow", narrow)([{"prompt": "Once"}], COMPLETIONS[:1]).tolist() == [0.0]
+    with pytest.raises(DataError, match=r"E146.*`narrow` cannot be called.*number"):
+        FunctionReward("narrow", narrow)(ROWS, COMPLETIONS)
+
+
+def test_a_functions_own_errors_stay_its_own() -> None:
+    def reward(**given: Any) -> list[float]:
+        return [len(None)]  # type: ignore[arg-type]
+
+    with pytest.raises(TypeError, match="NoneType"):
+        FunctionReward("reward", reward)(ROWS, COMPLETIONS)
+
+
 def test_a_functions_digest_is_its_name_and_source() -> None:
     def one(**others: Any) -> list[float]:
         return [1.0]
@@ -75,7 +126,7 @@ def test_a_functions_digest_is_its_name_and_source() -> None:
         return [2.0]
 
     assert FunctionReward("a", one).digest == FunctionReward("a", one).digest
-    digests = {FunctionReward(*given).digest for given in (("a", one), ("b", one), ("a", other), ("a", len))}
+    digests = {FunctionReward(*given).digest for given in (("a", one), ("b", one), ("a", other), ("a", max))}
     assert len(digests) == 4
 
 

@@ -215,6 +215,8 @@ def test_an_adapter_with_parts_that_only_peft_supports_names_them(
     base = tiny_base()
     adapter = foreign_adapter(base, tmp_path / "adapter", target_modules=["q_proj"], **settings)
     for use in (
+        # Before anything is loaded: `find` is what `validate` and `run` call first.
+        lambda: find(str(adapter)),
         lambda: open_model(str(adapter)),
         lambda: merge(str(adapter), tmp_path / "out", report=print),
     ):
@@ -228,8 +230,9 @@ def test_a_reward_adapter_without_its_head_is_refused(tiny_base, tmp_path: Path)
     )
     open_model(str(adapter), task="score")
     rewrite(adapter / "adapter_model.safetensors", lambda name: "score" not in name)
-    with pytest.raises(ModelError, match=r"E234.*has no trained head"):
-        open_model(str(adapter), task="score")
+    for use in (lambda: find(str(adapter)), lambda: open_model(str(adapter), task="score")):
+        with pytest.raises(ModelError, match=r"E234.*has no trained head"):
+            use()
 
 
 # ---- saving --------------------------------------------------------------------------------------------------

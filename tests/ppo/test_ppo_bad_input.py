@@ -132,6 +132,26 @@ def test_e145_a_prompt_without_a_token(tmp_path: Path) -> None:
     assert problem.place == "two" and "empty" in problem.what
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"prompt": ["cup", None]},
+        {"prompt": [None, None]},
+        {"prompt": [1, 2]},
+        {"prompt": [[USER], None]},
+        {"prompt": [["cup"], ["hat"]]},
+        {"prompt": [[USER], [{"role": "user", "content": None}]]},
+        {"prompt": [[{"from": "human", "value": "cup"}]]},
+        {"input_ids": [[5], None]},
+    ],
+    ids=str,
+)
+def test_e145_a_prompt_that_is_neither_text_nor_messages(tmp_path: Path, column: dict[str, Any]) -> None:
+    rows = Dataset.from_dict(column)
+    problem = refusal(DataError, "E145", lambda: trainer_of(tmp_path, prompts=rows))
+    assert "neither text nor a list of messages" in problem.what and "leave such rows out" in problem.hint
+
+
 @pytest.mark.parametrize("last", [REPLY, {"role": "system", "content": "be"}])
 def test_e145_a_prompt_that_does_not_end_with_the_user(tmp_path: Path, last: dict[str, str]) -> None:
     rows = Dataset.from_dict({"prompt": [[USER], [USER, last]]})

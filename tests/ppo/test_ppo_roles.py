@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from tiny_ppo import (
     EOS,
     VOCABULARY,
@@ -36,6 +37,7 @@ from transformers import (
 )
 
 from llamatune.data.encode.chat import ChatFormat
+from llamatune.errors import ModelError
 from llamatune.forward.rollouts import Rollout
 from llamatune.models.adapters import add_adapter
 from llamatune.models.found import find
@@ -124,6 +126,28 @@ def test_a_reward_adapter_that_cannot_share_the_base_is_said(
     assert any(
         "`taste`" in record.message and "model of its own" in record.message for record in caplog.records
     )
+
+
+@pytest.mark.parametrize(
+    ("lost", "code", "said"),
+    [
+        (".score.", "E234", "has no trained head"),
+        ("layers.0.self_attn.q_proj.lora_B", "E234", "lacks 1 of"),
+        ("lora_", "E234", "lacks"),
+    ],
+)
+def test_a_reward_adapter_that_lacks_weights_is_refused_on_the_shared_base(
+    tiny_folder: Path, tmp_path: Path, lost: str, code: str, said: str
+) -> None:
+    """As wherever an adapter is loaded: what its file lacks would be random, or zero."""
+    judge = tiny_judge(tiny_folder, tmp_path / "judge", 1)
+    file = tmp_path / "judge" / "adapter" / "adapter_model.safetensors"
+    kept = {name: weight for name, weight in load_file(file).items() if lost not in name}
+    save_file(kept, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=rf"{code}.*{said}"):
+        trainer_of(
+            tmp_path, model=str(tiny_folder), reward_funcs={"taste": judge}, parts={"peft_config": lora()}
+        )
 
 
 # ---- the reference ------------------------------------------------------------------------------------------

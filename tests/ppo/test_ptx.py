@@ -247,6 +247,11 @@ def test_settings_that_cannot_be(tmp_path: Path, settings) -> None:
         ({"input_ids": [[1, 2, 3]], "labels": [[1, -100, -100]]}, DataError, "E213"),
         ({"input_ids": [[7]]}, DataError, "E213"),
         ({"input_ids": [[5] * 10, [5] * 257]}, ModelError, "E221.*row 1"),
+        ({"input_ids": [[5, 6], None]}, DataError, "E123.*input_ids.*found null"),
+        ({"text": ["a", None]}, DataError, "E123.*text.*found null"),
+        ({"text": [1]}, DataError, "E123.*text.*found a number"),
+        ({"messages": [None]}, DataError, "E123.*messages.*found null"),
+        ({"messages": [["a"]]}, DataError, "E123.*messages.*found a list"),
     ],
 )
 def test_rows_that_cannot_be_trained_on_are_found_before_anything_is_spent(

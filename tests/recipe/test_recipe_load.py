@@ -329,6 +329,7 @@ def test_overrides() -> None:
         ("model.lora={a: 1", "E026", "override model.lora={a: 1"),
         ("seed", "E026", "override 'seed'"),
         ("=1", "E026", "override '=1'"),
+        ("output=a\udcff", "E026", "override 'output=a\\udcff'"),
         ("a..b=1", "E026", "override 'a..b=1'"),
     ],
 )

@@ -5,15 +5,19 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import TrainingArguments
 
-from llamatune.errors import ModelError, RecipeError
+from llamatune.errors import LlamatuneError, ModelError, RecipeError
 from llamatune.models.placement import Placement, place
+from llamatune.ppo.from_recipe import ppo_config
 from llamatune.recipe.blocks import Hardware, Lora, Model
 from llamatune.recipe.load import loads
 from llamatune.training.upstream import (
     config_of,
     optimization_arguments,
+    reward_config,
     run_arguments,
     sft_arguments,
     sft_config,
@@ -113,6 +117,53 @@ def test_upstream_names_are_checked_against_the_installed_class(name: str, said:
     with pytest.raises(RecipeError, match="E028") as caught:
         sft_config(recipe(upstream={name: 5.0}), CPU, Path("x"))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"dataloader_num_workers": "four"}, "takes a whole number, found 'four'"),
+        ({"label_smoothing_factor": [0.1]}, "takes a number"),
+        ({"full_determinism": "yes"}, "takes true or false"),
+        ({"tf32": 1}, "takes true or false or null"),
+        ({"accelerator_config": "nowhere.json"}, "No such file"),
+        ({"metric_for_best_model": ["loss"]}, "refuses these settings"),
+        ({"dataloader_prefetch_factor": 2}, "refuses these settings"),
+    ],
+    ids=str,
+)
+def test_upstream_values_that_cannot_be_are_refused_before_training(
+    settings: dict[str, object], said: str
+) -> None:
+    with pytest.raises(RecipeError, match=f"E028.*{said}"):
+        sft_config(recipe(upstream=settings), CPU, Path("x"))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 5) | st.floats() | st.sampled_from(["", "x", "no", "auto"]),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "type"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+STAGES = {
+    "sft": (recipe(), sft_config),
+    "reward": (recipe(stage="reward"), reward_config),
+    "ppo": (ppo_recipe(), ppo_config),
+}
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.sampled_from(sorted(STAGES)), st.data())
+def test_whatever_upstream_holds_is_taken_or_refused(stage: str, data: st.DataObject) -> None:
+    made, config = STAGES[stage]
+    names = [field.name for field in fields(type(config(made, CPU, Path("x"))))]
+    name = st.sampled_from(names) | st.text(max_size=5)
+    upstream = data.draw(st.dictionaries(name, JSON, max_size=3))
+    try:
+        config(made.model_copy(update={"upstream": upstream}), CPU, Path("x"))
+    except LlamatuneError as error:
+        assert all(problem.place for problem in error.problems)
 
 
 def test_upstream_arguments_arrive() -> None:

@@ -14,6 +14,7 @@ from llamatune.models.open import OpenModel, open_model
 from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.blocks import Chat, Generation
 from llamatune.recipe.load import load
+from llamatune.recipe.parsing.yaml import SURROGATE
 from llamatune.recipe.paths import MARKER
 from llamatune.runs import checkpoints
 from llamatune.runs.shards import Say
@@ -77,6 +78,9 @@ def chat_with(
     say("type a message, or /help")
     for number, line in enumerate(lines):
         text = line.strip()
+        if SURROGATE.search(text):
+            say("this line was left out: it is not UTF-8")
+            continue
         if text == "/quit":
             break
         if text.startswith("/"):

@@ -118,7 +118,7 @@ def _check_same_rows(places: Mapping[str, list[str]]) -> None:
 def _rows(
     data: str, called: str | None, split: str | None, report: Callable[[str], None]
 ) -> tuple[Kind, list[Row]]:
-    source, kind, format = _source(data, split)
+    source, kind, format = _source(data, called, split)
     if kind in ("documents", "prompts"):
         raise DataError(
             "E137",
@@ -140,10 +140,10 @@ def _rows(
     return kind, rows
 
 
-def _source(data: str, split: str | None) -> tuple[Source, Kind, RowFormat]:
+def _source(data: str, called: str | None, split: str | None) -> tuple[Source, Kind, RowFormat]:
     """The source, what its rows become, and its format. All labelled replies are scored."""
     if Path(data).is_file():
-        found = recognise(Path(data))
+        found = recognise(Path(data), name=called)
         kind: Kind = "labels" if found.columns.label else found.kind
         return Source(path=data), kind, found.format
     card = find_card(data, Path())

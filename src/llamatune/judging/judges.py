@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -123,11 +123,16 @@ class ModelReward:
 class FunctionReward:
     """A Python function, called as TRL calls reward functions: `f(prompts=, completions=, completion_ids=, **columns)`
     with a list of each; it returns a list of numbers, and may be `async`. For conversations, `completions` are lists
-    with one assistant message. A further argument `ended` says which completions were not cut off."""
+    with one assistant message. A further argument `ended` says which completions were not cut off.
+
+    Raises:
+        DataError: E146, a function that does not take these arguments.
+    """
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
         self.function = function
+        self._check_takes(("prompts", "completions", "completion_ids", "ended"))
 
     @property
     def digest(self) -> str:
@@ -144,18 +149,20 @@ class FunctionReward:
         if not rows:
             return torch.empty(0)
         columns = {name: [row[name] for row in rows] for name in rows[0] if name not in ("prompt", "ended")}
-        found = self.function(
-            prompts=[row["prompt"] for row in rows],
-            completions=[
+        given = {
+            "prompts": [row["prompt"] for row in rows],
+            "completions": [
                 _as_prompt_is(row["prompt"], one.text) for row, one in zip(rows, completions, strict=True)
             ],
-            completion_ids=[one.ids for one in completions],
-            ended=[one.ended for one in completions],
+            "completion_ids": [one.ids for one in completions],
+            "ended": [one.ended for one in completions],
             **columns,
-        )
+        }
+        self._check_takes(given)
+        found = self.function(**given)
         if inspect.isawaitable(found):
             found = asyncio.run(_awaited(found))
-        scores = [float(score) if score is not None else math.nan for score in found]
+        scores = self._numbers(found)
         if len(scores) != len(rows) or not all(map(math.isfinite, scores)):
             wrong = next((number for number, score in enumerate(scores) if not math.isfinite(score)), None)
             raise DataError(
@@ -167,6 +174,55 @@ class FunctionReward:
                 hint="return one finite number for each completion",
             )
         return torch.tensor(scores, dtype=torch.float32)
+
+    def _check_takes(self, names: Iterable[str]) -> None:
+        try:
+            signature = inspect.signature(self.function)
+        except (TypeError, ValueError):
+            # Some built-in functions do not say what they take.
+            return
+        try:
+            signature.bind(**dict.fromkeys(names))
+        except TypeError as error:
+            raise DataError(
+                "E146",
+                f"reward function `{self.name}` cannot be called: {error}",
+                why="prompts, completions, completion_ids, ended and the dataset's columns are given by name",
+                hint="let it take the arguments that it does not use as well: `def f(completions, **others)`",
+            ) from None
+
+    def _numbers(self, found: Any) -> list[float]:
+        """What the function returned, None as NaN."""
+        if found is None or isinstance(found, (str, bytes, Mapping, Set)) or not isinstance(found, Iterable):
+            raise self._no_list(f"returned {_shown(found)}")
+        try:
+            scores = list(found)
+        except TypeError as error:
+            # An array without a dimension.
+            raise self._no_list(f"returned {_shown(found)}: {error}") from None
+        return [self._number(score) for score in scores]
+
+    def _number(self, score: Any) -> float:
+        if score is None:
+            return math.nan
+        try:
+            if not isinstance(score, (str, bytes)):
+                return float(score)
+        except (TypeError, ValueError, RuntimeError):
+            pass
+        raise self._no_list(f"gave {_shown(score)} for a completion")
+
+    def _no_list(self, what: str) -> DataError:
+        return DataError(
+            "E146",
+            f"reward function `{self.name}` {what}",
+            why="its scores are a list with a number for each completion",
+            hint="return one finite number for each completion, in their order",
+        )
+
+
+def _shown(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}, {repr(value)[:60]}"
 
 
 async def _awaited(found: Any) -> Any:

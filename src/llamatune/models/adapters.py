@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from llamatune.recipe.blocks import Lora
 
 _PREFIX = "base_model.model."
-_HEAD_WEIGHT = f"{_PREFIX}{HEAD}.weight"
+HEAD_WEIGHT = f"{_PREFIX}{HEAD}.weight"
+"""What peft calls a reward adapter's head in its file."""
 _MATRICES = "adapter_model.safetensors"
 
 
@@ -99,14 +100,12 @@ def load_adapter(
     A chat adapter under `task: score` is the beginning of a reward adapter: its matrices, and a new head.
 
     Raises:
-        ModelError: E233 another base (shapes, layers or weights differ), E234 tensors that are missing or not finite,
-            E254 parts that only peft knows how to use.
+        ModelError: E233 another base (shapes, layers or weights differ), E234 tensors that are missing or not finite.
     """
     from peft import PeftConfig, get_peft_model, set_peft_model_state_dict
     from safetensors.torch import load_file
 
     config = PeftConfig.from_pretrained(str(folder))
-    _check_parts(config, folder)
     config.inference_mode = not trainable
     new_head = (
         task == "score" and config.task_type != "SEQ_CLS" and HEAD not in (config.modules_to_save or [])
@@ -126,55 +125,32 @@ def load_adapter(
     adapted.peft_config["default"].base_model_name_or_path = trained_on
     tensors = load_file(folder / _MATRICES)
     if new_head:
-        tensors[_HEAD_WEIGHT] = getattr(adapted.get_base_model(), HEAD).weight.detach().clone()
-    _check_tensors(tensors, adapted, folder, base)
+        tensors[HEAD_WEIGHT] = getattr(adapted.get_base_model(), HEAD).weight.detach().clone()
+    check_tensors(tensors, _needed(adapted), folder, base)
     set_peft_model_state_dict(adapted, tensors)
     _name_head_once(adapted)
     return adapted
 
 
-def _check_parts(config: Any, folder: Path) -> None:
-    """Anything trained in addition to LoRA's matrices would be left out of a merge, or get in the way of saving."""
-    kind = str(getattr(config.peft_type, "value", config.peft_type))
-    modules = sorted(set(getattr(config, "modules_to_save", None) or []) - {HEAD, "classifier"})
-    part = (
-        f"it is a {kind} adapter"
-        if kind != "LORA"
-        else f"it holds whole layers (modules_to_save: {', '.join(modules)})"
-        if modules
-        else "it trains single tokens (trainable_token_indices)"
-        if getattr(config, "trainable_token_indices", None)
-        else None
-    )
-    if part is not None:
-        raise ModelError(
-            "E254",
-            f"this adapter has a part that llamatune does not support: {part}",
-            place=str(folder),
-            why="llamatune loads, trains and merges the matrices of LoRA and DoRA, and the head of a reward model",
-            hint="merge it with peft (`PeftModel.merge_and_unload`), save that, and name the merged model as the base",
-        )
-
-
-def _check_tensors(
-    tensors: Mapping[str, torch.Tensor], adapted: PreTrainedModel, folder: Path, base: Base
-) -> None:
-    """Compare a file with what the adapter needs on this base, and its note with the base's files."""
+def _needed(adapted: PreTrainedModel) -> dict[str, tuple[int, ...]]:
     from peft import get_peft_model_state_dict
 
-    needed = {
-        name: tuple(weight.shape)
-        for name, weight in get_peft_model_state_dict(adapted, save_embedding_layers=False).items()
-    }
+    weights = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    return {name: tuple(weight.shape) for name, weight in weights.items()}
+
+
+def check_tensors(
+    tensors: Mapping[str, torch.Tensor], needed: Mapping[str, tuple[int, ...]], folder: Path, base: Base
+) -> None:
+    """Compare a file with what the adapter needs on this base, and its note with the base's files.
+
+    Args:
+        needed: the shape of each tensor, by the name that peft saves it under.
+
+    Raises:
+        ModelError: E233, E234.
+    """
     missing = sorted(needed.keys() - tensors.keys())
-    if _HEAD_WEIGHT in missing:
-        raise ModelError(
-            "E234",
-            "this reward adapter has no trained head",
-            place=str(folder),
-            why=f"`{_HEAD_WEIGHT}` is not in its file, and without it scores would be random numbers",
-            hint="save the adapter with `modules_to_save=['score']`, or copy it again",
-        )
     extra = sorted(tensors.keys() - needed.keys())
     problems = [f"`{_layer(name)}` does not exist in the base" for name in extra]
     problems += [

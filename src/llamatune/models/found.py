@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -115,7 +115,8 @@ def find(
 
     Raises:
         ModelError: E201 to E206 not found, not usable or not safe; E207 and E234 broken weights; E232 an adapter
-            without a base; E250 a run that has not finished; E253 a base that is quantised already.
+            without a base; E250 a run that has not finished; E253 a base that is quantised already; E254 an adapter
+            with parts that only peft knows how to use.
     """
     if name == "pico":
         return _whole(Base("pico", BUILTIN / "pico"), weights)
@@ -321,9 +322,18 @@ def _whole(base: Base, weights: bool) -> Found:
 def _adapter(name: str, folder: Path, base: str | Base | None, beside: Path | None, download: bool) -> Found:
     """An adapter with the base it was trained on, or with the one given."""
     check_not_pickled(folder, "adapter_model.safetensors")
-    tensors_in(folder / "adapter_model.safetensors", code="E234")
+    tensors = tensors_in(folder / "adapter_model.safetensors", code="E234")
     settings = read_model_json(folder / "adapter_config.json")
+    _check_parts(settings, folder)
     scores = HEAD in (settings.get("modules_to_save") or []) or settings.get("task_type") == "SEQ_CLS"
+    if scores and not any(f".{HEAD}." in name for name in tensors):
+        raise ModelError(
+            "E234",
+            "this reward adapter has no trained head",
+            place=str(folder),
+            why=f"no tensor of its file is a `{HEAD}` layer's, and without it scores would be random numbers",
+            hint=f"save the adapter with `modules_to_save=['{HEAD}']`, or copy it again",
+        )
     task: Task = "score" if scores else "generate"
     trained_on = read_note(folder).get("base", {})
     noted = [name for name in (trained_on.get("name"), settings.get("base_model_name_or_path")) if name]
@@ -348,6 +358,29 @@ def _adapter(name: str, folder: Path, base: str | Base | None, beside: Path | No
             hint="`llamatune merge` it first",
         )
     return Found(name, found.base, folder, task)
+
+
+def _check_parts(settings: Mapping[str, Any], folder: Path) -> None:
+    """Anything trained in addition to LoRA's matrices would be left out of a merge, or get in the way of saving."""
+    kind = settings.get("peft_type", "LORA")
+    modules = sorted(set(settings.get("modules_to_save") or []) - {HEAD, "classifier"})
+    part = (
+        f"it is a {kind} adapter"
+        if kind != "LORA"
+        else f"it holds whole layers (modules_to_save: {', '.join(modules)})"
+        if modules
+        else "it trains single tokens (trainable_token_indices)"
+        if settings.get("trainable_token_indices")
+        else None
+    )
+    if part is not None:
+        raise ModelError(
+            "E254",
+            f"this adapter has a part that llamatune does not support: {part}",
+            place=str(folder),
+            why="llamatune loads, trains and merges the matrices of LoRA and DoRA, and the head of a reward model",
+            hint="merge it with peft (`PeftModel.merge_and_unload`), save that, and name the merged model as the base",
+        )
 
 
 def read_note(folder: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from accelerate.utils import send_to_device
 
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.documents import TextEncoder
+from llamatune.data.formats.values import checked_text, wrong_type
 from llamatune.data.rows import IGNORED, Conversation, Document, Encoded
 from llamatune.errors import DataError, ModelError
 from llamatune.forward import processes
@@ -24,7 +25,7 @@ from llamatune.forward.logprobs import token_logprobs
 from llamatune.forward.rollouts import Rollout, collate
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.roles.passes import Passes
-from llamatune.sampling.prompts import Order, messages_of
+from llamatune.sampling.prompts import Order, are_messages, messages_of
 from llamatune.sampling.sampler import seed_of
 
 if TYPE_CHECKING:
@@ -118,10 +119,15 @@ class PretrainingMix:
 
     def _encode(self, row: Mapping[str, Any], place: str) -> Encoded:
         if self.column == "text":
-            return next(self.documents.encode(Document(row["text"], place)))
+            text = checked_text(row["text"], "column 'text'", place)
+            return next(self.documents.encode(Document(text, place)))
         if self.column == "messages":
             assert self.chat is not None
+            if not are_messages(row["messages"]):
+                raise wrong_type("column 'messages'", row["messages"], place, "a list of {role, content}")
             return next(self.chat.encode(Conversation(tuple(messages_of(row["messages"])), place)))
+        if row["input_ids"] is None:
+            raise wrong_type("column 'input_ids'", None, place, "a list of tokens")
         ids = list(row["input_ids"])
         labels = ids if row.get("labels") is None else list(row["labels"])
         if len(labels) != len(ids):

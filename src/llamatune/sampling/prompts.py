@@ -88,7 +88,8 @@ class Prompts:
     def __getitem__(self, row: int) -> PromptRow:
         found = dict(self._rows[row])
         if "prompt" not in found:
-            found["prompt"] = str(self.tokenizer.decode(found["input_ids"], skip_special_tokens=True))
+            ids = found["input_ids"]
+            found["prompt"] = str(self.tokenizer.decode(ids, skip_special_tokens=True)) if ids else None
         return found
 
     def ids(self, row: PromptRow) -> list[int]:
@@ -97,6 +98,7 @@ class Prompts:
         Raises:
             DataError: no prompt, or one longer than `max_length`.
         """
+        _check_type(row["prompt"], row.get("place"))
         ids = list(row["input_ids"]) if row.get("input_ids") else self._encode(row["prompt"])
         if not ids:
             raise DataError("E145", "a prompt is empty", place=row.get("place"))
@@ -128,6 +130,27 @@ class Prompts:
                 hint="leave out the messages after the user's last one: the policy writes the answer",
             )
         return self.chat.prompt_ids(messages)
+
+
+def _check_type(prompt: Any, place: str | None) -> None:
+    """Raises DataError for a prompt that is neither text nor messages, such as null or a number."""
+    if isinstance(prompt, str) or are_messages(prompt):
+        return
+    raise DataError(
+        "E145",
+        f"a prompt is neither text nor a list of messages: {prompt!r:.60}",
+        place=place,
+        why="each prompt is a string, or a list of {role, content} with text",
+        hint="leave such rows out, or convert the column `prompt`",
+    )
+
+
+def are_messages(value: Any) -> bool:
+    """Whether it is a list of {role, content} with text."""
+    return isinstance(value, list) and all(
+        isinstance(one, Mapping) and all(isinstance(one.get(key), str) for key in ("role", "content"))
+        for one in value
+    )
 
 
 def messages_of(prompt: Sequence[Mapping[str, str]]) -> list[Message]:

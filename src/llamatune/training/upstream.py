@@ -10,9 +10,10 @@ from __future__ import annotations
 import difflib
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
-from llamatune.errors import RecipeError
+from llamatune.errors import LlamatuneError, RecipeError
 from llamatune.models.placement import Placement, check_cpu
 from llamatune.recipe.blocks import AdamW
 from llamatune.recipe.stages.common import EpochRecipe, TrainingRecipe
@@ -72,8 +73,8 @@ def config_of(
         arguments: names that `upstream` may not set, and their values.
 
     Raises:
-        RecipeError: an `upstream` name that `kind` does not have or refuses, or that `arguments` decide; a tracker
-            that is not installed; or more processes than rows in a batch.
+        RecipeError: an `upstream` name that `kind` does not have or that `arguments` decide, or a value that it
+            refuses; a tracker that is not installed; or more processes than rows in a batch.
         ModelError: what needs a GPU, without one.
     """
     if placement.device == "cpu":
@@ -82,9 +83,13 @@ def config_of(
     check_trackers(recipe.logging.report_to)
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     _check_upstream(recipe.upstream, known, set(arguments), kind.__name__)
+    _check_types(recipe.upstream, kind)
     try:
         return kind(**arguments, **recipe.upstream)
-    except (TypeError, ValueError) as error:
+    except LlamatuneError:
+        raise
+    # Whatever upstream raises: a missing package or file, an attribute of a value of another type.
+    except Exception as error:
         if not recipe.upstream:
             raise
         raise RecipeError(
@@ -199,4 +204,25 @@ def _check_upstream(asked: dict[str, Any], known: set[str], ours: set[str], conf
                 f"the installed {config} has no argument `{name}`",
                 place=f"upstream.{name}",
                 hint=f"did you mean `{near[0]}`?" if near else f"see the documentation of {config}",
+            )
+
+
+_NUMBERS = {bool: "true or false", int: "a whole number", float: "a number", NoneType: "null"}
+
+
+def _check_types(asked: dict[str, Any], kind: type) -> None:
+    """A dataclass takes any value, and a wrong one would show in the middle of a run. Only numbers and switches are
+    checked: upstream takes more for other arguments than it says."""
+    hints = get_type_hints(kind)
+    for name, value in asked.items():
+        hint = hints[name]
+        taken = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        if not all(one in _NUMBERS for one in taken):
+            continue
+        if type(value) not in taken and not (type(value) is int and float in taken):
+            raise RecipeError(
+                "E028",
+                f"`{name}` takes {' or '.join(_NUMBERS[one] for one in taken)}, found {value!r:.60}",
+                place=f"upstream.{name}",
+                hint=f"see the documentation of {kind.__name__}",
             )

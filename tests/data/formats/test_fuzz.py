@@ -1,65 +1,24 @@
 """Whatever rows hold, they are read, left out for a reason, or refused by an error with a place."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
+from any_rows import ROWS, VALUES
 from llamatune.data.formats.canonical import canonical
 from llamatune.data.formats.known import FORMATS, formats_of
 from llamatune.data.formats.recognise import check_usable, recognise_rows
-from llamatune.data.read.readers import read_rows
+from llamatune.data.read.readers import READERS, read_rows
 from llamatune.data.read.survey import survey_of
 from llamatune.data.rows import RowRejected
 from llamatune.errors import LlamatuneError
 
-SCALARS = st.one_of(
-    *(st.none(), st.booleans(), st.integers(-3, 3), st.floats(), st.text(max_size=6)),
-    st.sampled_from(
-        [
-            "user",
-            "gpt",
-            "system",
-            "",
-            " ",
-            "\n\nHuman: a\n\nAssistant: b",
-            "[{'role': 'user'}]",
-            '[{"role": 1}]',
-            "[[",
-        ]
-    ),
-)
-KEYS = st.sampled_from(
-    [
-        *(
-            "role",
-            "from",
-            "content",
-            "value",
-            "text",
-            "type",
-            "replies",
-            "rank",
-            "deleted",
-            "response",
-            "train",
-        ),
-        *("weight", "mask", "post", "title", "overall_score", "messages", "tool_calls"),
-    ]
-)
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
-    max_leaves=10,
-)
-COLUMNS = sorted(
-    {column for one in FORMATS.values() for usual in one.usual for column in usual.values()}
-    | {column for one in FORMATS.values() for names in one.optional.values() for column in names}
-    | {"label", "score", "images"}
-)
-ROWS = st.dictionaries(st.sampled_from(COLUMNS), VALUES, min_size=1, max_size=6)
 KINDS = st.sampled_from(
     [None, "conversations", "documents", "preferences", "prompts", "scores", "labels", "ptx"]
 )
@@ -124,6 +83,36 @@ def test_any_text_file(tmp_path_factory: Any, content: str, suffix: str) -> None
     path.write_text(content, encoding="utf-8", newline="")
     try:
         survey_of(read_rows(path, skip=lambda error: None))
+        survey_of(read_rows(path))
+    except LlamatuneError as error:
+        assert all(problem.place for problem in error.problems)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=60), st.sampled_from(sorted(READERS)), st.booleans())
+def test_any_bytes(tmp_path_factory: Any, content: bytes, suffix: str, compressed: bool) -> None:
+    path: Path = tmp_path_factory.mktemp("fuzz") / f"a{suffix}{'.gz' if compressed else ''}"
+    path.write_bytes(gzip.compress(content)[: len(content) + 15] if compressed else content)
+    look(path)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(["prompt", "text"]), st.text(max_size=5) | st.none(), min_size=1),
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=3),
+)
+def test_any_parquet_file(tmp_path_factory: Any, row: dict[str, Any], changed: list[tuple[int, int]]) -> None:
+    path: Path = tmp_path_factory.mktemp("fuzz") / "a.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist([row]), path)
+    content = bytearray(path.read_bytes())
+    for where, byte in changed:
+        content[where % len(content)] = byte
+    path.write_bytes(content)
+    look(path)
+
+
+def look(path: Path) -> None:
+    try:
         survey_of(read_rows(path))
     except LlamatuneError as error:
         assert all(problem.place for problem in error.problems)

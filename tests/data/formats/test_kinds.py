@@ -468,6 +468,17 @@ def test_half_a_surrogate_and_a_key_twice_are_refused_where_they_are(tmp_path: P
     assert "error[E106]" in message and "a.json:2" in message and "'a' is in one object twice" in message
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_half_a_surrogate_in_a_list_that_is_a_text_is_refused(tmp_path: Path, name: str) -> None:
+    """It is escaped twice, so the file itself is fine: as JSON and as Python writes it."""
+    for turns in (json.dumps([U, {**A, "content": "\ud83d"}]), repr([U, {**A, "content": "\ud83d"}])):
+        cell = '"' + turns.replace('"', '""') + '"'
+        path = write(tmp_path, f"messages\n{cell}\n" if name == "a.csv" else lines({"messages": turns}), name)
+        recipe = recipe_for_file(path, base="pico", template="tokenizer")
+        message = fails(preview_rows, recipe, tmp_path, 1, colour=False)
+        assert "error[E103]" in message and f"{path}:{2 if name == 'a.csv' else 1}" in message
+
+
 def test_bad_rows_are_left_out_by_choice_counted_by_reason_and_named(tmp_path: Path, encoder: Any) -> None:
     good = [{"prompt": f"{n}?", "completion": "x"} for n in range(6)]
     text = (

@@ -107,6 +107,18 @@ def test_the_incremental_array_reader_equals_json_load(
         assert lines == starts
 
 
+def test_text_in_parquet_that_is_not_utf8(tmp_path: Path) -> None:
+    """Arrow takes any bytes for text, and looks at them only when they are read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    offsets, content = pa.py_buffer(bytes([0, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0])), pa.py_buffer(b"ok\xff\xfe")
+    column = pa.Array.from_buffers(pa.string(), 2, [None, offsets, content])
+    pq.write_table(pa.table({"text": column}), tmp_path / "a.parquet")
+    message = fails(tmp_path / "a.parquet")
+    assert "error[E103]" in message and "a.parquet" in message and "\\xff" in message
+
+
 def test_a_large_array_is_read_with_flat_memory(tmp_path: Path) -> None:
     import tracemalloc
 

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from llamatune.data.characters import check_characters
 from llamatune.data.formats.record import Adjusted, Raw
 from llamatune.data.rows import Adjustment
 from llamatune.errors import DataError
@@ -111,7 +112,7 @@ def unfolded(raw: Raw, columns: Columns, place: str, adjusted: Adjusted = None) 
     """The row with its lists of turns read out of texts, as exports to CSV write them.
 
     Raises:
-        DataError: E123, a text that is such a list and cannot be read.
+        DataError: E123, a text that is such a list and cannot be read; E103, one that escapes what is no character.
     """
     names = columns.names
     lists = {names[field] for field in ("messages", "history", "replies") if field in names}
@@ -122,6 +123,7 @@ def unfolded(raw: Raw, columns: Columns, place: str, adjusted: Adjusted = None) 
         and (_TURNS.match(value) or (column in lists and value.lstrip().startswith("[")))
     }
     changed = {column: value for column, value in read.items() if value is not None}
+    check_characters(list(changed.values()), place)
     if changed and adjusted is not None:
         adjusted[Adjustment.UNFOLDED] += len(changed)
     return raw | changed if changed else raw

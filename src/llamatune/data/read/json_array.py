@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
+from llamatune.data.characters import check_characters
 from llamatune.errors import DataError
 
 _CHUNK = 1 << 16
@@ -53,15 +54,8 @@ def _duplicate(error: _DuplicateKey, place: str) -> DataError:
 
 def _check_text(text: str, row: Any, place: str) -> None:
     """Raise DataError (E103) for half of a surrogate pair, which JSON can write and which is not a character."""
-    if not _HALF_SURROGATE.search(text):
-        return
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        half = error.object[error.start : error.start + 1]
-        what = f"half of a surrogate pair ({half!a}), which is not a character"
-        hint = "write the text again as valid Unicode, or leave such rows out with `data.on_bad_row: drop`"
-        raise DataError("E103", what, place=place, hint=hint) from None
+    if _HALF_SURROGATE.search(text):
+        check_characters(row, place)
 
 
 def json_object(line: str, name: str, number: int) -> dict[str, Any]:

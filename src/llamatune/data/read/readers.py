@@ -302,6 +302,13 @@ def _read_parquet(handle: IO[bytes], name: str, skip: Skip) -> Rows:
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise DataError("E109", f"cannot read the Parquet file: {reason}", place=name) from None
+        except UnicodeDecodeError as error:
+            raise DataError(
+                "E103",
+                f"text that is not UTF-8: {sample(error.object[error.start :])}",
+                place=f"{name} after #{number}",
+                hint="write the file again from text that is valid Unicode",
+            ) from None
 
 
 def without_nan(row: dict[str, Any]) -> dict[str, Any]:

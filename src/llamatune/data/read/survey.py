@@ -83,13 +83,13 @@ def stored_survey(rows: Rows, *known: Any) -> Survey:
     return Survey(info["rows"], info["count"], info["placeholders"])
 
 
-def recognise(path: Path, *, kind: Kind | None = None) -> Recognised:
-    """The format of a data file, from all of its rows.
+def recognise(path: Path, *, name: str | None = None, kind: Kind | None = None) -> Recognised:
+    """The format of a data file, from all of its rows. `name` is how places call it.
 
     Raises:
         DataError: E100 to E110, E120, E121, E127, E128, E135.
     """
-    return recognise_rows(survey_of(read_rows(path)).rows, place=path.name, kind=kind)
+    return recognise_rows(survey_of(read_rows(path, name)).rows, place=name or path.name, kind=kind)
 
 
 def _keys(row: Raw) -> Iterator[str]:

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from llamatune.forward.outputs import apply_head, hidden_at, logits_at
-from llamatune.models.base import HEAD
+from llamatune.models.adapters import HEAD_WEIGHT, check_tensors
+from llamatune.models.base import HEAD, Base
 from llamatune.ppo.roles.base import RoleName, Roles, disable_dropout
 from llamatune.ppo.roles.sharding import spread
 from llamatune.ppo.roles.weights import (
@@ -138,22 +139,29 @@ class Adapters(Roles):
 
     # ---- reward models on the same base ---------------------------------------------------------------------
 
-    def add_reward(self, name: str, folder: Path) -> PreTrainedModel:
+    def add_reward(self, name: str, folder: Path, base: Base) -> PreTrainedModel:
         """Put a reward model's adapter on the base; returns the reward model, which shares the base's layers.
 
         Score with it inside `acting(name)`.
+
+        Raises:
+            ModelError: E233 and E234, as wherever an adapter is loaded.
         """
         from peft import PeftConfig
 
-        weights = load_file(folder / "adapter_model.safetensors")
-        head = {key: weight for key, weight in weights.items() if f".{HEAD}." in key}
-        matrices = {key: weight for key, weight in weights.items() if key not in head}
         config = PeftConfig.from_pretrained(str(folder))
         config.modules_to_save = None  # the head is a layer of the model below, not of the shared base
         config.task_type = "CAUSAL_LM"
-        add_adapter_copy(self.backbone, name, matrices, config)
+        config.inference_mode = False
+        self.backbone.add_adapter(name, config)
+        weights = load_file(folder / "adapter_model.safetensors")
+        needed = {key: tuple(weight.shape) for key, weight in adapter_weights(self.backbone, name).items()}
+        head = {HEAD_WEIGHT: (1, self.value_head.in_features)}
+        check_tensors(weights, needed | head, folder, base)
+        matrices = {key: weight for key, weight in weights.items() if key != HEAD_WEIGHT}
+        set_adapter_weights(self.backbone, name, matrices)
         self._renew()
-        view = scoring_view(self.backbone.get_base_model(), next(iter(head.values())))
+        view = scoring_view(self.backbone.get_base_model(), weights[HEAD_WEIGHT])
         self.reward_heads[name] = view.get_submodule(HEAD).get_parameter("weight")
         return view
 

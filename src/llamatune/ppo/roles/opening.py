@@ -164,7 +164,7 @@ def sharing_base(roles: Separate | Adapters) -> Sharing | None:
             return None
         check_task(found, "score", "PPOTrainer(reward_funcs=...)")
         role = f"reward_{name}"
-        view = roles.add_reward(role, found.adapter)
+        view = roles.add_reward(role, found.adapter, found.base)
         tokenizer = load_tokenizer(found.base, found.tokenizer_folder)
         view.config.pad_token_id = tokenizer.pad_token_id
         return ModelReward(

@@ -8,7 +8,7 @@ from typing import Any
 
 from llamatune.errors import Problem, RecipeError
 from llamatune.recipe.parsing.scalars import read_scalar
-from llamatune.recipe.parsing.yaml import MAX_DEPTH, KeyPath, YamlDocument, parse
+from llamatune.recipe.parsing.yaml import MAX_DEPTH, SURROGATE, KeyPath, YamlDocument, parse
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,10 @@ class Overridden:
 
 
 def split(override: str) -> tuple[str, str]:
-    """Key path and value. Raises RecipeError (E026) for anything that is not `key.path=value`."""
+    """Key path and value. Raises RecipeError (E026) for anything that is not `key.path=value`, or not UTF-8."""
+    if SURROGATE.search(override):
+        # Python hands on what it cannot decode as half of a surrogate pair.
+        raise RecipeError("E026", "not UTF-8", place=f"override {override[:60]!a}", hint="write it as UTF-8")
     key, equals, value = override.partition("=")
     if not equals or not key.strip() or not all(key.strip().split(".")):
         hint = "for example: optimization.epochs=3"

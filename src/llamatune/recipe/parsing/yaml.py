@@ -27,7 +27,7 @@ MAX_PROBLEMS = 20
 KeyPath = tuple[str | int, ...]
 
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Mark(NamedTuple):
@@ -193,7 +193,7 @@ class _Builder:
         if frame and isinstance(frame.container, dict) and frame.key is None:
             return self._take_key(frame, event)
         value: Any = event.value
-        if _SURROGATE.search(value):
+        if SURROGATE.search(value):
             self.problem("E015", "half of a surrogate pair is not a character", _mark(event))
         if not event.style:
             try:
@@ -206,7 +206,7 @@ class _Builder:
         key = event.value
         if not event.style and key == "<<":
             self.problem("E012", "merge keys (`<<`) are not allowed: write the keys out", _mark(event))
-        if not key or _SURROGATE.search(key):
+        if not key or SURROGATE.search(key):
             self.problem("E014", "a key must be a word", _mark(event))
         path = (*frame.path, key)
         if first := self.document.keys.get(path):
