@@ -110,6 +110,17 @@ def test_a_function_that_does_not_take_every_argument_is_refused_before_it_is_ne
         FunctionReward("narrow", narrow)(ROWS, COMPLETIONS)
 
 
+def test_a_function_may_ask_for_a_column_of_the_data_set_by_its_name() -> None:
+    def reward(completions: list[Any], number: list[int], **_: Any) -> list[float]:
+        return [float(one) for one in number]
+
+    (judge,) = open_judges(reward)
+    rows = [{"prompt": "Once", "number": 2}, {"prompt": "Twice", "number": 3}]
+    assert judge(rows, COMPLETIONS[:2]).tolist() == [2, 3]
+    with pytest.raises(DataError, match=r"E146.*`reward` cannot be called.*number"):
+        judge([{"prompt": "Once"}], COMPLETIONS[:1])
+
+
 def test_a_functions_own_errors_stay_its_own() -> None:
     def reward(**given: Any) -> list[float]:
         return [len(None)]  # type: ignore[arg-type]
@@ -214,8 +225,8 @@ def test_what_cannot_judge(given: Any, said: str) -> None:
 
 def test_tokenizers_are_one_for_all_or_one_each() -> None:
     with pytest.raises(ModelError, match="E240.*2 tokenizers for 1"):
-        open_judges([len], tokenizers=[None, None])
-    assert len(open_judges([len, max], tokenizers=[None, None])) == 2
+        open_judges([max], tokenizers=[None, None])
+    assert len(open_judges([max, min], tokenizers=[None, None])) == 2
 
 
 def test_a_chat_model_is_no_judge() -> None:

@@ -132,7 +132,8 @@ class FunctionReward:
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
         self.function = function
-        self._check_takes(("prompts", "completions", "completion_ids", "ended"))
+        # The data set's columns, which the function may ask for, are not known yet.
+        self._check_takes(("prompts", "completions", "completion_ids", "ended"), all_given=False)
 
     @property
     def digest(self) -> str:
@@ -175,14 +176,14 @@ class FunctionReward:
             )
         return torch.tensor(scores, dtype=torch.float32)
 
-    def _check_takes(self, names: Iterable[str]) -> None:
+    def _check_takes(self, names: Iterable[str], *, all_given: bool = True) -> None:
         try:
             signature = inspect.signature(self.function)
         except (TypeError, ValueError):
             # Some built-in functions do not say what they take.
             return
         try:
-            signature.bind(**dict.fromkeys(names))
+            (signature.bind if all_given else signature.bind_partial)(**dict.fromkeys(names))
         except TypeError as error:
             raise DataError(
                 "E146",
