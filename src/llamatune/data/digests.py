@@ -6,26 +6,12 @@ import hashlib
 from collections.abc import Iterable
 
 from llamatune.data.rows import Document, Message, Preference, Prompt, Row
-from llamatune.errors import DataError
 
 
 def row_digests(row: Row) -> tuple[bytes, bytes]:
     """16-byte digests of the row, and of its prompt: all before the last reply, or before both replies of a pair;
     of a document and of a prompt, the whole.
-
-    Raises:
-        DataError: E103, text that is not valid Unicode.
     """
-    try:
-        return _digests(row)
-    except UnicodeEncodeError as error:
-        what = (
-            f"half of a surrogate pair ({error.object[error.start : error.end]!a}), which is not a character"
-        )
-        raise DataError("E103", what, place=row.place, hint="write the text again as valid Unicode") from None
-
-
-def _digests(row: Row) -> tuple[bytes, bytes]:
     digest = hashlib.blake2b(digest_size=16)
     if isinstance(row, Document):
         digest.update(row.text.encode())

@@ -189,7 +189,7 @@ class FunctionReward:
                 "E146",
                 f"reward function `{self.name}` cannot be called: {error}",
                 why="prompts, completions, completion_ids, ended and the dataset's columns are given by name",
-                hint="let it take the arguments that it does not use as well: `def f(completions, **others)`",
+                hint="take what it does not use by `**others`; anything else that it needs is a column of the dataset",
             ) from None
 
     def _numbers(self, found: Any) -> list[float]:

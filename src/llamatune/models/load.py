@@ -370,9 +370,10 @@ def _check_vocabulary(
         (id, token) for token, id in tokenizer.get_vocab().items() if id >= rows and token not in unused
     )
     if beyond:
+        count = "1 token" if len(beyond) == 1 else f"{len(beyond):,} tokens"
         raise ModelError(
             "E255",
-            f"the tokenizer has {len(beyond)} tokens that the model has no row for: "
+            f"the tokenizer has {count} that the model has no row for: "
             + ", ".join(f"`{token}` ({id})" for id, token in beyond[:5]),
             place=str(folder),
             why=f"the model's embedding has {rows:,} rows",
