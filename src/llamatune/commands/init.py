@@ -294,7 +294,8 @@ def _remarks(measured: Measured) -> Iterator[str]:
         yield f"warning: {measured.bad:,} rows cannot be read, and are left out (`on_bad_row: drop`):"
         yield from (f"  {line}" for line in measured.first_bad)
     if len(measured.lengths) < 200:
-        yield f"warning: {len(measured.lengths):,} rows teach a style or a few facts, but not much more"
+        rows = rows_in_words(len(measured.lengths))
+        yield f"warning: from {rows} a model learns a style or a few facts, but not much more"
 
 
 # ---- as text ------------------------------------------------------------------------------------------------
