@@ -34,7 +34,7 @@ def test_a_finished_run_is_done_once(stage) -> None:
     again = stage("runs/x")
     assert again == first and again.earlier and not first.earlier
     assert again.describe().startswith("already finished on 20")
-    assert first.describe() == "3 steps in 2 s"
+    assert first.describe() == "3 steps in 1.5 s"
 
 
 @pytest.mark.parametrize(

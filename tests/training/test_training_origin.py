@@ -34,7 +34,8 @@ def _adapter(folder: Path, *, head: bool) -> Path:
     settings = {"peft_type": "LORA", "base_model_name_or_path": "pico", "target_modules": ["q_proj"], "r": 1}
     settings |= {"task_type": "SEQ_CLS", "modules_to_save": ["score"]} if head else {}
     (folder / "adapter_config.json").write_text(json.dumps(settings))
-    save_file({"x": torch.zeros(2)}, folder / "adapter_model.safetensors")
+    part = "score" if head else "x"
+    save_file({f"base_model.model.{part}.weight": torch.zeros(1, 2)}, folder / "adapter_model.safetensors")
     return folder
 
 
