@@ -202,7 +202,7 @@ from llamatune.runs.signals import StopRequest
 
 def slow(part):
     for record in work(part):
-        time.sleep(0.002)
+        time.sleep(0.01)
         yield record
 
 print("ready", flush=True)
@@ -225,15 +225,16 @@ def child(folder: Path, limit: str = "", **env: str) -> "subprocess.Popen[str]":
 
 
 def test_kills_at_random_moments(tmp_path: Path, undisturbed: bytes) -> None:
-    chance, kills = random.Random(0), 0
-    for _ in range(8):
+    chance, kills, finished = random.Random(0), 0, False
+    while not finished:
         process = child(tmp_path)
-        time.sleep(chance.uniform(0, 0.06))
+        # Later kills may come later: the work ends however slow the machine is.
+        time.sleep(chance.uniform(0, 0.06) * (1 + kills / 10))
         process.kill()
-        kills += process.wait() == -signal.SIGKILL
+        finished = process.wait() == 0
+        kills += not finished
         process.communicate()
-    assert kills >= 4
-    make(tmp_path)
+    assert kills >= 1
     assert joined(tmp_path) == undisturbed
     assert not list(Shards(tmp_path, KEY).folder.glob(".*"))
 
