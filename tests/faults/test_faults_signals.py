@@ -160,7 +160,7 @@ def test_row_28_pipe_into_head(place, reference, streams: str, mkfifo) -> None:
     with subprocess.Popen(["head", "-1", pipe], stdout=subprocess.PIPE, text=True) as head:
         which = {"stdout": ["stdout"], "stderr": ["stderr"], "both": ["stdout", "stderr"]}[streams]
         ended = place.run(**{name: pipe for name in which}, whole_end=True)
-        line = head.communicate(timeout=10)[0]
+        line = head.communicate(timeout=120)[0]
     assert line == (
         "run/adapter\n" if streams == "stdout" else "rows.jsonl: format messages (columns messages)\n"
     )

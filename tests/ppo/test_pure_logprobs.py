@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from llamatune.forward.logprobs import POSITIONS, entropies, logprobs_and_entropies, token_logprobs
+from llamatune.forward.outputs import POSITIONS, entropies, logprobs_and_entropies, token_logprobs
 from llamatune.ppo.maths.losses import policy_loss, token_weights
 
 

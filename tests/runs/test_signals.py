@@ -40,9 +40,9 @@ def child(request: pytest.FixtureRequest):
 
 
 def said(process: "subprocess.Popen[str]", text: str) -> None:
-    """Within five seconds; it takes a few milliseconds."""
+    """Within a minute; it takes a few milliseconds, on a machine that does nothing else."""
     assert process.stderr
-    found, deadline = "", time.monotonic() + 5
+    found, deadline = "", time.monotonic() + 60
     while text not in found:
         ready = select.select([process.stderr], [], [], deadline - time.monotonic())[0]
         assert ready, f"no {text!r} in {found!r}"
@@ -55,7 +55,7 @@ def test_the_first_ctrl_c_is_answered_and_the_second_stops_in_the_middle_of_c(ch
     said(child, "SIGINT: finishing step 3 and saving; again to stop at once")
     assert child.poll() is None
     child.send_signal(signal.SIGINT)
-    assert child.wait(timeout=10) == 130
+    assert child.wait(timeout=60) == 130
     assert child.stdout.read() == "gave up", "the run's state is written first"
 
 
@@ -64,7 +64,7 @@ def test_python_that_hears_the_second_ctrl_c_ends_by_itself(child) -> None:
     child.send_signal(signal.SIGINT)
     said(child, "again to stop at once")
     child.send_signal(signal.SIGINT)
-    assert child.wait(timeout=10) in (1, -signal.SIGINT), "a KeyboardInterrupt"
+    assert child.wait(timeout=60) in (1, -signal.SIGINT), "a KeyboardInterrupt"
     assert child.stdout.read() == ""
 
 

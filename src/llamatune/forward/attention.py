@@ -10,7 +10,7 @@ instead, and understands the same boundaries.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -140,22 +140,47 @@ def can_be_padding_free(model: PreTrainedModel, max_length: int) -> bool:
     """Whether this model can keep apart rows that lie end to end; if so, its attention is set to do it.
 
     Tried on the model itself: two rows end to end must give the logits that each gives alone, in the attention that
-    the model came with. Some architectures ignore where a document begins, some do more in their attention than ours
-    does, and a sliding window shorter than a row would need a mask.
+    the model came with.
+    """
+    inner = without_adapter(model)
+    if "logits_to_keep" not in inspect.signature(inner.forward).parameters:
+        return False
+    rows = _sample_rows(model)
+    alone = torch.cat([_logits(model, Padded(pad_id=0)([row]))[0] for row in rows])
+    # Flash attention of any version keeps documents apart by itself.
+    own = inner.config._attn_implementation.startswith("flash_attention")
+    return agrees_end_to_end(
+        model,
+        max_length,
+        [alone],
+        lambda: [_logits(model, PaddingFree()(rows))[0]],
+        attention=inner.config._attn_implementation if own else NAME,
+    )
+
+
+def agrees_end_to_end(
+    model: PreTrainedModel,
+    max_length: int,
+    alone: Sequence[torch.Tensor],
+    together: Callable[[], Sequence[torch.Tensor]],
+    *,
+    attention: str = NAME,
+) -> bool:
+    """Whether rows of up to `max_length` tokens that lie end to end give what they give `alone`.
+
+    If so, the model's attention stays set to `attention`; if not, it is as before. Some architectures ignore where a
+    document begins, some do more in their attention than ours does, and a sliding window shorter than a row would need
+    a mask.
     """
     inner = without_adapter(model)
     window = getattr(inner.config, "sliding_window", None)
     if window is not None and window < max_length:
         return False
-    if "logits_to_keep" not in inspect.signature(inner.forward).parameters:
-        return False
-    rows = _sample_rows(model)
-    alone = torch.cat([_logits(model, Padded(pad_id=0)([row]))[0] for row in rows])
     before = inner.config._attn_implementation
     try:
-        if not before.startswith("flash_attention"):
-            inner.set_attn_implementation(NAME)
-        if equal(_logits(model, PaddingFree()(rows))[0], alone, model):
+        if attention != before:
+            inner.set_attn_implementation(attention)
+        if all(_equal(one, other, model) for one, other in zip(together(), alone, strict=True)):
             return True
     except (TypeError, ValueError, RuntimeError) as error:  # whatever a foreign architecture makes of it
         if ran_out_of_memory(error):
@@ -183,7 +208,7 @@ def _logits(model: PreTrainedModel, batch: dict[str, Any]) -> torch.Tensor:
     return logits.float()
 
 
-def equal(one: torch.Tensor, other: torch.Tensor, model: PreTrainedModel) -> bool:
+def _equal(one: torch.Tensor, other: torch.Tensor, model: PreTrainedModel) -> bool:
     """Whether two ways of computing gave the same: leakage changes results by far more than this tolerates, 16-bit
     kernels by less. A model that gives nothing but NaN is left for the training to report."""
     tolerance = 1e-4 if model.dtype == torch.float32 else 5e-2
@@ -205,7 +230,7 @@ def require_isolation(model: PreTrainedModel) -> None:
         _logits(model, Padded(pad_id=0)([{"input_ids": row, "labels": row, "seq_lengths": [8, 8]}]))[0, 8:]
         for row in (before + documents[2] for before in documents[:2])
     )
-    if not equal(first, second, model):
+    if not _equal(first, second, model):
         raise ModelError(
             "E222",
             "this model's attention crosses the boundaries of packed documents",

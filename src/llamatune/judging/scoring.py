@@ -14,10 +14,10 @@ from accelerate.utils import send_to_device
 from transformers import PreTrainedModel
 
 from llamatune.data.rows import EncodedRow
-from llamatune.forward.attention import NAME, equal
+from llamatune.forward.attention import agrees_end_to_end
 from llamatune.forward.collate import Collator
 from llamatune.forward.cutting import cut
-from llamatune.forward.memory import free_memory, one_row_too_many, ran_out_of_memory, within_memory
+from llamatune.forward.memory import free_memory, one_row_too_many, within_memory
 from llamatune.forward.pairs import SeparateReplies, SharedPrompts
 from llamatune.forward.singles import EndToEnd, PaddedRows
 from llamatune.models.heads import score_head
@@ -80,23 +80,11 @@ def can_share_prompts(model: PreTrainedModel, max_length: int) -> bool:
 
     Tried on the model itself: pairs and rows that lie end to end must get the scores that each gets alone.
     """
-    inner = without_adapter(model)
-    window = getattr(inner.config, "sliding_window", None)
-    if window is not None and window < max_length:
-        return False
     rows, pad_id = _sample_pairs(model), _pad_id(model)
     alone = [_tried(model, way, rows) for way in (SeparateReplies(pad_id), PaddedRows(pad_id))]
-    before = inner.config._attn_implementation
-    try:
-        inner.set_attn_implementation(NAME)
-        together = [_tried(model, way, rows) for way in (SharedPrompts(), EndToEnd())]
-        if all(equal(one, other, model) for one, other in zip(together, alone, strict=True)):
-            return True
-    except (TypeError, ValueError, RuntimeError) as error:  # whatever a foreign architecture makes of it
-        if ran_out_of_memory(error):
-            raise
-    inner.set_attn_implementation(before)
-    return False
+    return agrees_end_to_end(
+        model, max_length, alone, lambda: [_tried(model, way, rows) for way in (SharedPrompts(), EndToEnd())]
+    )
 
 
 def _sample_pairs(model: PreTrainedModel) -> list[EncodedRow]:

@@ -21,7 +21,7 @@ from llamatune.data.formats.values import checked_text, wrong_type
 from llamatune.data.rows import IGNORED, Conversation, Document, Encoded
 from llamatune.errors import DataError, ModelError
 from llamatune.forward import processes
-from llamatune.forward.logprobs import token_logprobs
+from llamatune.forward.outputs import token_logprobs
 from llamatune.forward.rollouts import Rollout, collate
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.roles.passes import Passes

@@ -1,6 +1,5 @@
 import json
 import shutil
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -136,15 +135,13 @@ def test_several_files_of_a_card_name_their_places(folder: Path) -> None:
 # ---- the hub ----------------------------------------------------------------------------------------------
 
 
-def test_a_hub_set_that_cannot_be_had_says_so_at_once(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_a_hub_set_that_cannot_be_had_says_so(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     source = Source(hub="some/where", revision="a" * 40)
-    start = time.monotonic()
     message = fails(open_source, source, folder, kind="conversations")
-    assert time.monotonic() - start < 2
     assert "error[E111] some/where: split `train` at commit aaaa" in message
     assert "not in the local cache, and the hub cannot be reached" in message
 

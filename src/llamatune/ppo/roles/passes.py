@@ -12,8 +12,8 @@ from accelerate.utils import send_to_device
 
 from llamatune.forward import processes
 from llamatune.forward.cutting import cut
-from llamatune.forward.logprobs import logprobs_and_entropies
 from llamatune.forward.memory import free_memory, one_row_too_many, within_memory
+from llamatune.forward.outputs import logprobs_and_entropies
 from llamatune.forward.rollouts import Rollout, collate, padded
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.roles.base import RoleName, Roles
