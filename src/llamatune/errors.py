@@ -36,7 +36,9 @@ class Problem:
 
     def __str__(self) -> str:
         place = f" {self.place}" if self.place else ""
-        sentences = [_sentence(text) for text in (self.what, self.why) if text]
+        sentences = [_sentence(self.what)]
+        if self.why:
+            sentences.append(_sentence(self.why[:1].upper() + self.why[1:]))
         text = f"error[{self.code}]{place}: {' '.join(sentences)}"
         return f"{text}\n  hint: {self.hint}" if self.hint else text
 

@@ -39,6 +39,11 @@ def written(stage: str = "sft", tuning: str | None = None, data: str | None = No
     return load("recipe.yaml"), said
 
 
+def written_again(stage: str, data: str):
+    Path("recipe.yaml").unlink()
+    return written(stage, data=data)
+
+
 @pytest.mark.parametrize("tuning", [None, "lora", "qlora", "full"])
 def test_sft(tuning: str | None) -> None:
     recipe, said = written(tuning=tuning)
@@ -167,3 +172,22 @@ def test_replies_are_cut_where_too_many_rows_are_too_long_to_be_lost() -> None:
         recipe, _ = written(data="long.jsonl")
         assert recipe.data.too_long == expected and recipe.data.max_length == 1024
         assert recipe.data.max_dropped == long / 100
+
+
+def test_steps_of_packed_documents_are_counted_in_sequences() -> None:
+    text = json.dumps({"text": "word " * 60_000}) + "\n"
+    Path("long.jsonl").write_text(text + text.replace("word", "other"))
+    recipe, said = written("pretrain", data="long.jsonl")
+    assert recipe.data.too_long == "truncate"
+    # Two documents, and still batches of many sequences, because each is split.
+    assert recipe.optimization.batch_size > 1
+    assert not any("learns" in line or "hardly enough" in line for line in said)
+    _, said = written_again("pretrain", data="pretrain.jsonl")
+    assert any("hardly enough" in line for line in said)
+
+
+def test_a_first_step_without_a_learning_rate_is_not_the_whole_warm_up() -> None:
+    few = [{"instruction": f"{n}?", "output": f"{n}."} for n in range(60)]
+    Path("few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in few))
+    recipe, _ = written(data="few.jsonl")
+    assert recipe.optimization.warmup >= 2

@@ -5,11 +5,12 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+from datasets import Dataset
 
 from llamatune.commands.chat import chat_with
 from llamatune.commands.exam import sit_exam
 from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.rows import Message
+from llamatune.data.rows import IGNORED, Message
 from llamatune.models.base import BUILTIN
 from llamatune.models.open import open_model
 from llamatune.recipe.blocks import Chat, Generation
@@ -118,3 +119,16 @@ def test_replies_come_in_the_order_of_their_conversations_and_by_seed() -> None:
     warm = GREEDY.model_copy(update={"temperature": 1.0})
     one, again, other = (sample_replies(sampler, chat, chats, warm, seed=seed) for seed in (1, 1, 2))
     assert one == again != other
+
+
+@pytest.mark.parametrize("template", ["tokenizer", "vicuna", "chatml"])
+def test_samples_are_shown_as_the_user_wrote_them(template: str) -> None:
+    opened = open_model("pico")
+    chat = ChatFormat(opened.tokenizer, Chat(template=template))
+    rows_of_chats = []
+    for question in QUESTIONS:
+        ids = chat.prompt_ids([Message("user", question)])
+        rows_of_chats.append({"input_ids": [*ids, 1], "labels": [*([IGNORED] * len(ids)), 1]})
+    prompts = chat_prompts(Generation(), chat, Dataset.from_list(rows_of_chats))
+    assert [one.text for one in prompts] == QUESTIONS
+    assert [one.ids for one in prompts] == [row["input_ids"][:-1] for row in rows_of_chats]

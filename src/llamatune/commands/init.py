@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from llamatune.data.formats.known import FORMATS, formats_of
 from llamatune.data.formats.recognise import Recognised, recognise_rows
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.sources import open_source
-from llamatune.data.read.survey import rows_in_words, survey_of
+from llamatune.data.read.survey import survey_of
 from llamatune.errors import DataError, DiskError, ModelError, RecipeError
 from llamatune.models.found import find_model
 from llamatune.models.quiet import quiet_upstream
@@ -36,6 +36,7 @@ from llamatune.recipe.shipped import shipped
 from llamatune.recipe.stages.common import Tuning
 from llamatune.runs.display import counting
 from llamatune.runs.shards import Say
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     from llamatune.data.measure import Measured
@@ -49,6 +50,11 @@ _MANY = 0.05
 """Share of rows with one reply that are too long, above which the replies are cut and the rows are not left out."""
 _BATCHES = (64, 32, 16, 8, 4, 2, 1)
 _ENOUGH_STEPS = 30
+_FEW_ROWS, _FEW_TOKENS = 200, 100_000
+_LITTLE: Mapping[Kind, str] = {
+    "conversations": "a model learns a style or a few facts, but not much more",
+    "preferences": "a reward model learns little that holds for other replies",
+}
 _HELD_OUT = 20
 """How many rows a held-out loss should be the mean of."""
 
@@ -146,7 +152,7 @@ def _for_file(
     seen = survey_of(read_rows(data))
     found = recognise_rows(seen.rows, place=data.name)
     stage = stage or _stage_of(found)
-    say(f"{data}: {rows_in_words(seen.count)}, format {found}; stage {stage}")
+    say(f"{data}: {counted(seen.count, 'row')}, format {found}; stage {stage}")
     draft = _draft(stage, base, tuning, _source(data, found, stage, say), name)
     if found.columns.label is not None and STAGES[stage].rows == "preferences":
         draft.blocks["loss"] = {"objective": "labels"}
@@ -156,8 +162,8 @@ def _for_file(
         measured = _measured(draft, say)
     if measured is not None:
         _choose_lengths(STAGES[stage].rows, draft, measured)
-        _choose_steps(STAGES[stage].rows, draft, len(measured.lengths))
-        for line in _remarks(measured):
+        _choose_steps(STAGES[stage].rows, draft, measured)
+        for line in _remarks(STAGES[stage].rows, measured):
             say(line)
     return stage, draft
 
@@ -215,7 +221,7 @@ def _measured(draft: Draft, say: Say) -> Measured | None:
     if not measured.lengths:
         raise DataError(
             "E132",
-            f"none of {rows_in_words(measured.rows)} can be used",
+            f"none of {counted(measured.rows, 'row')} can be used",
             place=opened.name,
             why="; ".join(measured.first_bad) or None,
             hint="`llamatune data preview` shows what a stage makes of a file",
@@ -236,11 +242,13 @@ def _choose_lengths(kind: Kind, draft: Draft, measured: Measured) -> None:
     if not longer:
         draft.set("data", "too_long", "error", "no row is longer")
     elif kind == "documents":
-        draft.set("data", "too_long", "truncate", f"{longer:,} documents are longer, and are split")
+        split = counted(longer, "document is", "documents are")
+        draft.set("data", "too_long", "truncate", f"{split} longer, and split")
         lost -= longer
     else:
-        limit = f"the base's context, {room:,}" if most == room else f"{most:,} tokens"
-        reason = f"{longer:,} of {measured.rows:,} rows are longer than {limit}"
+        limit = f"the base's context, {room:,}" if most == room else counted(most, "token")
+        are = "is" if longer == 1 else "are"
+        reason = f"{longer:,} of {counted(measured.rows, 'row')} {are} longer than {limit}"
         single = draft.blocks["data"]["train"][0].get("format") in _ONE_REPLY
         if kind == "conversations" and single and longer > _MANY * measured.rows:
             draft.set("data", "too_long", "truncate_reply", f"{reason}, and too many to lose")
@@ -251,20 +259,24 @@ def _choose_lengths(kind: Kind, draft: Draft, measured: Measured) -> None:
             "data",
             "on_bad_row",
             "drop",
-            f"{measured.bad:,} rows cannot be read; first: {measured.first_bad[0]}",
+            f"{counted(measured.bad, 'row')} cannot be read; first: {measured.first_bad[0]}",
         )
     if lost > 0.01 * measured.rows:
         share = share_that_allows(lost, measured.rows)
         draft.set(
-            "data", "max_dropped", share, f"at most {lost:,} of {measured.rows:,} rows will be left out"
+            "data",
+            "max_dropped",
+            share,
+            f"at most {lost:,} of {counted(measured.rows, 'row')} will be left out",
         )
 
 
-def _choose_steps(kind: Kind, draft: Draft, rows: int) -> None:
+def _choose_steps(kind: Kind, draft: Draft, measured: Measured) -> None:
     """Held-out rows, batch, epochs and warm-up for this number of rows."""
+    rows = len(measured.lengths)
     share = 0.02 if rows >= _HELD_OUT / 0.02 else round(min(_HELD_OUT / rows, 0.1), 3)
     if rows < 50:
-        share, reason = 0.0, f"{rows:,} rows are too few to hold some out"
+        share, reason = 0.0, f"{counted(rows, 'row is', 'rows are')} too few to hold some out"
     else:
         reason = f"about {round(share * rows):,} of {rows:,} rows"
     draft.set("data", "eval_fraction", share, reason)
@@ -274,28 +286,34 @@ def _choose_steps(kind: Kind, draft: Draft, rows: int) -> None:
     if kind == "conversations" and rows < 1000:
         epochs = 3 if rows >= 200 else 5
         draft.set("optimization", "epochs", epochs, f"few rows ({rows:,}) are seen more often")
-    trained = rows * (1 - share) * epochs
-    size = next((one for one in _BATCHES if trained / one >= _ENOUGH_STEPS), 1)
-    steps = max(math.ceil(rows * (1 - share) / size) * epochs, 1)
-    draft.set("optimization", "batch_size", size, f"{steps:,} steps")
-    if steps < 200:
-        draft.set(
-            "optimization", "warmup", max(steps // 20, 1), "steps: a share of so few steps would be none"
-        )
+    # Documents are packed into sequences that are nearly full.
+    sequences = measured.tokens / draft.blocks["data"]["max_length"] if kind == "documents" else rows
+    sequences *= 1 - share
+    size = next((one for one in _BATCHES if sequences * epochs / one >= _ENOUGH_STEPS), 1)
+    steps = max(math.ceil(sequences / size) * epochs, 1)
+    about = "about " if kind == "documents" else ""
+    draft.set("optimization", "batch_size", size, about + counted(steps, "step"))
+    # A reward model's warm-up has a least number of steps anyway.
+    if steps < 200 and kind != "preferences":
+        warmup = max(steps // 20, 2)
+        draft.set("optimization", "warmup", warmup, "steps: a share of so few steps would be none")
     draft.blocks["logging"]["every_steps"] = max(min(steps // 20, 10), 1)
 
 
-def _remarks(measured: Measured) -> Iterator[str]:
+def _remarks(kind: Kind, measured: Measured) -> Iterator[str]:
     if measured.duplicates:
-        yield f"{measured.duplicates:,} rows are there twice, and count once"
+        again = counted(measured.duplicates, "row is", "rows are")
+        yield f"{again} there more than once, and used once"
     for reason, count in measured.left_out.items():
-        yield f"{count:,} rows are left out: {reason.value}"
+        yield f"{counted(count, 'row is', 'rows are')} left out: {reason.value}"
     if measured.bad:
-        yield f"warning: {measured.bad:,} rows cannot be read, and are left out (`on_bad_row: drop`):"
+        yield f"warning: {counted(measured.bad, 'row')} cannot be read, and left out (`on_bad_row: drop`):"
         yield from (f"  {line}" for line in measured.first_bad)
-    if len(measured.lengths) < 200:
-        rows = rows_in_words(len(measured.lengths))
-        yield f"warning: from {rows} a model learns a style or a few facts, but not much more"
+    rows, tokens = len(measured.lengths), measured.tokens
+    if kind == "documents" and tokens < _FEW_TOKENS:
+        yield f"warning: {counted(tokens, 'token')} of text are hardly enough to change what a model knows"
+    elif kind in _LITTLE and rows < _FEW_ROWS:
+        yield f"warning: from {counted(rows, 'row')} {_LITTLE[kind]}"
 
 
 # ---- as text ------------------------------------------------------------------------------------------------

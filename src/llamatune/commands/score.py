@@ -24,6 +24,7 @@ from llamatune.errors import DataError
 from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.blocks import Kind, RowFormat, Source
 from llamatune.recipe.cards import find_card
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,7 +137,7 @@ def _rows(
         except RowRejected:
             left_out += 1
     if left_out:
-        report(f"{opened.name}: {left_out:,} rows left out, which hold nothing to score")
+        report(f"{opened.name}: {counted(left_out, 'row')} left out, with nothing to score")
     return kind, rows
 
 
@@ -177,7 +178,7 @@ def _encoded(
         known = {} if one.pair is None else {"pair": list(one.pair)}
         found.append({"place": row.place, "input_ids": one.input_ids, **known})
     for reason, count in left_out.items():
-        report(f"{count:,} rows left out: {reason.value}")
+        report(f"{counted(count, 'row')} left out: {reason.value}")
     if not found:
         raise DataError("E132", "no row is left to score", place=data)
     return found
@@ -187,7 +188,7 @@ def _check_length(encoded: Encoded, place: str, longest: int) -> None:
     if encoded.length > longest:
         raise DataError(
             "E136",
-            f"the row has {encoded.length:,} tokens, the model reads {longest:,}",
+            f"the row has {counted(encoded.length, 'token')}, the model reads {longest:,}",
             place=place,
             hint="leave such rows out with --too-long drop, or take exchanges off their front with --too-long truncate",
         )
@@ -209,7 +210,7 @@ def figures_table(found: Mapping[str, Mapping[str, Any]], scores: Mapping[str, n
             shown = ("-" if one is None else f"{one:.1%}" for one in values)
             lines.append(f"{title:34}" + "".join(f"{one:>{width}}" for one in shown))
 
-    add(f"accuracy, {next(iter(found.values()))['pairs']:,} pairs", "accuracy")
+    add(f"accuracy, {counted(next(iter(found.values()))['pairs'], 'pair')}", "accuracy")
     for kind, names in (("by_rating", RATINGS), ("by_safety", SAFETY_BINS)):
         for name in names:
             add(f"  {name.replace('_', ' ')}", kind, name, "accuracy")

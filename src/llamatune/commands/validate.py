@@ -20,7 +20,7 @@ from llamatune.data.encode.encoders import kind_for
 from llamatune.data.encode.named_templates import no_template, template_in
 from llamatune.data.formats.canonical import canonical
 from llamatune.data.read.sources import find_files, is_at_hand
-from llamatune.data.read.survey import rows_in_words, survey_of
+from llamatune.data.read.survey import survey_of
 from llamatune.data.rows import Adjustment, RowRejected
 from llamatune.errors import DataError, DiskError, LlamatuneError, ModelError, Problem, RecipeError
 from llamatune.models.base import (
@@ -45,6 +45,7 @@ from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.recipe.trackers import check_trackers
 from llamatune.runs.files import check_room, free_bytes, read_json, size
 from llamatune.runs.manifest import differences, flatten, must_match
+from llamatune.wording import counted
 
 FIRST_LOOK = 1000
 """Rows of each source that are looked at without `deep`."""
@@ -271,10 +272,10 @@ def _check_source(
         raise DataError.of(bad[:_SHOWN])
     rows = len(first) if whole else None
     if files.card is not None and files.card.splits[source.split].files:
-        counted = [file.rows for file in files.card.splits[source.split].files]
-        rows = sum(one or 0 for one in counted) if all(counted) else rows
+        of_card = [file.rows for file in files.card.splits[source.split].files]
+        rows = sum(one or 0 for one in of_card) if all(of_card) else rows
     bytes_ = sum(file.stat().st_size for file in files.files)
-    how_many = rows_in_words(rows) if rows is not None else f"more than {FIRST_LOOK:,} rows ({size(bytes_)})"
+    how_many = counted(rows, "row") if rows is not None else f"more than {FIRST_LOOK:,} rows ({size(bytes_)})"
     text = f"{files.name}, {how_many}, format {recognised}"
     counts = {**left_out, **{kind.value: count for kind, count in adjusted.items()}}
     text += "".join(f", {count:,} {what}" for what, count in counts.items())
@@ -314,7 +315,7 @@ def _say_not_at_hand(found: Validation, role: str, source: Source, folder: Path)
     card = find_card(source.card, folder) if source.card is not None else None
     if card is not None and card.source.kind == "world":
         rows = card.splits[source.split].rows
-        how_many = f", {rows_in_words(rows)}" if rows is not None else ""
+        how_many = f", {counted(rows, 'row')}" if rows is not None else ""
         text = f"{card.name}{how_many}, format {card.format}, made at the first run"
         found.add(role, text, name=card.name, rows=rows, format=card.format)
         return

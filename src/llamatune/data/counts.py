@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llamatune.data.rows import RATINGS, Reason
 from llamatune.recipe.blocks import RowFormat
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -202,19 +203,21 @@ def _add(result: Any, parts: Sequence[Any], leave_out: Sequence[str] = ()) -> No
 def describe(info: SourceInfo) -> str:
     """What became of a source's rows, in one line; a second one warns of many duplicates."""
     counts = info.counts
-    parts = [f"{counts.read:,} rows", f"{counts.kept:,} in use"]
+    parts = [counted(counts.read, "row"), f"{counts.kept:,} in use"]
     if counts.sequences != counts.kept:
-        parts.append(f"{counts.sequences:,} sequences in an epoch")
+        parts.append(f"{counted(counts.sequences, 'sequence')} in an epoch")
     if counts.held_out:
         parts.append(f"{counts.held_out:,} held out")
     parts += [f"{count:,} {reason}" for reason, count in (*counts.dropped.items(), *counts.adjusted.items())]
     if counts.truncated:
         parts.append(f"{counts.truncated:,} truncated")
     if counts.escaped:
-        parts.append(f"{counts.escaped:,} control tokens written as text")
+        parts.append(f"{counted(counts.escaped, 'control token')} written as text")
     if counts.default_system:
-        parts.append(f"{counts.default_system:,} begin with the template's own system message")
-    parts.append(f"{counts.tokens:,} tokens in an epoch")
+        parts.append(
+            f"{counted(counts.default_system, 'begins', 'begin')} with the template's own system message"
+        )
+    parts.append(f"{counted(counts.tokens, 'token')} in an epoch")
     if counts.pairs is not None:
         parts.append(f"{_percent(counts.pairs.prompt_tokens, counts.tokens)} of them in prompts")
     elif info.is_safety is None:

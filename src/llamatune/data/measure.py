@@ -34,12 +34,12 @@ class Measured:
     """The longest row that the base can read."""
 
     @property
+    def tokens(self) -> int:
+        return sum(self.lengths)
+
+    @property
     def longest(self) -> int:
         return self.lengths[-1] if self.lengths else 0
-
-    def quantile(self, share: float) -> int:
-        """The length that this share of the rows does not exceed."""
-        return self.lengths[min(int(share * len(self.lengths)), len(self.lengths) - 1)] if self.lengths else 0
 
     def longer_than(self, length: int) -> int:
         return sum(one > length for one in self.lengths)

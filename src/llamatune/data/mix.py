@@ -12,6 +12,7 @@ import numpy as np
 
 from llamatune.data.store import Shard
 from llamatune.errors import DataError
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     import datasets
@@ -75,7 +76,7 @@ def hold_out(pools: Sequence[Pool], fraction: float) -> tuple[list[Pool], list[P
         if not any(len(pool.indices) for pool in chosen):
             raise DataError(
                 "E134",
-                f"no row is {side}: `eval_fraction: {fraction}` of {sum(pool.rows for pool in pools)} rows",
+                f"no row is {side}: `eval_fraction: {fraction}` of {counted(sum(pool.rows for pool in pools), 'row')}",
                 place="data.eval_fraction",
                 hint="choose another share, or name a held-out file under `data.eval`",
             )

@@ -13,6 +13,7 @@ import numpy as np
 
 from llamatune.data.cache import cache_key, stored
 from llamatune.data.rows import IGNORED
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     import datasets
@@ -44,8 +45,8 @@ def pack(
     folder, info = stored("packed", key, build)
     fill = info["tokens"] / (info["sequences"] * max_length)
     report(
-        f"packed {info['documents']:,} documents into {info['sequences']:,} sequences "
-        f"of {max_length:,} tokens, {fill:.1%} full"
+        f"packed {counted(info['documents'], 'document')} into {counted(info['sequences'], 'sequence')} "
+        f"of {counted(max_length, 'token')}, {fill:.1%} full"
     )
     return datasets.Dataset.from_file(str(folder / "rows.arrow"))
 

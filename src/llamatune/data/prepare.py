@@ -33,6 +33,7 @@ from llamatune.errors import DataError, ModelError, Problem, RecipeError
 from llamatune.recipe.blocks import Data, Kind, Source
 from llamatune.recipe.stages.ppo import PromptData
 from llamatune.recipe.stages.sft import ConversationData
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     import datasets
@@ -270,10 +271,12 @@ def _refused(data: Data, shards: Sequence[Shard], kind: Kind, room: int | None) 
             lost = {reason: count for reason, count in lost.items() if not reason.startswith(BAD_ROW)}
         if too_long and data.too_long == "error":
             places = ", ".join(shard.info["too_long_places"])
+            are = "is" if too_long == 1 else "are"
+            longest = counted(shard.info["longest_dropped"], "token")
             problem = Problem(
                 "E130",
-                f"{too_long:,} of {read:,} rows are longer than max_length {data.max_length} "
-                f"(the longest has {shard.info['longest_dropped']:,} tokens): {places}",
+                f"{too_long:,} of {counted(read, 'row')} {are} longer than max_length {data.max_length} "
+                f"(the longest has {longest}): {places}",
                 shard.name,
                 "Silently cut or left out, they would change what is learnt",
                 _what_to_do_with_long(data, shards, kind, room),
@@ -283,7 +286,7 @@ def _refused(data: Data, shards: Sequence[Shard], kind: Kind, room: int | None) 
             counts = "; ".join(f"{reason}: {count:,}" for reason, count in lost.items())
             problem = Problem(
                 "E131",
-                f"{sum(lost.values()):,} of {read:,} rows would be dropped ({counts}), "
+                f"{sum(lost.values()):,} of {counted(read, 'row')} would be dropped ({counts}), "
                 f"`max_dropped` allows {data.max_dropped:.3g} of them",
                 shard.name,
                 hint=f"mend the rows, or accept the loss: `data.max_dropped={_share_to_allow(shards)}`",
@@ -326,7 +329,7 @@ def _bad_rows(shard: Shard, first: Problem) -> Problem:
     counts = "; ".join(f"{reason.removeprefix(BAD_ROW)}: {count:,}" for reason, count in bad.items())
     return Problem(
         first.code,
-        f"{sum(bad.values()):,} of {read:,} rows cannot be used ({counts}), the first ones: "
+        f"{sum(bad.values()):,} of {counted(read, 'row')} cannot be used ({counts}), the first ones: "
         f"{'; '.join(shard.info['bad_rows'])}",
         shard.name,
         hint="mend them, or leave them out: "
@@ -343,7 +346,7 @@ def _check_left(infos: Sequence[SourceInfo], kind: Kind) -> None:
             reasons = "; ".join(f"{reason}: {count:,}" for reason, count in counts.dropped.items())
             raise DataError(
                 "E132",
-                f"0 {what} in {counts.read:,} rows" + (f" ({reasons})" if reasons else ""),
+                f"0 {what} in {counted(counts.read, 'row')}" + (f" ({reasons})" if reasons else ""),
                 place=f"data.{role}",
                 hint="look at the reasons: nothing is left to answer"
                 if kind == "prompts"

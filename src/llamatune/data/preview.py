@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from llamatune.data.rows import IGNORED, RATINGS, Encoded, Pair
+from llamatune.wording import counted
 
 _GREEN, _RESET = "\x1b[32m", "\x1b[0m"
 _OPEN, _CLOSE = "⟦", "⟧"
@@ -33,14 +34,13 @@ def _about(row: Encoded) -> str:
     if row.pair is not None:
         text = _about_pair(row.pair)
     elif row.prompt is not None:
-        text = f"{_about_prompt(row.is_safety)}, {len(row.input_ids)} tokens"
+        text = f"{_about_prompt(row.is_safety)}, {counted(len(row.input_ids), 'token')}"
     else:
-        text = f"{len(row.input_ids)} tokens, {row.trained} trained"
+        text = f"{counted(len(row.input_ids), 'token')}, {row.trained} trained"
     if row.truncated:
         text += "; cut to fit max_length"
     if row.altered:
-        messages = "1 message" if row.altered == 1 else f"{row.altered} messages"
-        text += f"; the chat template leaves out or rewrites text of {messages}"
+        text += f"; the chat template leaves out or rewrites text of {counted(row.altered, 'message')}"
     return text
 
 
@@ -49,7 +49,7 @@ def _about_prompt(is_safety: bool) -> str:
 
 
 def _about_pair(pair: Pair) -> str:
-    text = f"prompt {pair.prompt} tokens, chosen {pair.chosen}, rejected {pair.rejected}"
+    text = f"prompt {counted(pair.prompt, 'token')}, chosen {pair.chosen}, rejected {pair.rejected}"
     if pair.rating >= 0:
         text += f"; {RATINGS[pair.rating]}"
     known = {1: "safe", 0: "unsafe"}

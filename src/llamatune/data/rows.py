@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
+from llamatune.wording import counted
+
 Role = Literal["system", "user", "assistant"]
 
 Rating = Literal["significantly_better", "better", "slightly_better", "negligibly_better"]
@@ -195,7 +197,7 @@ class RowRejected(Exception):
     def __init__(self, reason: Reason, tokens: int) -> None:
         self.reason = reason
         self.tokens = tokens
-        super().__init__(f"{reason.value} ({tokens} tokens)")
+        super().__init__(f"{reason.value} ({counted(tokens, 'token')})")
 
 
 class Encoder(Protocol):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from llamatune.data.rows import RATINGS
+from llamatune.wording import counted
 
 _CONFIDENCE_BINS = np.linspace(0.5, 1.0, 6)
 _LENGTH_BINS = (-np.inf, -50, -10, 0, 10, 50, np.inf)
@@ -31,9 +32,9 @@ def figures(
 def headline(figures: Mapping[str, Any]) -> str:
     """The figures in a line."""
     if "accuracy" not in figures:
-        return f"root mean squared error {figures['rmse']:.3f} on {figures['rows']:,} rows"
+        return f"root mean squared error {figures['rmse']:.3f} on {counted(figures['rows'], 'row')}"
     agree = f", agrees with the other model on {figures['agreement']:.1%}" if "agreement" in figures else ""
-    number = f"{figures['pairs']:,} pairs" if "pairs" in figures else f"{figures['rows']:,} rows"
+    number = counted(figures["pairs"], "pair") if "pairs" in figures else counted(figures["rows"], "row")
     return f"accuracy {figures['accuracy']:.1%} on {number}{agree}"
 
 

@@ -14,6 +14,7 @@ from llamatune.errors import ModelError
 from llamatune.models.base import HEAD, Base, targeted
 from llamatune.models.found import Task, read_note
 from llamatune.models.heads import hold_in_float32
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     import torch
@@ -163,7 +164,7 @@ def check_tensors(
     if missing and not problems and not changed:
         raise ModelError(
             "E234",
-            f"the adapter lacks {len(missing)} of {len(needed)} tensors, `{_layer(missing[0])}` first",
+            f"the adapter lacks {len(missing)} of {counted(len(needed), 'tensor')}, `{_layer(missing[0])}` first",
             place=str(folder),
             why="those layers would silently be left as they are in the base",
             hint="copy or download the adapter again; if it is whole, it was made for another base: name that",

@@ -15,6 +15,7 @@ from llamatune.models.base import HEAD, Base, check_fits_context, check_trainabl
 from llamatune.models.found import Found, Task, find_model
 from llamatune.models.heads import draw_head, set_padding
 from llamatune.models.placement import Placement, place
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     import torch
@@ -182,15 +183,15 @@ def _check_complete(model: PreTrainedModel, loaded: Mapping[str, Any], base: Bas
     if shapes:
         name, in_file, in_model = shapes[0]
         what = (
-            f"{_counted(len(shapes))} of another shape than config.json says: `{name}` is "
+            f"{counted(len(shapes), 'weight is', 'weights are')} of another shape than config.json says: `{name}` is "
             f"{' x '.join(map(str, in_file))} in the files and {' x '.join(map(str, in_model))} by config.json"
         )
         hint = "take config.json and weights of the same model"
     elif missing:
-        what = f"{_counted(len(missing))} in no file: {_first(missing)}"
+        what = f"{counted(len(missing), 'weight is', 'weights are')} in no file: {_first(missing)}"
         hint = _missing_hint(missing, loaded["unexpected_keys"])
     elif unused:
-        what = f"{_counted(len(unused))} in the files and not in the model: {_first(unused)}"
+        what = f"{counted(len(unused), 'weight is', 'weights are')} in the files and not in the model: {_first(unused)}"
         hint = "take config.json and weights of the same model (number of layers, biases)"
     else:
         return
@@ -201,10 +202,6 @@ def _check_complete(model: PreTrainedModel, loaded: Mapping[str, Any], base: Bas
         why="transformers would draw such weights at random, or leave them out, and go on",
         hint=hint,
     )
-
-
-def _counted(count: int) -> str:
-    return "1 weight is" if count == 1 else f"{count} weights are"
 
 
 def _first(names: Iterable[str]) -> str:
@@ -370,13 +367,12 @@ def _check_vocabulary(
         (id, token) for token, id in tokenizer.get_vocab().items() if id >= rows and token not in unused
     )
     if beyond:
-        count = "1 token" if len(beyond) == 1 else f"{len(beyond):,} tokens"
         raise ModelError(
             "E255",
-            f"the tokenizer has {count} that the model has no row for: "
+            f"the tokenizer has {counted(len(beyond), 'token')} that the model has no row for: "
             + ", ".join(f"`{token}` ({id})" for id, token in beyond[:5]),
             place=str(folder),
-            why=f"the model's embedding has {rows:,} rows",
+            why=f"the model's embedding has {counted(rows, 'row')}",
             hint="give the model rows for them (`resize_token_embeddings`) and save both, or use the tokenizer that "
             "the model came with",
         )

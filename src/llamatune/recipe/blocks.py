@@ -298,7 +298,8 @@ class AdamW(Block):
     final_fraction: Real = Field(0.1, ge=0, le=1)
     """Final learning rate as a share of the peak."""
     warmup: Real = Field(0.03, ge=0)
-    """Warm-up: a share of all steps when below 1, a number of steps otherwise."""
+    """Warm-up: a share of all steps when below 1, a number of steps otherwise. As in transformers, the first of them
+    has a learning rate of 0."""
     batch_size: Whole = Field(64, ge=1)
     """Sequences in one optimizer step, over all devices and accumulation steps."""
     weight_decay: Real = Field(0.1, ge=0, le=1)

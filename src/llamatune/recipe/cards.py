@@ -23,6 +23,7 @@ from llamatune.recipe.parsing.problems import problems_of
 from llamatune.recipe.parsing.yaml import parse, read_text, to_yaml
 from llamatune.recipe.paths import outside_problem
 from llamatune.recipe.shipped import shipped
+from llamatune.wording import counted
 
 _NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 _SHA256 = r"^[0-9a-f]{64}$"
@@ -252,7 +253,7 @@ def verify_file(
         why = "The file was changed, or it is another file"
         raise DataError("E153", what, place=str(path), why=why, hint=update)
     if rows is not None and expected.rows is not None and rows != expected.rows:
-        what = f"split `{split}` has {rows} rows, card `{card.name}` says {expected.rows}"
+        what = f"split `{split}` has {counted(rows, 'row')}, card `{card.name}` says {expected.rows}"
         raise DataError("E154", what, place=str(path), hint=update)
 
 

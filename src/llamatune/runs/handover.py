@@ -19,6 +19,7 @@ from llamatune.recipe.paths import FINISHED
 from llamatune.recipe.shipped import run_problem
 from llamatune.runs.files import read_json, sync_file
 from llamatune.runs.report.words import duration
+from llamatune.wording import counted
 
 CONVERSATIONS = "conversations.jsonl"
 PREFERENCES = "preferences.jsonl"
@@ -70,8 +71,7 @@ class Result:
         if self.earlier:
             when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.finished))
             return f"already finished on {when}, from the same recipe, data and models"
-        steps = "1 step" if self.steps == 1 else f"{self.steps:,} steps"
-        return f"{steps} in {duration(self.seconds)}"
+        return f"{counted(self.steps, 'step')} in {duration(self.seconds)}"
 
     def to_json(self) -> dict[str, Any]:
         content = asdict(self)

@@ -80,8 +80,9 @@ class StopRequest:
                 if number not in _REQUESTS or signal.getsignal(number) != self._receive:
                     continue
                 if not asked:
+                    again = "again" if number == signal.SIGINT else "Ctrl-C"
                     then = (
-                        f"finishing {self.doing()} and saving; again to stop at once"
+                        f"finishing {self.doing()} and saving; {again} to stop at once"
                         if self.can_wait
                         else "stopping"
                     )

@@ -18,6 +18,7 @@ from llamatune.models.inner import without_adapter
 from llamatune.models.load import Start
 from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -67,7 +68,7 @@ def choose_batching(
     attention = without_adapter(model).config._attn_implementation
     how = "padded" if collate.padded else f"padding-free ({attention})"
     describe = (
-        f"{recipe.optimization.batch_size} rows a step, at most {budget:,} tokens in a forward pass, {how}, "
+        f"{counted(recipe.optimization.batch_size, 'row')} a step, at most {budget:,} tokens in a forward pass, {how}, "
         f"{'fused loss' if fused else 'loss from the logits of trained positions'}"
     )
     return Batching(recipe.optimization.batch_size, budget, collate, fused, describe)
@@ -100,9 +101,7 @@ def choose_scored_batching(model: PreTrainedModel, recipe: RewardRecipe, start: 
     if pairs:
         how += ", prompts computed twice" if collate.padded else ", each prompt computed once"
     size = recipe.optimization.batch_size
-    describe = (
-        f"{size} {'pairs' if pairs else 'rows'} a step, at most {budget:,} tokens in a forward pass, {how}"
-    )
+    describe = f"{counted(size, 'pair' if pairs else 'row')} a step, at most {budget:,} tokens in a forward pass, {how}"
     return Batching(size, budget, collate, fused=False, describe=describe)
 
 

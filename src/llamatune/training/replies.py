@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from llamatune.data.rows import IGNORED, Message
@@ -36,15 +37,31 @@ def chat_prompts(generation: Generation, chat: ChatFormat, dataset: Dataset) -> 
     if generation.prompts:
         return [SamplePrompt(text, chat.prompt_ids([Message("user", text)])) for text in generation.prompts]
     prompts: dict[str, SamplePrompt] = {}
+    before, after = _around_a_question(chat)
     for row in dataset.select(range(min(100, len(dataset)))):  # enough to find different ones
         start = next((i for i, label in enumerate(row["labels"]) if label != IGNORED), 0)
         if start:
             ids = row["input_ids"][:start]
-            text = str(chat.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+            shown = ids[len(before) if ids[: len(before)] == before else 0 :]
+            shown = shown[: -len(after) if after and shown[-len(after) :] == after else None]
+            text = str(chat.tokenizer.decode(shown or ids, skip_special_tokens=True)).strip()
             prompts[text] = SamplePrompt(text, ids)
         if not start or len(prompts) == _FROM_DATA:
             break
     return list(prompts.values())
+
+
+def _around_a_question(chat: ChatFormat) -> tuple[list[int], list[int]]:
+    """The tokens that the chat format writes before and after any first question; a reader need not see them."""
+    one, other = (chat.prompt_ids([Message("user", text)]) for text in ("a", "7"))
+    before = _common(one, other)
+    after = _common(one[len(before) :][::-1], other[len(before) :][::-1])[::-1]
+    return before, after
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> list[int]:
+    """What both begin with."""
+    return [a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))]
 
 
 def text_prompts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> list[SamplePrompt]:

@@ -260,7 +260,7 @@ def test_prompts_that_are_too_long(chat: ChatFormat, tmp_path: Path) -> None:
 def test_nothing_left(chat: ChatFormat, tmp_path: Path) -> None:
     path = write(tmp_path, {"prompt": "long " * 40})
     said = fails(chat, PromptSource(path=path), max_length=16, too_long="drop", max_dropped=1)
-    assert "E132" in said and "0 prompts left in 1 rows (longer than max_length: 1)" in said
+    assert "E132" in said and "0 prompts left in 1 row (longer than max_length: 1)" in said
 
 
 def test_control_tokens_are_refused_where_the_recipe_says_so(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from llamatune.recipe.blocks import Columns, Kind
 from llamatune.recipe.cards import DataCard, find_card_file, read_card, verify_file
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.parsing.yaml import parse, read_text, to_yaml
+from llamatune.wording import counted
 
 _DRAFT = """\
 ---
@@ -154,7 +155,9 @@ class CheckedSplit:
         if self.rows is None:
             return f"split {self.split}: on the hub, {self.where}"
         remarks = [f"{count:,} {what}" for what, count in self.counts.items()]
-        return ", ".join([f"split {self.split}: {self.where}: hash right, {self.rows:,} rows", *remarks])
+        return ", ".join(
+            [f"split {self.split}: {self.where}: hash right, {counted(self.rows, 'row')}", *remarks]
+        )
 
 
 @dataclass(frozen=True)

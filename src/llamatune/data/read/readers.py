@@ -32,6 +32,7 @@ from typing import IO, Any
 from llamatune.data.read.json_array import array_elements, goes_on, json_object, json_values, sample
 from llamatune.data.read.json_shapes import rows_in
 from llamatune.errors import DataError
+from llamatune.wording import counted
 
 MAX_LINE = 64 << 20
 """Longest line or array element, in bytes: a longer one is a broken file, and would fill the memory."""
@@ -245,7 +246,7 @@ def _read_csv(handle: IO[bytes], name: str, skip: Skip) -> Rows:
                 continue
             error = DataError(
                 "E108",
-                f"{len(cells)} cells where the header has {len(header)} columns",
+                f"{counted(len(cells), 'cell')} where the header has {counted(len(header), 'column')}",
                 place=place,
                 hint="cells that contain commas, quotes or line ends are put in double quotes",
             )

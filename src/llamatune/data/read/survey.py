@@ -15,6 +15,7 @@ from llamatune.data.formats.recognise import Recognised, recognise_rows
 from llamatune.data.formats.record import Raw
 from llamatune.data.read.readers import Rows, read_rows
 from llamatune.recipe.blocks import Kind
+from llamatune.wording import counted
 
 SURVEY_VERSION = 1
 """Part of the cache's keys: raise it when the same rows would be surveyed differently."""
@@ -46,12 +47,8 @@ class Survey:
         if not self.placeholders:
             return None
         most = Counter(self.placeholders).most_common(5)
-        named = ", ".join(f"{{{{{name}}}}} in {rows_in_words(number)}" for name, number in most)
+        named = ", ".join(f"{{{{{name}}}}} in {counted(number, 'row')}" for name, number in most)
         return f"warning: placeholders that nobody filled in: {named}; the model would learn to write them"
-
-
-def rows_in_words(number: int) -> str:
-    return f"{number:,} row" if number == 1 else f"{number:,} rows"
 
 
 def survey_of(rows: Rows) -> Survey:

@@ -19,12 +19,12 @@ from llamatune.recipe.stages.common import LEARNING_RATES, EpochRecipe, Tuning, 
 
 
 class PreferenceData(Data):
-    """Pairs of replies to one prompt, the better one known; one row is one pair."""
+    """Pairs of replies to one prompt, the better one known; or single replies with a score or a label."""
 
     max_length: Whole = Field(1024, ge=8)
-    """Tokens of the prompt with the longer of its two replies, special tokens included."""
+    """Tokens of the prompt with its reply, or with the longer of two, special tokens included."""
     too_long: Literal["error", "drop", "truncate"] = "error"
-    """A longer pair stops the run, is left out, or loses exchanges at the front of its prompt."""
+    """A longer row stops the run, is left out, or loses exchanges at the front of its prompt."""
 
 
 class RewardLoss(Block):
@@ -71,11 +71,11 @@ class RewardOptimization(Optimization):
     min_warmup_steps: Whole = Field(5, ge=0)
     """The warm-up takes at least this many steps (paper: 3% of all steps, and at least 5)."""
     batch_size: Whole = Field(512, ge=1)
-    """Pairs in one optimizer step, over all devices and accumulation steps."""
+    """Pairs, or single replies, in one optimizer step, over all devices and accumulation steps."""
 
 
 class RewardRecipe(EpochRecipe):
-    """A reward model from preference pairs (paper section 3.2.2)."""
+    """A reward model from preference pairs, or from rated replies (paper section 3.2.2)."""
 
     stage: Literal["reward"]
     chat: Chat = Chat()

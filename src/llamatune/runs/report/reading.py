@@ -12,6 +12,7 @@ from typing import Any
 
 from llamatune.errors import RecipeError
 from llamatune.recipe.parsing.yaml import MAX_BYTES, parse
+from llamatune.wording import counted
 
 
 class RunFiles:
@@ -73,7 +74,7 @@ class RunFiles:
             self.broken[name] = f"its last line ({last:,}) is cut off and was left out"
         elif bad:
             self.broken[name] = (
-                f"{len(bad):,} of its {last:,} lines could not be read, the first is line {bad[0]:,}"
+                f"{len(bad):,} of its {counted(last, 'line')} could not be read, the first is line {bad[0]:,}"
             )
 
     def _json(self, name: str) -> Any:
