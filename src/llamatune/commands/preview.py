@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
@@ -45,7 +46,7 @@ def preview_rows(recipe: Recipe, recipe_dir: Path, rows: int, *, colour: bool) -
     from llamatune.data.encode.encoders import encoder_for
     from llamatune.data.preview import preview
     from llamatune.data.read.sources import open_source
-    from llamatune.data.rows import RowRejected
+    from llamatune.data.rows import Reason, RowRejected
     from llamatune.errors import DataError, ModelError
     from llamatune.models.found import find
     from llamatune.models.load import load_tokenizer
@@ -59,13 +60,21 @@ def preview_rows(recipe: Recipe, recipe_dir: Path, rows: int, *, colour: bool) -
         open_source(source, recipe_dir, kind=kind, on_bad_row=on_bad_row) for source in recipe.data.train
     ]
     # `run` shows and counts bad rows; here they are passed over where the recipe says so.
-    passed_over = (RowRejected, DataError, ModelError) if on_bad_row == "drop" else (RowRejected,)
+    passed_over = (DataError, ModelError) if on_bad_row == "drop" else ()
+    left_out: Counter[Reason] = Counter()
 
     def encoded() -> Iterator[Encoded]:
         for one in opened:
             for place, raw in one.rows((lambda error: None) if on_bad_row == "drop" else None):
                 with suppress(*passed_over):
-                    yield from encoder.encode(one.canonical(raw, place))
+                    try:
+                        yield from encoder.encode(one.canonical(raw, place))
+                    except RowRejected as rejected:
+                        left_out[rejected.reason] += 1
 
     shown = preview(islice(encoded(), rows), tokenizer.decode, colour=colour)
-    return "\n".join([*(line for one in opened for line in one.describe()), "", shown])
+    lines = [*(line for one in opened for line in one.describe()), "", shown]
+    if left_out:
+        why = ", ".join(f"{count:,} {reason.value}" for reason, count in left_out.items())
+        lines += ["", f"left out on the way: {why}"]
+    return "\n".join(lines)

@@ -356,6 +356,36 @@ def test_preferences_as_openai_and_ultrafeedback_write_them() -> None:
         assert caught.value.reason is reason
 
 
+@pytest.mark.parametrize(
+    ("row", "format"),
+    [
+        ({"Question": "Hi", "Answer": "Hello"}, "prompt_completion"),
+        ({"Instruction": "Hi", "INPUT": "", "Output": "Hello"}, "alpaca"),
+        ({"Messages": [U, A]}, "messages"),
+        ({"Prompt": "Hi", "Chosen": "Hello", "Rejected": "No."}, "preference"),
+        ({"Prompt": "Hi", "Response_0": "No", "Response_1": "Yes", "Better_response_id": 1}, "pku"),
+    ],
+)
+def test_capitals_in_the_names_of_columns_do_not_matter(row: dict, format: str) -> None:
+    found = recognise_rows([row])
+    assert found.format == format and set(found.columns.names.values()) == set(row)
+    canonical(row, found, "f:1")
+
+
+def test_a_column_is_not_guessed_where_two_have_its_name() -> None:
+    row = {"prompt": "Hi", "completion": "Hello", "Prompt": "Ho"}
+    assert recognise_rows([row]).columns.prompt == "prompt"
+    del row["prompt"]
+    assert "E120" in fails(recognise_rows, [{**row, "PROMPT": "x"}])
+
+
+def test_numbers_are_not_written_out_by_guess() -> None:
+    """Whether 72 or 72.0 is learnt is for the user to say."""
+    for number in (72, 72.0):
+        message = fails(read, {"question": "6 * 12?", "answer": number})
+        assert f"found a number ({number})" in message and "write the number as text" in message
+
+
 # ---- labels -------------------------------------------------------------------------------------------------
 
 KTO = [{"prompt": f"{n}?", "completion": str(n), "label": n % 2 == 0} for n in range(6)]
@@ -369,6 +399,14 @@ def test_labelled_replies_are_never_trained_in_silence(kind: Kind, row: dict) ->
     message = fails(read, row, kind)
     assert "E127" in message and "set `label: true`" in message and "`loss.objective: labels`" in message
     assert isinstance(read(row, kind, ignore=["label"]), Conversation)
+
+
+@pytest.mark.parametrize("name", ["kto_tag", "desirable", "Label", "thumbs_up"])
+def test_labels_by_other_names_are_labels(name: str) -> None:
+    row = {"prompt": "a", "completion": "b", name: False}
+    assert "E127" in fails(read, row, "conversations") and f"column {name!r}" in fails(read, row)
+    found = read(row, "labels")
+    assert isinstance(found, Conversation) and found.score == 0.0
 
 
 def test_a_label_of_something_else_is_not_taken_for_one() -> None:
@@ -418,6 +456,19 @@ ROWS = [{"instruction": "Say hi", "output": "Hi"}, {"instruction": "Say bye", "o
         ("a.jsonl", "\n".join(json.dumps(row, indent=2) for row in ROWS)),
         ("a.csv", "instruction;output\nSay hi;Hi\nSay bye;Bye\n"),
         ("a.csv", "instruction\toutput\nSay hi\tHi\nSay bye\tBye\n"),
+        ("a.tsv", "instruction\toutput\nSay hi\tHi\nSay bye\tBye\n"),
+        ("a.csv", "\ufeffsep=|\r\ninstruction|output\r\nSay hi|Hi\r\nSay bye|Bye\r\n"),
+        ("a.ndjson", lines(*ROWS)),
+        (
+            "a.json",
+            json.dumps(
+                {
+                    "columns": ["instruction", "output"],
+                    "index": [0, 1],
+                    "data": [list(row.values()) for row in ROWS],
+                }
+            ),
+        ),
     ],
 )
 def test_files_of_other_shapes_hold_the_same_rows(tmp_path: Path, name: str, text: str) -> None:
@@ -508,6 +559,12 @@ def test_placeholders_are_found_and_named(tmp_path: Path) -> None:
     opened = open_source(Source(path=str(path)), tmp_path, kind="conversations")
     assert opened.survey.placeholders == {"name": 2, "author": 1}
     assert "{{name}} in 2 rows, {{author}} in 1 row" in list(opened.describe())[-1]
+
+
+def test_preview_says_which_rows_it_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path, lines({"messages": []}, {"messages": [U, A]}))
+    shown = preview_rows(recipe_for_file(path, base="pico", template="tokenizer"), tmp_path, 3, colour=False)
+    assert "row 1: " in shown and "left out on the way: 1 no reply to train on" in shown
 
 
 def test_preview_says_what_run_says(tmp_path: Path) -> None:

@@ -237,3 +237,27 @@ def test_unknown_extension_and_missing_file(tmp_path: Path) -> None:
     assert "did you mean train.jsonl?" in fails(tmp_path / "trian.jsonl")
     (tmp_path / "d.jsonl").mkdir()
     assert "this is a folder" in fails(tmp_path / "d.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("a.jsonl", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS"),
+        ("a.parquet", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS"),
+        ("a.csv", "a,b\n1,2\n".encode("utf-16"), "UTF-16"),
+        ("a.json", gzip.compress(b"[]"), "gzip"),
+        ("a.csv", b"PK\x03\x04...", "zip"),
+        ("a.jsonl", b"PAR1...", "Parquet"),
+        ("a.json", "<!DOCTYPE html><html></html>", "web page"),
+    ],
+)
+def test_a_file_of_another_kind_than_its_name_says(
+    tmp_path: Path, name: str, content: str | bytes, what: str
+) -> None:
+    said = fails(write(tmp_path, name, content))
+    assert f"error[E101] {name}: the file is" in said and what in said and "hint:" in said
+
+
+def test_a_document_may_be_a_web_page(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.txt", "<html>\n")
+    assert [row for _, row in read_rows(path)] == [{"text": "<html>"}]

@@ -58,7 +58,10 @@ def _all(rows: Sequence[Raw], column: str, test: Any) -> bool:
 
 def _alpaca(names: Names, rows: Sequence[Raw], given: Names) -> bool:
     """Columns other than its usual ones make it a prompt and a completion, unless they name an input."""
-    return "input" in given or (names["prompt"], names["completion"]) == ("instruction", "output")
+    return "input" in given or (names["prompt"].casefold(), names["completion"].casefold()) == (
+        "instruction",
+        "output",
+    )
 
 
 def _is_tree(value: Any) -> bool:
@@ -108,7 +111,7 @@ def _are_replies(names: Names, rows: Sequence[Raw]) -> bool:
 
 def _pku(names: Names, rows: Sequence[Raw], given: Names) -> bool:
     """The name of its usual column says that it holds the number of a reply; any other column may hold anything."""
-    return names["better"] in ("better_response_id", "safer_response_id")
+    return names["better"].casefold() in ("better_response_id", "safer_response_id")
 
 
 def _summarize(names: Names, rows: Sequence[Raw], given: Names) -> bool:

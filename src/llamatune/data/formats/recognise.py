@@ -15,7 +15,7 @@ from typing import Any
 
 from llamatune.data.formats.known import FORMATS, formats_of
 from llamatune.data.formats.labels import are_labels
-from llamatune.data.formats.record import Format, Names, Raw
+from llamatune.data.formats.record import Format, Names, Raw, column_called
 from llamatune.data.formats.turns import KNOWN_KEYS
 from llamatune.data.formats.values import missing_column, unfolded_for_a_look
 from llamatune.errors import DataError
@@ -171,16 +171,29 @@ def _grades(
     """The column that says how good a reply is, if the kind needs one or the recipe asks for a label."""
     if kind in ("scores", "labels"):
         field = "score" if kind == "scores" else "label"
-        name = given.get(field, field)
+        name = given.get(field) or _column_of_grades(field, rows, found)
         if name not in found:
             raise missing_column(name, found, place, f"`loss.objective: {kind}`")
         return {field: name}
     if label is None and kind not in ("conversations", "ptx"):
         return {}
-    name = given.get("label", "label")
+    name = given.get("label") or _column_of_grades("label", rows, found)
     if label is not None and name not in found:
         raise missing_column(name, found, place, f"`label: {str(label).lower()}`")
     return {"label": name} if label is not None or _says_label(rows, found, given) else {}
+
+
+_SAY_GOOD = ("label", "kto_tag", "desirable", "is_desirable", "preferred", "liked", "thumbs_up")
+"""Columns that say of one reply whether it is a good one, if they hold nothing but true and false."""
+
+
+def _column_of_grades(field: str, rows: Sequence[Raw], found: Sequence[str]) -> str:
+    """The column of scores or labels; the name that it should have, if it is not there."""
+    known = (column_called(name, found) for name in (_SAY_GOOD if field == "label" else (field,)))
+    there = [name for name in known if name is not None]
+    if field == "label":
+        there = [name for name in there if are_labels(row.get(name) for row in rows)] or there
+    return there[0] if there else field
 
 
 def _says_label(rows: Sequence[Raw], found: Sequence[str], given: Names) -> bool:
@@ -189,7 +202,8 @@ def _says_label(rows: Sequence[Raw], found: Sequence[str], given: Names) -> bool
     if "label" in given:
         return True
     named = given.keys() & {"messages", "prompt", "completion"}
-    return not named and "label" in found and are_labels(row.get("label") for row in rows)
+    name = _column_of_grades("label", rows, found)
+    return not named and name in found and are_labels(row.get(name) for row in rows)
 
 
 # ---- what is refused ------------------------------------------------------------------------------------------
@@ -202,10 +216,14 @@ _INSTEAD_OF_PAIRS: dict[Kind | None, str] = {
 }
 
 
+def _are_pairs(found: Sequence[str]) -> bool:
+    return all(column_called(name, found) for name in ("chosen", "rejected"))
+
+
 def _refuse_rows_of_other_stages(
     rows: Sequence[Raw], found: Sequence[str], kind: Kind | None, label: bool | None, place: str
 ) -> None:
-    is_pairs = {"chosen", "rejected"} <= set(found)
+    is_pairs = _are_pairs(found)
     if kind in _INSTEAD_OF_PAIRS and is_pairs:
         raise DataError(
             "E127",
@@ -261,7 +279,9 @@ def _use_or_leave(recognised: Recognised) -> str:
 def _check_choice(chosen: list[Choice], found: Sequence[str], kind: Kind | None, place: str) -> None:
     columns = ", ".join(map(repr, found)) or "none"
     if not chosen:
-        pairs = kind == "preferences" or (kind is None and {"chosen", "rejected"} <= set(found))
+        pairs = kind == "preferences" or (
+            kind is None and {"chosen", "rejected"} <= {name.casefold() for name in found}
+        )
         example = "{prompt: ..., chosen: ..., rejected: ...}" if pairs else "{prompt: ..., completion: ...}"
         example = "{prompt: ...}" if kind == "prompts" else example
         expected = "; ".join(
@@ -324,7 +344,8 @@ def _check_kind(format: RowFormat, kind: Kind | None, place: str) -> None:
 def _check_better(format: Format, used: Columns, given: Names, place: str) -> None:
     """Data sets disagree about which value says that the first reply is better, so only a format's own column is
     believed."""
-    if format.better is None or used.better in {usual["better"] for usual in format.usual}:
+    usual = {one["better"] for one in format.usual if "better" in one}
+    if format.better is None or (used.better or "").casefold() in usual:
         return
     raise DataError(
         "E128",

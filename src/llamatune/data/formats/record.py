@@ -38,6 +38,14 @@ an empty one) at the end if the format has one; the two sides of a pair; the tex
 Raises `DataError` for a row that cannot be read and `RowRejected` for one that cannot be used."""
 
 
+def column_called(name: str, found: Sequence[str]) -> str | None:
+    """The column of this name; else the only one whose name differs by nothing but capitals."""
+    if name in found:
+        return name
+    alike = [one for one in found if one.casefold() == name.casefold()]
+    return alike[0] if len(alike) == 1 else None
+
+
 def _always(names: Names, rows: Sequence[Raw], given: Names) -> bool:
     return True
 
@@ -70,7 +78,10 @@ class Format:
     def namings(self, found: Sequence[str], given: Names) -> Iterator[Names]:
         """The columns that a row must have, for each naming of which all are there."""
         for usual in self.usual:
-            names = usual | {name: column for name, column in given.items() if name in usual}
+            names = {
+                name: given.get(name) or column_called(column, found) or column
+                for name, column in usual.items()
+            }
             if all(column in found for column in names.values()):
                 yield names
 
@@ -78,8 +89,8 @@ class Format:
         """These columns, and the optional ones that are there: those given, or else those with a known name."""
         names = dict(names)
         for name, known in self.optional.items():
-            known = (given[name],) if name in given else known
-            column = next((one for one in known if one in found and one not in names.values()), None)
+            there = (given[name],) if name in given else (column_called(one, found) for one in known)
+            column = next((one for one in there if one in found and one not in names.values()), None)
             if column is not None:
                 names[name] = column
         return names

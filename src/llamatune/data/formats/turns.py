@@ -24,7 +24,9 @@ ROLES: dict[str, Role] = {
     "user": "user",
     "human": "user",
     "prompter": "user",
-    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bard", "bing", "claude", "model"), "assistant"),
+    **dict.fromkeys(
+        ("assistant", "gpt", "chatgpt", "bot", "ai", "bard", "bing", "claude", "model"), "assistant"
+    ),
 }
 ROLE_KEYS = ("role", "from")
 CONTENT_KEYS = ("content", "value")

@@ -46,6 +46,8 @@ def wrong_type(
     )
     if hint is None and expected == "text":
         hint = "write plain text; lists of messages belong in a column `messages`"
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            hint = "write the number as text, with the digits that the model should read and write"
     return DataError("E123", f"{what} must be {expected}, found {found}", place=place, hint=hint)
 
 

@@ -80,7 +80,7 @@ def json_object(line: str, name: str, number: int) -> dict[str, Any]:
 
 
 def _not_object(row: Any, place: str) -> DataError:
-    what = f"a row must be an object of columns, found {type(row).__name__}: {sample(str(row))}"
+    what = f"a row must be an object of columns, found {sample(json.dumps(row))}"
     return DataError("E107", what, place=place, hint='write {"text": "..."}, {"messages": [...]} and so on')
 
 

@@ -34,6 +34,8 @@ def rows_in(place: str, whole: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
         raise DataError("E107", what, place=place, hint="write each of these lists to a file of its own")
     if lists:
         rows = whole[lists[0]]
+    elif (table := _split_table(whole)) is not None:
+        rows = table
     elif (columns := _columns(whole)) is not None:
         rows = [dict(zip(whole, row, strict=True)) for row in zip(*columns, strict=True)]
     else:
@@ -46,6 +48,20 @@ def rows_in(place: str, whole: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
 
 def _is_rows(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _split_table(whole: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The rows of a table whose names and cells are apart, as data frames write with `orient="split"`."""
+    names, cells = whole.get("columns"), whole.get("data")
+    if not (
+        whole.keys() <= {"columns", "index", "data"} and isinstance(names, list) and isinstance(cells, list)
+    ):
+        return None
+    if not all(isinstance(name, str) for name in names):
+        return None
+    if not cells or not all(isinstance(row, list) and len(row) == len(names) for row in cells):
+        return None
+    return [dict(zip(names, row, strict=True)) for row in cells]
 
 
 def _columns(whole: dict[str, Any]) -> list[list[Any]] | None:

@@ -5,7 +5,7 @@ JSON array starts, and `file#row` for Parquet. Files may be compressed (.gz); Pa
 nothing.
 
     E100  no such file
-    E101  unknown file extension
+    E101  unknown file extension, or a file of another kind than its name says
     E102  the file has no rows
     E103  not UTF-8
     E104  a NUL byte
@@ -23,6 +23,7 @@ import csv
 import difflib
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -60,6 +61,7 @@ def read_rows(path: Path, name: str | None = None, skip: Skip = None) -> Rows:
         raise _missing(path, name)
     empty = True
     with _open(path, name) as handle:
+        _check_kind_of_file(handle, path, name)
         for place, row in read(handle, name, skip):
             empty = False
             yield place, row
@@ -82,6 +84,30 @@ def _reader(path: Path) -> Callable[[IO[bytes], str, Skip], Rows]:
         place=str(path),
         hint=f"llamatune reads {', '.join(READERS)}, each optionally with .gz: rename or convert the file",
     )
+
+
+_OTHER_KINDS = (
+    (b"version https://git-lfs", "a placeholder of Git LFS", "run `git lfs pull` where it was cloned"),
+    (b"\x1f\x8b", "compressed by gzip", "let its name end with .gz"),
+    (b"PAR1", "a Parquet file", "let its name end with .parquet"),
+    (b"PK\x03\x04", "a zip archive, as spreadsheets are", "unpack it, or export the sheet as CSV in UTF-8"),
+    (b"\xff\xfe", "text in UTF-16", "convert it: `iconv -f utf-16 -t utf-8`"),
+    (b"\xfe\xff", "text in UTF-16", "convert it: `iconv -f utf-16 -t utf-8`"),
+    (b"<!doctype html", "a web page", "download the file itself, not the page that shows it"),
+    (b"<html", "a web page", "download the file itself, not the page that shows it"),
+)
+"""How other files begin, in lower case; what they are; what to do."""
+
+
+def _check_kind_of_file(handle: IO[bytes], path: Path, name: str) -> None:
+    """Refuse a file that cannot be what its name says: further on, the reason would be hard to see."""
+    head = handle.peek(64)[:64]  # type: ignore[attr-defined]
+    for begins, what, hint in _OTHER_KINDS:
+        of_its_kind = (begins == b"PAR1" and ".parquet" in path.suffixes) or (
+            what == "a web page" and ".txt" in path.suffixes
+        )
+        if head.lower().startswith(begins.lower()) and not of_its_kind:
+            raise DataError("E101", f"the file is {what}", place=name, hint=hint)
 
 
 def _missing(path: Path, name: str) -> DataError:
@@ -179,7 +205,7 @@ def _nul(place: str, offset: int, near: bytes) -> DataError:
 
 
 def _not_utf8(place: str, offset: int, near: bytes) -> DataError:
-    hint = "convert the file, for example with `iconv -f latin1 -t utf-8`"
+    hint = "convert the file, for example with `iconv -f windows-1252 -t utf-8`"
     return DataError("E103", f"not UTF-8 at byte {offset:,}: {sample(near)}", place=place, hint=hint)
 
 
@@ -230,12 +256,17 @@ def _read_csv(handle: IO[bytes], name: str, skip: Skip) -> Rows:
     csv.field_size_limit(MAX_LINE)
     lines = (line for _, line in _lines(handle, name))
     first = next(lines, "")
-    table = csv.reader(chain([first] if first else [], lines), strict=True, delimiter=_separator(first))
+    line = 1
+    if told := re.fullmatch(r'"?sep=(.)"?', first.strip()):
+        # Excel says so in a line of its own, in front of the header.
+        first, line = next(lines, ""), 2
+    separator = told[1] if told else _separator(first)
+    table = csv.reader(chain([first] if first else [], lines), strict=True, delimiter=separator)
     header: list[str] | None = None
-    start = 1
+    start = line
     try:
         for cells in table:
-            place, start = f"{name}:{start}", table.line_num + 1
+            place, start = f"{name}:{start}", table.line_num + line
             if not cells:
                 continue
             if header is None:
@@ -323,8 +354,10 @@ def without_nan(row: dict[str, Any]) -> dict[str, Any]:
 
 READERS: dict[str, Callable[[IO[bytes], str, Skip], Rows]] = {
     ".jsonl": _read_json,
+    ".ndjson": _read_json,
     ".json": _read_json,
     ".csv": _read_csv,
+    ".tsv": _read_csv,
     ".txt": _read_text,
     ".parquet": _read_parquet,
 }
