@@ -70,7 +70,7 @@ def test_debug_shows_the_traceback() -> None:
 def test_messages_cannot_control_the_terminal_and_are_not_markup() -> None:
     Path("bad.yaml").write_text(GOOD + '"\\e[31m[bold]x": 1\n')
     done = llamatune("validate", "bad.yaml")
-    assert "\\x1b[31m[bold]x" in done.stderr and "\x1b" not in done.stderr
+    assert "\\u001b[31m[bold]x" in done.stderr and "\x1b" not in done.stderr
 
 
 def test_colour_is_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,13 @@ import shlex
 import sys
 import traceback
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
+
+from llamatune.shown import masked, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,17 +103,15 @@ def validate(
     if as_json:
         _print_json(found.to_json())
     elif resolved:
-        typer.echo(dump(found.recipe), nl=False)
+        _write(sys.stdout, dump(found.recipe), end="")
 
 
 @app.command()
 def schema() -> None:
     """Print the JSON schema of recipes, for editors."""
-    import json
-
     from llamatune.recipe.schema import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    _print_json(json_schema())
 
 
 @app.command()
@@ -151,6 +152,7 @@ def recipes(
     import json
 
     from llamatune.commands.recipes import as_records, copy_recipe, recipes_table, shipped_recipes
+    from llamatune.recipe.parsing.yaml import read_text
     from llamatune.recipe.shipped import find_recipe
 
     if copy is not None:
@@ -158,10 +160,10 @@ def recipes(
             raise typer.BadParameter("name the recipe to copy: llamatune recipes pico/sft --copy mine.yaml")
         _say(f"wrote {copy_recipe(name, copy)}; next: llamatune run {copy}")
     elif name is not None:
-        typer.echo(find_recipe(name).read_text(encoding="utf-8"), nl=False)
+        _write(sys.stdout, read_text(find_recipe(name)), end="")
     else:
         listed = shipped_recipes()
-        typer.echo(json.dumps(as_records(listed), indent=2) if as_json else recipes_table(listed))
+        _write(sys.stdout, json.dumps(as_records(listed), indent=2) if as_json else recipes_table(listed))
 
 
 @app.command()
@@ -173,7 +175,7 @@ def doctor(as_json: JsonOption = False) -> None:
     from llamatune.commands.doctor import report as report_on
 
     found = diagnose()
-    typer.echo(json.dumps(found, indent=2) if as_json else report_on(found))
+    _write(sys.stdout, json.dumps(found, indent=2) if as_json else report_on(found))
 
 
 @app.command()
@@ -230,7 +232,7 @@ def report(
     """Make a run's report.html again, from the files in its directory."""
     from llamatune.runs.report import write_report
 
-    typer.echo(str(write_report(directory)))
+    _write(sys.stdout, str(write_report(directory)))
 
 
 @app.command()
@@ -251,7 +253,7 @@ def chat(
     from llamatune.recipe.blocks import Generation
 
     generation = Generation(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
-    write = lambda text: print(_printable(text), end="", flush=True)  # noqa: E731
+    write = lambda text: _write(sys.stdout, text, end="")  # noqa: E731
     lines = _typed_lines() if interactive else iter(sys.stdin.readline, "")
     chat_with(models, lines, generation, system=system, base=base, write=write, say=_say)
 
@@ -271,7 +273,7 @@ def merge(
     from llamatune.commands.merge import merge as merge_adapter
 
     merged = merge_adapter(adapter, output, base=base, dtype=dtype, report=_say)
-    typer.echo(str(merged))
+    _write(sys.stdout, str(merged))
 
 
 @app.command()
@@ -291,7 +293,7 @@ def exam(
     if as_json:
         _print_json({name: exam_record(given) for name, given in answers.items()})
     else:
-        typer.echo(exam_report(answers, show=show))
+        _write(sys.stdout, exam_report(answers, show=show))
 
 
 @app.command()
@@ -359,11 +361,11 @@ def data_card(
     from llamatune.recipe.cards import find_card_file
 
     if source is not None:
-        typer.echo(str(draft_card(source, Path("data_cards"), name=name)))
+        _write(sys.stdout, str(draft_card(source, Path("data_cards"), name=name)))
     elif update:
-        typer.echo(str(update_card(name, Path())))
+        _write(sys.stdout, str(update_card(name, Path())))
     else:
-        typer.echo(str(find_card_file(name, Path())))
+        _write(sys.stdout, str(find_card_file(name, Path())))
 
 
 @data.command("check")
@@ -379,7 +381,7 @@ def data_check(
         _print_json(checked.to_json())
     else:
         for line in checked.lines():
-            typer.echo(line)
+            _write(sys.stdout, line)
 
 
 @data.command("preview")
@@ -402,7 +404,7 @@ def data_preview(
         folder = find_recipe(recipe).parent
     else:
         loaded, folder = recipe_for_file(Path(recipe), base=base, template=template), Path()
-    typer.echo(preview_rows(loaded, folder, rows, colour=colour))
+    _write_raw(sys.stdout, preview_rows(loaded, folder, rows, colour=colour))
 
 
 def _print_json(content: Any) -> None:
@@ -447,11 +449,6 @@ def _typed_lines() -> Iterator[str]:
             readline.write_history_file(history)
 
 
-def _printable(text: str) -> str:
-    """A reply cannot move the cursor, colour the terminal or turn the text around."""
-    return "".join(char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text)
-
-
 def _wait_for_imports() -> None:
     """A word before the seconds that torch and transformers take, for whoever watches."""
     if sys.stderr.isatty():
@@ -462,10 +459,15 @@ def _say(line: str) -> None:
     _write(sys.stderr, line)
 
 
-def _write(stream: TextIO, line: str) -> None:
-    """Print a line; a reader that has gone (`| head`) is not a failure of the command."""
+def _write(stream: TextIO, line: str, end: str = "\n") -> None:
+    """Print a line; what is in it cannot control the terminal."""
+    _write_raw(stream, printable(line), end)
+
+
+def _write_raw(stream: TextIO, line: str, end: str = "\n") -> None:
+    """Print a line as it is; a reader that has gone (`| head`) is not a failure of the command."""
     try:
-        print(line, file=stream, flush=True)
+        print(line, file=stream, end=end, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -474,6 +476,13 @@ def main() -> None:
     """The console script. Reports errors in a user's words and exits with the error's code."""
     from llamatune.errors import LlamatuneError, StoppedError
 
+    for stream, errors in (
+        (sys.stdin, "surrogateescape"),  # see `chat`
+        (sys.stdout, "backslashreplace"),  # a terminal that is not UTF-8
+        (sys.stderr, "backslashreplace"),
+    ):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=errors)
     try:
         app()
     except StoppedError as error:
@@ -482,14 +491,14 @@ def main() -> None:
         sys.exit(error.exit_code)
     except LlamatuneError as error:
         if os.environ.get("LLAMATUNE_DEBUG") == "1":
-            traceback.print_exc()
+            _say(masked(traceback.format_exc()))
         _report(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:  # inside a command, typer does the same
         sys.exit(130)
     except Exception:
-        traceback.print_exc()
-        print("This is a bug in llamatune: please report it with the lines above.", file=sys.stderr)
+        _say(masked(traceback.format_exc()))
+        _say("This is a bug in llamatune: please report it with the lines above.")
         sys.exit(1)
 
 
@@ -497,8 +506,8 @@ def _report(error: LlamatuneError) -> None:
     """Print an error to stderr, in colour on a terminal; what came from a file cannot control the terminal."""
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     for line in str(error).splitlines():
-        line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+        line = printable(line)
         if colour and line.startswith("error["):
             head, closing, rest = line.partition("]")
             line = f"\x1b[1;31m{head}{closing}\x1b[0m{rest}"
-        _say(line)
+        _write_raw(sys.stderr, line)

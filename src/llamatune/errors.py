@@ -17,13 +17,19 @@ A broken invariant of our own code is an `assert`, never one of these.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from llamatune.shown import masked
+
+_LONGEST = 300
+"""Most characters of another's exception in a message."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, in the words a user needs.
+    """One thing that is wrong, in the words a user needs; a credential in them is masked.
 
     `code` is stable (listed in docs/errors.md); `place` is `file:line:column`, a row or a key path.
     """
@@ -33,6 +39,11 @@ class Problem:
     place: str | None = None
     why: str | None = None
     hint: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("what", "place", "why", "hint"):
+            if text := getattr(self, name):
+                object.__setattr__(self, name, masked(text))
 
     def __str__(self) -> str:
         place = f" {self.place}" if self.place else ""
@@ -104,6 +115,47 @@ class StoppedError(LlamatuneError):
     """Not a failure: the run was asked to stop, and the same command continues it."""
 
     exit_code = 75
+
+
+@contextmanager
+def gate(
+    kind: type[LlamatuneError],
+    code: str,
+    what: str,
+    *,
+    place: str | None = None,
+    why: str | None = None,
+    hint: str | None = None,
+) -> Iterator[None]:
+    """A block that reads an outside file: whatever it raises becomes this error, `what: reason`.
+
+    For code that takes such a file apart, ours or a library's, and for nothing else: around other code it would hide
+    bugs of llamatune. Errors of our own pass; the cause is kept, for LLAMATUNE_DEBUG=1.
+    """
+    try:
+        yield
+    except LlamatuneError:
+        raise
+    except Exception as error:
+        raise kind(code, f"{what}: {reason_of(error)}", place=place, why=why, hint=hint) from error
+    except BaseException as error:
+        # How a library written in Rust says that it has crashed.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise kind(code, f"{what}: {reason_of(error)}", place=place, why=why, hint=hint) from error
+
+
+def reason_of(error: BaseException) -> str:
+    """What another's exception says, in a line of bounded length."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    said = lines[0].strip() if lines else ""
+    if isinstance(error, KeyError):
+        said = f"no {said}"
+    if not said or isinstance(error, (AttributeError, TypeError, IndexError, RecursionError, MemoryError)):
+        said = f"{type(error).__name__} {said}".strip()
+    return said if len(said) <= _LONGEST else f"{said[:_LONGEST]} ..."
 
 
 def _sentence(text: str) -> str:

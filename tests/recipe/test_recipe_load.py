@@ -243,6 +243,14 @@ def test_row_32_credentials(secret: str) -> None:
     assert secret.split()[-1] not in str(RecipeError.of(found))
 
 
+@pytest.mark.parametrize("key", ["hub_token", "api_key", "password", "token", "client_secret"])
+def test_a_key_that_is_called_like_a_credential(key: str) -> None:
+    """However short its value is; a key without a value is none."""
+    for found in (problems(GOOD + f"upstream:\n  {key}: x7\n"), problems(GOOD, f"upstream.{key}=x7")):
+        assert [problem.code for problem in found] == ["E040"] and "x7" not in str(found)
+    loads(GOOD + f"upstream:\n  {key}: null\n  pad_token: x7\n")
+
+
 def test_row_32_what_is_no_credential() -> None:
     loads(GOOD + f"model: {{base: org/name, revision: {'0a' * 20}}}\ngeneration: {{max_new_tokens: 64}}")
 

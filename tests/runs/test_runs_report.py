@@ -374,7 +374,7 @@ def test_hostile_text_is_only_text(hostile: Path) -> None:
         "<script>alert(1)</script>\"'></style><img src=https://evil.example/a onerror=alert(1)>" in page.text
     )
     assert (
-        "⟨U+0000⟩⟨U+001B⟩[31mred ⟨U+202E⟩back⟨U+202C⟩ \ufffd {{ 7 * 7 }}{% raw %} $x_1$ &lt;b&gt;"
+        "⟨U+0000⟩⟨U+001B⟩[31mred ⟨U+202E⟩back⟨U+202C⟩ ⟨U+D800⟩ {{ 7 * 7 }}{% raw %} $x_1$ &lt;b&gt;"
         in page.text
     )
     assert "</pre><script>alert(2)</script>" in page.text

@@ -12,6 +12,7 @@ from typing import Any
 from llamatune.data.rows import Encoded
 from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.recipes import Recipe
+from llamatune.shown import printable
 
 
 def recipe_for_file(path: Path, *, base: str, template: str) -> Recipe:
@@ -73,7 +74,7 @@ def preview_rows(recipe: Recipe, recipe_dir: Path, rows: int, *, colour: bool) -
                         left_out[rejected.reason] += 1
 
     shown = preview(islice(encoded(), rows), tokenizer.decode, colour=colour)
-    lines = [*(line for one in opened for line in one.describe()), "", shown]
+    lines = [*(printable(line) for one in opened for line in one.describe()), "", shown]
     if left_out:
         why = ", ".join(f"{count:,} {reason.value}" for reason, count in left_out.items())
         lines += ["", f"left out on the way: {why}"]

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from llamatune.data.rows import IGNORED, RATINGS, Encoded, Pair
+from llamatune.shown import printable
 from llamatune.wording import counted
 
 _GREEN, _RESET = "\x1b[32m", "\x1b[0m"
 _OPEN, _CLOSE = "⟦", "⟧"
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Characters that could move the cursor, colour the terminal or turn the text around; not tab and newline."""
 
 
 def preview(rows: Iterable[Encoded], decode: Callable[[list[int]], str], *, colour: bool) -> str:
-    """Rows decoded, trained tokens in green or between ⟦ and ⟧. Special tokens are shown, control characters
-    are not.
+    """Rows decoded, trained tokens in green or between ⟦ and ⟧. Special tokens are shown, and control characters
+    by their numbers.
 
     Neighbouring tokens of one kind are decoded together, so that the text reads as it was written. Brackets of the same
     shape in the text itself are doubled. Of a pair, the prompt is shown once, then both replies, with the token marked
@@ -106,9 +104,9 @@ def _marked(
 def spans(
     input_ids: Sequence[int], labels: Sequence[int], decode: Callable[[list[int]], str]
 ) -> list[tuple[str, bool]]:
-    """The text of a row in pieces, each with whether its tokens are trained; control characters are left out."""
+    """The text of a row in pieces, each with whether its tokens are trained; see `printable`."""
     pairs = zip(input_ids, labels, strict=True)
     return [
-        (_CONTROL.sub("", decode([token for token, _ in span])), trained)
+        (printable(decode([token for token, _ in span])), trained)
         for trained, span in groupby(pairs, key=lambda pair: pair[1] != IGNORED)
     ]

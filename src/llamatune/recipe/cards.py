@@ -20,6 +20,7 @@ from llamatune.errors import DataError, Problem, RecipeError
 from llamatune.recipe.blocks import Block, Columns, RowFormat, Text, Whole
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.parsing.problems import problems_of
+from llamatune.recipe.parsing.secrets import refuse_secrets
 from llamatune.recipe.parsing.yaml import parse, read_text, to_yaml
 from llamatune.recipe.paths import outside_problem
 from llamatune.recipe.shipped import shipped
@@ -153,6 +154,7 @@ def read_card(path: Path) -> tuple[DataCard, str]:
             what = "not a data card: a card begins with front matter between two lines `---`"
             hint = f"`llamatune data card {path.stem} --from FILE` makes a card"
             raise DataError("E151", what, place=str(path), hint=hint)
+        refuse_secrets(text, str(path))
         document = parse("\n" + front.group(1), str(path))  # the fence's line keeps line numbers right
     except RecipeError as error:
         raise DataError.of(error.problems) from None

@@ -20,7 +20,7 @@ from llamatune.recipe.blocks import Source
 from llamatune.recipe.cards import find_card
 from llamatune.recipe.parsing import overrides as override
 from llamatune.recipe.parsing.problems import Place, did_you_mean, problems_of
-from llamatune.recipe.parsing.secrets import refuse_secrets
+from llamatune.recipe.parsing.secrets import refuse_secret_keys, refuse_secrets
 from llamatune.recipe.parsing.yaml import MAX_PROBLEMS, KeyPath, parse, read_text, to_yaml
 from llamatune.recipe.paths import (
     check_output,
@@ -84,7 +84,9 @@ def dump(recipe: StageRecipe) -> str:
 
 def _read(text: str, name: str, overrides: Sequence[str]) -> tuple[Recipe, Place]:
     refuse_secrets(text, name, overrides)
-    source = override.apply(parse(text, name), overrides)
+    document = parse(text, name)
+    refuse_secret_keys(document)
+    source = override.apply(document, overrides)
     data = source.document.data
     schema = STAGES[_stage(data, source.place)].recipe
     others = {name: stage.recipe for name, stage in STAGES.items() if stage.recipe is not schema}

@@ -10,6 +10,7 @@ import difflib
 from pathlib import Path
 
 from llamatune.errors import Problem, RecipeError
+from llamatune.shown import HIDDEN
 
 MARKER = "resolved.yaml"
 """A folder that holds this file is a llamatune run."""
@@ -27,6 +28,8 @@ def output_problem(output: str, place: str | None = None) -> Problem | None:
         target = Path(output).resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
         return _output(f"output {output!r} is not a path ({error})", place)
+    if HIDDEN.search(output):
+        return _output(f"output {output!r} has a control character in it", place)
     working, home = Path.cwd().resolve(), Path.home().resolve()
     for folder, name in ((working, "the working directory"), (home, "the home directory")):
         if target == folder or target in folder.parents:

@@ -6,7 +6,6 @@ Everything goes to standard error; standard output is for data.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +15,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+from llamatune.shown import printable
+
 _FIGURES = (
     ("reward", "reward {:.3f}"),
     ("kl", "KL {:.3f}"),
@@ -72,8 +72,8 @@ class Display:
             self._live = None
 
     def say(self, line: str) -> None:
-        """Print a line, with the control characters of hostile data taken out."""
-        self._console.print(_CONTROL.sub("", line), markup=False)
+        """Print a line; hostile data in it cannot control the terminal."""
+        self._console.print(printable(line), markup=False)
 
     def say_all(self, lines: Iterable[str]) -> None:
         for line in lines:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from llamatune import outside
 from llamatune.errors import DiskError
 
 REPORT = "report.html"
@@ -65,23 +66,30 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    write_atomic(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    encoded = _encoded(json.dumps(content, indent=2, ensure_ascii=False))
+    with replacing(path, len(encoded)) as stream:
+        stream.write(encoded)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in a JSON file; None where the file is missing, cut off or something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = outside.read_any_json(path)
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def _encoded(line: str) -> bytes:
+    """A JSON text as a line; half a surrogate pair, which UTF-8 does not have, is escaped as JSON escapes it."""
+    return line.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
     """Add a line to a .jsonl file. A line that a crash or a full disk cut off before it is removed first."""
     with disk_errors(path), path.open("ab+") as stream:
         _cut_torn_line(stream)
-        stream.write((json.dumps(record, ensure_ascii=False) + "\n").encode())
+        stream.write(_encoded(json.dumps(record, ensure_ascii=False)))
 
 
 def cut_torn_line(path: Path) -> int:

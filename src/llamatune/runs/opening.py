@@ -27,6 +27,7 @@ from llamatune.runs.manifest import check_same, differences, flatten, must_match
 from llamatune.runs.run import GROWING, Run
 from llamatune.runs.signals import StoppedEarly
 from llamatune.runs.status import Status
+from llamatune.shown import masked
 
 Resume = Literal["auto", "none"]
 Facts = Callable[[], Mapping[str, Any]]
@@ -274,7 +275,7 @@ def _ending(run: Run) -> Iterator[None]:
         _end(run, "stopped", 130, "interrupted at once by a second Ctrl-C")
         raise
     except BaseException as error:
-        _end(run, "failed", 1, f"{type(error).__name__}: {error}")
+        _end(run, "failed", 1, masked(f"{type(error).__name__}: {error}"))
         raise
 
 

@@ -51,6 +51,7 @@ from llamatune.runs.manifest import check_same, environment, flatten, must_match
 from llamatune.runs.ranks import is_main
 from llamatune.runs.signals import StopRequest
 from llamatune.runs.status import Status
+from llamatune.shown import masked
 
 GROWING = ("metrics.jsonl", "speed.jsonl", "replies.jsonl", "completions.jsonl")
 """Files that a resume cuts back to where they were at the checkpoint."""
@@ -152,7 +153,9 @@ class Run:
 
         `kind`: resume, warning, forced, out_of_memory, checkpoint or tracker.
         """
-        self._append("events.jsonl", {"time": _now(), "step": self.status.step, "kind": kind, "text": text})
+        self._append(
+            "events.jsonl", {"time": _now(), "step": self.status.step, "kind": kind, "text": masked(text)}
+        )
 
     def beat(self, step: int, total_steps: int) -> None:
         if self.is_main:

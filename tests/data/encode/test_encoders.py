@@ -84,7 +84,9 @@ def test_preview_marks_trained_tokens(byte_level) -> None:
     prompt = TextTokens(byte_level).plain("Say ⟦hi⟧\x1b[31m ")
     answer = [*TextTokens(byte_level).plain("Hello é world"), byte_level.eos_token_id]
     row = Encoded(prompt + answer, [IGNORED] * len(prompt) + answer)
-    assert marked(row, byte_level.decode, colour=False) == "Say ⟦⟦hi⟧⟧[31m ⟦Hello é world</s>⟧"
-    assert marked(row, byte_level.decode, colour=True) == "Say ⟦hi⟧[31m \x1b[32mHello é world</s>\x1b[0m"
+    assert marked(row, byte_level.decode, colour=False) == "Say ⟦⟦hi⟧⟧\\u001b[31m ⟦Hello é world</s>⟧"
+    assert (
+        marked(row, byte_level.decode, colour=True) == "Say ⟦hi⟧\\u001b[31m \x1b[32mHello é world</s>\x1b[0m"
+    )
     shown = preview([row, row], byte_level.decode, colour=False)
     assert shown.startswith(f"row 1: {len(row.input_ids)} tokens, {row.trained} trained\nSay ")

@@ -8,21 +8,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from llamatune.shown import HIDDEN
+
 LONGEST = 4000
 """Characters of any one text that the page shows."""
-
-_HIDDEN = (
-    *(code for code in range(0x20) if chr(code) not in "\t\n"),
-    *range(0x7F, 0xA0),
-    *(0x200E, 0x200F, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF, 0xFFFE, 0xFFFF),
-)
-_SHOWN = {**{code: f"⟨U+{code:04X}⟩" for code in _HIDDEN}, **dict.fromkeys(range(0xD800, 0xE000), "\ufffd")}
-"""Characters that are invisible, turn the text around or cannot be written, and what is shown for them."""
 
 
 def visible(text: str) -> str:
     """The text with control characters replaced by their numbers: an escape becomes ⟨U+001B⟩."""
-    return text.translate(_SHOWN)
+    return HIDDEN.sub(lambda found: f"⟨U+{ord(found.group()):04X}⟩", text)
 
 
 def shorten(text: str, limit: int = LONGEST) -> str:
