@@ -1,7 +1,7 @@
-"""Open files that somebody else wrote: plain files only, and small ones only up to a limit.
+"""Open files that somebody else may have made: plain files only, and small ones only up to a limit.
 
-A pipe would be waited for without end, and a device has none. What is refused is an `OSError` that says so, as for any
-other file that cannot be read.
+A pipe would be waited for without end, and a device has none. Where a file is to be written, a link could lead
+anywhere. What is refused is an `OSError` that says so, as for any other file that cannot be opened.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import stat
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +18,7 @@ MOST = 256 << 20
 """Most bytes of a file that is read whole: the largest tokenizers have a tenth of it."""
 
 
-def open_plain(path: Path, *, buffering: int = -1) -> BinaryIO:
+def open_plain(path: Path, *, buffering: int = 1 << 16) -> BufferedReader:
     """Open a plain file for reading. Raises OSError, also for a folder, a pipe, a socket or a device."""
     try:
         # Without O_NONBLOCK, opening a pipe waits for whoever writes to it.
@@ -25,20 +26,61 @@ def open_plain(path: Path, *, buffering: int = -1) -> BinaryIO:
     except ValueError as error:  # a NUL in the path, or half a surrogate pair
         raise OSError(errno.EINVAL, f"not a file name ({error})") from None
     try:
-        if problem := _not_plain(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, problem, str(path))
+        _check_plain(handle, path)
         os.set_blocking(handle, True)
-        return os.fdopen(handle, "rb", buffering)
+        return BufferedReader(FileIO(handle), buffering)
     except BaseException:
         os.close(handle)
         raise
 
 
-def _not_plain(mode: int) -> str | None:
-    if stat.S_ISREG(mode):
-        return None
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-    return f"{kinds.get(stat.S_IFMT(mode), 'a device')}, not a file"
+def open_own(path: Path) -> BinaryIO:
+    """Open a file to read it and to add to its end, created where it is missing; never one that a link leads to."""
+    return open(path, "ab+", opener=_without_links)
+
+
+def _without_links(path: str, flags: int) -> int:
+    try:
+        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "a link, not a file", path) from None
+        raise
+    try:
+        _check_plain(handle, path)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _check_plain(handle: int, path: Path | str) -> None:
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, f"{kind_of_file(mode)}, not a file", str(path))
+
+
+def kind_of_file(mode: int) -> str:
+    """What a path leads to, by its `st_mode`."""
+    kinds = {
+        stat.S_IFREG: "a file",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+    }
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def checked_number(value: Any) -> Any:
+    """A number that was read from a file, as it is. Raises TypeError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{str(value)[:40]!r} where a number is expected")
+    return value
+
+
+def is_plain_name(name: object) -> bool:
+    """Whether a name that was read from a file names something beside that file: a path could lead anywhere."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
 
 
 def read_whole(path: Path, most: int = MOST) -> bytes:

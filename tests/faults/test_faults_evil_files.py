@@ -189,3 +189,26 @@ def test_a_pickle_beside_an_adapter_is_not_opened(killed) -> None:
     ended = killed.server.start("chat", "run", cwd=killed.folder).wait()
     check_clean(ended, killed)
     assert ended.code == 0, ended.said
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("trainer_state.json", "[]"),
+        ("trainer_state.json", '{"global_step": "six"}'),
+        ("trainer_state.json", '{"global_step": 5}'),
+        ("manifest.json", {"losses": 7, "last_loss": [], "trained": "all", "loss_spike": None}),
+    ],
+)
+def test_a_forged_state_of_another_type(killed, name: str, content: object) -> None:
+    folder = killed.file("checkpoints/checkpoint-6")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    if name == "manifest.json":
+        manifest["about"]["state"] = content
+    else:
+        (folder / name).write_text(str(content))
+    checkpoints.commit(folder, step=manifest["step"], about=manifest["about"])
+    ended = killed.run()
+    check_clean(ended, killed)
+    assert ended.code == 4 and "error[E405]" in ended.said, ended.said
+    assert killed.checkpoints() == ["checkpoint-3", "checkpoint-6"], "nothing is thrown away"

@@ -43,8 +43,8 @@ from llamatune.recipe.shipped import find_recipe, run_problem
 from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.recipe.trackers import check_trackers
-from llamatune.runs.files import check_room, free_bytes, read_json, size
-from llamatune.runs.manifest import differences, flatten, must_match
+from llamatune.runs.files import check_room, free_bytes, size
+from llamatune.runs.manifest import differences, flatten, must_match, read_manifest
 from llamatune.wording import counted
 
 FIRST_LOOK = 1000
@@ -391,7 +391,7 @@ def _check_output(found: Validation) -> None:
         found.unchecked.append("the arguments under `upstream`, which the trainer's config has to know")
     if not (output / MARKER).is_file():
         return
-    recorded = (read_json(output / "manifest.json") or {}).get("recipe", {})
+    recorded = (read_manifest(output) or {"recipe": {}})["recipe"]
     changed = sorted(differences(recorded, must_match(flatten(recipe.model_dump()))))
     finished = (output / FINISHED).is_file()
     of = f"of another recipe ({', '.join(changed[:_SHOWN])} differ)" if changed else "of this recipe"

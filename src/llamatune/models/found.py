@@ -33,6 +33,7 @@ from llamatune.models.base import (
     read_model_json,
     tensors_in,
 )
+from llamatune.outside import is_plain_name
 from llamatune.recipe.blocks import Chat, Model
 from llamatune.recipe.load import models
 from llamatune.recipe.paths import FINISHED, MARKER, is_local
@@ -263,7 +264,16 @@ def _of_run(folder: Path, key: str | None) -> Path:
             why="what it trains is written at its end",
             hint=f"run `llamatune run {folder / MARKER}`: it goes on where the run stopped",
         )
-    artefact = folder / str(read_model_json(folder / FINISHED).get("artefact"))
+    name = read_model_json(folder / FINISHED).get("artefact")
+    if not is_plain_name(name):
+        raise ModelError(
+            "E202",
+            f"the {FINISHED} of the run `{folder}` does not say what the run made",
+            place=key,
+            why="it was not written by llamatune, or was changed since",
+            hint="restore it from a copy, or run the recipe again with --overwrite",
+        )
+    artefact = folder / str(name)
     if not artefact.is_dir():
         raise ModelError(
             "E202",

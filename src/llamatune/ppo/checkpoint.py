@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
 
-from llamatune.errors import CheckpointError
+from llamatune.errors import CheckpointError, gate
 from llamatune.models.saving import save_plainly, save_tokenizer
+from llamatune.outside import checked_number, read_any_json
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.experience import Experience
 from llamatune.ppo.guards import Watch
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 STATE, EXPERIENCE, CRITIC = "ppo_state.json", "experience.safetensors", "critic/model.safetensors"
 """What a checkpoint holds in addition to the policy and the Trainer's files."""
+_RESTORE = "restore it from a copy, go on from an older one, or start again from the saved policy"
 
 
 @dataclass
@@ -118,7 +120,12 @@ class PPOCheckpoint:
             CheckpointError: it is not PPOTrainer's, or was made with other batch sizes.
         """
         self.load_roles(folder)
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        with gate(
+            CheckpointError, "E404", "the checkpoint cannot be loaded", place=str(folder), hint=_RESTORE
+        ):
+            self._restore(read_any_json(folder / STATE), folder)
+
+    def _restore(self, state: dict[str, Any], folder: Path) -> None:
         if state["batch"] != self._batch:
             raise CheckpointError(
                 "E404",
@@ -132,7 +139,10 @@ class PPOCheckpoint:
         progress.kl.restore(state["kl"])
         progress.moments.restore(state["moments"])
         progress.watch.restore(state["watch"])
-        progress.figures = defaultdict(list, state["figures"])
+        progress.figures = defaultdict(
+            list,
+            {str(name): [checked_number(one) for one in values] for name, values in state["figures"].items()},
+        )
         progress.experience = None
         if state["experience"] is not None:
             progress.experience = Experience.of(load_file(folder / EXPERIENCE), state["experience"])
@@ -148,15 +158,21 @@ class PPOCheckpoint:
                 hint="name another folder checkpoint-N: this one was never finished, or is none; or start from a saved "
                 "policy with `model=`",
             )
-        self.roles.load_policy(folder)
-        self.roles.load_critic(load_file(folder / CRITIC))
+        with gate(
+            CheckpointError, "E404", "the checkpoint cannot be loaded", place=str(folder), hint=_RESTORE
+        ):
+            self.roles.load_policy(folder)
+            self.roles.load_critic(load_file(folder / CRITIC))
 
     def cut_completions(self, checkpoint: Path, file: Path) -> None:
         """Completions of iterations after the checkpoint will be sampled again: their lines go."""
         if not file.is_file():
             return
-        step = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
-        done = -(-step // self.args.updates_per_iteration)
+        with gate(
+            CheckpointError, "E404", "the checkpoint cannot be loaded", place=str(checkpoint), hint=_RESTORE
+        ):
+            step = read_any_json(checkpoint / "trainer_state.json")["global_step"]
+            done = -(-step // self.args.updates_per_iteration)
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] < done]
         file.write_text("".join(kept), encoding="utf-8")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from llamatune.errors import DivergedError, RecipeError
+from llamatune.outside import checked_number
 from llamatune.recipe.blocks import Action
 from llamatune.recipe.stages.ppo import PpoGuards
 from llamatune.training.guards import Finding
@@ -143,5 +144,5 @@ class Watch:
         return {"rewards": list(self.rewards), "spread": self.spread}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.rewards = deque(state["rewards"], maxlen=_WINDOW)
-        self.spread = state["spread"]
+        self.rewards = deque(map(checked_number, state["rewards"]), maxlen=_WINDOW)
+        self.spread = None if state["spread"] is None else checked_number(state["spread"])

@@ -11,6 +11,7 @@ import torch
 from llamatune.errors import DivergedError
 from llamatune.forward.rollouts import Rollout
 from llamatune.judging.oracle import Oracle
+from llamatune.outside import checked_number
 from llamatune.ppo.experience import Experience
 from llamatune.ppo.trainer import PPOTrainer
 from llamatune.sampling.prompts import PromptRow
@@ -83,10 +84,12 @@ class RecipePPOTrainer(RunTrainer, PPOTrainer):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
-        self.held_out = list(state["held_out"])
+        self.held_out = [
+            {name: checked_number(figure) for name, figure in found.items()} for found in state["held_out"]
+        ]
         # A run limits the tokens of a pass, never its number of rollouts.
         assert self.passes.most_tokens is not None
-        self.passes.most_tokens = min(self.passes.most_tokens, state["pass_tokens"])
+        self.passes.most_tokens = min(self.passes.most_tokens, checked_number(state["pass_tokens"]))
 
     def outcome(self) -> dict[str, float]:
         """The last held-out figures, and how they changed since the start, for `result.json`."""

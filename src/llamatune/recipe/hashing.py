@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.errors import DataError
+from llamatune.outside import open_plain, read_any_json
 
 _RACY_NS = 2 * 10**9
 
@@ -50,14 +51,14 @@ def _stamp(path: Path) -> list[int]:
 
 def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal, read now and not remembered."""
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _remembered() -> dict[str, list[Any]]:
     """The cache, or nothing when it is absent or damaged: it is only a cache."""
     try:
-        known = json.loads((cache_folder() / "hashes.json").read_text("utf-8"))
+        known = read_any_json(cache_folder() / "hashes.json")
     except (OSError, ValueError):
         return {}
     if not isinstance(known, dict):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llamatune.errors import CheckpointError
+from llamatune.errors import CheckpointError, gate
 from llamatune.recipe.hashing import sha256
 from llamatune.runs.files import read_json, sync_file, sync_folder, write_json
 
@@ -70,6 +70,11 @@ def verify(folder: Path) -> Checkpoint:
     manifest = read_json(folder / MANIFEST)
     if manifest is None or manifest.pop("sha256", None) != _digest(manifest):
         raise _damaged(folder, f"its {MANIFEST} cannot be read or has changed")
+    with gate(CheckpointError, "E401", f"{folder.name}: it cannot be verified", **_about_damage(folder)):
+        return _verified(folder, manifest)
+
+
+def _verified(folder: Path, manifest: dict[str, Any]) -> Checkpoint:
     if manifest["format"] != _FORMAT:
         raise _damaged(
             folder, f"its {MANIFEST} has format {manifest['format']}, this llamatune reads {_FORMAT}"
@@ -88,6 +93,8 @@ def verify(folder: Path) -> Checkpoint:
         raise _damaged(folder, f"{added[0]} was not there when the checkpoint was made")
     if foreign := [name for name in present if _PICKLE.search(name) and not _STATE.fullmatch(name)]:
         raise _damaged(folder, f"{foreign[0]} is a pickle that no checkpoint of llamatune holds")
+    if type(manifest["step"]) is not int or not isinstance(manifest["about"], dict):
+        raise _damaged(folder, f"its {MANIFEST} was not written by llamatune")
     return Checkpoint(folder, manifest["step"], manifest["about"])
 
 
@@ -153,10 +160,12 @@ def _digest(manifest: dict[str, Any]) -> str:
 
 
 def _damaged(folder: Path, what: str) -> CheckpointError:
-    return CheckpointError(
-        "E401",
-        f"{folder.name}: {what}",
-        place=str(folder),
-        why="training that continues from it would not be the training that was stopped",
-        hint="restore it from a copy, or start again with --resume none",
-    )
+    return CheckpointError("E401", f"{folder.name}: {what}", **_about_damage(folder))
+
+
+def _about_damage(folder: Path) -> dict[str, str]:
+    return {
+        "place": str(folder),
+        "why": "training that continues from it would not be the training that was stopped",
+        "hint": "restore it from a copy, or start again with --resume none",
+    }

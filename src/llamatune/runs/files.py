@@ -87,15 +87,21 @@ def _encoded(line: str) -> bytes:
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
     """Add a line to a .jsonl file. A line that a crash or a full disk cut off before it is removed first."""
-    with disk_errors(path), path.open("ab+") as stream:
+    with disk_errors(path), outside.open_own(path) as stream:
         _cut_torn_line(stream)
         stream.write(_encoded(json.dumps(record, ensure_ascii=False)))
 
 
 def cut_torn_line(path: Path) -> int:
     """Cut a .jsonl file back to its last whole line; returns how many bytes were cut off."""
-    with disk_errors(path), path.open("ab+") as stream:
+    with disk_errors(path), outside.open_own(path) as stream:
         return _cut_torn_line(stream)
+
+
+def cut_back(path: Path, length: int) -> None:
+    """Cut a file back to so many bytes."""
+    with disk_errors(path), outside.open_own(path) as stream:
+        stream.truncate(length)
 
 
 def _cut_torn_line(stream: BinaryIO) -> int:

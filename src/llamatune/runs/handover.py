@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.errors import RecipeError
+from llamatune.outside import is_plain_name
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.paths import FINISHED
 from llamatune.recipe.shipped import run_problem
@@ -60,9 +61,11 @@ class Result:
         try:
             files = {name: HandedOver(**entry) for name, entry in content.pop("files", {}).items()}
             time.localtime(float(content["finished"]))
-            if any(Path(of.path).is_absolute() or ".." in Path(of.path).parts for of in files.values()):
-                return None
-            return cls(**content, files=files, earlier=True)
+            result = cls(**content, files=files, earlier=True)
+            names = [result.artefact, *files, *(one.path for one in files.values())]
+            texts = (result.stage, result.base, *(one.sha256 for one in files.values()))
+            known = all(map(is_plain_name, names)) and all(isinstance(text, str) for text in texts)
+            return result if known and type(result.steps) is int and float(result.seconds) >= 0 else None
         except (TypeError, AttributeError, KeyError, ValueError, OverflowError, OSError):
             return None
 

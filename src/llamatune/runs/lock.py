@@ -16,15 +16,20 @@ import json
 import os
 import socket
 import time
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from llamatune.errors import RecipeError
+from llamatune.outside import open_own, read_whole
 from llamatune.recipe.paths import LOCK
 from llamatune.runs.files import disk_errors, process_lives
 
-_held_here: set[Path] = set()
+_MOST = 1 << 16
+"""Most bytes of a holder's file that are read."""
+_NOT_OURS = (ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError, RecursionError)
+"""What a file that somebody else wrote raises."""
+
+_held_here: dict[Path, BinaryIO] = {}
 """The kernel does not keep a process from locking again what it already holds."""
 
 
@@ -34,12 +39,12 @@ class RunLock:
     `warning` says what the lock cannot promise here, or is None.
     """
 
-    def __init__(self, path: Path, stream: TextIOWrapper, announced: Path | None) -> None:
+    def __init__(self, path: Path, stream: BinaryIO, announced: Path | None) -> None:
         self._path = path
         self._stream = stream
         self._announced = announced
         self.warning = None if announced is None else _NO_LOCKS
-        _held_here.add(path)
+        _held_here[path] = stream
 
     @classmethod
     def take(cls, directory: Path) -> RunLock:
@@ -49,18 +54,18 @@ class RunLock:
             RecipeError: another process holds it.
             DiskError: the directory cannot be written.
         """
-        path = (directory / LOCK).resolve()
+        path = directory.resolve() / LOCK
         if path in _held_here:  # opening and closing the file would release the lock
-            raise _held(directory, path.read_text(encoding="utf-8"))
+            _held_here[path].seek(0)
+            raise _held(directory, _held_here[path].read().decode())
         with disk_errors(path):
-            stream = path.open("a+", encoding="utf-8")
+            stream = open_own(path)
         announced = None
         try:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            stream.seek(0)
-            said = stream.read()
             stream.close()
+            said = _read(path)
             raise _held(directory, said) from None
         except OSError:
             try:
@@ -69,12 +74,12 @@ class RunLock:
                 stream.close()
                 raise
         stream.truncate(0)
-        stream.write(_me())
+        stream.write(_me().encode())
         stream.flush()
         return cls(path, stream, announced)
 
     def release(self) -> None:
-        _held_here.discard(self._path)
+        _held_here.pop(self._path, None)
         self._stream.close()
         if self._announced is not None:
             self._announced.unlink(missing_ok=True)
@@ -120,8 +125,8 @@ def _announce(directory: Path) -> Path:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        return read_whole(path, _MOST).decode("utf-8", "replace")
+    except OSError:
         return ""
 
 
@@ -130,7 +135,7 @@ def _is_dead(holder: str) -> bool:
     try:
         who = json.loads(holder)
         host, process, born = who["host"], int(who["pid"]), who.get("born")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except _NOT_OURS:
         return False
     if host != socket.gethostname():
         return False
@@ -157,7 +162,7 @@ def _held(directory: Path, said: str, *, announced: Path | None = None) -> Recip
         who = json.loads(said)
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(who["since"]))
         name = f"process {who['pid']} on {who['host']} since {since}"
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except _NOT_OURS:
         name = "another process"
     unless = f"; if it no longer exists, remove {announced}" if announced else ""
     return RecipeError(

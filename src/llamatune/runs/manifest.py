@@ -10,9 +10,11 @@ from __future__ import annotations
 import platform
 from collections.abc import Collection, Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from llamatune.errors import Problem, RecipeError
+from llamatune.runs.files import read_json
 
 _LIBRARIES = ("llamatune", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes")
 
@@ -27,6 +29,20 @@ def environment() -> dict[str, Any]:
         "machine": platform.platform(),
         "versions": {name: _version(name) for name in _LIBRARIES},
     }
+
+
+def read_manifest(directory: Path) -> dict[str, Any] | None:
+    """A run's manifest.json; None where it is missing, cut off, or says something else than `recipe`, `facts` and
+    `versions`."""
+    content = read_json(directory / "manifest.json")
+    if content is None:
+        return None
+    known = {name: content.get(name, {}) for name in ("recipe", "facts", "versions")}
+    try:
+        flatten(known)
+    except RecursionError:
+        return None
+    return known if all(isinstance(part, dict) for part in known.values()) else None
 
 
 def flatten(content: Any, prefix: str = "") -> dict[str, Any]:

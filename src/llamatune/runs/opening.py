@@ -6,7 +6,6 @@ made from the same things again, and an unfinished one goes on only as the train
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,11 +19,11 @@ from llamatune.recipe.paths import FINISHED, MARKER
 from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs import checkpoints
 from llamatune.runs.checkpoints import Checkpoint
-from llamatune.runs.files import REPORT, cut_torn_line, disk_errors, read_json, sweep, write_atomic
+from llamatune.runs.files import REPORT, cut_back, cut_torn_line, disk_errors, sweep, write_atomic
 from llamatune.runs.handover import CONVERSATIONS, PREFERENCES, Result
 from llamatune.runs.lock import RunLock
-from llamatune.runs.manifest import check_same, differences, flatten, must_match, of_blocks
-from llamatune.runs.run import GROWING, Run
+from llamatune.runs.manifest import check_same, differences, flatten, must_match, of_blocks, read_manifest
+from llamatune.runs.run import GROWING, Run, sizes_at
 from llamatune.runs.signals import StoppedEarly
 from llamatune.runs.status import Status
 from llamatune.shown import masked
@@ -126,15 +125,15 @@ def _done(run: Run, facts: Facts) -> Result | None:
     result = _result(run)
     if result is None:
         return None
-    manifest = read_json(run.directory / "manifest.json")
+    manifest = read_manifest(run.directory)
     if manifest is None:
         raise _finished(run, "and its manifest.json, which says what it was made from, cannot be read")
     recipe = must_match(flatten(run.recipe.model_dump()))
-    other = differences(manifest.get("recipe", {}), recipe)
+    other = differences(manifest["recipe"], recipe)
     # What other recipes name need not even be there.
     if not other:
         now = facts()
-        other = differences(of_blocks(manifest.get("facts", {}), now), flatten(now))
+        other = differences(of_blocks(manifest["facts"], now), flatten(now))
     if other:
         changes = [f"{key}: {change}" for key, change in other.items()]
         more = f"; and {len(changes) - _SHOWN:,} more" if len(changes) > _SHOWN else ""
@@ -191,8 +190,8 @@ def _start_or_go_on(run: Run, facts: Facts, resume: Resume) -> None:
 
 def _check_same(run: Run, facts: Mapping[str, Any]) -> list[str]:
     """Lines about forced differences from what the run was begun with; one that is not forced raises RecipeError."""
-    manifest = read_json(run.directory / "manifest.json") or {}
-    recorded = {**manifest.get("recipe", {}), **of_blocks(manifest.get("facts", {}), facts)}
+    manifest = read_manifest(run.directory) or {"recipe": {}, "facts": {}}
+    recorded = {**manifest["recipe"], **of_blocks(manifest["facts"], facts)}
     now = {**must_match(flatten(run.recipe.model_dump())), **flatten(facts)}
     return check_same(recorded, now, forced=run.forced, run=str(run.directory))
 
@@ -229,7 +228,7 @@ def _clear(run: Run) -> None:
 
 def _cut_back(run: Run, checkpoint: Checkpoint) -> None:
     """Drop what was written after the checkpoint: those steps will be done again."""
-    sizes = checkpoint.about["sizes"]
+    sizes = sizes_at(checkpoint)
     for name in GROWING:
         file, recorded = run.directory / name, sizes.get(name)
         if recorded is None:
@@ -242,7 +241,7 @@ def _cut_back(run: Run, checkpoint: Checkpoint) -> None:
             )
             cut_torn_line(file)
         else:
-            os.truncate(file, recorded)
+            cut_back(file, recorded)
     whole = checkpoints.complete(run.checkpoints)
     for folder in whole[: whole.index(checkpoint.folder)]:
         run.notices.append(f"{folder.name} is set aside as {checkpoints.set_aside(folder).name}")

@@ -31,7 +31,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llamatune.errors import StoppedError
+from llamatune.errors import CheckpointError, StoppedError
 from llamatune.recipe.paths import FINISHED, MARKER
 from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs import checkpoints
@@ -41,13 +41,12 @@ from llamatune.runs.files import (
     check_room,
     directory_gone,
     disk_errors,
-    read_json,
     sync_file,
     write_json,
 )
 from llamatune.runs.handover import Result, hand_over
 from llamatune.runs.lock import RunLock
-from llamatune.runs.manifest import check_same, environment, flatten, must_match
+from llamatune.runs.manifest import check_same, environment, flatten, must_match, read_manifest
 from llamatune.runs.ranks import is_main
 from llamatune.runs.signals import StopRequest
 from llamatune.runs.status import Status
@@ -100,10 +99,10 @@ class Run:
             return []
         lines: list[str] = []
         if self.checkpoint is not None:
-            recorded = read_json(self.directory / "manifest.json") or {}
-            before = flatten(recorded.get("facts", {}))
+            recorded = read_manifest(self.directory) or {"facts": {}, "versions": {}}
+            before = flatten(recorded["facts"])
             forced = check_same(before, flatten(facts), forced=self.forced, run=str(self.directory))
-            lines = self.forced_changes(forced) + self._other_versions(recorded.get("versions", {}))
+            lines = self.forced_changes(forced) + self._other_versions(recorded["versions"])
         recipe = must_match(flatten(self.recipe.model_dump()))
         content = {"format": 1, "recipe": recipe, "facts": dict(facts), **notes, **environment()}
         write_json(self.directory / "manifest.json", content)
@@ -286,6 +285,26 @@ class Run:
         if self.is_main:
             self.check_there()
             append_line(self.directory / name, record)
+
+
+def sizes_at(checkpoint: Checkpoint) -> dict[str, int]:
+    """How long each of the growing files was when a checkpoint was made; whatever else it names is left alone.
+
+    Raises:
+        CheckpointError: the checkpoint does not say it.
+    """
+    sizes = checkpoint.about.get("sizes")
+    if isinstance(sizes, dict) and isinstance(checkpoint.about.get("state"), dict):
+        known = {name: sizes[name] for name in GROWING if name in sizes}
+        if all(type(size) is int and size >= 0 for size in known.values()):
+            return known
+    raise CheckpointError(
+        "E401",
+        f"{checkpoint.folder.name}: its {checkpoints.MANIFEST} was not written by llamatune",
+        place=str(checkpoint.folder),
+        why="it does not say how long the run's logs were, and what was written after it has to go",
+        hint="find out who wrote it; restore the checkpoint from a copy, or start again with --resume none",
+    )
 
 
 def _now() -> float:

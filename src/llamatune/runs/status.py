@@ -32,6 +32,21 @@ class Attempt:
     exit_code: int | None = None
     reason: str | None = None
 
+    @classmethod
+    def of(cls, content: Any) -> Attempt:
+        """From run.json. Raises what Python raises where it holds something else."""
+        ended, exit_code, reason = (content.get(name) for name in ("ended", "exit_code", "reason"))
+        return cls(
+            started=float(content["started"]),
+            pid=int(content["pid"]),
+            host=str(content["host"]),
+            from_step=int(content["from_step"]),
+            last_step=int(content["last_step"]),
+            ended=float(ended) if ended is not None else None,
+            exit_code=int(exit_code) if exit_code is not None else None,
+            reason=str(reason) if reason is not None else None,
+        )
+
 
 @dataclass
 class Status:
@@ -47,20 +62,21 @@ class Status:
 
     @classmethod
     def read(cls, directory: Path) -> Status:
-        """What an earlier process left, or an empty status."""
+        """What an earlier process left, or an empty status where the file is missing or something else."""
         content = read_json(directory / FILE) or {}
         try:
-            attempts = [Attempt(**attempt) for attempt in content.get("attempts", [])]
-        except TypeError:
-            attempts = []
-        return cls(
-            directory / FILE,
-            state=str(content.get("state", "new")),
-            step=int(content.get("step", 0)),
-            total_steps=content.get("total_steps"),
-            heartbeat=float(content.get("heartbeat", 0.0)),
-            attempts=attempts,
-        )
+            total, heartbeat = content.get("total_steps"), float(content.get("heartbeat", 0.0))
+            time.localtime(heartbeat)
+            return cls(
+                directory / FILE,
+                state=str(content.get("state", "new")),
+                step=int(content.get("step", 0)),
+                total_steps=int(total) if total is not None else None,
+                heartbeat=heartbeat,
+                attempts=[Attempt.of(one) for one in content.get("attempts", [])],
+            )
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError, OSError):
+            return cls(directory / FILE, state="new")
 
     def previous_end(self) -> str | None:
         """How the process before this one ended, in a sentence; None when there is nothing to say."""

@@ -10,7 +10,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback
 
-from llamatune.errors import CheckpointError, LlamatuneError
+from llamatune.errors import CheckpointError, LlamatuneError, reason_of
 from llamatune.models.adapters import keep_float32
 from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.runs.display import Display
@@ -77,6 +77,8 @@ def fit(
             hint="find out who wrote it; start again with --resume none",
         ) from error
     except Exception as error:
+        if start is not None and not flow.going_on and not isinstance(error, (LlamatuneError, MemoryError)):
+            raise _unreadable(start, error) from error
         run.drop_unfinished()
         if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
             raise LlamatuneError(
@@ -89,6 +91,19 @@ def fit(
     if flow.stopping:
         raise run.stopped(f"at step {trainer.state.global_step}; {run.last_checkpoint} is saved")
     sample(trainer.state.global_step)
+
+
+def _unreadable(checkpoint: str, error: Exception) -> CheckpointError:
+    """Its files are as they were written, and one of them holds something else than upstream expects."""
+    return CheckpointError(
+        "E405",
+        f"the checkpoint cannot be loaded: {reason_of(error)}",
+        place=checkpoint,
+        why="nothing was trained yet; its files have their recorded hashes, so they were written like this, by another "
+        "version of a library or by somebody else",
+        hint="go on with the versions of requirements.lock, restore the checkpoint from a copy, or start again with "
+        "--resume none",
+    )
 
 
 def in_main_process(trainer: RunTrainer, write: Callable[[], _Result]) -> _Result:

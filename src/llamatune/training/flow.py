@@ -43,16 +43,24 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         self.progress = Progress(trainer, run, display)
         self.steps_per_epoch = len(trainer.get_train_dataloader())
         self.stopping = False
+        self.going_on = False
+        """Whether a step has begun, so that all of a checkpoint has been read."""
         self._saved_at = time.monotonic()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         if self.run.checkpoint is not None:
+            assert state.global_step == self.run.checkpoint.step, "trainer_state.json is of another step"
             self.trainer.restore(self.run.checkpoint.about["state"])
         self.display.start(state.max_steps, done=state.global_step)
         self.progress.restart_clock()
         self._saved_at = time.monotonic()
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.going_on = True
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

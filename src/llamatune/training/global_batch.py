@@ -22,6 +22,7 @@ from llamatune.errors import DivergedError
 from llamatune.forward.collate import trained_tokens
 from llamatune.forward.memory import free_memory, one_row_too_many, within_memory
 from llamatune.models.saving import save_plainly
+from llamatune.outside import checked_number
 from llamatune.training.batches import GlobalBatchLoader
 from llamatune.training.batching import Batching
 from llamatune.training.guards import diverged, gradient_norm
@@ -237,7 +238,7 @@ class GlobalBatchTrainer(RunTrainer):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
-        self.batching.budget = min(self.batching.budget, state["budget"])
+        self.batching.budget = min(self.batching.budget, checked_number(state["budget"]))
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Weights only, as safetensors: no pickled arguments, no tokenizer, no look at the hub."""

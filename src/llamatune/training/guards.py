@@ -17,6 +17,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from llamatune.errors import DivergedError
+from llamatune.outside import checked_number
 from llamatune.recipe.stages.common import LossSpikeGuard
 
 _WINDOW = 50
@@ -70,8 +71,8 @@ class LossSpike:
         return {"recent": list(self.recent), "high": self.high}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.recent = deque(state["recent"], maxlen=_WINDOW)
-        self.high = state["high"]
+        self.recent = deque(map(checked_number, state["recent"]), maxlen=_WINDOW)
+        self.high = checked_number(state["high"])
 
 
 def gradient_norm(model: torch.nn.Module) -> float:

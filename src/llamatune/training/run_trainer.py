@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from transformers import Trainer, TrainerControl
 
+from llamatune.outside import checked_number
 from llamatune.recipe.stages.common import EpochGuards
 from llamatune.runs.files import disk_errors
 from llamatune.runs.run import Run
@@ -73,9 +74,9 @@ class RunTrainer(Trainer):  # type: ignore[misc]
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_to_save` gave."""
-        self.losses = list(state["losses"])
-        self.last_loss = state["last_loss"]
-        self.trained = state["trained"]
+        self.losses = [checked_number(loss) for loss in state["losses"]]
+        self.last_loss = None if state["last_loss"] is None else checked_number(state["last_loss"])
+        self.trained = checked_number(state["trained"])
         self.loss_spike.restore(state["loss_spike"])
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:

@@ -7,6 +7,8 @@ from typing import Literal
 
 import torch
 
+from llamatune.outside import checked_number
+
 LOG_RATIO_LIMIT = 20.0
 """exp(20) is 5e8: beyond it nothing is learnt, and float32 soon overflows."""
 
@@ -42,7 +44,7 @@ class FixedKL:
         return {"coef": self.coef}
 
     def restore(self, state: Mapping[str, float]) -> None:
-        self.coef = state["coef"]
+        self.coef = checked_number(state["coef"])
 
 
 class AdaptiveKL(FixedKL):

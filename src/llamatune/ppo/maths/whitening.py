@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import torch
 
+from llamatune.outside import checked_number
 from llamatune.ppo.maths.masked import zero_outside
 
 EPS = 1e-8
@@ -82,4 +83,6 @@ class RunningMoments:
         return {"count": self.count, "mean": self.mean, "squares": self._squares}
 
     def restore(self, state: Mapping[str, float]) -> None:
-        self.count, self.mean, self._squares = int(state["count"]), state["mean"], state["squares"]
+        self.count, self.mean, self._squares = (
+            checked_number(state[name]) for name in ("count", "mean", "squares")
+        )

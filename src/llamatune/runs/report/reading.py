@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.errors import RecipeError
+from llamatune.outside import open_plain, read_whole
 from llamatune.recipe.parsing.yaml import MAX_BYTES, parse
 from llamatune.wording import counted
 
@@ -56,7 +57,7 @@ class RunFiles:
         bad: list[int] = []
         last = 0
         try:
-            with (self.directory / name).open("rb") as stream:
+            with open_plain(self.directory / name) as stream:
                 for last, line in enumerate(stream, 1):
                     try:
                         record = _loads(line)
@@ -89,7 +90,7 @@ class RunFiles:
 
     def _bytes(self, name: str) -> bytes | None:
         try:
-            return (self.directory / name).read_bytes()
+            return read_whole(self.directory / name)
         except FileNotFoundError:
             self.missing.append(name)
         except OSError as error:
