@@ -7,11 +7,20 @@ from pathlib import Path
 import pytest
 
 from llamatune.data.read.sources import open_source
+from llamatune.data.rows import Conversation, Message, Preference
 from llamatune.errors import DataError, RecipeError
 from llamatune.recipe.blocks import Source
 from llamatune.recipe.load import load
 from llamatune.recipe.shipped import recipe_that_writes
-from llamatune.runs.handover import Result, take
+from llamatune.runs.handover import (
+    CONVERSATIONS,
+    PREFERENCES,
+    Result,
+    conversation_row,
+    preference_row,
+    take,
+    write_rows,
+)
 
 CHAT = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 PAIR = '{"prompt": "a", "chosen": "b", "rejected": "c"}\n'
@@ -70,6 +79,25 @@ def test_rows_are_taken_by_the_kind_that_the_stage_reads(stage, tmp_path: Path) 
     for kind in ("documents", "scores"):
         with pytest.raises(DataError, match="E115"):
             open_source(Source(run="runs/x"), tmp_path, kind=kind)
+
+
+def test_rows_that_a_stage_writes_are_read_by_the_next_one(stage, tmp_path: Path) -> None:
+    """The winner is the assistant's turn, after the whole prompt; what made it is no part of it."""
+    prompt = [{"role": "system", "content": "s"}, {"role": "user", "content": "q\u2028"}]
+    made_by = {"sample": 3, "reward": 0.5, "policy": "abc"}
+    write_rows(tmp_path / "c", [conversation_row(prompt, "best", made_by)] * 2)
+    write_rows(tmp_path / "p", [preference_row(prompt, "best", "worse", made_by, rating="better")])
+    files = {CONVERSATIONS: (tmp_path / "c").read_text(), PREFERENCES: (tmp_path / "p").read_text()}
+    stage("runs/x", files=files)
+    opened = open_source(Source(run="runs/x"), tmp_path, kind="conversations")
+    row = opened.canonical(*next((raw, place) for place, raw in opened.rows()))
+    asked = (Message("system", "s"), Message("user", "q\u2028"))
+    assert isinstance(row, Conversation) and row.messages == (*asked, Message("assistant", "best"))
+    assert [raw["made_by"] for _, raw in opened.rows()] == [made_by] * 2
+    opened = open_source(Source(run="runs/x"), tmp_path, kind="preferences")
+    row = opened.canonical(*next((raw, place) for place, raw in opened.rows()))
+    assert isinstance(row, Preference) and row.prompt == asked and row.rating == "better"
+    assert [side[0].content for side in (row.chosen, row.rejected)] == ["best", "worse"]
 
 
 def test_a_run_that_leaves_no_such_rows(stage) -> None:

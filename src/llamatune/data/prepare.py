@@ -31,7 +31,7 @@ from llamatune.data.read.sources import OpenSource, open_source
 from llamatune.data.rows import BAD_ROW, Encoder, Reason
 from llamatune.errors import DataError, ModelError, Problem, RecipeError
 from llamatune.recipe.blocks import Data, Kind, Source
-from llamatune.recipe.stages.ppo import PromptData
+from llamatune.recipe.stages.ppo import PpoData
 from llamatune.recipe.stages.sft import ConversationData
 from llamatune.wording import counted
 
@@ -131,7 +131,7 @@ def prepare(
 
 
 def prepare_prompts(
-    data: PromptData,
+    data: PpoData,
     encode: Encoder,
     encode_mix: Encoder | None,
     *,

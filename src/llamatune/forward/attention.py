@@ -41,16 +41,16 @@ def document_attention(
     dropout: float = 0.0,
     cu_seq_lens_q: torch.Tensor | None = None,
     max_length_q: int | None = None,
-    shared_prompts: Sequence[tuple[int, int, int]] | None = None,
+    shared_prompts: Sequence[Sequence[int]] | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
     """(1, heads, tokens, size) queries and (1, key heads, tokens, size) keys and values -> (1, tokens, heads, size).
 
-    `cu_seq_lens_q`: where each document begins, and the end. `shared_prompts`: tokens of prompt, chosen and rejected
-    reply of each preference pair. Without either, plain attention.
+    `cu_seq_lens_q`: where each document begins, and the end. `shared_prompts`: of each prompt with its replies, the
+    tokens of the prompt and of each reply. Without either, plain attention.
     """
     if shared_prompts is not None:
-        return _pairs(query, key, value, shared_prompts, scaling, dropout), None
+        return _replies(query, key, value, shared_prompts, scaling, dropout), None
     if cu_seq_lens_q is None:
         plain: tuple[torch.Tensor, None] = _sdpa(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **others
@@ -69,29 +69,33 @@ def document_attention(
     return torch.cat(documents, 2).transpose(1, 2), None
 
 
-def _pairs(
+def _replies(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    pairs: Sequence[tuple[int, int, int]],
+    shared: Sequence[Sequence[int]],
     scaling: float | None,
     dropout: float,
 ) -> torch.Tensor:
-    """Prompt and chosen reply are one document; the rejected reply sees the prompt and itself."""
+    """A prompt and its first reply are one document; each further reply sees the prompt and itself."""
     outputs = []
-    tokens = [sum(pair) for pair in pairs]
-    parts = (torch.split(part, tokens, 2) for part in (query, key, value))
-    for (prompt, chosen, rejected), q, k, v in zip(pairs, *parts, strict=True):
-        first = prompt + chosen
+    tokens = [sum(parts) for parts in shared]
+    split = (torch.split(part, tokens, 2) for part in (query, key, value))
+    for (prompt, reply, *others), q, k, v in zip(shared, *split, strict=True):
+        first = prompt + reply
         common: dict[str, Any] = {"scale": scaling, "dropout_p": dropout, "enable_gqa": True}
         outputs.append(
             scaled_dot_product_attention(
                 q[:, :, :first], k[:, :, :first], v[:, :, :first], is_causal=True, **common
             )
         )
-        sees = torch.ones(rejected, prompt + rejected, dtype=torch.bool, device=q.device).tril(prompt)
-        k, v = (torch.cat([part[:, :, :prompt], part[:, :, first:]], 2) for part in (k, v))
-        outputs.append(scaled_dot_product_attention(q[:, :, first:], k, v, attn_mask=sees, **common))
+        if others:
+            reply_of = torch.repeat_interleave(torch.tensor(others))
+            sees = torch.ones(sum(others), prompt + sum(others), dtype=torch.bool).tril(prompt)
+            sees[:, prompt:] &= reply_of[:, None] == reply_of
+            sees = sees.to(q.device)
+            k, v = (torch.cat([part[:, :, :prompt], part[:, :, first:]], 2) for part in (k, v))
+            outputs.append(scaled_dot_product_attention(q[:, :, first:], k, v, attn_mask=sees, **common))
     return torch.cat(outputs, 2).transpose(1, 2)
 
 

@@ -1,7 +1,7 @@
-"""Preference pairs as one row each: prompt, chosen reply, rejected reply, with the prompt computed once.
+"""Replies to one prompt as one row, with the prompt computed once: those of a preference pair, or any number.
 
-Both replies continue the prompt: their positions start where it ends, and attention lets neither see the other, so
-each score is the one that the conversation would get alone. Several pairs lie end to end, as rows do in SFT.
+All replies continue the prompt: their positions start where it ends, and attention lets none see another, so each
+score is the one that the conversation would get alone. Several prompts lie end to end, as rows do in SFT.
 """
 
 from __future__ import annotations
@@ -47,19 +47,53 @@ class SharedPrompts(OnceEach):
     padded = False
 
     def __call__(self, rows: Sequence[EncodedRow]) -> Tensors:
-        parts = [lengths(row) for row in rows]
-        positions, ends, start = [], [], 0
-        for prompt, chosen, rejected in parts:
-            positions += [torch.arange(prompt + chosen), torch.arange(prompt, prompt + rejected)]
-            ends.append((start + prompt + chosen - 1, start + prompt + chosen + rejected - 1))
-            start += prompt + chosen + rejected
-        return {
-            "input_ids": torch.tensor([token for row in rows for token in row["input_ids"]])[None],
-            "position_ids": torch.cat(positions)[None],
-            "shared_prompts": parts,
-            "score_at": torch.tensor(ends).T,
+        batch = _end_to_end(rows, [lengths(row) for row in rows])
+        return batch | {
+            "score_at": batch["score_at"].reshape(len(rows), 2).T,
             "pair_labels": labels_of(rows),
         }
+
+
+class SharedBeginnings(OnceEach):
+    """Collates rows of `input_ids` (a beginning, then the rests of sequences that have it in common) and `parts` (the
+    tokens of each of these), so that each beginning is computed once.
+
+    `score_at` has shape (sequences,): the last token of each, row after row.
+    """
+
+    padded = False
+
+    def __call__(self, rows: Sequence[EncodedRow]) -> Tensors:
+        return _end_to_end(rows, [row["parts"] for row in rows])
+
+
+def with_shared_beginning(sequences: Sequence[list[int]]) -> EncodedRow:
+    """A row for `SharedBeginnings`. At least one token of each sequence is left for its own part."""
+    shortest = min(map(len, sequences))
+    common = next(
+        (at for at in range(shortest - 1) if len({tokens[at] for tokens in sequences}) > 1), shortest - 1
+    )
+    rests = [tokens[common:] for tokens in sequences]
+    ids = [*sequences[0][:common], *(token for rest in rests for token in rest)]
+    return {"input_ids": ids, "parts": [common, *map(len, rests)]}
+
+
+def _end_to_end(rows: Sequence[EncodedRow], shared: Sequence[Sequence[int]]) -> Tensors:
+    """Rows of a prompt and its replies; `score_at`: the last token of each reply, row after row."""
+    positions, ends, start = [], [], 0
+    for prompt, *replies in shared:
+        positions.append(torch.arange(prompt))
+        start += prompt
+        for reply in replies:
+            positions.append(torch.arange(prompt, prompt + reply))
+            start += reply
+            ends.append(start - 1)
+    return {
+        "input_ids": torch.tensor([token for row in rows for token in row["input_ids"]])[None],
+        "position_ids": torch.cat(positions)[None],
+        "shared_prompts": shared,
+        "score_at": torch.tensor(ends),
+    }
 
 
 class SeparateReplies:

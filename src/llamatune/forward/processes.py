@@ -12,6 +12,7 @@ from accelerate.utils import gather_object
 
 from llamatune.errors import LlamatuneError
 from llamatune.forward.cutting import share
+from llamatune.runs.signals import StoppedEarly
 
 Item = TypeVar("Item")
 
@@ -34,26 +35,30 @@ def gathered(own: Sequence[int], found: Sequence[Item], rows: int, accelerator: 
 
 @contextmanager
 def together(accelerator: Accelerator) -> Iterator[None]:
-    """For work in which processes exchange nothing: if it fails in one, it fails in all, and none waits forever."""
+    """For work in which processes exchange nothing: if it fails or is stopped in one, it is in all, and none waits
+    forever."""
     try:
         yield
-    except Exception as error:
+    except (Exception, StoppedEarly) as error:
         if accelerator.num_processes > 1:
             gather_object([_told(error)])
         raise
     failures: list[Any] = gather_object([None]) if accelerator.num_processes > 1 else []
-    for failure in filter(None, failures):
-        if isinstance(failure, str):
-            raise RuntimeError(f"in another process: {failure}")
-        kind, problems = failure
-        raise kind.of(problems)
+    for kind, said in filter(None, failures):
+        if kind is StoppedEarly:
+            raise StoppedEarly(said)
+        if kind is None:
+            raise RuntimeError(f"in another process: {said}")
+        raise kind.of(said)
 
 
-def _told(error: Exception) -> Any:
-    """An error as something that can be pickled."""
+def _told(error: BaseException) -> tuple[Any, Any]:
+    """An error as something that can be pickled: its kind, if that is known here, and what it says."""
     if isinstance(error, LlamatuneError):
         return type(error), error.problems
-    return f"{type(error).__name__}: {error}"
+    if isinstance(error, StoppedEarly):
+        return StoppedEarly, str(error)
+    return None, f"{type(error).__name__}: {error}"
 
 
 def sum_gradients(weights: Iterable[torch.nn.Parameter], accelerator: Accelerator) -> None:

@@ -14,8 +14,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 
 from llamatune.data.encode.chat import ChatFormat
@@ -23,11 +25,10 @@ from llamatune.data.encode.control_tokens import tokenizer_fingerprint
 from llamatune.data.encode.pairs import scored_ids
 from llamatune.data.rows import Message
 from llamatune.errors import DataError
-from llamatune.judging.scoring import score_rows
+from llamatune.judging.scoring import score_groups, score_rows
 from llamatune.sampling.prompts import PromptRow, messages_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -96,10 +97,14 @@ class ModelReward:
         return _sha256(weights, reads)
 
     def __call__(self, rows: Sequence[PromptRow], completions: Sequence[Completion]) -> torch.Tensor:
-        ids = [
-            {"input_ids": self.ids(row["prompt"], one)} for row, one in zip(rows, completions, strict=True)
-        ]
-        return torch.from_numpy(self.scores(ids)).float() if ids else torch.empty(0)
+        """See `Judge`. Completions of one prompt, in a row, share the work on it."""
+        if not rows:
+            return torch.empty(0)
+        ids = [self.ids(row["prompt"], one) for row, one in zip(rows, completions, strict=True)]
+        groups = groupby(zip(rows, ids, strict=True), key=lambda pair: pair[0]["prompt"])
+        with self.acting():
+            found = score_groups(self.model, [[tokens for _, tokens in group] for _, group in groups])
+        return torch.from_numpy(np.concatenate(found)).float()
 
     def scores(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Scores of encoded rows: (rows, 2), chosen and rejected, of preference pairs, else (rows,).

@@ -1,6 +1,6 @@
 """A reward model's scores of encoded rows, at their last tokens: for training, for its evaluation and for judges.
 
-Where the model can do it, rows lie end to end and a pair's prompt is computed once.
+Where the model can do it, rows lie end to end, and a prompt is computed once for all of its replies.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from llamatune.forward.attention import agrees_end_to_end
 from llamatune.forward.collate import Collator
 from llamatune.forward.cutting import cut
 from llamatune.forward.memory import free_memory, one_row_too_many, within_memory
-from llamatune.forward.pairs import SeparateReplies, SharedPrompts
+from llamatune.forward.pairs import (
+    SeparateReplies,
+    SharedBeginnings,
+    SharedPrompts,
+    with_shared_beginning,
+)
 from llamatune.forward.singles import EndToEnd, PaddedRows
 from llamatune.models.heads import score_head
 from llamatune.models.inner import without_adapter
@@ -112,24 +117,51 @@ def score_rows(model: PreTrainedModel, rows: Sequence[EncodedRow]) -> np.ndarray
     are_pairs = "pair" in rows[0]
     longest = max(len(row["input_ids"]) for row in rows)
     collate = (pair_collator if are_pairs else row_collator)(model, longest)
+    return np.stack(_scored(model, rows, collate))
+
+
+def score_groups(model: PreTrainedModel, groups: Sequence[Sequence[list[int]]]) -> list[np.ndarray]:
+    """The scores of sequences of token ids, (sequences,) for each group. What all of a group begin with, such as a
+    prompt, is computed once, where the model can do that.
+
+    Raises:
+        OutOfMemoryError: memory does not hold a single group.
+    """
+    longest = max(len(tokens) for group in groups for tokens in group)
+    if max(map(len, groups)) > 1 and can_share_prompts(model, longest):
+        return _scored(model, [with_shared_beginning(group) for group in groups], SharedBeginnings())
+    flat = score_rows(model, [{"input_ids": tokens} for group in groups for tokens in group])
+    return np.split(flat, np.cumsum([len(group) for group in groups])[:-1])
+
+
+def _scored(model: PreTrainedModel, rows: Sequence[EncodedRow], collate: Collator) -> list[np.ndarray]:
+    """What each row's scores are, (scores of a row,), or a single number."""
     lengths = [collate.tokens(row) for row in rows]
-    scores = np.empty((len(rows), 2) if are_pairs else len(rows), dtype=np.float32)
+    found: dict[int, np.ndarray] = {}
     budget, waiting = _BUDGET, list(range(len(rows)))
     with sampling_mode(model):
         while waiting:
             first = cut([lengths[index] for index in waiting], budget, padded=collate.padded)[0]
             chosen = [waiting[position] for position in first]
-            found = within_memory(_scores_of, model, collate([rows[index] for index in chosen]))
-            if found is None:
+            scores = within_memory(_scores_of, model, collate([rows[index] for index in chosen]))
+            if scores is None:
                 if len(chosen) == 1:
                     raise one_row_too_many(lengths[chosen[0]])
                 budget = max(sum(lengths[index] for index in chosen) // 2, 1)
                 free_memory()
                 continue
-            scores[chosen] = found.cpu().numpy().T
-            done = set(chosen)
-            waiting = [index for index in waiting if index not in done]
-    return scores
+            found |= zip(
+                chosen, _by_row(scores.cpu().numpy(), [rows[index] for index in chosen]), strict=True
+            )
+            waiting = [index for index in waiting if index not in found]
+    return [found[index] for index in range(len(rows))]
+
+
+def _by_row(scores: np.ndarray, rows: Sequence[EncodedRow]) -> Sequence[np.ndarray]:
+    """Scores of a batch, of the shape of its `score_at`, row by row."""
+    if "parts" in rows[0]:
+        return np.split(scores, np.cumsum([len(row["parts"]) - 1 for row in rows])[:-1])
+    return list(scores.T)
 
 
 def _scores_of(model: PreTrainedModel, batch: dict[str, Any]) -> torch.Tensor:

@@ -15,7 +15,7 @@ from llamatune.data.read.sources import find_files
 from llamatune.models.found import Found, find, find_model
 from llamatune.recipe.load import models
 from llamatune.recipe.recipes import STAGES
-from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
+from llamatune.recipe.stages.common import ModelRecipe, StageRecipe
 
 _ROLES = ("train", "eval", "ptx")
 
@@ -32,7 +32,7 @@ def facts_of(recipe: StageRecipe, recipe_dir: Path) -> dict[str, Any]:
         for role in _ROLES
         for source in getattr(getattr(recipe, "data", None), role, ())
     )
-    models = model_facts(recipe) if isinstance(recipe, TrainingRecipe) else {}
+    models = model_facts(recipe) if isinstance(recipe, ModelRecipe) else {}
     return {"data": data_facts(sources), **models}
 
 
@@ -42,7 +42,7 @@ def data_facts(sources: Iterable[tuple[str, Iterable[str]]]) -> dict[str, Any]:
     return {role: [{"sha256": sha256} for of, sha256 in known if of == role] for role in _ROLES}
 
 
-def model_facts(recipe: TrainingRecipe, found: Found | None = None) -> dict[str, Any]:
+def model_facts(recipe: ModelRecipe, found: Found | None = None) -> dict[str, Any]:
     """What the models are that the recipe names: the base, the adapter that training starts from, and judges.
 
     Args:
@@ -55,6 +55,6 @@ def model_facts(recipe: TrainingRecipe, found: Found | None = None) -> dict[str,
     }
 
 
-def _judges(recipe: TrainingRecipe) -> dict[str, str]:
+def _judges(recipe: ModelRecipe) -> dict[str, str]:
     """Further models, by their part in the run."""
     return {str(at[-1]): name for at, name in models(recipe) if at[0] != "model"}

@@ -39,7 +39,7 @@ from llamatune.recipe.load import models
 from llamatune.recipe.paths import FINISHED, MARKER, is_local
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.shipped import shipped
-from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
+from llamatune.recipe.stages.common import ModelRecipe, StageRecipe
 
 NOTE = "llamatune.json"
 """What llamatune notes beside an artefact: its base, chat block, stage and version."""
@@ -197,7 +197,7 @@ def check_models(recipe: StageRecipe, *, beside: Path | None = None) -> list[str
         try:
             if name is not None:
                 check_task(find(name, key=key, beside=beside, download=False), "score", key)
-            elif isinstance(recipe, TrainingRecipe):
+            elif isinstance(recipe, ModelRecipe):
                 find_model(recipe.model, STAGES[recipe.stage].task, beside=beside, download=False)
         except ModelError as error:
             # Without a network, this code means nothing else.

@@ -15,6 +15,7 @@ from llamatune.models.base import HEAD, Base, check_fits_context, check_trainabl
 from llamatune.models.found import Found, Task, find_model
 from llamatune.models.heads import draw_head, set_padding
 from llamatune.models.placement import Placement, place
+from llamatune.recipe.blocks import Lora
 from llamatune.wording import counted
 
 if TYPE_CHECKING:
@@ -47,13 +48,20 @@ class Start:
 
 
 def find_start(
-    settings: Model, hardware: Hardware, *, max_length: int, max_new_tokens: int = 0, task: Task = "generate"
+    settings: Model,
+    hardware: Hardware,
+    *,
+    max_length: int,
+    max_new_tokens: int = 0,
+    task: Task = "generate",
+    trains: bool = True,
 ) -> Start:
     """Resolve and check a recipe's `model` block, so that bad input costs seconds, not the loading of weights.
 
     Args:
         max_length, max_new_tokens: of the longest row, and of the longest reply that is sampled after it.
         task: a reward model (`score`) may start from any model, a chat model only from a chat or base model.
+        trains: False where the model is only asked: weights are then held like the frozen base of an adapter.
 
     Raises:
         ModelError: the base, its tokenizer, the adapter or the placement is not usable, or rows of `max_length`
@@ -63,7 +71,8 @@ def find_start(
     base = found.base
     check_trainable(base, settings)
     check_fits_context(base, max_length, max_new_tokens)
-    return Start(found, load_tokenizer(base), place(settings, hardware))
+    held = settings if trains else settings.model_copy(update={"lora": Lora()})
+    return Start(found, load_tokenizer(base), place(held, hardware))
 
 
 def load_for_training(
@@ -95,10 +104,28 @@ def load_for_training(
     elif settings.lora is not None:
         model = add_adapter(model, settings.lora, task=task)
         model.peft_config["default"].base_model_name_or_path = base.home
-    quantised = ", 4-bit base" if base.held_in_4_bits else ", nf4 base" if nf4 else ""
-    report(f"model    {base.name}: {placement.describe()}{quantised}")
+    report(f"model    {base.name}: {placement.describe()}{_held(base, nf4)}")
     report(f"trained  {trainable_share(model)}")
     return model
+
+
+def load_for_answers(start: Start, settings: Model, *, report: Callable[[str], None]) -> PreTrainedModel:
+    """Load the weights of a model that is only asked, in evaluation mode.
+
+    Raises:
+        ModelError: weights that cannot be read, an adapter of another base.
+    """
+    base, placement = start.base, start.placement
+    nf4 = settings.quantization == "nf4"
+    model = load_base_model(base, placement, nf4=nf4, double=settings.double_quantization)
+    if start.found.adapter is not None:
+        model = load_adapter(model, start.found.adapter, base, trainable=False)
+    report(f"model    {start.found.name}: {placement.describe()}{_held(base, nf4)}")
+    return model.eval()
+
+
+def _held(base: Base, nf4: bool) -> str:
+    return ", 4-bit base" if base.held_in_4_bits else ", nf4 base" if nf4 else ""
 
 
 def load_base_model(

@@ -36,7 +36,7 @@ _COLUMNS = ("input_ids", "messages", "text")
 
 
 @dataclass(frozen=True)
-class Sample:
+class MixRow:
     """A row in the shape of a rollout, whose completion begins at the first trained token; and its labels."""
 
     rollout: Rollout
@@ -95,11 +95,11 @@ class PretrainingMix:
         for row in range(len(dataset)):
             self.sample(row)
 
-    def batch(self, step: int) -> list[Sample]:
+    def batch(self, step: int) -> list[MixRow]:
         """The rows of an optimizer step, by its number alone."""
         return [self.sample(row) for row in self._order.rows_of(step, self.batch_size)]
 
-    def sample(self, row: int) -> Sample:
+    def sample(self, row: int) -> MixRow:
         """Raises DataError for a row without a trained token, ModelError for one longer than the context."""
         place = f"ptx_dataset row {row}"
         encoded = self._encode(self.dataset[row], place)
@@ -115,7 +115,7 @@ class PretrainingMix:
         first = next((n for n in range(1, len(ids)) if labels[n] != IGNORED), None)
         if first is None:
             raise DataError("E213", "no token of this row is trained", place=place, hint="leave it out")
-        return Sample(Rollout(row, ids[:first], ids[first:], ended=True), labels[first:])
+        return MixRow(Rollout(row, ids[:first], ids[first:], ended=True), labels[first:])
 
     def _encode(self, row: Mapping[str, Any], place: str) -> Encoded:
         if self.column == "text":

@@ -9,7 +9,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -83,6 +83,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def _encoded(line: str) -> bytes:
     """A JSON text as a line; half a surrogate pair, which UTF-8 does not have, is escaped as JSON escapes it."""
     return line.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def jsonl_line(record: Mapping[str, Any]) -> bytes:
+    """One line for each record, whatever is in it: JSON escapes line breaks, and `ensure_ascii` half characters."""
+    return json.dumps(record, allow_nan=False).encode() + b"\n"
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:

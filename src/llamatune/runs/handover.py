@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from llamatune.outside import is_plain_name
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.paths import FINISHED
 from llamatune.recipe.shipped import run_problem
-from llamatune.runs.files import read_json, sync_file
+from llamatune.runs.files import jsonl_line, read_json, replacing, sync_file
 from llamatune.runs.report.words import duration
 from llamatune.wording import counted
 
 CONVERSATIONS = "conversations.jsonl"
 PREFERENCES = "preferences.jsonl"
+MADE_BY = "made_by"
+"""The column of rows that a stage made: what they were made from and with; no part of what is learnt."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,37 @@ def hand_over(directory: Path, names: Iterable[str]) -> dict[str, HandedOver]:
         for file in _files(directory / name):
             sync_file(file)
     return {name: HandedOver(name, digest(directory / name)) for name in names}
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows that are handed over, one JSON object a line: the file is there whole or not at all. Raises DiskError
+    if it cannot be written."""
+    with replacing(path) as stream:
+        stream.writelines(map(jsonl_line, rows))
+
+
+def conversation_row(
+    prompt: Sequence[Mapping[str, str]], reply: str, made_by: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A row of conversations.jsonl. `made_by` says where the reply is from, for whoever reads the file."""
+    messages = [{"role": one["role"], "content": one["content"]} for one in prompt]
+    return {"messages": [*messages, {"role": "assistant", "content": reply}], MADE_BY: dict(made_by)}
+
+
+def preference_row(
+    prompt: Sequence[Mapping[str, str]],
+    chosen: str,
+    rejected: str,
+    made_by: Mapping[str, Any],
+    **labels: Any,
+) -> dict[str, Any]:
+    """A row of preferences.jsonl. `labels`: `rating`, and `chosen_safe` and `rejected_safe` where they are known."""
+    messages = [{"role": one["role"], "content": one["content"]} for one in prompt]
+    replies = {
+        name: [{"role": "assistant", "content": text}]
+        for name, text in (("chosen", chosen), ("rejected", rejected))
+    }
+    return {"prompt": messages, **replies, **labels, MADE_BY: dict(made_by)}
 
 
 def take(run: str, name: str) -> Path:

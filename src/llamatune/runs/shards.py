@@ -27,7 +27,7 @@ from typing import Any
 
 from llamatune.errors import LlamatuneError
 from llamatune.runs import ranks
-from llamatune.runs.files import disk_errors, replacing, sweep, write_json
+from llamatune.runs.files import disk_errors, jsonl_line, replacing, sweep, write_json
 from llamatune.runs.signals import StoppedEarly, StopRequest
 
 Record = Mapping[str, Any]
@@ -100,6 +100,14 @@ class Shards:
                 done(number + 1, len(mine))
             _hear(stop, len(mine), len(mine))
 
+    def find(self, part: Part) -> list[dict[str, Any]] | None:
+        """The records of a part, if its shard is there and whole."""
+        try:
+            lines = self._whole(part)
+        except OSError:
+            return None
+        return None if lines is None else [json.loads(line) for line in lines]
+
     def read(self, parts: Sequence[Part]) -> Iterator[dict[str, Any]]:
         """The records of parts, in order. Raises what `join` raises."""
         for part in parts:
@@ -128,7 +136,7 @@ class Shards:
 
     def _write(self, part: Part, records: Iterable[Record]) -> None:
         path = self._path(part)
-        lines = [_line(record) for record in records]
+        lines = [jsonl_line(record) for record in records]
         if len(lines) != part.records:
             raise _wrong_count(part, len(lines), path)
         content = b"".join(lines)
@@ -138,7 +146,7 @@ class Shards:
     def _end(self, part: Part, content: bytes) -> bytes:
         """The last line of a shard: it differs for another key, part, number or content."""
         sha256 = hashlib.sha256(content).hexdigest()
-        return _line({"key": self._digest, "part": part.name, "records": part.records, "sha256": sha256})
+        return jsonl_line({"key": self._digest, "part": part.name, "records": part.records, "sha256": sha256})
 
     def _whole(self, part: Part) -> list[bytes] | None:
         """The lines of a shard, every byte of them verified; None if something is wrong with it."""
@@ -183,11 +191,6 @@ class Shards:
 def _hear(stop: StopRequest, made: int, of: int) -> None:
     if stop.signal is not None:
         raise StoppedEarly(f"after {made:,} of {of:,} parts, all of which are saved")
-
-
-def _line(record: Record) -> bytes:
-    """One line for each record, whatever is in it: JSON escapes line breaks, and `ensure_ascii` half characters."""
-    return json.dumps(record, allow_nan=False).encode() + b"\n"
 
 
 def _check_names(parts: Sequence[Part]) -> None:

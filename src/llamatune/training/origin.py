@@ -19,7 +19,7 @@ from llamatune.models.facts import data_facts, model_facts
 from llamatune.models.load import Start
 from llamatune.recipe.cards import find_card_file
 from llamatune.recipe.hashing import file_sha256
-from llamatune.recipe.stages.common import TrainingRecipe
+from llamatune.recipe.stages.common import ModelRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
 
@@ -33,7 +33,7 @@ _PREVIEW_ROWS = 3
 
 def record_origin(
     run: Run,
-    recipe: TrainingRecipe,
+    recipe: ModelRecipe,
     start: Start,
     data: Prepared,
     display: Display,

@@ -24,7 +24,8 @@ from llamatune.models.load import load_tokenizer
 from llamatune.recipe.blocks import Chat, Columns, Kind, Source
 from llamatune.recipe.cards import read_card
 from llamatune.recipe.load import loads
-from llamatune.recipe.stages.ppo import PromptData, PromptSource
+from llamatune.recipe.stages.common import PromptSource
+from llamatune.recipe.stages.ppo import PpoData
 
 ROOT = Path(__file__).parents[3]
 HELPFUL, ADVERSARIAL = (PromptSource(card=f"pico-prompts-{name}") for name in ("helpful", "adversarial"))
@@ -43,7 +44,7 @@ def write(folder: Path, *rows: dict[str, Any], name: str = "prompts.jsonl") -> s
 
 def prepared(chat: ChatFormat, *train: PromptSource, lines: list[str] | None = None, **data: Any) -> Prepared:
     report = lines.append if lines is not None else lambda line: None
-    settings = PromptData(train=list(train), **data)
+    settings = PpoData(train=list(train), **data)
     encode = encoder_of("prompts", settings, chat.tokenizer, chat.chat)
     mix = encoder_of("ptx", settings.mix, chat.tokenizer, chat.chat) if settings.mix else None
     return prepare_prompts(settings, encode, mix, seed=0, recipe_dir=ROOT, report=report)

@@ -30,7 +30,7 @@ from llamatune.errors import DataError
 from llamatune.recipe.blocks import Kind, RowFormat, Source
 from llamatune.recipe.cards import DataCard, find_card, split_files, verify_file
 from llamatune.recipe.hashing import cache_folder, file_sha256
-from llamatune.recipe.stages.ppo import PromptSource
+from llamatune.recipe.stages.common import PromptSource
 from llamatune.runs.files import sweep, temporary_beside
 from llamatune.runs.handover import CONVERSATIONS, PREFERENCES, take
 

@@ -1,21 +1,26 @@
-"""What the recipes of several stages share: any stage, any that trains, any that goes through its rows in epochs."""
+"""What the recipes of several stages share: any stage, any that trains, any that goes through its rows in epochs, any
+in which a model answers prompts."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llamatune.recipe.blocks import (
     Action,
     AdamW,
     Block,
+    Chat,
     Checkpointing,
+    Data,
+    Flag,
     Hardware,
     Logging,
     Model,
     Optimization,
     Real,
+    Source,
     Text,
     Whole,
 )
@@ -34,10 +39,15 @@ class StageRecipe(Block):
     """Seeds weights, adapters, data order and sampling."""
 
 
-class TrainingRecipe(StageRecipe):
-    """A stage that trains a model."""
+class ModelRecipe(StageRecipe):
+    """A stage that works with a model."""
 
     model: Model = Model()
+
+
+class TrainingRecipe(ModelRecipe):
+    """A stage that trains a model."""
+
     optimization: AdamW = AdamW()
     upstream: dict[str, Any] = {}
     """Arguments handed by name to the config class of the stage's trainer (trl's; for ppo, llamatune's PPOConfig),
@@ -66,6 +76,100 @@ class EpochRecipe(TrainingRecipe):
 
     optimization: Optimization = Optimization()
     guards: EpochGuards = EpochGuards()
+
+
+class PromptSource(Source):
+    """One set of prompts; the last reply of a conversation is left out."""
+
+    safety: Flag | None = None
+    """Whether these prompts ask for something unsafe, so that the safety reward model judges the replies;
+    follows from the card's category when left out, and is false without a card."""
+
+
+class PromptData(Data):
+    """Prompts that the policy answers: which, how long, how mixed."""
+
+    train: Annotated[list[PromptSource], Field(min_length=1)]  # type: ignore[assignment]  # frozen: never appended to
+    """Sets of prompts, mixed by their weights."""
+    eval: list[PromptSource] = []  # type: ignore[assignment]
+    """Held-out prompts; one that is also in the training data is refused."""
+    max_length: Whole = Field(1024, ge=8)
+    """Tokens of a prompt, special tokens included."""
+    too_long: Literal["error", "drop"] = "error"
+    """A longer prompt stops the run, or is left out."""
+
+
+class RewardModels(Block):
+    """What an answer is worth: R_s if the prompt is a safety prompt or R_s < 0.15, else R_h."""
+
+    helpfulness: Text | None = None
+    """A reward model: a finished run, an adapter or a model folder."""
+    safety: Text | None = None
+    """A reward model for safety, named likewise. Give at least one of the two."""
+    combination: Literal["auto", "llama2", "weighted_sum"] = "auto"
+    """The paper's choice between the two scores, or their weighted sum; `auto` is the paper's where there are two."""
+    safety_threshold: Real = Field(0.15, gt=0, lt=1)
+    """llama2: an answer whose safety is less probable than this is judged by its safety on any prompt."""
+    weights: Annotated[list[Real], Field(min_length=2, max_length=2)] | None = None
+    """weighted_sum: the weight of helpfulness, then of safety; 1 and 1 when left out."""
+    transform: Literal["logit", "probability"] = "logit"
+    """The score as the reward model gives it (as in the paper: the logit of the probability), or its sigmoid."""
+
+    @property
+    def models(self) -> dict[str, str]:
+        """The reward models, by what they judge."""
+        named = {"helpfulness": self.helpfulness, "safety": self.safety}
+        return {name: model for name, model in named.items() if model is not None}
+
+    @property
+    def needs_models(self) -> bool:
+        """Whether nothing else judges."""
+        return True
+
+    @model_validator(mode="after")
+    def _models_that_there_are(self) -> RewardModels:
+        both = self.helpfulness is not None and self.safety is not None
+        if self.helpfulness is None and self.safety is None and self.needs_models:
+            raise ValueError("give a reward model: `helpfulness`, `safety` or both")
+        if self.combination == "llama2" and not both:
+            raise ValueError("`combination: llama2` chooses between `helpfulness` and `safety`: give both")
+        if self.weights is not None and not (both and self.combination == "weighted_sum"):
+            raise ValueError("`weights` belong to `combination: weighted_sum` of two reward models")
+        if self.safety_threshold != 0.15 and not (both and self.combination != "weighted_sum"):
+            raise ValueError("`safety_threshold` belongs to `combination: llama2` of two reward models")
+        return self
+
+
+class Sampling(Block):
+    """How the model answers the prompts; nothing else shapes its answers, least of all its own generation settings."""
+
+    temperature: Real = Field(1.0, ge=0, le=5)
+    """0 takes the most probable token."""
+    top_p: Real = Field(1.0, gt=0, le=1)
+    """Nucleus sampling."""
+    max_new_tokens: Whole = Field(256, ge=1)
+    """Longest answer, in tokens; one that is longer is cut off, and counted."""
+    backend: Literal["auto", "generate", "continuous_batching", "vllm"] = "auto"
+    """What generates; `auto` is the fastest that is correct on the device."""
+    batch_size: Whole = Field(128, ge=1)
+    """Answers sampled at once, and written at once: what a process that is killed loses. Halved in use when memory
+    runs out; samples made under another batch size are made again."""
+
+
+class SamplingRecipe(ModelRecipe):
+    """A stage that makes data: a model answers prompts, and nothing is trained."""
+
+    chat: Chat = Chat()
+    data: PromptData
+    sampling: Sampling = Sampling()
+
+    @model_validator(mode="after")
+    def _nothing_is_trained(self) -> SamplingRecipe:
+        if self.model.init == "random" or self.model.lora is not None:
+            raise ValueError("`model.init` and `model.lora` are for training: this stage only asks the model")
+        if self.chat.loss_on != "assistant":
+            raise ValueError("`chat.loss_on` is for stages that train: this one only asks the model")
+        return self
 
 
 Tuning = Literal["full", "lora", "qlora"]

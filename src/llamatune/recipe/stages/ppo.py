@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,10 +16,16 @@ from llamatune.recipe.blocks import (
     Generation,
     Real,
     Source,
-    Text,
     Whole,
 )
-from llamatune.recipe.stages.common import LEARNING_RATES, TrainingRecipe, Tuning, starter_data
+from llamatune.recipe.stages.common import (
+    LEARNING_RATES,
+    PromptData,
+    RewardModels,
+    TrainingRecipe,
+    Tuning,
+    starter_data,
+)
 
 
 class RolloutSettings(Block):
@@ -40,43 +46,12 @@ class RolloutSettings(Block):
     trained on (left open)."""
 
 
-class Reward(Block):
+class Reward(RewardModels):
     """What an answer is worth: R_s if the prompt is a safety prompt or R_s < 0.15, else R_h; logit; whiten."""
 
-    helpfulness: Text | None = None
-    """A reward model: a finished run, an adapter or a model folder."""
-    safety: Text | None = None
-    """A reward model for safety, named likewise. Give at least one of the two."""
-    combination: Literal["auto", "llama2", "weighted_sum"] = "auto"
-    """The paper's choice between the two scores, or their weighted sum; `auto` is the paper's where there are two."""
-    safety_threshold: Real = Field(0.15, gt=0, lt=1)
-    """llama2: an answer whose safety is less probable than this is judged by its safety on any prompt."""
-    weights: Annotated[list[Real], Field(min_length=2, max_length=2)] | None = None
-    """weighted_sum: the weight of helpfulness, then of safety; 1 and 1 when left out."""
-    transform: Literal["logit", "probability"] = "logit"
-    """The score as the reward model gives it (as in the paper: the logit of the probability), or its sigmoid."""
     whiten: Literal["batch", "running", "none"] = "batch"
     """Bring scores to mean 0 and deviation 1: over an iteration, by the statistics of all scores so far, or not (the
     paper whitens, and leaves open over what)."""
-
-    @property
-    def models(self) -> dict[str, str]:
-        """The reward models, by what they judge."""
-        named = {"helpfulness": self.helpfulness, "safety": self.safety}
-        return {name: model for name, model in named.items() if model is not None}
-
-    @model_validator(mode="after")
-    def _models_that_there_are(self) -> Reward:
-        both = self.helpfulness is not None and self.safety is not None
-        if self.helpfulness is None and self.safety is None:
-            raise ValueError("give a reward model: `helpfulness`, `safety` or both")
-        if self.combination == "llama2" and not both:
-            raise ValueError("`combination: llama2` chooses between `helpfulness` and `safety`: give both")
-        if self.weights is not None and not (both and self.combination == "weighted_sum"):
-            raise ValueError("`weights` belong to `combination: weighted_sum` of two reward models")
-        if self.safety_threshold != 0.15 and not (both and self.combination != "weighted_sum"):
-            raise ValueError("`safety_threshold` belongs to `combination: llama2` of two reward models")
-        return self
 
 
 class Ppo(Block):
@@ -206,28 +181,14 @@ class PpoOptimization(AdamW):
     """Rounds of answering, scoring and learning; the paper's are 200 to 400."""
 
 
-class PromptSource(Source):
-    """One set of prompts; the last reply of a conversation is left out."""
-
-    safety: Flag | None = None
-    """Whether these prompts ask for something unsafe, so that the safety reward model judges the replies;
-    follows from the card's category when left out, and is false without a card."""
-
-
-class PromptData(Data):
+class PpoData(PromptData):
     """Prompts that the policy answers: which, how long, how mixed."""
 
-    train: Annotated[list[PromptSource], Field(min_length=1)]  # type: ignore[assignment]  # frozen: never appended to
-    """Sets of prompts, mixed by their weights."""
-    eval: list[PromptSource] = []  # type: ignore[assignment]
-    """Held-out prompts; one that is also in the training data is refused."""
     ptx: list[Source] = []
     """Plain text or conversations, for the pretraining loss of `ppo.ptx_coef`."""
     max_length: Whole = Field(1024, ge=8)
     """Tokens of a prompt, special tokens included. Longer rows of `ptx` are cut: documents are split, conversations
     end at a turn boundary."""
-    too_long: Literal["error", "drop"] = "error"
-    """A longer prompt stops the run, or is left out."""
 
     @property
     def mix(self) -> Data | None:
@@ -249,7 +210,7 @@ class PpoRecipe(TrainingRecipe):
 
     stage: Literal["ppo"]
     chat: Chat = Chat()
-    data: PromptData
+    data: PpoData
     rollout: RolloutSettings = RolloutSettings()
     reward: Reward
     ppo: Ppo = Ppo()

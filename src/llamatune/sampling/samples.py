@@ -1,0 +1,214 @@
+"""K samples of each prompt, sampled once and kept: what every stage that makes data begins with.
+
+    policy = load_policy(recipe, start, chat, report)           # who answers (`sampling.policy`)
+    asked = prompts_of(data.train)                              # what is asked, each prompt once
+    samples = Samples(run.directory / SAMPLES, policy, asked, k, how, seed=recipe.seed)
+    with together(accelerator):
+        samples.make(stop=run.stop, say=display.say)            # each process makes its share
+    for prompt, its_samples in samples.groups():                # every process reads all of them
+        ...
+
+Sampling is the costly part. Each sample is a record in a shard (`runs.shards`), written exactly once whatever is
+killed; scoring and selecting (`judging.sample_scores`, `judging.selection`) only read them, and may be repeated. The
+folder of the shards is named by all that decides what the samples are, except for their prompts and numbers: another
+policy, template, temperature or seed never mixes with these, and a larger K, or more prompts, come on top.
+
+A sample's random numbers are its own (`sampler.seed_of` the seed, the prompt's id and the sample's number), so it does
+not matter which process makes it, or when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from llamatune.runs.shards import Part, Say, Shards
+from llamatune.sampling.prompts import PromptRow
+from llamatune.sampling.sampler import How, seed_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from llamatune.runs.signals import StopRequest
+    from llamatune.sampling.policy import Policy
+
+SAMPLES = "samples"
+"""The folder of a run that holds its samples, of all policies and temperatures that it ever had."""
+
+_VERSION = 1
+"""Part of the key: raise it when the same prompt and seed would give another record."""
+_TOGETHER = 8
+"""Most samples of a prompt in a part: they share the work on the prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A completion of a prompt, and all that it came from.
+
+    `sample`: its number among the samples of its prompt, from 0. `policy`, `template`: digests. `tokens`: up to and
+    including the one that ends it. `finish_reason`: `stop`, or `length` if it was cut off.
+    """
+
+    prompt_id: str
+    sample: int
+    seed: int
+    temperature: float
+    policy: str
+    template: str
+    tokens: list[int]
+    finish_reason: Literal["stop", "length"]
+    text: str
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was not cut off."""
+        return self.finish_reason == "stop"
+
+
+Group = tuple[PromptRow, list[Sample]]
+"""A prompt and its samples, by their numbers."""
+
+
+def prompt_id(messages: Sequence[Mapping[str, str]]) -> str:
+    """What identifies a prompt wherever it comes from: the SHA-256 of its messages, {role, content} each."""
+    content = [[message["role"], message["content"]] for message in messages]
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()
+
+
+def prompts_of(dataset: Dataset) -> list[PromptRow]:
+    """The rows of a prepared data set (see `data.prepare`) with a `prompt_id`, each prompt once, in order."""
+    found: dict[str, PromptRow] = {}
+    for row in dataset:
+        name = prompt_id(row["prompt"])
+        kept = ("prompt", "input_ids", "is_safety", "source", "place")
+        found.setdefault(name, {"prompt_id": name, **{key: row[key] for key in kept}})
+    return list(found.values())
+
+
+class Samples:
+    """The first `k` samples of each prompt at one temperature.
+
+    Args:
+        folder: holds the samples of all policies and temperatures.
+        prompts: with `prompt_id`, `prompt` (messages) and `input_ids`; no two of one id.
+        seed: decides, with a prompt's id and a sample's number, what is sampled.
+        at_once: samples of a part, which is sampled and written as a whole.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        policy: Policy,
+        prompts: Sequence[PromptRow],
+        k: int,
+        how: How,
+        *,
+        seed: int,
+        at_once: int = 128,
+    ) -> None:
+        self.policy = policy
+        self.prompts = list(prompts)
+        self.k = k
+        self.how = how
+        self.seed = seed
+        self.key: dict[str, Any] = {
+            "version": _VERSION,
+            "policy": policy.digest,
+            "template": policy.chat.fingerprint,
+            "temperature": how.temperature,
+            "top_p": how.top_p,
+            "max_new_tokens": how.max_new_tokens,
+            "seed": seed,
+        }
+        self._shards = Shards(folder, self.key)
+        together = min(_TOGETHER, at_once)
+        self._blocks = blocks(self.prompts, max(at_once // together, 1))
+        self._work = {
+            _part(block, first, min(together, k - first)): (block, first)
+            for block in self._blocks
+            for first in range(0, k, together)
+        }
+
+    @property
+    def parts(self) -> list[Part]:
+        """The work, the same in every process."""
+        return list(self._work)
+
+    def make(
+        self,
+        *,
+        stop: StopRequest,
+        say: Say = print,
+        done: Callable[[int, int], None] = lambda done, of: None,
+    ) -> None:
+        """Sample what is missing of this process's share. Arguments and errors are those of `Shards.make`.
+
+        Raises:
+            OutOfMemoryError: memory does not hold a single completion.
+        """
+        self._shards.make(self.parts, self._sample, stop=stop, say=say, done=done)
+
+    def groups(self) -> list[Group]:
+        """Every prompt with its samples, in the order of the prompts. Raises what `Shards.read` raises."""
+        found: dict[str, list[Sample]] = {prompt["prompt_id"]: [] for prompt in self.prompts}
+        for record in self._shards.read(self.parts):
+            found[record["prompt_id"]].append(Sample(**record))
+        return [(prompt, found[prompt["prompt_id"]]) for prompt in self.prompts]
+
+    def _sample(self, part: Part) -> Iterator[dict[str, Any]]:
+        """The records of a part: what a smaller K left, and the rest."""
+        block, first = self._work[part]
+        there = self._of_a_smaller_k(part)
+        count = part.records // len(block)
+        wanted = [
+            (prompt, number)
+            for prompt in block
+            for number in range(first, first + count)
+            if (prompt["prompt_id"], number) not in there
+        ]
+        seeds = [seed_of(self.seed, prompt["prompt_id"], number) for prompt, number in wanted]
+        completions = self.policy.sampler.sample(
+            [list(prompt["input_ids"]) for prompt, _ in wanted], seeds, self.how
+        )
+        for (prompt, number), seed, one in zip(wanted, seeds, completions, strict=True):
+            sample = Sample(
+                prompt_id=prompt["prompt_id"],
+                sample=number,
+                seed=seed,
+                temperature=self.how.temperature,
+                policy=self.key["policy"],
+                template=self.key["template"],
+                tokens=one.tokens,
+                finish_reason="stop" if one.ended else "length",
+                text=self.policy.chat.reply_text(one.tokens),
+            )
+            there[prompt["prompt_id"], number] = asdict(sample)
+        for prompt in block:
+            for number in range(first, first + count):
+                yield there[prompt["prompt_id"], number]
+
+    def _of_a_smaller_k(self, part: Part) -> dict[tuple[str, int], dict[str, Any]]:
+        """The samples of a part that were made for a smaller K, by prompt and number."""
+        block, first = self._work[part]
+        for fewer in range(part.records // len(block) - 1, 0, -1):
+            if (records := self._shards.find(_part(block, first, fewer))) is not None:
+                return {(record["prompt_id"], record["sample"]): record for record in records}
+        return {}
+
+
+def blocks(prompts: Sequence[PromptRow], size: int) -> list[list[PromptRow]]:
+    """Prompts of about the same length together, so that little is padded: `size` in each block, the rest in the
+    last."""
+    ordered = sorted(prompts, key=lambda prompt: (len(prompt["input_ids"]), prompt["prompt_id"]))
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def _part(block: Sequence[PromptRow], first: int, count: int) -> Part:
+    """A part's name says which prompts and which samples: `SHA-256 of the ids, first sample, number of samples`."""
+    ids = "\n".join(prompt["prompt_id"] for prompt in block)
+    name = f"{hashlib.sha256(ids.encode()).hexdigest()[:16]}-{first:04d}x{count}"
+    return Part(name, count * len(block))
