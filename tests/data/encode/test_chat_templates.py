@@ -56,6 +56,15 @@ def test_only_the_row_that_sets_off_a_bomb_is_refused(monkeypatch: pytest.Monkey
         encoded(format, Message("user", "now"), TALK[1])
 
 
+def test_a_slow_template_is_not_called_a_bomb_for_a_long_conversation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rendering, "SECONDS", 0.2)
+    format = format_of(PLAIN + "{% if messages | length > 9999 %}{% endif %}")
+    with pytest.raises(ModelError, match=r"E216[^\0]*split this conversation of 4,000 messages"):
+        encoded(format, *TALK * 2000)
+
+
 @pytest.mark.parametrize("escape", ["{{ ''.__class__.__mro__ }}", "{{ messages.append(1) }}", "{{ 1 / 0 }}"])
 def test_what_the_sandbox_forbids_is_an_error_in_words(escape: str) -> None:
     with pytest.raises(ModelError, match="E212"):

@@ -1,6 +1,7 @@
 """Conversations of thousands of turns are cut in time, and exactly as if each cut had been tried."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,16 +63,28 @@ def test_as_many_exchanges_are_kept_as_fit(kind: str, template: str, system: boo
 
 
 @pytest.mark.parametrize("kind", ["chat", "pairs", "scored"])
-@pytest.mark.parametrize("too_long", ["truncate", "drop"])
-def test_five_thousand_turns(kind: str, too_long: str) -> None:
-    encode = encoder(kind, "tokenizer", max_length=1024, too_long=too_long)
+@pytest.mark.parametrize("too_long", ["truncate", "drop", "error"])
+@pytest.mark.parametrize("room", [1024, 60_000])
+def test_five_thousand_turns(kind: str, too_long: str, room: int) -> None:
+    encode = encoder(kind, "tokenizer", max_length=room, too_long=too_long)
     started = time.process_time()
     if too_long == "drop":
         with pytest.raises(RowRejected) as caught:
             list(encode.encode(row(kind, talk(5000))))
-        assert caught.value.reason is Reason.TOO_LONG and caught.value.tokens > 1024
+        assert caught.value.reason is Reason.TOO_LONG and caught.value.tokens > room
     else:
         (found,) = encode.encode(row(kind, talk(5000)))
-        assert 900 < found.length <= 1024
-    # Trying every cut takes hours.
+        assert found.length > 60_000 if too_long == "error" else room - 100 < found.length <= room
+    # Measured at most 1.5 seconds; trying every cut takes hours, and rendering every turn anew a minute.
+    assert time.process_time() - started < 5
+
+
+def test_nothing_trained_in_thousands_of_turns() -> None:
+    """The longest part that fits decides: shorter ones teach nothing, either."""
+    ignored = tuple(replace(message, train=False) for message in talk(5000))
+    encode = encoder("chat", "tokenizer", max_length=60_000, too_long="truncate")
+    started = time.process_time()
+    with pytest.raises(RowRejected) as caught:
+        list(encode.encode(row("chat", ignored)))
+    assert caught.value.reason is Reason.NO_ROOM
     assert time.process_time() - started < 5

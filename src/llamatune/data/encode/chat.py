@@ -52,6 +52,9 @@ _SENTINEL = re.compile("\ue000(\\d+)\ue001")
 _FIRST_TURNS = 64
 """How many turns of a conversation are rendered at first, if a longer one is cut or left out."""
 
+_MANY = 1000
+"""Messages of a conversation that an honest template may be too slow for, if it has to be rendered turn by turn."""
+
 
 class Turn(NamedTuple):
     """What the template adds for one step of a conversation: a prompt part, or an answer."""
@@ -141,13 +144,11 @@ class ChatFormat:
         """
         assert isinstance(row, Conversation)
         self.check_control_tokens(row.messages, row.place)
-        encoded, number = self._encode_start(row.messages, row.place)
-        if len(encoded.input_ids) > self.max_length and self.too_long == "truncate_reply":
-            # Of the turns so far, another one than the conversation's may be the last.
-            whole = self.chat.loss_on == "last_turn" and number < len(row.messages)
-            encoded = self._cut_reply(self._encode_turns(row.messages, row.place) if whole else encoded)
-        elif len(encoded.input_ids) > self.max_length and self.too_long != "error":
-            encoded = self._shorten(row.messages[:number], len(encoded.input_ids), row.place)
+        turns = self._first_turns(row.messages, row.place)
+        encoded = self._labelled(row.messages, turns)
+        if len(encoded.input_ids) > self.max_length and self.too_long != "error":
+            cut_reply = self.too_long == "truncate_reply"
+            encoded = self._cut_reply(encoded) if cut_reply else self._shorten(row.messages, turns, row.place)
         if encoded.trained == 0:
             raise DataError(
                 "E213",
@@ -158,13 +159,26 @@ class ChatFormat:
             )
         yield encoded
 
-    def _encode_turns(self, messages: Sequence[Message], place: str) -> Encoded:
-        """Token ids and labels of a whole conversation, turn by turn."""
+    def _first_turns(self, messages: Sequence[Message], place: str) -> list[TurnTokens]:
+        """The tokens of a conversation; of one that is cut or left out, only those of as many turns as are too long.
+
+        A few turns are tried at first, then four times as many: of thousands, most are not even rendered.
+        """
+        number = len(messages) if self.too_long == "error" else _FIRST_TURNS
+        while number < len(messages):
+            turns = list(self.turn_ids(messages[:number], place))
+            if sum(len(turn.ids) for turn in turns) > self.max_length:
+                return turns
+            number *= 4
+        return list(self.turn_ids(messages, place))
+
+    def _labelled(self, messages: Sequence[Message], turns: Sequence[TurnTokens]) -> Encoded:
+        """Token ids and labels of a conversation's turns, or of its first ones."""
         input_ids: list[int] = []
         labels: list[int] = []
         escaped = altered = 0
         last_answer = max((i for i, m in enumerate(messages) if m.role == "assistant"), default=-1)
-        for message, ids, in_turn, lost in self.turn_ids(messages, place):
+        for message, ids, in_turn, lost in turns:
             escaped += in_turn
             altered += lost
             is_last = message is messages[last_answer] if last_answer >= 0 else False
@@ -188,28 +202,21 @@ class ChatFormat:
             return True
         return message.role == "assistant" and (loss_on == "assistant" or is_last_answer)
 
-    def _encode_start(self, messages: Sequence[Message], place: str) -> tuple[Encoded, int]:
-        """The whole conversation; of one that is cut or left out anyway, only as many turns as are already too long.
-        And how many turns these are.
-
-        Rendering turn by turn costs the square of their number, so twice as many are tried at a time.
-        """
-        number = len(messages) if self.too_long == "error" else _FIRST_TURNS
-        while number < len(messages):
-            encoded = self._encode_turns(messages[:number], place)
-            if len(encoded.input_ids) > self.max_length:
-                return encoded, number
-            number *= 2
-        return self._encode_turns(messages, place), len(messages)
-
-    def _shorten(self, messages: Sequence[Message], tokens: int, place: str) -> Encoded:
+    def _shorten(self, messages: Sequence[Message], turns: Sequence[TurnTokens], place: str) -> Encoded:
         """Cut whole exchanges off the end until the conversation fits: header and end token always stay."""
+        tokens = sum(len(turn.ids) for turn in turns)
         # A cut would train a different turn.
         if self.too_long == "drop" or self.chat.loss_on == "last_turn":
             raise RowRejected(Reason.TOO_LONG, tokens)
-        for end in self._ends(messages, place):
-            encoded = self._encode_turns(messages[:end], place)
-            if len(encoded.input_ids) <= self.max_length and encoded.trained:
+        outside = int(messages[0].role == "system")
+        for end in self._ends(messages, turns):
+            # All turns but the last have the same tokens whatever follows.
+            last = self.turn_ids(messages[:end], place, start=end - 1)
+            encoded = self._labelled(messages[:end], [*turns[: end - 1 - outside], *last])
+            if len(encoded.input_ids) <= self.max_length:
+                # If nothing of it is trained, then nothing of a shorter one is.
+                if encoded.trained == 0:
+                    break
                 return replace(encoded, truncated=True)
         raise RowRejected(Reason.NO_ROOM, tokens)
 
@@ -222,11 +229,11 @@ class ChatFormat:
             raise RowRejected(Reason.NO_ROOM, len(encoded.input_ids))
         return replace(encoded, input_ids=encoded.input_ids[:end], labels=labels[:end], truncated=True)
 
-    def _ends(self, messages: Sequence[Message], place: str) -> list[int]:
+    def _ends(self, messages: Sequence[Message], turns: Sequence[TurnTokens]) -> list[int]:
         """After how many messages a conversation may be cut, most first, of those that may fit."""
         ends, tokens = [], 0
         index = int(messages[0].role == "system")
-        for message, ids, *_ in self.turn_ids(messages, place):
+        for message, ids, *_ in turns:
             index += 1
             # What a template writes after an answer may be longer in the middle of a conversation than at its end.
             if tokens + self.end_of_answer(ids) > self.max_length:
@@ -322,7 +329,10 @@ class ChatFormat:
                 f"the chat template does not render this conversation: {error}",
                 place=place,
                 why="A template is a program of whoever wrote it, and this one was ended",
-                hint="choose another `chat.template`, and do not trust this one",
+                hint="choose another `chat.template`, and do not trust this one"
+                if len(messages) < _MANY
+                else f"split this conversation of {len(messages):,} messages, or choose a named template "
+                "(`chat.template: chatml`), which takes any number",
             )
         roles = " ".join(message["role"] for message in messages[: index + 1])
         return ModelError(

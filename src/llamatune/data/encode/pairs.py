@@ -107,10 +107,9 @@ def longest_that_fits(
     too_long: Literal["drop", "truncate"],
 ) -> Encoded:
     """The row of a prompt; under `truncate`, without as many exchanges at its front as have to go. The system message
-    and
-        the last question stay.
+    and the last question stay.
 
-    Few exchanges are tried first, then twice as many, since rendering costs the square of their number.
+    A few exchanges are tried at first, then four times as many: of thousands, most are not even rendered.
 
     Raises:
         RowRejected: too long, or no room for the last question.
@@ -126,7 +125,7 @@ def longest_that_fits(
     while (encoded := with_last(tried)).length <= max_length:
         if tried == most:
             return encoded
-        best, fits, tried = encoded, tried, min(2 * tried, most)
+        best, fits, tried = encoded, tried, min(4 * tried, most)
     tokens = longer = encoded.length
     if too_long == "drop":
         raise RowRejected(Reason.TOO_LONG, tokens)
