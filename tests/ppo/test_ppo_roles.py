@@ -1,6 +1,7 @@
 """Roles: what acts as what, which weights are trained, and the hazards of several adapters on one base."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,18 @@ def test_a_reward_adapter_that_lacks_weights_is_refused_on_the_shared_base(
     kept = {name: weight for name, weight in load_file(file).items() if lost not in name}
     save_file(kept, file, metadata={"format": "pt"})
     with pytest.raises(ModelError, match=rf"{code}.*{said}"):
+        trainer_of(
+            tmp_path, model=str(tiny_folder), reward_funcs={"taste": judge}, parts={"peft_config": lora()}
+        )
+
+
+def test_a_reward_adapter_for_layers_that_the_shared_base_lacks_is_refused(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    judge = tiny_judge(tiny_folder, tmp_path / "judge", 1)
+    settings = tmp_path / "judge/adapter/adapter_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"target_modules": ["nowhere"]}))
+    with pytest.raises(ModelError, match=r"E233.*nowhere.*not found"):
         trainer_of(
             tmp_path, model=str(tiny_folder), reward_funcs={"taste": judge}, parts={"peft_config": lora()}
         )

@@ -6,7 +6,8 @@ was drawn; the checks here make that an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,10 +120,8 @@ def load_adapter(
     trained_on = config.base_model_name_or_path
     # peft would warn about a path of this machine, and note it.
     config.base_model_name_or_path = None
-    try:
+    with has_its_layers(folder, base):
         adapted = get_peft_model(model, config)
-    except ValueError as error:
-        raise _misfit(folder, base, [str(error)]) from None
     adapted.peft_config["default"].base_model_name_or_path = trained_on
     tensors = load_file(folder / _MATRICES)
     if new_head:
@@ -131,6 +130,15 @@ def load_adapter(
     set_peft_model_state_dict(adapted, tensors)
     _name_head_once(adapted)
     return adapted
+
+
+@contextmanager
+def has_its_layers(folder: Path, base: Base) -> Iterator[None]:
+    """Where peft puts an adapter on a base. Raises ModelError (E233) if none of its target layers is there."""
+    try:
+        yield
+    except ValueError as error:
+        raise _misfit(folder, base, [str(error).splitlines()[0].rstrip(".")]) from None
 
 
 def _needed(adapted: PreTrainedModel) -> dict[str, tuple[int, ...]]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from llamatune.shown import printable
 
@@ -29,10 +29,10 @@ _FIGURES = (
     ("loss", "loss {:.4f}"),
     ("learning_rate", "lr {:.2e}"),
     ("grad_norm", "grad {:.2f}"),
-    ("trained_tokens_per_second", "{:,.0f} tok/s"),
-    ("pairs_per_second", "{:,.0f} pairs/s"),
-    ("rows_per_second", "{:,.0f} rows/s"),
-    ("rollouts_per_second", "{:,.1f} rollouts/s"),
+    ("trained_tokens_per_second", "{} tok/s"),
+    ("pairs_per_second", "{} pairs/s"),
+    ("rows_per_second", "{} rows/s"),
+    ("rollouts_per_second", "{} rollouts/s"),
     ("memory_gib", "{:.2f} GiB"),
 )
 
@@ -60,6 +60,7 @@ class Display:
         self._started = time.monotonic()
         self._total = 0
         self._done = 0
+        self._afterwards = 0.0
 
     def __enter__(self) -> Display:
         return self
@@ -79,9 +80,14 @@ class Display:
         for line in lines:
             self.say(line)
 
-    def start(self, total_steps: int, *, done: int = 0) -> None:
-        """Begin counting steps; `done` of them were made by an earlier process."""
-        self._total, self._done = total_steps, done
+    def start(self, total_steps: int, *, done: int = 0, afterwards: float = 0.0) -> None:
+        """Begin counting steps.
+
+        Args:
+            done: how many of them were made by an earlier process.
+            afterwards: how many steps what follows the last one takes as long as.
+        """
+        self._total, self._done, self._afterwards = total_steps, done, afterwards
         self._started = time.monotonic()
         if self._console.is_terminal and not self._console.quiet:
             self._live = Progress(
@@ -89,25 +95,41 @@ class Display:
                 BarColumn(bar_width=20),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[figures]}"),
-                TimeRemainingColumn(compact=True),
+                TextColumn("{task.fields[left]}"),
                 console=self._console,
             )
-            self._task = self._live.add_task(self.stage, total=total_steps, completed=done, figures="")
+            self._task = self._live.add_task(
+                self.stage, total=total_steps, completed=done, figures="", left=""
+            )
             self._live.start()
 
     def advance(self, step: int) -> None:
         if self._live is not None and self._task is not None:
-            self._live.update(self._task, completed=step)
+            self._live.update(self._task, completed=step, left=self._left(step))
 
     def update(self, step: int, figures: dict[str, float]) -> None:
         """Show the figures of a logged step: in the bar, or as a line."""
-        text = "  ".join(form.format(figures[name]) for name, form in _FIGURES if name in figures)
+        text = "  ".join(
+            form.format(_shown(name, figures[name])) for name, form in _FIGURES if name in figures
+        )
         if self._live is not None and self._task is not None:
-            self._live.update(self._task, completed=step, figures=text)
+            self._live.update(self._task, completed=step, figures=text, left=self._left(step))
             return
-        elapsed = time.monotonic() - self._started
-        left = elapsed / (step - self._done) * (self._total - step) if step > self._done else 0.0
-        self.say(f"{self.stage} {step}/{self._total}  {text}  {_clock(left)} left")
+        self.say(f"{self.stage} {step}/{self._total}  {text}  {self._left(step)}")
+
+    def _left(self, step: int) -> str:
+        """About how long it will take to the end of the run, at the speed of this process so far."""
+        if step <= self._done:
+            return ""
+        a_step = (time.monotonic() - self._started) / (step - self._done)
+        return f"{_clock(a_step * (self._total - step + self._afterwards))} left"
+
+
+def _shown(name: str, value: float) -> float | str:
+    """A speed with at least two digits: a large model makes less than one row a second."""
+    if not name.endswith("_per_second"):
+        return value
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 @contextmanager

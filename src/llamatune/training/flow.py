@@ -53,7 +53,7 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         if self.run.checkpoint is not None:
             assert state.global_step == self.run.checkpoint.step, "trainer_state.json is of another step"
             self.trainer.restore(self.run.checkpoint.about["state"])
-        self.display.start(state.max_steps, done=state.global_step)
+        self.display.start(state.max_steps, done=state.global_step, afterwards=self._steps_of_an_evaluation())
         self.progress.restart_clock()
         self._saved_at = time.monotonic()
 
@@ -110,6 +110,15 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         hidden = self.trainer.hidden
         record = {name: value for name, value in (logs or {}).items() if not name.endswith(hidden)}
         self.progress.log(state.global_step, record)
+
+    def _steps_of_an_evaluation(self) -> float:
+        """How many steps a held-out loss takes as long as, about: a forward pass is a third of a step's work."""
+        held_out = self.trainer.eval_dataset
+        if held_out is None:
+            return 0.0
+        rows = sum(map(len, held_out.values() if isinstance(held_out, dict) else [held_out]))
+        rows_a_step = len(self.trainer.train_dataset) / self.steps_per_epoch
+        return rows / rows_a_step / 3
 
     def _evaluation_due(self, step: int) -> bool:
         every = self.recipe.logging.eval_every_steps

@@ -47,7 +47,7 @@ class Progress:
         done, since = self._mark
         speed = (self.trainer.trained - done) / max(time.monotonic() - since, 1e-9)
         self.restart_clock()
-        return round(speed, 1)
+        return round(speed, 1) if speed >= 10 else float(f"{speed:.3g}")
 
 
 def peak_memory_gib() -> float:

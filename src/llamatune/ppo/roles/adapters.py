@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from llamatune.forward.outputs import apply_head, hidden_at, logits_at
-from llamatune.models.adapters import HEAD_WEIGHT, check_tensors
+from llamatune.models.adapters import HEAD_WEIGHT, check_tensors, has_its_layers
 from llamatune.models.base import HEAD, Base
 from llamatune.ppo.roles.base import RoleName, Roles, disable_dropout
 from llamatune.ppo.roles.sharding import spread
@@ -153,7 +153,8 @@ class Adapters(Roles):
         config.modules_to_save = None  # the head is a layer of the model below, not of the shared base
         config.task_type = "CAUSAL_LM"
         config.inference_mode = False
-        self.backbone.add_adapter(name, config)
+        with has_its_layers(folder, base):
+            self.backbone.add_adapter(name, config)
         weights = load_file(folder / "adapter_model.safetensors")
         needed = {key: tuple(weight.shape) for key, weight in adapter_weights(self.backbone, name).items()}
         head = {HEAD_WEIGHT: (1, self.value_head.in_features)}
