@@ -11,6 +11,7 @@ import pytest
 
 from llamatune.commands.chat import chat_with
 from llamatune.data.rows import Message
+from llamatune.errors import RecipeError
 from llamatune.recipe.blocks import Generation
 from support import sft_recipe
 
@@ -40,6 +41,11 @@ def test_a_line_that_is_not_utf8_is_left_out_and_said() -> None:
     messages, written, said = talk("Hel\udcfflo.", "/system a\udcff", "Hello.")
     assert said.count("this line was left out: it is not UTF-8") == 2
     assert messages[0] == Message("user", "Hello.") and written == talk("Hello.")[1]
+
+
+def test_a_system_message_that_is_not_utf8_is_refused_before_anything_is_loaded() -> None:
+    with pytest.raises(RecipeError, match="--system: the system message is not UTF-8"):
+        talk("Hello.", models="no/such/model", system="Be \udcff")
 
 
 def test_a_system_message_begins_a_new_conversation() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.rows import Message
-from llamatune.errors import ModelError
+from llamatune.errors import ModelError, RecipeError
 from llamatune.models.open import OpenModel, open_model
 from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.blocks import Chat, Generation
@@ -71,7 +71,10 @@ def chat_with(
 
     Raises:
         ModelError: a model cannot be opened, or has no chat template.
+        RecipeError: a system message that is not UTF-8.
     """
+    if SURROGATE.search(system or ""):
+        raise RecipeError("E026", "the system message is not UTF-8", place="--system")
     speakers = [
         _speaker(name, system, base, say) for name in ([models] if isinstance(models, str) else models)
     ]
