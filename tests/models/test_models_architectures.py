@@ -5,14 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from llamatune.errors import ModelError
 from llamatune.forward.attention import can_be_padding_free, require_isolation
 from llamatune.forward.collate import Padded
+from llamatune.models.base import Base
 from llamatune.models.found import find
+from llamatune.models.load import random_model as random_model_of
 from llamatune.models.open import open_model
+from llamatune.models.placement import Placement
 from llamatune.models.probing import probe_logits
+from llamatune.models.saving import save_plainly
 from llamatune.pipeline import run
 from llamatune.recipe.load import loads
 from support import ROOT
@@ -29,8 +34,12 @@ SHAPES = {
     "gemma": {"model_type": "gemma", "head_dim": 16},
     "phi3": {"model_type": "phi3"},
     "phi": {"model_type": "phi"},
+    # named otherwise in files than in memory
+    "gpt_neox": {"model_type": "gpt_neox"},
+    # has no attention but its own
+    "gemma2": {"model_type": "gemma2", "head_dim": 16, "sliding_window": 64},
 }
-PADDED = ("falcon",)
+PADDED = ("falcon", "gemma2")
 """Those whose rows cannot lie end to end."""
 
 
@@ -58,6 +67,15 @@ def random_model(kind: str, **changes: object) -> PreTrainedModel:
     config = AutoConfig.for_model(kind, **(shape | ids | changes), max_position_embeddings=256)
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(config)
+
+
+@pytest.mark.parametrize("kind", ["gpt_neox", "mixtral", "llama"])
+def test_a_checkpoint_has_the_names_that_resuming_reads(kind: str, tmp_path: Path) -> None:
+    """Upstream passes over names that it does not know, and so would go on with the base's weights."""
+    model = random_model(kind)
+    save_plainly(model, tmp_path)
+    saved = load_file(tmp_path / "model.safetensors")
+    assert not set(dict(model.named_parameters())) - set(saved)
 
 
 @pytest.mark.parametrize("lora", [None, {"rank": 4}], ids=["full", "lora"])
@@ -135,3 +153,9 @@ def test_what_is_no_plain_decoder_is_refused_by_name(tiny_base, changes: dict, s
     with pytest.raises(ModelError, match=rf"E206.*{said}") as caught:
         find(str(base))
     assert "llama" in str(caught.value)
+
+
+def test_an_architecture_without_a_reward_model_is_named_before_data_is_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(random_model("granite").config.to_json_string())
+    with pytest.raises(ModelError, match=r"E206.*no reward model.*granite"):
+        random_model_of(Base("b", tmp_path), Placement("cpu", "float32", None, None, 1), task="score")

@@ -26,6 +26,9 @@ from llamatune.models.probing import sampling_mode
 
 NAME = "llamatune_documents"
 
+_MORE = ("softcap", "s_aux")
+"""What some architectures do with scores in addition, and ours does not: cap them (Gemma 2), add a sink (gpt-oss)."""
+
 _sdpa = AttentionInterface()["sdpa"]
 _sdpa_mask = AttentionMaskInterface()["sdpa"]
 
@@ -49,6 +52,8 @@ def document_attention(
     `cu_seq_lens_q`: where each document begins, and the end. `shared_prompts`: of each prompt with its replies, the
     tokens of the prompt and of each reply. Without either, plain attention.
     """
+    if more := [name for name in _MORE if others.get(name) is not None]:
+        raise ValueError(f"attention with {', '.join(more)} cannot be computed here")
     if shared_prompts is not None:
         return _replies(query, key, value, shared_prompts, scaling, dropout), None
     if cu_seq_lens_q is None:

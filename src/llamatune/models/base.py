@@ -19,7 +19,19 @@ from llamatune.recipe.hashing import file_sha256
 if TYPE_CHECKING:
     from llamatune.recipe.blocks import Lora, Model
 
-TRIED = ("llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma", "phi3", "phi", "falcon")
+TRIED = (
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+    "gemma",
+    "gemma2",
+    "phi3",
+    "phi",
+    "falcon",
+    "gpt_neox",
+)
 """config.json's `model_type` of the architectures that the tests train. Others of transformers' plain decoders are
 taken too: whether rows may lie end to end is found out on the loaded model, and where not they are padded."""
 

@@ -11,7 +11,7 @@ from llamatune.data.encode.blanks import follow_tokenizer_file
 from llamatune.data.encode.control_tokens import check_padding
 from llamatune.errors import ModelError
 from llamatune.models.adapters import add_adapter, load_adapter
-from llamatune.models.base import HEAD, Base, check_fits_context, check_trainable
+from llamatune.models.base import HEAD, TRIED, Base, check_fits_context, check_trainable
 from llamatune.models.found import Found, Task, find_model
 from llamatune.models.heads import draw_head, set_padding
 from llamatune.models.placement import Placement, place
@@ -104,7 +104,7 @@ def load_for_training(
     elif settings.lora is not None:
         model = add_adapter(model, settings.lora, task=task)
         model.peft_config["default"].base_model_name_or_path = base.home
-    report(f"model    {base.name}: {placement.describe()}{_held(base, nf4)}")
+    report(f"model    {base.name}: {_placed(model, placement)}{_held(base, nf4)}")
     report(f"trained  {trainable_share(model)}")
     return model
 
@@ -120,8 +120,12 @@ def load_for_answers(start: Start, settings: Model, *, report: Callable[[str], N
     model = load_base_model(base, placement, nf4=nf4, double=settings.double_quantization)
     if start.found.adapter is not None:
         model = load_adapter(model, start.found.adapter, base, trainable=False)
-    report(f"model    {start.found.name}: {placement.describe()}{_held(base, nf4)}")
+    report(f"model    {start.found.name}: {_placed(model, placement)}{_held(base, nf4)}")
     return model.eval()
+
+
+def _placed(model: PreTrainedModel, placement: Placement) -> str:
+    return placement.describe(model.config._attn_implementation)
 
 
 def _held(base: Base, nf4: bool) -> str:
@@ -150,7 +154,7 @@ def load_base_model(
     import torch
     from safetensors import SafetensorError
 
-    kind, arguments = _class_for(task)
+    kind, arguments = _class_for(task, base)
     arguments["device_map"] = {"": placement.device}
     if nf4:
         quantization = nf4_config(placement, double=double)
@@ -273,15 +277,26 @@ def _tensors_of(base: Base) -> Iterator[tuple[str, torch.Tensor]]:
                 yield name, tensors.get_tensor(name)
 
 
-def _class_for(task: Task) -> tuple[Any, dict[str, Any]]:
-    """transformers' class, and what its config must be told."""
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-
-    return (
-        (AutoModelForCausalLM, {})
-        if task == "generate"
-        else (AutoModelForSequenceClassification, {"num_labels": 1})
+def _class_for(task: Task, base: Base) -> tuple[Any, dict[str, Any]]:
+    """transformers' class, and what its config must be told. Raises ModelError (E206): it has none."""
+    from transformers import (
+        CONFIG_MAPPING,
+        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+        AutoModelForCausalLM,
+        AutoModelForSequenceClassification,
     )
+
+    if task == "generate":
+        return AutoModelForCausalLM, {}
+    kind = base.config.get("model_type")
+    if kind in CONFIG_MAPPING and CONFIG_MAPPING[kind] not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise ModelError(
+            "E206",
+            f"transformers has no reward model (for sequence classification) of architecture `{kind}`",
+            place=str(base.folder / "config.json"),
+            hint=f"choose another base for it; tried are {', '.join(TRIED)}",
+        )
+    return AutoModelForSequenceClassification, {"num_labels": 1}
 
 
 def _keep_gradients_on_cpu(model: torch.nn.Module) -> None:
@@ -315,7 +330,7 @@ def random_model(base: Base, placement: Placement, *, task: Task = "generate") -
     import torch
     from transformers import AutoConfig
 
-    kind, arguments = _class_for(task)
+    kind, arguments = _class_for(task, base)
     config = AutoConfig.from_pretrained(
         base.folder, trust_remote_code=False, local_files_only=True, **arguments
     )

@@ -19,22 +19,23 @@ class Placement:
 
     `weights`: the data type that the base is loaded in. `autocast`: the data type of matrix products, None for that of
     the weights. Trained weights are float32 unless the recipe names a `dtype`: in bfloat16 an update smaller than
-    0.4% of a weight is rounded away.
+    0.4% of a weight is rounded away. `attention`: None for sdpa, or eager where the model has no other.
     """
 
     device: str
     weights: str
     autocast: str | None
-    attention: str
+    attention: str | None
     processes: int
 
-    def describe(self) -> str:
+    def describe(self, attention: str) -> str:
+        """In words; `attention` is the loaded model's."""
         precision = (
             self.weights
             if self.autocast in (None, self.weights)
             else f"{self.weights} ({self.autocast} maths)"
         )
-        return f"{self.device}, {precision}, {self.attention} attention"
+        return f"{self.device}, {precision}, {attention} attention"
 
 
 def place(model: Model, hardware: Hardware) -> Placement:
@@ -101,7 +102,7 @@ def _trains_weights(model: Model) -> bool:
     return model.lora is None and model.adapter is None
 
 
-def _attention(asked: str, *, cuda: bool, half: bool) -> str:
+def _attention(asked: str, *, cuda: bool, half: bool) -> str | None:
     from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
 
     available = {
@@ -109,7 +110,7 @@ def _attention(asked: str, *, cuda: bool, half: bool) -> str:
         "flash_attention_3": cuda and half and is_flash_attn_3_available(),
     }
     if asked == "auto":
-        return "flash_attention_2" if available["flash_attention_2"] else "sdpa"
+        return "flash_attention_2" if available["flash_attention_2"] else None
     check_attention(asked, available.get(asked, True))
     return asked
 

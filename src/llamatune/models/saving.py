@@ -64,7 +64,7 @@ def save_trained(
         _save_adapter(model, base, folder)
     else:
         folder = run / "model"
-        save_plainly(model, folder)
+        save_plainly(model, folder, published_names=True)
         _compare_weights(folder, model)
     save_tokenizer(tokenizer, folder)
     if model.can_generate():
@@ -73,16 +73,22 @@ def save_trained(
     return folder
 
 
-def save_plainly(model: PreTrainedModel, folder: Path) -> None:
+def save_plainly(model: PreTrainedModel, folder: Path, *, published_names: bool = False) -> None:
     """Weights and config as safetensors in the plain layout of transformers or of peft; of several adapters only the
-    one named `default`, and not the base."""
+    one named `default`, and not the base.
+
+    Args:
+        published_names: transformers has other names in memory for the weights of some architectures than their
+            published files. Other programs read those names; resuming reads the names in memory, and passes over
+            any others.
+    """
     if hasattr(model, "peft_config"):
         model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
         # peft's empty model card.
         (folder / "README.md").unlink(missing_ok=True)
         _sort_targets(folder / "adapter_config.json")
     else:
-        model.save_pretrained(str(folder))
+        model.save_pretrained(str(folder), save_original_format=published_names)
     _readable_as_others(folder)
 
 
@@ -237,6 +243,10 @@ def _compare_weights(folder: Path, model: PreTrainedModel) -> None:
     for file in sorted(folder.glob("*.safetensors")):
         saved.update(load_file(file))
     live = {name: weight.detach().cpu() for name, weight in model.named_parameters()}  # tied weights once
+    if not live.keys() <= saved.keys():
+        # The files have the names that this architecture was published with: loading knows them.
+        again = type(model).from_pretrained(folder, dtype=model.dtype, local_files_only=True)
+        saved = dict(again.named_parameters())
     _compare(live, saved, folder)
 
 
