@@ -1,9 +1,11 @@
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -273,26 +275,50 @@ def test_the_cache_follows_the_encoder_and_the_policies(tmp_path: Path, encoder)
     assert len(list((cache_folder() / "tokens").iterdir())) == 5
 
 
-@pytest.mark.parametrize("damage", ["no info", "half info", "short rows", "no rows", "empty"])
-def test_a_partial_cache_entry_is_never_used(tmp_path: Path, encoder, damage: str) -> None:
+def _flip(file: Path, at: int) -> None:
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+
+
+def _empty(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "no info": lambda folder: (folder / "info.json").unlink(),
+    "half info": lambda folder: os.truncate(folder / "info.json", 40),
+    "deep info": lambda folder: (folder / "info.json").write_text("[" * 100_000),
+    "a bit of the info": lambda folder: _flip(folder / "info.json", -100),
+    "short rows": lambda folder: os.truncate(folder / "rows.arrow", 500),
+    "no rows": lambda folder: (folder / "rows.arrow").unlink(),
+    "a bit of the rows": lambda folder: _flip(folder / "rows.arrow", -600),
+    "garbage": lambda folder: (folder / "rows.arrow").write_bytes(
+        b"x" * (folder / "rows.arrow").stat().st_size
+    ),
+    "a bit of the numbers": lambda folder: _flip(folder / "sequences.bin", 40),
+    "one file more": lambda folder: (folder / "more").touch(),
+    "a folder for a file": lambda folder: [(folder / "rows.arrow").unlink(), (folder / "rows.arrow").mkdir()],
+    "empty": _empty,
+    "a file for the folder": lambda folder: [shutil.rmtree(folder), folder.write_text("x")],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_cache_entry_is_never_used(tmp_path: Path, encoder, damage: str) -> None:
     path = write(tmp_path, "a.jsonl", [pair(n) for n in range(5)])
     whole = texts(run(encoder, Source(path=path)).train)
     folder = shard_folder()
-    if damage == "no info":
-        (folder / "info.json").unlink()
-    elif damage == "half info":
-        (folder / "info.json").write_text((folder / "info.json").read_text()[:40])
-    elif damage == "short rows":
-        data = (folder / "rows.arrow").read_bytes()
-        (folder / "rows.arrow").write_bytes(data[: len(data) // 2])
-    elif damage == "no rows":
-        (folder / "rows.arrow").unlink()
-    else:
-        for file in folder.iterdir():
-            file.unlink()
-    assert texts(run(encoder, Source(path=path)).train) == whole
+    DAMAGES[damage](folder)
+    said: list[str] = []
+    assert texts(run(encoder, Source(path=path), lines=said).train) == whole
     assert encoder.calls == 10
     assert shard_folder() == folder
+    assert [line for line in said if line.startswith("tokens/")] == [
+        f"tokens/{folder.name[:12]} in the cache is damaged: it is removed and made again"
+    ]
+    assert texts(run(encoder, Source(path=path)).train) == whole and encoder.calls == 10
 
 
 def test_a_failed_build_leaves_nothing(tmp_path: Path, encoder) -> None:

@@ -529,6 +529,18 @@ def jumping_clock() -> None:
     time.time = jumping
 
 
+def cache_in(folder: str) -> None:
+    """A cache of its own, with nothing in it."""
+    os.environ["XDG_CACHE_HOME"] = os.path.abspath(folder)
+
+
+def hand_over_calls(name: str) -> None:
+    """See `system_calls`."""
+    import system_calls
+
+    system_calls.hand_over(name)
+
+
 def ignore(number: int) -> None:
     """As `nohup` starts a process."""
     signal.signal(number, signal.SIG_IGN)

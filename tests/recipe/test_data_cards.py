@@ -184,8 +184,35 @@ def test_hashes_of_unchanged_files_are_remembered(monkeypatch: pytest.MonkeyPatc
     assert file_sha256(file, fresh=True) == first and len(reads) == 4
     file.write_bytes(ROWS[::-1])
     assert file_sha256(file) != first
-    (hashing.cache_folder() / "hashes.json").write_text("[broken")
     assert file_sha256(file) == hashlib.sha256(ROWS[::-1]).hexdigest()
+
+
+def test_a_damaged_note_of_a_hash_is_not_believed() -> None:
+    file = Path("rows.jsonl")
+    os.utime(file, (1e9, 1e9))
+    digest = file_sha256(file)
+    (note,) = (hashing.cache_folder() / "hashes").glob(f"*{_note_of(file)}*")
+    whole = note.read_text()
+    at = whole.index(digest)
+    other = "0" if digest[0] != "0" else "1"
+    for damaged in ("", "[broken", "[" * 100_000, "[]", whole[:-9], f"{whole[:at]}{other}{whole[at + 1 :]}"):
+        note.write_text(damaged)
+        assert file_sha256(file) == digest, damaged[:80]
+        assert note.read_text() == whole, "it is written anew"
+
+
+def test_a_file_with_the_size_and_time_of_the_old_one_is_read_again() -> None:
+    """As a copying tool leaves it that keeps the time of change."""
+    file = Path("rows.jsonl")
+    os.utime(file, (1e9, 1e9))
+    file_sha256(file)
+    file.write_bytes(ROWS[::-1])
+    os.utime(file, (1e9, 1e9))
+    assert file_sha256(file) == hashlib.sha256(ROWS[::-1]).hexdigest()
+
+
+def _note_of(file: Path) -> str:
+    return hashlib.sha256(os.fsencode(file.resolve())).hexdigest()
 
 
 def test_an_unreadable_file() -> None:

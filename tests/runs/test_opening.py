@@ -148,6 +148,25 @@ def test_a_resume_of_other_facts_is_refused_before_anything_is_loaded(stage) -> 
     assert forced == ["base.fingerprint: b -> z"], "it is said once, although it is compared twice"
 
 
+def test_other_surroundings_are_said_at_a_resume(stage) -> None:
+    """They may change, and the result is then no longer the same to the byte."""
+    unfinished(stage)
+    manifest = Path("runs/x/manifest.json")
+    content = json.loads(manifest.read_text())
+    content["versions"] |= {"python": "3.1.0", "tokenizers": "0.1"}
+    manifest.write_text(json.dumps(content))
+    hardware = {"micro_batch_tokens": 64, "batching": "padded"}
+    stage("runs/x", facts=FACTS, changes={"hardware": hardware})
+    texts = [event["text"] for event in records("events.jsonl") if event["kind"] == "warning"]
+    assert [text.partition(":")[0] for text in texts] == [
+        "versions.python",
+        "versions.tokenizers",
+        "hardware.batching",
+        "hardware.micro_batch_tokens",
+    ]
+    assert "0.1 -> " in texts[1] and "with dropout, other numbers are drawn" in texts[2]
+
+
 def test_facts_are_gathered_only_where_there_is_something_to_compare(stage) -> None:
     def facts() -> dict[str, Any]:
         raise AssertionError("nothing was begun")

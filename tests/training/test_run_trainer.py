@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from datasets import Dataset
 from safetensors.torch import save_file
 from transformers import Trainer, TrainingArguments
 
-from llamatune.errors import DiskError, StoppedError
+from llamatune.errors import CheckpointError, DiskError, StoppedError
 from llamatune.models.placement import Placement
 from llamatune.recipe.load import loads
+from llamatune.runs import checkpoints
 from llamatune.runs.display import Display
 from llamatune.runs.opening import open_run
 from llamatune.runs.run import Run
@@ -60,6 +61,15 @@ class Ours(RunTrainer, Plain):
         self.losses.append(float(loss))
         self.trained += 2
         return loss
+
+
+class Stopping(Ours):
+    """Is asked to stop in its third step."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if self.state.global_step == 2:
+            self.run.stop.signal = signal.SIGTERM
+        return super().training_step(*args, **kwargs)
 
 
 @pytest.fixture
@@ -111,12 +121,6 @@ def test_fit_needs_no_more(recipe: Any) -> None:
 def test_a_stopped_run_logs_the_same(recipe: Any, tmp_path: Path) -> None:
     """The losses between the last log line and the stop are not lost."""
 
-    class Stopping(Ours):
-        def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-            if self.state.global_step == 2:
-                self.run.stop.signal = signal.SIGTERM
-            return super().training_step(*args, **kwargs)
-
     with trainer_of(recipe) as (trainer, run, display):
         fit(trainer, recipe, run, display)
     whole = [{**line, "time": 0} for line in lines(recipe, "metrics.jsonl")]
@@ -160,3 +164,91 @@ def test_a_full_disk_has_its_own_error(recipe: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Plain, "_save_checkpoint", full)
     with pytest.raises(DiskError), trainer_of(recipe) as (trainer, run, display):
         fit(trainer, recipe, run, display)
+
+
+# ---- saving is tried before the first step ----------------------------------------------------------------
+
+
+class NotSavable(Ours):
+    """Says what it did; its checkpoints cannot be written."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.steps = 0
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self.steps += 1
+        return super().training_step(*args, **kwargs)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        raise ValueError("these settings cannot be saved")
+
+
+def test_what_cannot_be_saved_is_not_trained(recipe: Any) -> None:
+    with pytest.raises(ValueError, match="cannot be saved"), trainer_of(recipe, NotSavable) as parts:
+        trainer, run, display = parts
+        fit(trainer, recipe, run, display)
+    assert trainer.steps == 0
+
+
+def test_an_artefact_that_cannot_be_saved_is_not_trained(recipe: Any) -> None:
+    def rehearse() -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(DiskError), trainer_of(recipe) as (trainer, run, display):
+        fit(trainer, recipe, run, display, rehearse=rehearse)
+    assert trainer.trained == 0
+
+
+def test_a_rehearsal_leaves_nothing_and_is_no_checkpoint(recipe: Any) -> None:
+    rehearsed = []
+    with trainer_of(recipe) as (trainer, run, display):
+        seen: list[list[str]] = []
+        plain = run.rehearse
+
+        def rehearse(folder: Path, state: Mapping[str, Any]) -> None:
+            seen.append(sorted(file.name for file in folder.iterdir()))
+            plain(folder, state)
+            seen.append([folder.name for folder in run.checkpoints.iterdir()])
+
+        run.rehearse = rehearse
+        fit(trainer, recipe, run, display, rehearse=lambda: rehearsed.append(trainer.trained))
+        assert {"optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"} < set(seen[0])
+        assert seen[1] == [] and rehearsed == [0] and run.checkpoint is not None
+        # Killed between the two halves of a rehearsal.
+        run.checkpoint.folder.rename(run.checkpoints / "checkpoint-0")
+    with trainer_of(recipe) as (trainer, run, display):
+        assert run.checkpoint is None, "nobody goes on from a rehearsal"
+
+
+# ---- a resume --------------------------------------------------------------------------------------------
+
+
+def stopped_at_3(recipe: Any) -> Path:
+    """The checkpoint of a run that was stopped."""
+    with pytest.raises(StoppedError), trainer_of(recipe, Stopping) as (trainer, run, display):
+        fit(trainer, recipe, run, display)
+    return Path(recipe.output) / "checkpoints/checkpoint-3"
+
+
+@pytest.mark.parametrize("lacks", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"])
+def test_a_checkpoint_that_was_made_without_a_state_is_refused(recipe: Any, lacks: str) -> None:
+    """Its manifest is right: somebody or `save_only_model` made it like this."""
+    folder = stopped_at_3(recipe)
+    about = checkpoints.verify(folder).about
+    for name in (lacks, "manifest.json"):
+        (folder / name).unlink()
+    checkpoints.commit(folder, step=3, about=about)
+    said = pytest.raises(CheckpointError, match=f"E406.*holds no {lacks.partition('.')[0]}")
+    with said, trainer_of(recipe) as (trainer, run, display):
+        fit(trainer, recipe, run, display)
+    assert trainer.trained == 0
+
+
+def test_another_distance_of_log_lines_is_heeded(recipe: Any) -> None:
+    stopped_at_3(recipe)
+    logging = recipe.logging.model_copy(update={"every_steps": 1})
+    often = recipe.model_copy(update={"logging": logging})
+    with trainer_of(often) as (trainer, run, display):
+        fit(trainer, often, run, display)
+    assert [line["step"] for line in lines(often, "metrics.jsonl")] == [1, 4, 5, 6]

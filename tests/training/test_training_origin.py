@@ -84,11 +84,16 @@ def test_prompts_and_the_pretraining_mix(tmp_path: Path) -> None:
 
 
 def test_each_file_that_decides_what_is_learnt_is_a_fact(tmp_path: Path) -> None:
-    """Weights, config, generation config, tokenizer and template of the base; the data; what training starts from."""
+    """Weights, config, generation config, tokenizer and template of the base; the data; what training starts from, with
+    the tokenizer and the chat block that it was trained with."""
     base = shutil.copytree(ROOT / "src/llamatune/builtin/pico", tmp_path / "base")
     (base / "generation_config.json").write_text("{}")
     adapter = _adapter(tmp_path / "start", head=False)
     (adapter / "README.md").write_text("{}")
+    for file in base.iterdir():
+        if file.name.startswith(("tokenizer", "chat_template")):
+            shutil.copy(file, adapter)
+    (adapter / "llamatune.json").write_text('{"chat": {"system": "Be brief."}}')
     rows = tmp_path / "rows.jsonl"
     rows.write_text("{}")
     content = {
@@ -102,15 +107,13 @@ def test_each_file_that_decides_what_is_learnt_is_a_fact(tmp_path: Path) -> None
     def facts() -> dict[str, object]:
         return flatten(facts_of(recipe, tmp_path))
 
-    for file in [
-        *base.iterdir(),
-        adapter / "adapter_config.json",
-        adapter / "adapter_model.safetensors",
-        rows,
-    ]:
+    files = {file for folder in (base, adapter) for file in folder.iterdir() if file.name != "README.md"}
+    for file in [*files, rows]:
         before, content = facts(), file.read_bytes()
         changed_content = content[:-1] + bytes([content[-1] ^ 1])
-        if file.suffix == ".json":
+        if file.name == "llamatune.json":
+            changed_content = content.replace(b"brief", b"short")
+        elif file.suffix == ".json":
             changed_content = content.replace(b"{", b'{"new": 1, ', 1) if len(content) > 2 else b'{"new": 1}'
         file.write_bytes(changed_content)
         changed = {key for key in before if facts()[key] != before[key]}

@@ -111,7 +111,11 @@ def test_bad_input_31_more_processes_than_rows_in_a_batch() -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("neftune_noise", "did you mean `neftune_noise_alpha`"), ("learning_rate", "recipe field")],
+    [
+        ("neftune_noise", "did you mean `neftune_noise_alpha`"),
+        ("learning_rate", "recipe field"),
+        ("save_only_model", "is set by llamatune"),
+    ],
 )
 def test_upstream_names_are_checked_against_the_installed_class(name: str, said: str) -> None:
     with pytest.raises(RecipeError, match="E028") as caught:

@@ -2,51 +2,67 @@
 
 An entry is written to a temporary folder beside its place and renamed when it is complete, so two processes may
 build the same one, and a killed process leaves nothing that could be mistaken for an entry; what it leaves is removed
-when the next entry is built. Deleting the cache folder is always safe.
+when the next entry is built. Whoever takes an entry reads and verifies every byte of it: rows in which a bit has
+changed would be trained on without a word. Deleting the cache folder is always safe.
 
     E140  the cache folder cannot be written, or its disk is full (DiskError)
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from llamatune.errors import DiskError
-from llamatune.recipe.hashing import cache_folder
-from llamatune.runs.files import sweep, temporary_beside
+from llamatune.recipe.hashing import cache_folder, sha256
+from llamatune.runs.files import read_json, remove, sweep, sync_tree, temporary_beside
 
 INFO = "info.json"
-"""Written last: what the entry holds, and the size of each of its files."""
+"""Written last: what the entry holds, the SHA-256 of each of its files, and that of its own content."""
 
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+_FORMAT = 2
+"""Part of every key: raise it when entries are laid out differently."""
 
 
 def cache_key(*parts: Any) -> str:
     """Hex SHA-256 of JSON-serialisable parts."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps([_FORMAT, *parts], sort_keys=True, ensure_ascii=False).encode()
+    ).hexdigest()
 
 
-def stored(kind: str, key: str, build: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
+def stored(
+    kind: str,
+    key: str,
+    build: Callable[[Path], dict[str, Any]],
+    say: Callable[[str], None] = lambda text: None,
+) -> tuple[Path, dict[str, Any]]:
     """The cache entry `kind/key` and its info; when there is none, `build(folder)` writes its files and returns the
     info.
 
+    Args:
+        say: is told about an entry that is damaged and made again.
+
     Raises:
-        DiskError: the entry cannot be written. Whatever `build` raises passes through, and nothing is stored.
+        DiskError: the entry cannot be written. Whatever else `build` raises passes through, and nothing is stored.
     """
     final = cache_folder() / kind / key
+    # Asked first: another process may complete it in the meantime.
+    there = os.path.lexists(final)
     info = _valid_info(final)
     if info is not None:
         return final, info
     temporary: Path | None = None
     try:
+        if there:
+            say(f"{kind}/{key[:12]} in the cache is damaged: it is removed and made again")
+            remove(final)
         final.parent.mkdir(parents=True, exist_ok=True)
         sweep(final.parent)
         temporary = Path(tempfile.mkdtemp(prefix=f"{temporary_beside(final).name}-", dir=final.parent))
@@ -54,52 +70,51 @@ def stored(kind: str, key: str, build: Callable[[Path], dict[str, Any]]) -> tupl
         _complete(temporary, info)
         _publish(temporary, final)
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
-            raise
         raise DiskError(
             "E140",
-            f"cannot write the cache: {error.strerror}",
+            f"cannot write the cache: {error.strerror or error}",
             place=str(final.parent),
             hint="free some space, or set XDG_CACHE_HOME to a folder on another disk",
         ) from None
     finally:
         if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+            # What could not be removed is swept later.
+            with suppress(OSError):
+                remove(temporary)
     return final, info
 
 
 def _complete(folder: Path, info: dict[str, Any]) -> None:
-    """Flush every file, then write the info that makes the folder an entry."""
-    sizes = {}
-    for path in folder.iterdir():
-        with path.open("rb") as handle:
-            os.fsync(handle.fileno())
-        sizes[path.name] = path.stat().st_size
-    with (folder / INFO).open("w", encoding="utf-8") as handle:
-        json.dump({"sizes": sizes, "info": info}, handle)
-        handle.flush()
-        os.fsync(handle.fileno())
+    """Write the info that makes the folder an entry, and flush all files."""
+    content = {"files": _hashes(folder), "info": info}
+    text = json.dumps(content | {"sha256": _digest(content)})
+    (folder / INFO).write_text(text, encoding="utf-8")
+    sync_tree(folder)
 
 
 def _publish(temporary: Path, final: Path) -> None:
-    """Rename into place; another process may have been faster, or a broken entry may be there."""
-    while True:
-        try:
-            temporary.rename(final)
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        if _valid_info(final) is not None:
-            return
-        shutil.rmtree(final, ignore_errors=True)
+    """Rename into place, unless another process was faster."""
+    try:
+        temporary.rename(final)
+    except OSError:
+        if _valid_info(final) is None:
+            raise
 
 
 def _valid_info(folder: Path) -> dict[str, Any] | None:
-    """The info of a complete entry; None if there is none, or if one of its files has another size."""
-    try:
-        content = json.loads((folder / INFO).read_text(encoding="utf-8"))
-        complete = all((folder / name).stat().st_size == size for name, size in content["sizes"].items())
-        return dict(content["info"]) if complete else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    """The info of a complete entry, every byte of it verified; None if there is none, or if it has changed."""
+    content = read_json(folder / INFO)
+    if content is None or content.pop("sha256", None) != _digest(content):
         return None
+    try:
+        return dict(content["info"]) if content["files"] == _hashes(folder) else None
+    except OSError:
+        return None
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != INFO}
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -42,7 +42,7 @@ def pack(
         return _write(dataset, max_length, seed, folder / "rows.arrow")
 
     key = cache_key(PACKING_VERSION, dataset._fingerprint, max_length, seed)
-    folder, info = stored("packed", key, build)
+    folder, info = stored("packed", key, build, report)
     fill = info["tokens"] / (info["sequences"] * max_length)
     report(
         f"packed {counted(info['documents'], 'document')} into {counted(info['sequences'], 'sequence')} "

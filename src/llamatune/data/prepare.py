@@ -203,7 +203,7 @@ def _encoded(
     for number, (source, one) in enumerate(zip(sources, opened, strict=True)):
         for line in one.describe():
             report(line)
-        shard = _shard_of(one, data, encode, kind, data.on_bad_row)
+        shard = _shard_of(one, data, encode, kind, data.on_bad_row, report)
         if shard.info["bad_rows"]:
             report(f"{one.name}: bad rows left out, the first ones: {'; '.join(shard.info['bad_rows'])}")
         role: Literal["train", "eval"] = "train" if number < len(data.train) else "eval"
@@ -214,7 +214,12 @@ def _encoded(
 
 
 def _shard_of(
-    opened: OpenSource, data: Data, encode: Encoder, kind: Kind, on_bad_row: Literal["error", "drop"]
+    opened: OpenSource,
+    data: Data,
+    encode: Encoder,
+    kind: Kind,
+    on_bad_row: Literal["error", "drop"],
+    report: Report = lambda text: None,
 ) -> Shard:
     from llamatune.data.store import encode_source
 
@@ -225,6 +230,7 @@ def _shard_of(
         deduplicate=data.deduplicate,
         max_length=data.max_length,
         drop_bad_rows=on_bad_row == "drop",
+        say=report,
     )
 
 

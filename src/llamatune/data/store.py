@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,8 +108,12 @@ def encode_source(
     deduplicate: bool,
     max_length: int,
     drop_bad_rows: bool = False,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Shard:
     """The source's shard, from the cache or newly encoded. Bad rows are left out and counted where the recipe says so.
+
+    Args:
+        say: is told about a shard that is damaged and made again.
 
     Raises:
         DataError: broken files and rows; up to three bad rows are reported together.
@@ -129,7 +133,7 @@ def encode_source(
     def build(folder: Path) -> dict[str, Any]:
         return _Build(source, encoder, kind, deduplicate, max_length, drop_bad_rows).write(folder)
 
-    folder, info = stored("tokens", key, build)
+    folder, info = stored("tokens", key, build, say)
     return Shard(source.name, folder, info)
 
 

@@ -122,10 +122,11 @@ class Base:
 
 
 def adapter_facts(folder: Path) -> dict[str, str]:
-    """The SHA-256 of an adapter's weights, and of its settings."""
+    """The SHA-256 of an adapter's weights, of its settings, and of the tokenizer's files beside it."""
     return {
         "weights": file_sha256(folder / "adapter_model.safetensors"),
         "config": file_sha256(folder / "adapter_config.json"),
+        "tokenizer": _digest(folder, _TOKENIZER_FILES),
     }
 
 

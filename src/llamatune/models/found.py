@@ -82,11 +82,12 @@ class Found:
         return self.folder if (self.folder / "tokenizer.json").is_file() else self.base.folder
 
     def facts(self) -> dict[str, Any]:
-        """What identifies it: hashes of whole files, part by part, so that one can say which has changed."""
-        return {
-            "base": self.base.facts(),
-            "adapter": adapter_facts(self.adapter) if self.adapter else None,
-        }
+        """What identifies it: hashes of whole files, part by part, so that one can say which has changed, and the
+        block that its chat format is made with."""
+        base: dict[str, Any] = dict(self.base.facts())
+        adapter: dict[str, Any] | None = dict(adapter_facts(self.adapter)) if self.adapter else None
+        (base if adapter is None else adapter)["chat"] = self.note.get("chat")
+        return {"base": base, "adapter": adapter}
 
     def digest(self) -> str:
         """Changes whenever any of its facts does."""

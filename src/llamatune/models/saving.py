@@ -17,6 +17,7 @@ from llamatune.errors import DivergedError, ModelError
 from llamatune.models.base import Base
 from llamatune.models.found import write_note
 from llamatune.models.probing import probe_logits
+from llamatune.runs.files import remove, temporary_beside
 
 if TYPE_CHECKING:
     import torch
@@ -56,8 +57,6 @@ def save_trained(
     from peft import PeftModel
 
     _check_finite(model)
-    if model.can_generate():
-        _set_stop_tokens(model, tokenizer, chat)
     if isinstance(model, PeftModel):
         folder = run / "adapter"
         _check_adapter_trained(model)
@@ -66,11 +65,46 @@ def save_trained(
         folder = run / "model"
         save_plainly(model, folder, published_names=True)
         _compare_weights(folder, model)
+    _save_all_but_weights(model, tokenizer, base, folder, stage, chat)
+    return folder
+
+
+def rehearse_saving(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    base: Base,
+    run: Path,
+    *,
+    stage: str,
+    chat: ChatFormat | None = None,
+) -> None:
+    """Save all but the weights, into a folder that goes again: what cannot be saved must not be trained first. The
+    weights' turn comes with a checkpoint (see `training.flow`).
+
+    Raises:
+        ModelError: the tokenizer, loaded again, gives other tokens.
+    """
+    folder = temporary_beside(run / "rehearsal")
+    folder.mkdir()
+    try:
+        _save_all_but_weights(model, tokenizer, base, folder, stage, chat)
+    finally:
+        remove(folder)
+
+
+def _save_all_but_weights(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    base: Base,
+    folder: Path,
+    stage: str,
+    chat: ChatFormat | None,
+) -> None:
     save_tokenizer(tokenizer, folder)
     if model.can_generate():
+        _set_stop_tokens(model, tokenizer, chat)
         model.generation_config.save_pretrained(folder)
     write_note(folder, base, stage=stage, chat=chat.chat if chat is not None else None)
-    return folder
 
 
 def save_plainly(model: PreTrainedModel, folder: Path, *, published_names: bool = False) -> None:

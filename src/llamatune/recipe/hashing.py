@@ -1,8 +1,8 @@
 """SHA-256 of data and weight files, remembered between runs.
 
-The cache `hashes.json` keeps the size, the times of change, the inode and the hash of each file; a file for which none
-of the first three has changed is not read again. A file changed in the last two seconds is never remembered, because a
-coarse clock could hide a second change. `fresh=True` always reads.
+The cache folder `hashes` holds one small file for each hashed one: its size, times of change, inode and hash. A file
+for which none of the first three has changed is not read again. A file changed in the last two seconds is never
+remembered, because a coarse clock could hide a second change. `fresh=True` always reads.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from llamatune.errors import DataError
 from llamatune.outside import open_plain, read_any_json
@@ -30,16 +29,15 @@ def cache_folder() -> Path:
 def file_sha256(path: Path, *, fresh: bool = False) -> str:
     """The file's SHA-256 in hexadecimal. Raises DataError (E157) when it cannot be read."""
     try:
-        key, before = str(path.resolve()), _stamp(path)
-        known = {} if fresh else _remembered()
-        if key in known and known[key][:-1] == before:
-            return str(known[key][-1])
+        before = _stamp(path)
+        if not fresh and (remembered := _remembered(path, before)) is not None:
+            return remembered
         digest = sha256(path)
         after = _stamp(path)
     except OSError as error:
         raise DataError("E157", f"cannot be read ({error.strerror or error})", place=str(path)) from None
     if before == after and time.time_ns() - after[1] > _RACY_NS:
-        _remember(key, [*before, digest])
+        _remember(path, after, digest)
     return digest
 
 
@@ -55,24 +53,29 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _remembered() -> dict[str, list[Any]]:
-    """The cache, or nothing when it is absent or damaged: it is only a cache."""
-    try:
-        known = read_any_json(cache_folder() / "hashes.json")
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(known, dict):
-        return {}
-    return {path: entry for path, entry in known.items() if isinstance(entry, list) and len(entry) == 5}
+def _remembered(path: Path, stamp: list[int]) -> str | None:
+    """What was found when the file had this stamp; None where nothing was noted, or the note is damaged."""
+    with suppress(OSError, ValueError):
+        match read_any_json(_note(path)):
+            case [list(noted), str(digest), str(check)] if noted == stamp and check == _check(stamp, digest):
+                return digest
+    return None
 
 
-def _remember(key: str, entry: list[Any]) -> None:
-    """Add one entry; a cache that cannot be written only costs time."""
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as file:
-            json.dump(_remembered() | {key: entry}, file)
-        os.replace(file.name, folder / "hashes.json")
-    except OSError:
-        return
+def _remember(path: Path, stamp: list[int], digest: str) -> None:
+    """A note of its own for each file: whatever is killed while it writes one, the others are whole. One that cannot be
+    written only costs time."""
+    with suppress(OSError):
+        note = _note(path)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps([stamp, digest, _check(stamp, digest)]), encoding="utf-8")
+
+
+def _note(path: Path) -> Path:
+    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
+    return cache_folder() / "hashes" / f"{name}.json"
+
+
+def _check(stamp: list[int], digest: str) -> str:
+    """Of a note's content: otherwise a flipped bit in it would be believed."""
+    return hashlib.sha256(json.dumps([stamp, digest]).encode()).hexdigest()[:16]

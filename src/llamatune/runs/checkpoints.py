@@ -18,10 +18,12 @@ from typing import Any
 
 from llamatune.errors import CheckpointError, gate
 from llamatune.recipe.hashing import sha256
-from llamatune.runs.files import read_json, sync_file, sync_folder, write_json
+from llamatune.runs.files import read_json, sync_folder, sync_tree, write_json
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
+_REHEARSAL = "checkpoint-0"
+"""What shows before the first step that checkpoints can be saved; nobody goes on from it."""
 _PICKLE = re.compile(r"\.(bin|pt|pth|pkl|ckpt)$")
 _STATE = re.compile(r"(optimizer|scheduler|scaler)\.pt|rng_state(_\d+)?\.pth")
 """State that upstream writes with torch.save; read only after its hash was verified, and as tensors and numbers
@@ -49,12 +51,11 @@ class FoundCheckpoint:
 
 def commit(folder: Path, *, step: int, about: dict[str, Any]) -> Checkpoint:
     """Make a checkpoint of a folder whose files are complete: from here on it exists."""
-    files = {}
-    for file in _files(folder):
-        sync_file(file)
-        files[str(file.relative_to(folder))] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
-    for inner in {file.parent for file in _files(folder)}:
-        sync_folder(inner)
+    sync_tree(folder)
+    files = {
+        str(file.relative_to(folder)): {"bytes": file.stat().st_size, "sha256": sha256(file)}
+        for file in _files(folder)
+    }
     manifest = {"format": _FORMAT, "step": step, "files": files, "about": about}
     write_json(folder / MANIFEST, manifest | {"sha256": _digest(manifest)})
     sync_folder(folder.parent)
@@ -119,12 +120,16 @@ def rotate(directory: Path, keep: int) -> None:
 
 def complete(directory: Path) -> list[Path]:
     """Folders of the checkpoints that were completed, newest first; their content is not looked at."""
-    return [folder for folder in _folders(directory) if (folder / MANIFEST).exists()]
+    return [folder for folder in _folders(directory) if _is_complete(folder)]
 
 
 def unfinished(directory: Path) -> list[Path]:
     """Folders without a manifest: a process died while it was saving or removing them."""
-    return [folder for folder in _folders(directory) if not (folder / MANIFEST).exists()]
+    return [folder for folder in _folders(directory) if not _is_complete(folder)]
+
+
+def _is_complete(folder: Path) -> bool:
+    return folder.name != _REHEARSAL and (folder / MANIFEST).exists()
 
 
 def set_aside(folder: Path) -> Path:

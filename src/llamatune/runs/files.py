@@ -53,9 +53,11 @@ def replacing(path: Path, needed: int | None = None) -> Iterator[BinaryIO]:
                 stream.flush()
                 os.fsync(stream.fileno())
             temporary.replace(path)
-            sync_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -149,14 +151,20 @@ def sweep(folder: Path) -> list[str]:
         found = _TEMPORARY.fullmatch(path.name)
         if found is None or not _is_left(path, found["host"], int(found["process"])):
             continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            # what cannot be removed harms nothing
-            with suppress(OSError):
-                path.unlink()
+        # What cannot be removed harms nothing.
+        with suppress(OSError):
+            remove(path)
         swept.append(found["of"])
     return sorted(swept)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; one that is not there is no error."""
+    with suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _is_left(path: Path, host: str, process: int) -> bool:
@@ -195,14 +203,25 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make renames in a folder durable, if the file system can do that."""
+    """Make the names in a folder durable, if the file system can do that."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    except OSError:
-        pass
+        # Some network file systems sync no folders.
+        with suppress(OSError):
+            os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_tree(path: Path) -> None:
+    """Make a file durable, or all files of a folder and their names."""
+    if not path.is_dir():
+        sync_file(path)
+        return
+    for folder, _, names in os.walk(path):
+        for name in sorted(names):
+            sync_file(Path(folder, name))
+        sync_folder(Path(folder))
 
 
 @contextmanager

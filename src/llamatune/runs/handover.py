@@ -18,7 +18,7 @@ from llamatune.outside import is_plain_name
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.paths import FINISHED
 from llamatune.recipe.shipped import run_problem
-from llamatune.runs.files import jsonl_line, read_json, replacing, sync_file
+from llamatune.runs.files import jsonl_line, read_json, replacing, sync_tree
 from llamatune.runs.report.words import duration
 from llamatune.wording import counted
 
@@ -87,8 +87,7 @@ class Result:
 def hand_over(directory: Path, names: Iterable[str]) -> dict[str, HandedOver]:
     """Flush files and folders of a run to the disk, and note their hashes."""
     for name in names:
-        for file in _files(directory / name):
-            sync_file(file)
+        sync_tree(directory / name)
     return {name: HandedOver(name, digest(directory / name)) for name in names}
 
 

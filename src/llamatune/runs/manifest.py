@@ -16,7 +16,17 @@ from typing import Any
 from llamatune.errors import Problem, RecipeError
 from llamatune.runs.files import read_json
 
-_LIBRARIES = ("llamatune", "torch", "transformers", "trl", "peft", "accelerate", "datasets", "bitsandbytes")
+_LIBRARIES = (
+    "llamatune",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "bitsandbytes",
+)
 
 MAY_CHANGE = ("output", "checkpoint", "generation", "guards", "hardware", "logging")
 """Recipe blocks that change what is seen, kept or spent, and not what is learnt."""
@@ -25,19 +35,21 @@ MAY_CHANGE = ("output", "checkpoint", "generation", "guards", "hardware", "loggi
 def environment() -> dict[str, Any]:
     """Library versions and the machine; never the environment variables, which may hold secrets."""
     return {
-        "python": platform.python_version(),
         "machine": platform.platform(),
-        "versions": {name: _version(name) for name in _LIBRARIES},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: _version(name) for name in _LIBRARIES},
+        },
     }
 
 
 def read_manifest(directory: Path) -> dict[str, Any] | None:
-    """A run's manifest.json; None where it is missing, cut off, or says something else than `recipe`, `facts` and
-    `versions`."""
+    """A run's manifest.json; None where it is missing, cut off, or says something else than `recipe`, `facts`,
+    `versions` and `hardware`."""
     content = read_json(directory / "manifest.json")
     if content is None:
         return None
-    known = {name: content.get(name, {}) for name in ("recipe", "facts", "versions")}
+    known = {name: content.get(name, {}) for name in ("recipe", "facts", "versions", "hardware")}
     try:
         flatten(known)
     except RecursionError:

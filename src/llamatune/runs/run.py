@@ -46,7 +46,14 @@ from llamatune.runs.files import (
 )
 from llamatune.runs.handover import Result, hand_over
 from llamatune.runs.lock import RunLock
-from llamatune.runs.manifest import check_same, environment, flatten, must_match, read_manifest
+from llamatune.runs.manifest import (
+    check_same,
+    differences,
+    environment,
+    flatten,
+    must_match,
+    read_manifest,
+)
 from llamatune.runs.ranks import is_main
 from llamatune.runs.signals import StopRequest
 from llamatune.runs.status import Status
@@ -99,12 +106,19 @@ class Run:
             return []
         lines: list[str] = []
         if self.checkpoint is not None:
-            recorded = read_manifest(self.directory) or {"facts": {}, "versions": {}}
+            recorded = read_manifest(self.directory) or {"facts": {}, "versions": {}, "hardware": {}}
             before = flatten(recorded["facts"])
             forced = check_same(before, flatten(facts), forced=self.forced, run=str(self.directory))
-            lines = self.forced_changes(forced) + self._other_versions(recorded["versions"])
+            lines = self.forced_changes(forced) + self._other_surroundings(recorded)
         recipe = must_match(flatten(self.recipe.model_dump()))
-        content = {"format": 1, "recipe": recipe, "facts": dict(facts), **notes, **environment()}
+        content = {
+            "format": 1,
+            "recipe": recipe,
+            "facts": dict(facts),
+            **notes,
+            "hardware": self.recipe.hardware.model_dump(),
+            **environment(),
+        }
         write_json(self.directory / "manifest.json", content)
         return lines
 
@@ -116,11 +130,17 @@ class Run:
             self.event("forced", line)
         return [f"forced: {line}" for line in new]
 
-    def _other_versions(self, before: Mapping[str, str]) -> list[str]:
+    def _other_surroundings(self, before: Mapping[str, Any]) -> list[str]:
+        """Lines about what may change and keeps the result from being the same to the byte."""
+        now = {
+            "versions": environment()["versions"],
+            "hardware": self.recipe.hardware.model_dump(mode="json"),
+        }
+        why = {"versions": "", "hardware": "; with dropout, other numbers are drawn"}
         lines = [
-            f"{name} was {before.get(name)} and is {now}: the result may differ in the last digits"
-            for name, now in environment()["versions"].items()
-            if before.get(name) != now
+            f"{block}.{name}: {change}: the result may differ in the last digits{why[block]}"
+            for block, content in now.items()
+            for name, change in differences(flatten(before[block]), flatten(content)).items()
         ]
         for line in lines:
             self.event("warning", line)
@@ -199,6 +219,15 @@ class Run:
             checkpoints.rotate(self.checkpoints, self.recipe.checkpoint.keep)
         # Never less than what a reader finds in `checkpoints`.
         self.status.beat(step, at_once=True)
+
+    def rehearse(self, folder: Path, state: Mapping[str, Any]) -> None:
+        """Commit a written folder as `commit` does, and remove it again."""
+        if not self.is_main:
+            return
+        self.check_there()
+        with disk_errors(folder, self.checkpoint_bytes):
+            checkpoints.commit(folder, step=0, about={"sizes": {}, "state": dict(state)})
+            checkpoints.discard(folder)
 
     def check_there(self) -> None:
         """Make sure that nobody has removed the directory: further writing would bring half a run back.

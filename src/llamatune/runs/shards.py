@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from typing import Any
 
 from llamatune.errors import LlamatuneError
 from llamatune.runs import ranks
-from llamatune.runs.files import disk_errors, jsonl_line, replacing, sweep, write_json
+from llamatune.runs.files import disk_errors, jsonl_line, remove, replacing, sweep, write_json
 from llamatune.runs.signals import StoppedEarly, StopRequest
 
 Record = Mapping[str, Any]
@@ -176,10 +175,7 @@ class Shards:
             # A folder of that name, a bad block.
             pass
         say(f"{path.name} is damaged: it is removed and made again")
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        remove(path)
         return False
 
     def _sweep(self, say: Say) -> None:

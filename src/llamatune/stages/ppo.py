@@ -21,7 +21,7 @@ from llamatune.data.encode.encoders import encoder_for, mix_encoder_for
 from llamatune.data.prepare import prepare_prompts
 from llamatune.judging.oracle import oracle_for
 from llamatune.models.load import find_start, load_for_training
-from llamatune.models.saving import save_trained
+from llamatune.models.saving import rehearse_saving, save_trained
 from llamatune.ppo.from_recipe import ppo_config
 from llamatune.ppo.run_trainer import RecipePPOTrainer
 from llamatune.recipe.stages.ppo import PpoRecipe
@@ -86,12 +86,18 @@ def run(recipe: PpoRecipe, run: Run) -> Result:
             run=run,
             display=display,
         )
-        fit(trainer, recipe, run, display, sample=replies.show, sample_every=recipe.generation.every_steps)
-        policy = trainer.policy_alone()
-        folder = in_main_process(
+        saved = (start.tokenizer, start.base, run.directory)
+        fit(
             trainer,
-            lambda: save_trained(policy, start.tokenizer, start.base, run.directory, stage="ppo", chat=chat),
+            recipe,
+            run,
+            display,
+            rehearse=lambda: rehearse_saving(model, *saved, stage="ppo", chat=chat),
+            sample=replies.show,
+            sample_every=recipe.generation.every_steps,
         )
+        policy = trainer.policy_alone()
+        folder = in_main_process(trainer, lambda: save_trained(policy, *saved, stage="ppo", chat=chat))
 
     return run.finish(
         Result(

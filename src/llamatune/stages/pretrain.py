@@ -17,7 +17,7 @@ from llamatune.data.encode.encoders import encoder_for
 from llamatune.data.packing import pack
 from llamatune.data.prepare import prepare
 from llamatune.models.load import find_start, load_for_training
-from llamatune.models.saving import save_trained
+from llamatune.models.saving import rehearse_saving, save_trained
 from llamatune.recipe.stages.pretrain import PretrainRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.handover import Result
@@ -75,18 +75,17 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
             run=run,
             display=display,
         )
+        saved = (start.tokenizer, start.base, run.directory)
         fit(
             trainer,
             recipe,
             run,
             display,
+            rehearse=lambda: rehearse_saving(model, *saved, stage="pretrain"),
             sample=replies.show,
             sample_every=recipe.generation.every_steps,
         )
-        folder = in_main_process(
-            trainer,
-            lambda: save_trained(model, start.tokenizer, start.base, run.directory, stage="pretrain"),
-        )
+        folder = in_main_process(trainer, lambda: save_trained(model, *saved, stage="pretrain"))
 
     return run.finish(
         Result(

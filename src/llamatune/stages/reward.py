@@ -21,7 +21,7 @@ from llamatune.data.encode.encoders import encoder_for
 from llamatune.data.prepare import prepare
 from llamatune.judging.opening import scores_of_other
 from llamatune.models.load import find_start, load_for_training
-from llamatune.models.saving import save_trained
+from llamatune.models.saving import rehearse_saving, save_trained
 from llamatune.recipe.stages.reward import RewardRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.handover import Result
@@ -77,13 +77,15 @@ def run(recipe: RewardRecipe, run: Run) -> Result:
             guards=recipe.guards,
             say=display.say,
         )
-        fit(trainer, recipe, run, display)
-        folder = in_main_process(
+        saved = (start.tokenizer, start.base, run.directory)
+        fit(
             trainer,
-            lambda: save_trained(
-                model, start.tokenizer, start.base, run.directory, stage="reward", chat=chat
-            ),
+            recipe,
+            run,
+            display,
+            rehearse=lambda: rehearse_saving(model, *saved, stage="reward", chat=chat),
         )
+        folder = in_main_process(trainer, lambda: save_trained(model, *saved, stage="reward", chat=chat))
 
     return run.finish(
         Result(

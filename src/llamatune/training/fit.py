@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -33,12 +34,14 @@ def fit(
     run: Run,
     display: Display,
     *,
+    rehearse: Callable[[], None] = lambda: None,
     sample: Callable[[int], None] = lambda step: None,
     sample_every: int | None = None,
 ) -> None:
     """Train from the start or from the run's checkpoint, to the end or to a request to stop.
 
     Args:
+        rehearse: saves all of the artefact that can be saved before anything is trained, and removes it again.
         sample: shows sample replies of the model as it is; called with the step. A reward model has none.
         sample_every: steps between two calls; without it, `sample` is called before and after training only.
 
@@ -63,9 +66,14 @@ def fit(
     run.need_space(*_space(trainer.model, recipe))
 
     if run.checkpoint is None:
+        if run.is_main:
+            with disk_errors(run.directory):
+                rehearse()
         sample(0)
     run.stop.can_wait = True
     start = str(run.checkpoint.folder) if run.checkpoint else None
+    if run.checkpoint is not None:
+        _check_whole(run.checkpoint.folder)
     try:
         trainer.train(resume_from_checkpoint=start)
     except pickle.UnpicklingError as error:  # torch's own text advises to load it all the same
@@ -115,6 +123,20 @@ def in_main_process(trainer: RunTrainer, write: Callable[[], _Result]) -> _Resul
         results = broadcast_object_list(results)
     assert results[0] is not None
     return results[0]
+
+
+def _check_whole(checkpoint: Path) -> None:
+    """Upstream goes on without the state of optimizer, schedule and generators where it finds none."""
+    there = {path.name.partition(".")[0].rstrip("_0123456789") for path in checkpoint.iterdir()}
+    if missing := sorted({"optimizer", "scheduler", "rng_state", "trainer_state"} - there):
+        raise CheckpointError(
+            "E406",
+            f"the checkpoint holds no {', '.join(missing)}",
+            place=str(checkpoint),
+            why="training would go on with fresh state: as another training than the one that was stopped",
+            hint="no checkpoint of llamatune is like this: remove it to go on from an older one, or start again with "
+            "--resume none",
+        )
 
 
 def _space(model: torch.nn.Module, recipe: TrainingRecipe) -> tuple[int, int]:

@@ -53,6 +53,10 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         if self.run.checkpoint is not None:
             assert state.global_step == self.run.checkpoint.step, "trainer_state.json is of another step"
             self.trainer.restore(self.run.checkpoint.about["state"])
+            # The recipe may have changed since; upstream goes by what the checkpoint says.
+            state.logging_steps = args.logging_steps
+        else:
+            self._rehearse(args)
         self.display.start(state.max_steps, done=state.global_step, afterwards=self._steps_of_an_evaluation())
         self.progress.restart_clock()
         self._saved_at = time.monotonic()
@@ -61,6 +65,13 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self.going_on = True
+
+    def _rehearse(self, args: TrainingArguments) -> None:
+        """Save a checkpoint of step 0 to the real disk: what cannot be saved must not be trained first."""
+        self.trainer._save_checkpoint(self.trainer.model, trial=None)
+        if self.trainer.accelerator.num_processes > 1:
+            self.trainer.accelerator.wait_for_everyone()
+        self.run.rehearse(Path(args.output_dir) / "checkpoint-0", self.trainer.state_to_save())
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any

@@ -115,6 +115,7 @@ def run_arguments(recipe: TrainingRecipe, placement: Placement, output: Path) ->
         "data_seed": recipe.seed,
         "save_strategy": "no",  # `flow` decides when to save, evaluate and stop, ours to the byte
         "save_total_limit": None,
+        "save_only_model": False,  # nobody could go on from such a checkpoint
         "push_to_hub": False,
     }
 

@@ -60,11 +60,16 @@ def read_rows(path: Path, name: str | None = None, skip: Skip = None) -> Rows:
     if not path.is_file():
         raise _missing(path, name)
     empty = True
-    with _open(path, name) as handle:
-        _check_kind_of_file(handle, path, name)
-        for place, row in read(handle, name, skip):
-            empty = False
-            yield place, row
+    try:
+        with _open(path, name) as handle:
+            _check_kind_of_file(handle, path, name)
+            for place, row in read(handle, name, skip):
+                empty = False
+                yield place, row
+    except OSError as error:
+        raise DataError(
+            "E100", f"cannot be read: {error.strerror or error}", place=name, hint="check the disk it is on"
+        ) from None
     if empty:
         raise DataError(
             "E102", "the file has no rows", place=name, hint="check that it was written completely"
