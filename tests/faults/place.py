@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -191,10 +192,9 @@ class Place:
         return (self / "moments").read_text("utf-8").splitlines()
 
     def saves(self) -> list[int]:
-        """The steps at which checkpoints were completed."""
-        return [
-            int(moment.split()[1][:-1]) for moment in self.moments() if moment.endswith(": manifest.json")
-        ]
+        """The steps at which checkpoints were completed; that of step 0 is a rehearsal."""
+        steps = (re.fullmatch(r"save (\d+): manifest.json", moment) for moment in self.moments())
+        return [step for found in steps if found and (step := int(found[1]))]
 
     def learnt(self) -> dict[str, Any]:
         """All that must not depend on what disturbed the run."""

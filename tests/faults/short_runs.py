@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from place import Ended, Place, fault, read_lines
-from system_calls import Answer, Call, Calls
+from place import PICO, Ended, Place, fault, read_lines
+from system_calls import Answer, Calls, Point
 
 COMMON = """\
 output: work/run
@@ -61,6 +61,32 @@ _NOT_TWICE = {"seconds", "finished", "time", "peak_memory_gib", "sizes", "sha256
 """Keys of JSON that no run gives again, or that are about such keys."""
 
 
+def small_base(folder: Path) -> Path:
+    """Write a Llama of two small layers with random weights, and pico's tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=2048,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    for file in Path(PICO).iterdir():
+        if file.name.startswith(("tokenizer", "chat_template")):
+            shutil.copy(file, folder)
+    return folder
+
+
 def fill(folder: Path, stage: str, base: Path, judge: Path | None = None) -> None:
     """The recipe and what it names; `judge` is PPO's reward model."""
     shutil.copytree(base, folder / "base")
@@ -84,9 +110,14 @@ def fill(folder: Path, stage: str, base: Path, judge: Path | None = None) -> Non
 
 @dataclass
 class ShortRun:
-    """A place with a short run, whose files can be taken away and put back."""
+    """A place with a short run, whose files can be taken away and put back.
+
+    `begin`: the files that the command finds; `arguments`: of the command.
+    """
 
     place: Place
+    begin: Path | None = None
+    arguments: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.place.run_directory = Path(_WORK, "run")
@@ -102,57 +133,87 @@ class ShortRun:
         if state is not None:
             shutil.copytree(state, self.work, symlinks=True)
 
-    def watched(self, decide: Callable[[int, int, Call], Answer]) -> tuple[Ended, list[Call]]:
-        """Run the command. `decide(process, number, call)` is asked about each of its calls."""
-        calls = Calls(self.work, lambda number, call: decide(process.pid, number, call))
-        process = self.place.start(faults=[fault("hand_over_calls", name=calls.name)])
+    def run(self) -> Ended:
+        return self.place.run(*self.arguments)
+
+    def watched(self, decide: Callable[[int, Point], Answer]) -> tuple[Ended, list[Point]]:
+        """Run the command. `decide(process, point)` is asked about each of its calls."""
+        calls = Calls(self.work, lambda point: decide(process.pid, point))
+        process = self.place.start(*self.arguments, faults=[fault("hand_over_calls", name=calls.name)])
         calls.watch()
         return process.wait(), calls.made
 
-    def killed_at(self, number: int) -> Ended:
-        """kill -9 in place of the call of this number."""
+    def killed_at(self, at: Point) -> Ended:
+        """kill -9 in place of a call."""
+        return self._acting(at, lambda process: os.kill(process, signal.SIGKILL))
 
-        def kill(process: int, at: int, call: Call) -> Answer:
-            if at == number:
-                os.kill(process, signal.SIGKILL)
+    def removed_at(self, at: Point) -> Ended:
+        """Somebody removes the run's directory before a call."""
+        return self._acting(at, lambda process: shutil.rmtree(self.work / "run"))
+
+    def signalled_at(self, at: Point, number: int) -> Ended:
+        """A signal comes before a call."""
+        return self._acting(at, lambda process: os.kill(process, number))
+
+    def failing_at(self, at: Point, error: int) -> Ended:
+        """A call fails, once."""
+        return self.watched(lambda process, point: error if point == at else None)[0]
+
+    def _acting(self, at: Point, act: Callable[[int], None]) -> Ended:
+        def decide(process: int, point: Point) -> Answer:
+            if point == at:
+                act(process)
             return None
 
-        return self.watched(kill)[0]
-
-    def failing_at(self, number: int, error: int) -> Ended:
-        """The call of this number fails, once."""
-        return self.watched(lambda process, at, call: error if at == number else None)[0]
+        return self.watched(decide)[0]
 
     def states(self, into: Path) -> States:
         """Run once, and keep what a kill in place of each call would leave: the process waits meanwhile."""
         known: dict[str, Path | None] = {}
-        of_call: list[str] = []
+        before: dict[Point, str] = {}
 
-        def keep(process: int, number: int, call: Call) -> Answer:
-            digest = _digest(self.work)
-            of_call.append(digest)
+        def keep(process: int, point: Point) -> Answer:
+            digest = before[point] = _digest(self.work)
             if digest not in known:
-                known[digest] = shutil.copytree(self.work, into / str(number)) if self.work.exists() else None
+                folder = into / str(len(known))
+                known[digest] = shutil.copytree(self.work, folder) if self.work.exists() else None
             return None
 
-        self.put_back(None)
-        ended, made = self.watched(keep)
+        self.put_back(self.begin)
+        ended, _ = self.watched(keep)
         assert ended.code == 0, ended.said
-        return States(made, of_call, known, self.left())
+        return States(before, known, self.left())
+
+    def undisturbed(self) -> States:
+        """Run once; the files before each call are not kept."""
+        self.put_back(self.begin)
+        ended, made = self.watched(lambda process, point: None)
+        assert ended.code == 0, ended.said
+        return States(dict.fromkeys(made, ""), {}, self.left())
 
     def left(self) -> dict[str, Any]:
         """All that is there after the run and must not depend on what disturbed it: file by file, what it holds."""
         return {name: held for name, held in _held(self.work).items() if held is not None}
 
+    def differences(self, states: States) -> list[str]:
+        """Files that are there now and were not after the undisturbed run, or the other way round, or hold something
+        else."""
+        left = self.left()
+        names = left.keys() | states.left.keys()
+        return sorted(name for name in names if left.get(name) != states.left.get(name))
+
 
 @dataclass
 class States:
-    """What a run does with its files: its calls, the state of the files before each, and what it leaves."""
+    """What a run does with its files: the state before each of its calls, those files, and what it leaves."""
 
-    calls: list[Call]
-    of_call: list[str]
+    before: dict[Point, str]
     files: dict[str, Path | None]
     left: dict[str, Any] = field(repr=False)
+
+    @property
+    def points(self) -> list[Point]:
+        return list(self.before)
 
 
 def _held(work: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import select
 import socket
 import struct
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,17 @@ class Call:
         return f"{self.does} {self.file}"
 
 
+@dataclass(frozen=True)
+class Point:
+    """The `nth` of equal calls of a process, from 1: a heartbeat more or less does not change which one is meant."""
+
+    call: Call
+    nth: int
+
+    def __str__(self) -> str:
+        return f"{self.call} ({self.nth})"
+
+
 Answer = int | None
 """An errno with which a call fails; None where it is carried out."""
 
@@ -113,15 +125,16 @@ def _filter() -> bytes:
 class Calls:
     """The calls of a process on files in a folder, in their order. Of the writes to an opened file, the first.
 
-    `decide(number, call)` is asked about each, from 1; it may also kill the process.
+    `decide(point)` is asked about each; it may also kill the process.
     """
 
     folder: Path
-    decide: Callable[[int, Call], Answer]
-    made: list[Call] = field(default_factory=list)
+    decide: Callable[[Point], Answer]
+    made: list[Point] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._written: set[str] = set()
+        self._count: Counter[Call] = Counter()
         self._socket = socket.socket(socket.AF_UNIX)
         self.name = f"calls-{os.getpid()}-{id(self)}"
         self._socket.bind(f"\0{self.name}")
@@ -148,8 +161,9 @@ class Calls:
         call = self._call(process, number, arguments)
         answer = None
         if call is not None:
-            self.made.append(call)
-            answer = self.decide(len(self.made), call)
+            self._count[call] += 1
+            self.made.append(Point(call, self._count[call]))
+            answer = self.decide(self.made[-1])
         carry_out = 1 if answer is None else 0
         try:
             fcntl.ioctl(listener, 0xC0182101, struct.pack("QqiI", one, 0, -(answer or 0), carry_out))

@@ -234,9 +234,11 @@ def test_a_page_that_was_not_written_is_made_at_the_next_start(stage) -> None:
     stage("runs/x")
     page, status = Path("runs/x/report.html"), Path("runs/x/run.json")
     page.unlink()
-    status.write_text(json.dumps(json.loads(status.read_text()) | {"state": "running"}))
-    assert stage("runs/x").earlier
-    assert "✓ finished" in page.read_text() and json.loads(status.read_text())["state"] == "finished"
+    whole = json.loads(status.read_text())
+    for state in ("running", "failed"):
+        status.write_text(json.dumps(whole | {"state": state}))
+        assert stage("runs/x").earlier
+        assert "✓ finished" in page.read_text() and json.loads(status.read_text())["state"] == "finished"
 
 
 def test_temporary_files_of_dead_processes_are_swept(stage) -> None:

@@ -19,6 +19,7 @@ from llamatune.models.open import OpenModel, open_model
 from llamatune.models.probing import probe_logits
 from llamatune.models.quiet import quiet_upstream
 from llamatune.models.saving import save_tokenizer
+from llamatune.runs.files import making_folder
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +51,7 @@ def merge(
     Raises:
         ModelError: no adapter, another base, or logits that differ.
         RecipeError: `output` exists.
+        DiskError: it cannot be written.
     """
     if output.exists():
         raise RecipeError("E034", "already exists", place=str(output), hint="choose another folder")
@@ -78,7 +80,8 @@ def merge(
             why=f"rounding explains at most {tolerance:.0e}",
             hint="merge with `--dtype float32`",
         )
-    _save(opened, merged, output)
+    with making_folder(output) as folder:
+        _save(opened, merged, folder)
     report(f"logits before and after differ by {difference:.1e} (relative)")
     return output
 

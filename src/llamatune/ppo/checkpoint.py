@@ -24,6 +24,7 @@ from llamatune.ppo.maths.whitening import RunningMoments
 from llamatune.ppo.roles import sharding
 from llamatune.ppo.roles.base import Roles
 from llamatune.ppo.roles.weights import save_weights
+from llamatune.runs.files import write_atomic
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -175,7 +176,7 @@ class PPOCheckpoint:
             done = -(-step // self.args.updates_per_iteration)
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] < done]
-        file.write_text("".join(kept), encoding="utf-8")
+        write_atomic(file, "".join(kept))
 
     @property
     def _batch(self) -> list[int | None]:

@@ -29,6 +29,8 @@ _FULL_TEXTS = (
     "unexpected pos",
 )
 """How torch and safetensors, which do not raise OSError, say that the disk is full."""
+_OF_RUST = re.compile(r"\(os error (\d+)\)")
+"""How whatever is written in Rust tells the number of a system error."""
 _GONE_TEXTS = ("No such file or directory", "Parent directory")
 
 _TEMPORARY = re.compile(r"\.(?P<of>.+)\.(?P<host>[^.]*?)-(?P<process>\d+)(-\w{8})?")
@@ -58,6 +60,27 @@ def replacing(path: Path, needed: int | None = None) -> Iterator[BinaryIO]:
                 temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+@contextmanager
+def making_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder that is there when all is written; after a crash at any moment it is there whole or not at all.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
+        temporary = temporary_beside(path)
+        temporary.mkdir()
+        try:
+            yield temporary
+            sync_tree(temporary)
+            temporary.rename(path)
+            sync_folder(path.parent)
+        finally:
+            remove(temporary)
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -236,12 +259,24 @@ def disk_errors(path: Path, needed: int | None = None) -> Iterator[None]:
     except DiskError:
         raise
     except Exception as error:
-        number = getattr(error, "errno", None)
+        number = _number_of(error)
         if number in _FULL or any(text in str(error) for text in _FULL_TEXTS):
             raise disk_full(path, needed) from error
-        if isinstance(error, OSError) or any(text in str(error) for text in _GONE_TEXTS):
+        if (
+            number is not None
+            or isinstance(error, OSError)
+            or any(text in str(error) for text in _GONE_TEXTS)
+        ):
             raise _not_writable(path, error) from error
         raise
+
+
+def _number_of(error: Exception) -> int | None:
+    """The system's number of an error, whoever tells it."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = _OF_RUST.search(str(error))
+    return int(found[1]) if found else None
 
 
 def free_bytes(path: Path) -> int:

@@ -73,9 +73,10 @@ class RunLock:
             except BaseException:
                 stream.close()
                 raise
-        stream.truncate(0)
-        stream.write(_me().encode())
-        stream.flush()
+        with disk_errors(path):
+            stream.truncate(0)
+            stream.write(_me().encode())
+            stream.flush()
         return cls(path, stream, announced)
 
     def release(self) -> None:

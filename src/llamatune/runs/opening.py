@@ -6,7 +6,6 @@ made from the same things again, and an unfinished one goes on only as the train
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,11 +18,11 @@ from llamatune.recipe.paths import FINISHED, MARKER
 from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs import checkpoints
 from llamatune.runs.checkpoints import Checkpoint
-from llamatune.runs.files import REPORT, cut_back, cut_torn_line, disk_errors, sweep, write_atomic
+from llamatune.runs.files import REPORT, cut_back, cut_torn_line, disk_errors, remove, sweep, write_atomic
 from llamatune.runs.handover import CONVERSATIONS, PREFERENCES, Result
 from llamatune.runs.lock import RunLock
 from llamatune.runs.manifest import check_same, differences, flatten, must_match, of_blocks, read_manifest
-from llamatune.runs.run import GROWING, Run, sizes_at
+from llamatune.runs.run import ARTEFACTS, GROWING, Run, sizes_at
 from llamatune.runs.signals import StoppedEarly
 from llamatune.runs.status import Status
 from llamatune.shown import masked
@@ -46,8 +45,8 @@ _FILES = (
     PREFERENCES,
     *GROWING,
 )
-_ARTEFACTS = ("adapter", "model")
-_FOLDERS = (*_ARTEFACTS, "data_cards", "checkpoints")
+_FOLDERS = (*ARTEFACTS, "data_cards")
+_MADE_LAST = (*ARTEFACTS, FINISHED)
 _SHOWN = 12
 """How many differences a message lists."""
 
@@ -156,9 +155,10 @@ def _result(run: Run) -> Result | None:
 
 def _complete(run: Run) -> None:
     """What a process that died after writing its result had left to do."""
+    assert run.done is not None
     status = Status.read(run.directory)
-    if status.state == "running" and status.attempts:
-        status.end("finished", 0, "done")
+    if status.state != "finished" and status.attempts:
+        status.complete(run.done.steps)
     if not (run.directory / REPORT).exists():
         _report(run)
 
@@ -177,8 +177,8 @@ def _start_or_go_on(run: Run, facts: Facts, resume: Resume) -> None:
         _clear(run)
     else:
         forced = _check_same(run, facts())
-        _cut_back(run, run.checkpoint)
-        run.drop_unfinished()
+        with disk_errors(run.directory):
+            _cut_back(run, run.checkpoint)
     write_atomic(run.directory / MARKER, dump(run.recipe))
     for notice in run.notices:
         run.event("resume", notice)
@@ -217,17 +217,22 @@ def _newest_checkpoint(run: Run) -> Checkpoint | None:
 
 
 def _clear(run: Run) -> None:
-    """Take away what an earlier run in this directory wrote, and nothing else."""
+    """Take away what an earlier run in this directory wrote, and nothing else.
+
+    Its checkpoints go first: without its result, a next start would go on from them.
+    """
     if not run.notices:
         run.status = Status(run.directory / "run.json")
-    for name in _FILES:
-        (run.directory / name).unlink(missing_ok=True)
-    for name in _FOLDERS:
-        shutil.rmtree(run.directory / name, ignore_errors=True)
+    with disk_errors(run.directory):
+        for folder in checkpoints.complete(run.checkpoints):
+            checkpoints.discard(folder)
+        for name in ("checkpoints", *_FILES, *_FOLDERS):
+            remove(run.directory / name)
 
 
 def _cut_back(run: Run, checkpoint: Checkpoint) -> None:
-    """Drop what was written after the checkpoint: those steps will be done again."""
+    """Drop what was written after the checkpoint, or by a process that died before it said so: those steps will be done
+    again."""
     sizes = sizes_at(checkpoint)
     for name in GROWING:
         file, recorded = run.directory / name, sizes.get(name)
@@ -245,11 +250,9 @@ def _cut_back(run: Run, checkpoint: Checkpoint) -> None:
     whole = checkpoints.complete(run.checkpoints)
     for folder in whole[: whole.index(checkpoint.folder)]:
         run.notices.append(f"{folder.name} is set aside as {checkpoints.set_aside(folder).name}")
-    # Half written, or written by a process that died before it said so.
-    for name in _ARTEFACTS:
-        shutil.rmtree(run.directory / name, ignore_errors=True)
-    # It could not be read.
-    (run.directory / FINISHED).unlink(missing_ok=True)
+    # Of the result, one that could not be read.
+    for left in (*checkpoints.unfinished(run.checkpoints), *(run.directory / name for name in _MADE_LAST)):
+        remove(left)
 
 
 # ---- the end ----------------------------------------------------------------------------------------------

@@ -63,6 +63,10 @@ GROWING = ("metrics.jsonl", "speed.jsonl", "replies.jsonl", "completions.jsonl")
 """Files that a resume cuts back to where they were at the checkpoint."""
 
 
+ARTEFACTS = ("adapter", "model")
+"""What a stage that trains leaves, by folder."""
+
+
 class Run:
     """An open run directory; get one from `opening.open_run`.
 
@@ -253,14 +257,18 @@ class Run:
     def drop_unfinished(self) -> None:
         """Remove what a failed or killed save left, since it would take the space of the next one; if the directory
         was removed, remove what the save brought back."""
-        if not self.is_ours:
-            if not (self.directory / MARKER).exists():  # or it is another run by now
-                shutil.rmtree(self.checkpoints, ignore_errors=True)
-                with suppress(OSError):
-                    self.directory.rmdir()
-            return
-        for folder in checkpoints.unfinished(self.checkpoints):
+        if self.is_ours:
+            left = checkpoints.unfinished(self.checkpoints)
+        # It may be another run by now.
+        elif (self.directory / MARKER).exists():
+            left = []
+        else:
+            left = [self.checkpoints, *(self.directory / name for name in ARTEFACTS)]
+        for folder in left:
             shutil.rmtree(folder, ignore_errors=True)
+        if not self.is_ours:
+            with suppress(OSError):
+                self.directory.rmdir()
 
     @property
     def last_checkpoint(self) -> str:

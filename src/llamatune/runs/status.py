@@ -111,6 +111,14 @@ class Status:
         last.ended, last.exit_code, last.reason, last.last_step = time.time(), exit_code, reason, self.step
         self._write()
 
+    def complete(self, step: int) -> None:
+        """The result is there, whatever ended the process after that."""
+        last = self.attempts[-1]
+        self.state, self.step, last.last_step = "finished", step, step
+        if last.ended is None:
+            last.ended, last.exit_code, last.reason = self.heartbeat, 0, "done"
+        self._write()
+
     def _write(self) -> None:
         self.heartbeat = time.time()
         content: dict[str, Any] = asdict(self)

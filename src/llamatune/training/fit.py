@@ -117,8 +117,13 @@ def _unreadable(checkpoint: str, error: Exception) -> CheckpointError:
 def in_main_process(trainer: RunTrainer, write: Callable[[], _Result]) -> _Result:
     """What `write` returns in the first process, returned in all of them; the others wait for it."""
     trainer.run.check_there()
-    with disk_errors(trainer.run.directory):
-        results = [write() if trainer.accelerator.is_main_process else None]
+    try:
+        with disk_errors(trainer.run.directory):
+            results = [write() if trainer.accelerator.is_main_process else None]
+    finally:
+        # Nobody else has taken away what was written into a directory that is gone.
+        if not trainer.run.is_ours:
+            trainer.run.drop_unfinished()
     if trainer.accelerator.num_processes > 1:
         results = broadcast_object_list(results)
     assert results[0] is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 from hashlib import sha256
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from llamatune.recipe.cards import find_card_file
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.stages.common import ModelRecipe
 from llamatune.runs.display import Display
+from llamatune.runs.files import disk_errors, remove
 from llamatune.runs.run import Run
 
 if TYPE_CHECKING:
@@ -65,8 +65,10 @@ def record_origin(
         return
     run.write_json("data.json", data.to_json())
     drafts = run.directory / "data_cards"
-    shutil.rmtree(drafts, ignore_errors=True)  # those of the process before, on a resume
-    for card in draft_cards(data.sources, drafts):
+    with disk_errors(drafts):
+        remove(drafts)  # those of the process before, on a resume
+        cards_made = draft_cards(data.sources, drafts)
+    for card in cards_made:
         display.say(f"draft    {card}: a card for this file; its licence is yours to fill in")
     decode = start.tokenizer.decode
     run.write_json(

@@ -44,6 +44,8 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         guards: EpochGuards | None = None,
         **kwargs: Any,
     ) -> None:
+        with disk_errors(run.checkpoints):
+            run.checkpoints.mkdir(exist_ok=True)
         super().__init__(*args, **kwargs)
         self.control: TrainerControl
         self.run = run

@@ -27,6 +27,7 @@ from llamatune.recipe.blocks import Columns, Kind
 from llamatune.recipe.cards import DataCard, find_card_file, read_card, verify_file
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.parsing.yaml import parse, read_text, to_yaml
+from llamatune.runs.files import write_atomic
 from llamatune.wording import counted
 
 _DRAFT = """\
@@ -123,6 +124,7 @@ def update_card(name: str, start: Path) -> Path:
 
     Raises:
         DataError: no such card, a card without source or splits, a missing file.
+        DiskError: the card cannot be written; the one before is intact.
     """
     path = find_card_file(name, start)
     text = read_text(path)
@@ -137,7 +139,7 @@ def update_card(name: str, start: Path) -> Path:
             split.update(_measured_world(data["source"]["set"], split_name))
         for entry in split.get("files", []):
             entry.update(_measured(Path(entry["path"])))
-    path.write_text(f"---\n{to_yaml(data)}---\n{text[front.end() :]}", encoding="utf-8")
+    write_atomic(path, f"---\n{to_yaml(data)}---\n{text[front.end() :]}")
     return path
 
 

@@ -31,7 +31,7 @@ from llamatune.recipe.blocks import Kind, RowFormat, Source
 from llamatune.recipe.cards import DataCard, find_card, split_files, verify_file
 from llamatune.recipe.hashing import cache_folder, file_sha256
 from llamatune.recipe.stages.common import PromptSource
-from llamatune.runs.files import sweep, temporary_beside
+from llamatune.runs.files import disk_errors, sweep, temporary_beside
 from llamatune.runs.handover import CONVERSATIONS, PREFERENCES, take
 
 
@@ -280,8 +280,6 @@ def _world_path(card: DataCard, split: str) -> Path:
 
 def _world_file(card: DataCard, split: str) -> Path:
     """A set of the miniature world, generated into the cache folder on first use."""
-    from llamatune.world import sets
-
     assert card.source.set is not None
     expected = card.splits[split].sha256 if split in card.splits else None
     path = _world_path(card, split)
@@ -293,23 +291,32 @@ def _world_file(card: DataCard, split: str) -> Path:
             path.unlink(missing_ok=True)  # cut off or changed: the cache is ours to mend
     if expected is None:
         verify_file(card, split, path)  # names the splits that there are
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path.parent)
-    handle, temporary = tempfile.mkstemp(prefix=f"{temporary_beside(path).name}-", dir=path.parent)
-    os.close(handle)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=f"{temporary_beside(path).name}-", dir=path.parent)
+        os.close(handle)
+        _generate(card, split, expected, Path(temporary), path)
+    return path
+
+
+def _generate(card: DataCard, split: str, expected: str | None, temporary: Path, path: Path) -> None:
+    """Raises DataError (E113) for something else than the card describes."""
+    from llamatune.world import sets
+
+    assert card.source.set is not None
     try:
         sets.write(card.source.set, split, temporary)
-        if file_sha256(Path(temporary)) != expected:
+        if file_sha256(temporary) != expected:
             raise DataError(
                 "E113",
                 f"the generated set `{card.source.set}` ({split}) is not what card `{card.name}` describes",
                 why="The card and the generator belong to different versions of llamatune",
                 hint=f"use the card of this version, or `llamatune data card {card.name} --update`",
             )
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
-    return path
+        temporary.unlink(missing_ok=True)
 
 
 # ---- the hub ----------------------------------------------------------------------------------------------
