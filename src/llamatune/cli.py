@@ -150,6 +150,7 @@ def recipes(
 ) -> None:
     """List the shipped recipes, or copy one to start from."""
     import json
+    import shutil
 
     from llamatune.commands.recipes import as_records, copy_recipe, recipes_table, shipped_recipes
     from llamatune.recipe.parsing.yaml import read_text
@@ -163,7 +164,9 @@ def recipes(
         _write(sys.stdout, read_text(find_recipe(name)), end="")
     else:
         listed = shipped_recipes()
-        _write(sys.stdout, json.dumps(as_records(listed), indent=2) if as_json else recipes_table(listed))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        text = json.dumps(as_records(listed), indent=2) if as_json else recipes_table(listed, width)
+        _write(sys.stdout, text)
 
 
 @app.command()

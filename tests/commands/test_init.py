@@ -1,12 +1,14 @@
 """`llamatune init`: what it writes loads, says what it knows, and never overwrites."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from llamatune.commands.init import SCHEMA_FILE, write_recipe
 from llamatune.errors import LlamatuneError
+from llamatune.models.base import BUILTIN
 from llamatune.recipe.load import load
 from llamatune.recipe.schema import json_schema
 
@@ -191,3 +193,10 @@ def test_a_first_step_without_a_learning_rate_is_not_the_whole_warm_up() -> None
     Path("few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in few))
     recipe, _ = written(data="few.jsonl")
     assert recipe.optimization.warmup >= 2
+
+
+def test_a_base_behind_a_link_is_named_so_that_the_recipe_runs(working_directory: Path) -> None:
+    shutil.copytree(BUILTIN / "pico", working_directory / "model")
+    Path("link").symlink_to(working_directory / "model")
+    recipe, _ = written(base="link")
+    assert recipe.model.base == str(working_directory / "model")

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from llamatune.cli import app
-from llamatune.commands.recipes import copy_recipe, shipped_recipes
+from llamatune.commands.recipes import copy_recipe, recipes_table, shipped_recipes
 from llamatune.errors import RecipeError
 from llamatune.recipe.load import load
 from support import ROOT
@@ -44,3 +44,12 @@ def test_a_copy_is_the_same_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_copy_needs_a_name() -> None:
     assert "name the recipe" in CliRunner().invoke(app, ["recipes", "--copy", "x.yaml"]).output
+
+
+@pytest.mark.parametrize("width", [100, 160])
+def test_the_table_wraps_at_words(width: int) -> None:
+    recipes = shipped_recipes()
+    table = recipes_table(recipes, width)
+    assert all(len(line) <= width for line in table.splitlines())
+    assert set(table.split()) == set(recipes_table(recipes).split())
+    assert len(recipes_table(recipes).splitlines()) == len(recipes) + 1

@@ -92,6 +92,7 @@ def write_recipe(
         hint = did_you_mean(stage, STAGES)
         raise RecipeError("E020", f"`{stage}` is not a stage: one of {', '.join(STAGES)}", hint=hint)
     _check_base(base)
+    base = _absolute_if_outside(base) if Path(base).is_dir() else base
     if data is None:
         stage = stage or "sft"
         draft = _draft(stage, base, tuning, {"card": _example_card(stage)}, output.stem)
@@ -183,8 +184,7 @@ def _source(data: Path, found: Recognised, stage: str, say: Say) -> dict[str, An
             place=str(data),
             hint=f"try --stage {_stage_of(found)}",
         )
-    path = str(data.resolve() if outside_problem(str(data)) else data)
-    source: dict[str, Any] = {"path": path, "format": found.format}
+    source: dict[str, Any] = {"path": _absolute_if_outside(str(data)), "format": found.format}
     if columns := found.columns.model_dump(exclude_none=True):
         source["columns"] = columns
     if found.doubtful:
@@ -195,6 +195,11 @@ def _source(data: Path, found: Recognised, stage: str, say: Say) -> dict[str, An
         source["label"] = True
         say(f"{data}: the recipe takes the rows labelled true and leaves out the others (`label`)")
     return source
+
+
+def _absolute_if_outside(path: str) -> str:
+    """A recipe may name what is outside the working directory, behind a link too, by its absolute path only."""
+    return str(Path(path).resolve()) if outside_problem(path) else path
 
 
 def _measured(draft: Draft, say: Say) -> Measured | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -62,15 +63,29 @@ def _about(text: str) -> str:
     return re.split(r"(?<=[^0-9])[.:](?:\s|$)", " ".join(comment))[0]
 
 
-def recipes_table(recipes: list[Listed]) -> str:
-    """One line a recipe, for a terminal."""
+_NARROW = 40
+"""Fewer characters than this are no column for a sentence, which then has lines of its own."""
+
+
+def recipes_table(recipes: list[Listed], width: int | None = None) -> str:
+    """The recipes by column, wrapped at words to a terminal's width; without one, a line for each recipe."""
     columns = ("name", "stage", "base", "trains")
     widths = {one: max(len(one), *(len(getattr(recipe, one)) for recipe in recipes)) for one in columns}
-    head = "  ".join(f"{one:{widths[one]}}" for one in columns)
-    lines = ["  ".join(f"{getattr(recipe, one):{widths[one]}}" for one in columns) for recipe in recipes]
-    return "\n".join(
-        [f"{head}  about", *(f"{line}  {one.about}" for line, one in zip(lines, recipes, strict=True))]
-    )
+    head = "".join(f"{one:{widths[one]}}  " for one in columns)
+    lines = [head + "about"]
+    for recipe in recipes:
+        line = "".join(f"{getattr(recipe, one):{widths[one]}}  " for one in columns)
+        if width is None:
+            lines.append(line + recipe.about)
+        elif width - len(head) >= _NARROW:
+            about = textwrap.wrap(recipe.about, width - len(head))
+            lines += [line + about[0], *(" " * len(head) + more for more in about[1:])]
+        else:
+            lines += [
+                line.rstrip(),
+                *textwrap.wrap(recipe.about, width, initial_indent="  ", subsequent_indent="  "),
+            ]
+    return "\n".join(lines)
 
 
 def as_records(recipes: list[Listed]) -> list[dict[str, str]]:
