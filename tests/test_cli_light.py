@@ -62,6 +62,13 @@ def test_bad_recipes_end_with_2_and_without_a_traceback(recipe: str, message: st
     assert "Traceback" not in done.stderr and "\x1b" not in done.stderr and "aaaaaa" not in done.stderr
 
 
+def test_a_model_that_is_not_there_is_said_before_anything_heavy_is_imported() -> None:
+    done = llamatune("chat", "runs/none", PYTHONPROFILEIMPORTTIME="1")
+    assert done.returncode == 2 and "error[E201]: there is no model `runs/none`" in done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "pydantic" in imported and not imported & {"torch", "transformers", "datasets"}
+
+
 def test_debug_shows_the_traceback() -> None:
     done = llamatune("validate", "absent.yaml", LLAMATUNE_DEBUG="1")
     assert done.returncode == 2 and "Traceback" in done.stderr

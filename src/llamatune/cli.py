@@ -251,6 +251,8 @@ def chat(
     interactive = sys.stdin.isatty()
     if interactive:
         _say("llamatune chat; /help for commands, Ctrl-D ends")
+    _find_all(models if base is None else [])
+    if interactive:
         _wait_for_imports()
     from llamatune.commands.chat import chat_with
     from llamatune.recipe.blocks import Generation
@@ -259,6 +261,20 @@ def chat(
     write = lambda text: _write(sys.stdout, text, end="")  # noqa: E731
     lines = _typed_lines() if interactive else iter(sys.stdin.readline, "")
     chat_with(models, lines, generation, system=system, base=base, write=write, say=_say)
+
+
+def _find_all(models: list[str]) -> None:
+    """Say of a name that is wrong before anything heavy is imported; what only a download or a checkpoint can tell is
+    left to later."""
+    from llamatune.errors import ModelError
+    from llamatune.models.found import find
+
+    for name in models:
+        try:
+            find(name, download=False)
+        except ModelError as error:
+            if error.problems[0].code not in ("E203", "E250"):
+                raise
 
 
 @app.command()
