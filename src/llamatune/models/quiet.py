@@ -25,6 +25,8 @@ def quiet_upstream() -> Iterator[None]:
                 restore.callback(os.environ.pop, name, None)
         restore.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", category=FutureWarning)
+        # In a notebook tqdm asks for widgets, which the bars that are switched off below would need.
+        warnings.filterwarnings("ignore", message="IProgress not found")
         for name in _LOGGERS:
             restore.callback(logging.getLogger(name).setLevel, logging.getLogger(name).level)
             logging.getLogger(name).setLevel(logging.ERROR)
