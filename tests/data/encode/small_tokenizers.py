@@ -58,7 +58,9 @@ def _metaspace(folder: Path, *, more: tuple[str, ...] = ()) -> None:
     _save(backend, folder, unk_token="<unk>", tokenizer_class="PreTrainedTokenizerFast")
 
 
-def _byte_level(folder: Path, *, add_prefix_space: bool, more: tuple[str, ...] = ()) -> None:
+def _byte_level(
+    folder: Path, *, add_prefix_space: bool = False, more: tuple[str, ...] = (), corpus: list[str] = CORPUS
+) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     backend = Tokenizer(models.BPE())
@@ -70,7 +72,7 @@ def _byte_level(folder: Path, *, add_prefix_space: bool, more: tuple[str, ...] =
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator(CORPUS, trainer)
+    backend.train_from_iterator(corpus, trainer)
     _save(backend, folder, tokenizer_class="PreTrainedTokenizerFast")
 
 
@@ -79,9 +81,9 @@ KINDS: dict[str, Callable[[Path], None]] = {
     "llama_legacy": lambda folder: _llama(folder, legacy=True),
     "metaspace_first": _metaspace,
     "mistral_v3": lambda folder: _metaspace(folder, more=("[INST]", "[/INST]")),
-    "byte_level": lambda folder: _byte_level(folder, add_prefix_space=False),
+    "byte_level": _byte_level,
+    # has a token for two line feeds, as SmolLM's and GPT-2's vocabularies do
+    "byte_level_gaps": lambda folder: _byte_level(folder, corpus=[*CORPUS, *["It is.\n\n"] * 40]),
     "byte_level_blank": lambda folder: _byte_level(folder, add_prefix_space=True),
-    "chat_tokens": lambda folder: _byte_level(
-        folder, add_prefix_space=False, more=("<|im_start|>", "<|im_end|>", "<|eot_id|>")
-    ),
+    "chat_tokens": lambda folder: _byte_level(folder, more=("<|im_start|>", "<|im_end|>", "<|eot_id|>")),
 }
