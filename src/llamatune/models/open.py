@@ -12,6 +12,7 @@ from llamatune.models.found import Found, Task, check_task, find
 from llamatune.models.heads import set_padding
 from llamatune.models.load import load_base_model, load_tokenizer
 from llamatune.models.placement import place
+from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.blocks import Chat, Hardware, Lora, Model
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class OpenModel:
         return self.found.chat
 
 
+@quiet_upstream()
 def open_model(
     name: str,
     *,

@@ -19,6 +19,7 @@ from llamatune.models.heads import value_model_of, zero_head
 from llamatune.models.inner import without_adapter
 from llamatune.models.load import load_tokenizer
 from llamatune.models.open import OpenModel, open_model
+from llamatune.models.quiet import quiet_upstream
 from llamatune.ppo.roles.adapters import Adapters
 from llamatune.ppo.roles.separate import Separate
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@quiet_upstream()
 def open_policy(
     model: str | Path | PreTrainedModel, peft_config: PeftConfig | None, quantization_config: Any, seed: int
 ) -> tuple[PreTrainedModel, OpenModel | None]:
