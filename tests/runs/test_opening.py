@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from toy import recipe_of
 
-from llamatune.errors import LlamatuneError, RecipeError, StoppedError
+from llamatune.errors import DiskError, LlamatuneError, RecipeError, StoppedError
 from llamatune.models.facts import facts_of
 from llamatune.runs import files
 from llamatune.runs.opening import open_run
@@ -280,6 +280,37 @@ stored("rows", "key", build)
 
     stored("rows", "key", build)
     assert [path.name for path in (tmp_path / "llamatune/rows").iterdir()] == ["key"]
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "merged"
+    left = files.temporary_beside(folder)
+    dead = left.with_name(left.name.rpartition("-")[0] + f"-{DEAD}")
+    (dead / "inner").mkdir(parents=True)
+    with pytest.raises(ValueError, match="half"), files.making_folder(folder) as half:
+        (half / "weights").write_text("half")
+        raise ValueError("half")
+    assert list(tmp_path.iterdir()) == [], "what a dead process left is swept, too"
+    with files.making_folder(folder) as whole:
+        (whole / "weights").write_text("whole")
+        assert not folder.exists()
+    assert [file.read_text() for file in folder.iterdir()] == ["whole"]
+    with pytest.raises(DiskError, match=r"E801.*merged"), files.making_folder(folder) as again:
+        (again / "weights").write_text("again")
+    assert [path.name for path in tmp_path.iterdir()] == ["merged"]
+    assert (folder / "weights").read_text() == "whole", "what is there already is kept"
+
+
+def test_errors_of_the_system_are_known_whoever_tells_them(tmp_path: Path) -> None:
+    """safetensors and tokenizers are written in Rust, and raise no OSError."""
+    for text, code in (
+        ("I/O error: Input/output error (os error 5)", "E801"),
+        ("I/O error: whatever (os error 28)", "E802"),
+    ):
+        with pytest.raises(DiskError, match=code), files.disk_errors(tmp_path):
+            raise Exception(text)
+    with pytest.raises(RuntimeError), files.disk_errors(tmp_path):
+        raise RuntimeError("a bug (error 5)")
 
 
 # ---- how it ends ------------------------------------------------------------------------------------------
