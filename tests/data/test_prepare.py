@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,19 @@ def _flip(file: Path, at: int) -> None:
 def _empty(folder: Path) -> None:
     for file in folder.iterdir():
         file.unlink()
+
+
+@pytest.mark.parametrize("library", ["transformers", "tokenizers"])
+def test_the_cache_follows_the_libraries(
+    tmp_path: Path, encoder, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    """What a run learns must not depend on what another version left in the cache."""
+    path = write(tmp_path, "a.jsonl", [pair(1)])
+    run(encoder, Source(path=path))
+    version = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "0.1" if name == library else version(name))
+    run(encoder, Source(path=path))
+    assert encoder.calls == 2
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {

@@ -17,7 +17,7 @@ from short_runs import STAGES, ShortRun, States, fill, small_base
 from system_calls import HANDS_OVER, Point
 
 pytestmark = pytest.mark.skipif(not HANDS_OVER, reason="system calls are watched on Linux, x86-64")
-SAMPLE = 4
+SAMPLE = 2
 """Of a kind of fault, how many `make test` tries."""
 
 

@@ -23,6 +23,7 @@ from llamatune.data.read.sources import OpenSource
 from llamatune.data.rows import BAD_ROW, Adjustment, Encoded, Encoder, Pair, Reason, Row, RowRejected
 from llamatune.errors import DataError, ModelError, Problem
 from llamatune.recipe.blocks import Kind
+from llamatune.runs.manifest import environment
 
 if TYPE_CHECKING:
     import datasets
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 DATA_VERSION = 2
 """Part of every cache key: raise it when the same row would be stored differently."""
 
+_ENCODED_BY = ("transformers", "tokenizers")
+"""Libraries, another version of which may make other tokens of a text."""
 BATCH_TOKENS = 1 << 18
 MAX_BAD_ROWS = 3
 """How many bad rows are shown at once."""
@@ -119,6 +122,7 @@ def encode_source(
         DataError: broken files and rows; up to three bad rows are reported together.
         DiskError: the cache cannot be written.
     """
+    versions = environment()["versions"]
     key = cache_key(
         DATA_VERSION,
         source.fingerprint,
@@ -128,6 +132,7 @@ def encode_source(
         deduplicate,
         max_length,
         drop_bad_rows,
+        [versions[name] for name in _ENCODED_BY],
     )
 
     def build(folder: Path) -> dict[str, Any]:
