@@ -60,7 +60,10 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'llamatune' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"llamatune.{_HOMES[name]}"), name)
+    from llamatune.models.quiet import without_hub_kernels
+
+    with without_hub_kernels():
+        return getattr(importlib.import_module(f"llamatune.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

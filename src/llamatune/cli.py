@@ -494,6 +494,7 @@ def _write_raw(stream: TextIO, line: str, end: str = "\n") -> None:
 def main() -> None:
     """The console script. Reports errors in a user's words and exits with the error's code."""
     from llamatune.errors import LlamatuneError, StoppedError
+    from llamatune.models.quiet import without_hub_kernels
 
     for stream, errors in (
         (sys.stdin, "surrogateescape"),  # see `chat`
@@ -503,7 +504,8 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=errors)
     try:
-        app()
+        with without_hub_kernels():
+            app()
     except StoppedError as error:
         what = error.problems[0].what
         _say(f"{what}; continue with:\n  {shlex.join(['llamatune', *sys.argv[1:]])}")

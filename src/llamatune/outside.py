@@ -60,6 +60,23 @@ def _check_plain(handle: int, path: Path | str) -> None:
         raise OSError(errno.EINVAL, f"{kind_of_file(mode)}, not a file", str(path))
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a plain file; under a name that no file can have, there is none."""
+    try:
+        return path.is_file()
+    # too long, half a surrogate pair, a folder that may not be looked into
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder; under a name that none can have, there is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def kind_of_file(mode: int) -> str:
     """What a path leads to, by its `st_mode`."""
     kinds = {

@@ -22,6 +22,7 @@ from llamatune.data.read.survey import recognise
 from llamatune.data.rows import RATINGS, Encoded, Encoder, Reason, Row, RowRejected
 from llamatune.errors import DataError
 from llamatune.models.quiet import quiet_upstream
+from llamatune.outside import is_file
 from llamatune.recipe.blocks import Kind, RowFormat, Source
 from llamatune.recipe.cards import find_card
 from llamatune.wording import counted
@@ -143,7 +144,7 @@ def _rows(
 
 def _source(data: str, called: str | None, split: str | None) -> tuple[Source, Kind, RowFormat]:
     """The source, what its rows become, and its format. All labelled replies are scored."""
-    if Path(data).is_file():
+    if is_file(Path(data)):
         found = recognise(Path(data), name=called)
         kind: Kind = "labels" if found.columns.label else found.kind
         return Source(path=data), kind, found.format

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamatune.errors import ModelError
+from llamatune.errors import ModelError, gate
 from llamatune.models.base import HEAD, Base, targeted
 from llamatune.models.found import Task, read_note
 from llamatune.models.heads import hold_in_float32
@@ -19,6 +19,7 @@ from llamatune.wording import counted
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftConfig
     from transformers import PreTrainedModel
 
     from llamatune.recipe.blocks import Lora
@@ -27,6 +28,7 @@ _PREFIX = "base_model.model."
 HEAD_WEIGHT = f"{_PREFIX}{HEAD}.weight"
 """What peft calls a reward adapter's head in its file."""
 _MATRICES = "adapter_model.safetensors"
+_AGAIN = "copy or download the adapter again, or save it again where it was made"
 
 
 def add_adapter(model: PreTrainedModel, lora: Lora, *, task: Task = "generate") -> PreTrainedModel:
@@ -104,10 +106,9 @@ def load_adapter(
     Raises:
         ModelError: E233 another base (shapes, layers or weights differ), E234 tensors that are missing or not finite.
     """
-    from peft import PeftConfig, get_peft_model, set_peft_model_state_dict
-    from safetensors.torch import load_file
+    from peft import get_peft_model, set_peft_model_state_dict
 
-    config = PeftConfig.from_pretrained(str(folder))
+    config, tensors = read_adapter(folder)
     config.inference_mode = not trainable
     new_head = (
         task == "score" and config.task_type != "SEQ_CLS" and HEAD not in (config.modules_to_save or [])
@@ -123,7 +124,6 @@ def load_adapter(
     with has_its_layers(folder, base):
         adapted = get_peft_model(model, config)
     adapted.peft_config["default"].base_model_name_or_path = trained_on
-    tensors = load_file(folder / _MATRICES)
     if new_head:
         tensors[HEAD_WEIGHT] = getattr(adapted.get_base_model(), HEAD).weight.detach().clone()
     check_tensors(tensors, _needed(adapted), folder, base)
@@ -134,11 +134,39 @@ def load_adapter(
 
 @contextmanager
 def has_its_layers(folder: Path, base: Base) -> Iterator[None]:
-    """Where peft puts an adapter on a base. Raises ModelError (E233) if none of its target layers is there."""
-    try:
-        yield
-    except ValueError as error:
-        raise _misfit(folder, base, [str(error).splitlines()[0].rstrip(".")]) from None
+    """Where peft puts an adapter on a base.
+
+    Raises:
+        ModelError: E233 if none of its target layers is there, E234 if peft cannot use it for another reason.
+    """
+    with gate(ModelError, "E234", "peft cannot use this adapter", place=str(folder), hint=_AGAIN):
+        try:
+            yield
+        except ValueError as error:
+            raise _misfit(folder, base, [str(error).splitlines()[0].rstrip(".")]) from None
+
+
+def read_adapter(folder: Path) -> tuple[PeftConfig, dict[str, torch.Tensor]]:
+    """An adapter's settings and its tensors.
+
+    Which layers it is for is told by its tensors, where its settings say it by a regular expression: that of a
+    stranger is never run.
+
+    Raises:
+        ModelError: E234.
+    """
+    from peft import PeftConfig
+    from safetensors.torch import load_file
+
+    with gate(ModelError, "E234", "the adapter cannot be read", place=str(folder), hint=_AGAIN):
+        tensors = load_file(folder / _MATRICES)
+        config = PeftConfig.from_pretrained(str(folder))
+        if isinstance(config.target_modules, str) and config.target_modules != "all-linear":
+            names = (name.removeprefix(_PREFIX).partition(".lora_") for name in tensors)
+            config.target_modules = {layer for layer, lora, _ in names if lora}
+        if isinstance(config.exclude_modules, str):
+            config.exclude_modules = None
+    return config, tensors
 
 
 def _needed(adapted: PreTrainedModel) -> dict[str, tuple[int, ...]]:

@@ -7,13 +7,16 @@ reading only the JSON and the safetensors headers.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamatune.errors import ModelError
+from llamatune.errors import ModelError, reason_of
+from llamatune.models.gates import check_config_values, check_size
+from llamatune.outside import is_file, is_plain_name, open_plain, read_any_json
 from llamatune.recipe.hashing import file_sha256
 
 if TYPE_CHECKING:
@@ -57,6 +60,9 @@ _TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 _LFS = b"version https://git-lfs"
+_LARGEST_JSON = 64 << 20
+_LARGEST_HEADER = 100 << 20
+"""Most bytes of a settings file, and of a safetensors header (which is safetensors' own limit)."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +170,7 @@ def check_config(base: Base) -> None:
         ModelError: E202, E205, E206 or E253.
     """
     config = base.config
+    check_config_values(config, base.folder / "config.json")
     for file in ("config.json", "tokenizer_config.json", "generation_config.json"):
         settings = read_model_json(base.folder / file) if (base.folder / file).is_file() else {}
         for field in ("auto_map", "_attn_implementation_internal", "custom_pipelines", "use_kernels"):
@@ -264,13 +271,23 @@ def check_weights(folder: Path) -> None:
         ModelError: E204, with the command that converts pickled weights; E207 for half a download.
     """
     check_not_pickled(folder, "*.safetensors")
-    for file in sorted(folder.glob("*.safetensors")):
-        tensors_in(file)
+    files = sorted(folder.glob("*.safetensors"))
+    held = sum(math.prod(shape) for file in files for shape in tensors_in(file).values())
+    check_size(read_model_json(folder / "config.json"), held, folder)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         named = read_model_json(index).get("weight_map")
         parts = {str(part) for part in named.values()} if isinstance(named, dict) else set()
-        missing = sorted(part for part in parts if not (folder / part).is_file())
+        elsewhere = sorted(part for part in parts if not is_plain_name(part))
+        if elsewhere:
+            raise ModelError(
+                "E207",
+                f"the index of the weights names `{elsewhere[0]}`, which is not a file of this folder",
+                place=str(index),
+                why="a model's weights lie beside its index; a path could lead to any file",
+                hint="download the model again",
+            )
+        missing = sorted(part for part in parts if not is_file(folder / part))
         if missing and not (folder / "model.safetensors").is_file():
             raise ModelError(
                 "E207",
@@ -363,28 +380,36 @@ def tensors_in(file: Path, code: str = "E207") -> dict[str, tuple[int, ...]]:
         ModelError: the file is half a download, a placeholder of Git LFS, or no safetensors file.
     """
     try:
-        with file.open("rb") as stream:
+        with open_plain(file) as stream:
             start = stream.read(8)
             length = int.from_bytes(start, "little")
             size = file.stat().st_size
-            header = stream.read(length) if len(start) == 8 and length <= size else b""
+            header = stream.read(length) if len(start) == 8 and length <= min(size, _LARGEST_HEADER) else b""
     except OSError as error:
-        raise ModelError(code, f"cannot be read: {error.strerror or error}", place=str(file)) from None
+        raise ModelError(
+            code, f"cannot be read: {error.strerror or error}", place=str(file), hint="check the download"
+        ) from None
     try:
-        entries: Mapping[str, Any] = json.loads(header)
-        found = {name: tuple(entry["shape"]) for name, entry in entries.items() if name != "__metadata__"}
-        ends = [entry["data_offsets"][1] for name, entry in entries.items() if name != "__metadata__"]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        entries = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
+        found = {name: _shape(entry["shape"]) for name, entry in entries.items()}
+        end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError):
         raise _broken(file, code, start) from None
-    if 8 + length + max(ends, default=0) != size:
+    if 8 + length + end != size:
         raise ModelError(
             code,
-            f"the weights are cut off: {size:,} bytes of {8 + length + max(ends, default=0):,}",
+            f"the weights are cut off: {size:,} bytes of {8 + length + end:,}",
             place=str(file),
             why="the download or the copy of this file did not finish",
             hint="download the file again",
         )
     return found
+
+
+def _shape(sizes: list[int]) -> tuple[int, ...]:
+    if not all(type(size) is int and size >= 0 for size in sizes):
+        raise ValueError("not a shape")
+    return tuple(sizes)
 
 
 def _broken(file: Path, code: str, start: bytes) -> ModelError:
@@ -404,10 +429,10 @@ def _broken(file: Path, code: str, start: bytes) -> ModelError:
 def read_model_json(file: Path) -> dict[str, Any]:
     """A model's JSON file. Raises ModelError (E202)."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = read_any_json(file, _LARGEST_JSON)
+    except (OSError, ValueError) as error:
         raise ModelError(
-            "E202", f"cannot be read as JSON: {error}", place=str(file), hint="check the download"
+            "E202", f"cannot be read as JSON: {reason_of(error)}", place=str(file), hint="check the download"
         ) from None
     if not isinstance(content, dict):
         raise ModelError("E202", "is not a JSON object", place=str(file), hint="check the download")

@@ -21,7 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from llamatune.errors import ModelError, Problem
+from llamatune.errors import ModelError, Problem, gate, reason_of
 from llamatune.models.base import (
     BUILTIN,
     HEAD,
@@ -33,9 +33,11 @@ from llamatune.models.base import (
     read_model_json,
     tensors_in,
 )
-from llamatune.outside import is_plain_name
+from llamatune.models.gates import check_adapter_settings, is_note
+from llamatune.outside import is_folder, is_plain_name, read_whole
 from llamatune.recipe.blocks import Chat, Model
 from llamatune.recipe.load import models
+from llamatune.recipe.parsing.yaml import MAX_BYTES
 from llamatune.recipe.paths import FINISHED, MARKER, is_local
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.shipped import shipped
@@ -45,6 +47,20 @@ NOTE = "llamatune.json"
 """What llamatune notes beside an artefact: its base, chat block, stage and version."""
 
 Task = Literal["generate", "score"]
+
+_FOREIGN = (
+    "layer_replication",
+    "megatron_config",
+    "corda_config",
+    "lora_ga_config",
+    "velora_config",
+    "monteclora_config",
+    "arrow_config",
+    "alora_invocation_tokens",
+    "use_qalora",
+    "use_bdlora",
+)
+"""Settings of peft that change the base, import a module or read a file that they name, or cannot be merged."""
 
 _HUB = "hub:"
 _HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
@@ -74,7 +90,7 @@ class Found:
     def chat(self) -> Chat:
         """The block it was trained with; the template itself is saved with the tokenizer."""
         noted = self.note.get("chat")
-        return Chat(system=noted["system"]) if noted else Chat()
+        return Chat(system=noted.get("system")) if noted else Chat()
 
     @property
     def tokenizer_folder(self) -> Path:
@@ -122,8 +138,10 @@ def find(
     """
     if name == "pico":
         return _whole(Base("pico", BUILTIN / "pico"), weights)
-    if is_local(name) or Path(name).is_dir():
-        folder = _artefact(name, key, beside)
+    with gate(ModelError, "E201", f"there is no model `{name[:80]}`", place=key, hint="check the name"):
+        # A name may be too long for a file, or a folder that may not be looked into.
+        folder = _artefact(name, key, beside) if is_local(name) or Path(name).is_dir() else None
+    if folder is not None:
         if (folder / "adapter_config.json").is_file():
             return _adapter(name, folder, base, beside, download)
         return _whole(Base(name, folder), weights)
@@ -299,9 +317,14 @@ def _writer_of(folder: Path, beside: Path | None) -> str | None:
         *((file, str(file)) for file in _recipes_in(beside)),
         *((file, file.relative_to(root).with_suffix("").as_posix()) for file in sorted(root.rglob("*.yaml"))),
     ):
-        written = re.search(r"^output: *['\"]?([^'\"#\n]+)", file.read_text("utf-8", "replace"), re.MULTILINE)
-        if written and Path(written[1].strip()).resolve() == folder.resolve():
-            return command
+        try:
+            text = read_whole(file, MAX_BYTES).decode("utf-8", "replace")
+            written = re.search(r"^output: *['\"]?([^'\"#\n]+)", text, re.MULTILINE)
+            if written and Path(written[1].strip()).resolve() == folder.resolve():
+                return command
+        # what cannot be read, or is no path, is no answer
+        except (OSError, RuntimeError, ValueError):
+            continue
     return None
 
 
@@ -335,6 +358,7 @@ def _adapter(name: str, folder: Path, base: str | Base | None, beside: Path | No
     check_not_pickled(folder, "adapter_model.safetensors")
     tensors = tensors_in(folder / "adapter_model.safetensors", code="E234")
     settings = read_model_json(folder / "adapter_config.json")
+    check_adapter_settings(settings, tensors, folder)
     _check_parts(settings, folder)
     scores = HEAD in (settings.get("modules_to_save") or []) or settings.get("task_type") == "SEQ_CLS"
     if scores and not any(f".{HEAD}." in name for name in tensors):
@@ -358,7 +382,7 @@ def _adapter(name: str, folder: Path, base: str | Base | None, beside: Path | No
     if isinstance(base, Base):
         return Found(name, base, folder, task)
     # The note's name may be a path from another working directory: then take the folder that peft's file names.
-    chosen = base or next((one for one in noted if not is_local(one) or Path(one).is_dir()), noted[0])
+    chosen = base or next((one for one in noted if not is_local(one) or is_folder(Path(one))), noted[0])
     revision = trained_on.get("revision") if base is None else None
     found = find(chosen, revision=revision, beside=beside, download=download)
     if found.adapter is not None:
@@ -382,7 +406,7 @@ def _check_parts(settings: Mapping[str, Any], folder: Path) -> None:
         if modules
         else "it trains single tokens (trainable_token_indices)"
         if settings.get("trainable_token_indices")
-        else None
+        else next((f"`{name}` in its adapter_config.json" for name in _FOREIGN if settings.get(name)), None)
     )
     if part is not None:
         raise ModelError(
@@ -397,7 +421,16 @@ def _check_parts(settings: Mapping[str, Any], folder: Path) -> None:
 def read_note(folder: Path) -> dict[str, Any]:
     """llamatune's note beside an artefact; empty for artefacts of other tools."""
     file = folder / NOTE
-    return read_model_json(file) if file.is_file() else {}
+    note = read_model_json(file) if file.is_file() else {}
+    if not is_note(note):
+        raise ModelError(
+            "E202",
+            "this note was not written by llamatune",
+            place=str(file),
+            why="it says which base an adapter belongs to, and how its model was talked to",
+            hint="restore it from a copy; without it, the base is the one that adapter_config.json names",
+        )
+    return note
 
 
 def write_note(folder: Path, base: Base, *, stage: str, chat: Chat | None) -> None:
@@ -429,6 +462,7 @@ def _from_hub(name: str, revision: str | None, key: str | None, download: bool) 
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
+        HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
@@ -437,6 +471,13 @@ def _from_hub(name: str, revision: str | None, key: str | None, download: bool) 
         folder = snapshot_download(
             name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=not download
         )
+    except HFValidationError as error:
+        raise ModelError(
+            "E201",
+            f"`{name}` cannot be the name of a hub model: {reason_of(error)}",
+            place=key,
+            hint="a name is org/name, as it is written on the model's page",
+        ) from None
     except GatedRepoError:
         raise ModelError(
             "E203",

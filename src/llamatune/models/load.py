@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from llamatune.data.encode.blanks import follow_tokenizer_file
 from llamatune.data.encode.control_tokens import check_padding
-from llamatune.errors import ModelError
+from llamatune.errors import ModelError, gate
 from llamatune.models.adapters import add_adapter, load_adapter
 from llamatune.models.base import HEAD, TRIED, Base, check_fits_context, check_trainable
 from llamatune.models.found import Found, Task, find_model
 from llamatune.models.heads import draw_head, set_padding
 from llamatune.models.placement import Placement, place
 from llamatune.recipe.blocks import Lora
+from llamatune.runs.files import size
 from llamatune.wording import counted
 
 if TYPE_CHECKING:
@@ -152,7 +154,6 @@ def load_base_model(
             of the model; E252 weights that are not finite.
     """
     import torch
-    from safetensors import SafetensorError
 
     kind, arguments = _class_for(task, base)
     arguments["device_map"] = {"": placement.device}
@@ -160,7 +161,9 @@ def load_base_model(
         quantization = nf4_config(placement, double=double)
     if quantization is not None and not base.held_in_4_bits:
         arguments["quantization_config"] = quantization
-    try:
+    with gate(
+        ModelError, "E207", "the model cannot be loaded", place=str(base.folder), hint="check the download"
+    ):
         model, loaded = kind.from_pretrained(
             base.folder,
             dtype=getattr(torch, placement.weights),
@@ -172,13 +175,6 @@ def load_base_model(
             ignore_mismatched_sizes=True,  # they are named below
             **arguments,
         )
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        raise ModelError(
-            "E207",
-            f"the weights cannot be loaded: {error}",
-            place=str(base.folder),
-            hint="check the download",
-        ) from error
     _check_complete(model, loaded, base, task)
     _make_savable(model)
     quantised = quantization is not None or base.held_in_4_bits
@@ -331,13 +327,38 @@ def random_model(base: Base, placement: Placement, *, task: Task = "generate") -
     from transformers import AutoConfig
 
     kind, arguments = _class_for(task, base)
-    config = AutoConfig.from_pretrained(
-        base.folder, trust_remote_code=False, local_files_only=True, **arguments
-    )
-    model = kind.from_config(
-        config, dtype=getattr(torch, placement.weights), attn_implementation=placement.attention
-    )
+    settings = {
+        "dtype": getattr(torch, placement.weights),
+        "attn_implementation": placement.attention,
+    }
+    with gate(
+        ModelError,
+        "E256",
+        "config.json describes no model that can be built",
+        place=str(base.folder / "config.json"),
+        hint="take config.json from a model of this architecture that works",
+    ):
+        config = AutoConfig.from_pretrained(
+            base.folder, trust_remote_code=False, local_files_only=True, **arguments
+        )
+        with torch.device("meta"):
+            shapes = kind.from_config(config, **settings)
+        _check_room(sum(weight.nbytes for weight in (*shapes.parameters(), *shapes.buffers())), base)
+        model = kind.from_config(config, **settings)
     return model.to(placement.device)
+
+
+def _check_room(needed: int, base: Base) -> None:
+    """Raises ModelError (E256) for weights that are larger than the memory of this machine."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise ModelError(
+            "E256",
+            f"config.json describes weights of {size(needed)}, and this machine has {size(there)} of memory",
+            place=str(base.folder / "config.json"),
+            why="new weights are drawn in memory",
+            hint="make the model smaller (`num_hidden_layers`, `hidden_size`, `vocab_size`)",
+        )
 
 
 def load_tokenizer(base: Base, folder: Path | None = None) -> PreTrainedTokenizerBase:
@@ -351,15 +372,24 @@ def load_tokenizer(base: Base, folder: Path | None = None) -> PreTrainedTokenize
     Raises:
         ModelError: no fast tokenizer, no end token, no token that could pad, or tokens that the base does not have.
     """
+    folder = folder or base.folder
+    with gate(
+        ModelError, "E208", "the tokenizer cannot be loaded", place=str(folder), hint="check the download"
+    ):
+        return _read_tokenizer(base, folder)
+
+
+def _read_tokenizer(base: Base, folder: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    folder = folder or base.folder
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, use_fast=True, trust_remote_code=False, local_files_only=True
         )
-    except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
-        raise _no_tokenizer(folder, error) from error
+    except Exception as error:
+        if (folder / "tokenizer.json").is_file() or not (folder / "tokenizer.model").is_file():
+            raise
+        raise _not_converted(folder) from error
     if not tokenizer.is_fast:
         raise ModelError("E208", "there is no fast tokenizer (tokenizer.json)", place=str(folder))
     for kind in ("bos_token", "unk_token", "pad_token"):
@@ -387,17 +417,13 @@ def load_tokenizer(base: Base, folder: Path | None = None) -> PreTrainedTokenize
     return tokenizer
 
 
-def _no_tokenizer(folder: Path, error: Exception) -> ModelError:
-    if not (folder / "tokenizer.json").is_file() and (folder / "tokenizer.model").is_file():
-        return ModelError(
-            "E208",
-            "there is no tokenizer.json, only tokenizer.model",
-            place=str(folder),
-            why="that is a vocabulary of sentencepiece, which has to be converted first",
-            hint="`pip install sentencepiece protobuf`; then `save_pretrained` of the tokenizer writes tokenizer.json",
-        )
+def _not_converted(folder: Path) -> ModelError:
     return ModelError(
-        "E208", f"the tokenizer cannot be loaded: {error}", place=str(folder), hint="check the download"
+        "E208",
+        "there is no tokenizer.json, only tokenizer.model",
+        place=str(folder),
+        why="that is a vocabulary of sentencepiece, which has to be converted first",
+        hint="`pip install sentencepiece protobuf`; then `save_pretrained` of the tokenizer writes tokenizer.json",
     )
 
 

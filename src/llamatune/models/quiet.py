@@ -1,24 +1,29 @@
-"""Upstream's progress bars and advice, silenced around our own calls only: they would tear the display apart."""
+"""Upstream as it is around our own calls only: without progress bars and advice, which would tear the display apart,
+and without native code from the hub."""
 
 from __future__ import annotations
 
-import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 _ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
 _LOGGERS = ("trl", "bitsandbytes")
+_KERNELS, _ABSENT = "kernels", object()
 
 
 @contextmanager
 def quiet_upstream() -> Iterator[None]:
-    """A block in which transformers, datasets, trl and bitsandbytes say errors only; also a decorator.
+    """A block in which transformers, datasets, trl and bitsandbytes say errors only, and fetch no code; also a
+    decorator.
 
     Everything is as before afterwards, so that a process that uses llamatune as a library keeps its own settings.
     """
-    with ExitStack() as restore:
+    import logging
+
+    with without_hub_kernels(), ExitStack() as restore:
         for name, value in _ENVIRONMENT.items():
             if name not in os.environ:
                 os.environ[name] = value
@@ -33,6 +38,24 @@ def quiet_upstream() -> Iterator[None]:
         _silence_transformers(restore)
         _silence_datasets(restore)
         yield
+
+
+@contextmanager
+def without_hub_kernels() -> Iterator[None]:
+    """A block in which there is no package `kernels`.
+
+    Where it is installed, bitsandbytes fetches native code from the hub while it is imported, and transformers while it
+    builds some models; both would run it unasked.
+    """
+    before = sys.modules.get(_KERNELS, _ABSENT)
+    sys.modules[_KERNELS] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if before is _ABSENT:
+            sys.modules.pop(_KERNELS, None)
+        else:
+            sys.modules[_KERNELS] = before  # type: ignore[assignment]
 
 
 def _silence_transformers(restore: ExitStack) -> None:

@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from llamatune.errors import DataError, Problem, RecipeError
+from llamatune.outside import is_file
 from llamatune.recipe.blocks import Block, Columns, RowFormat, Text, Whole
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.parsing.problems import problems_of
@@ -226,7 +227,7 @@ def _file_problem(card: DataCard, entry: CardFile) -> Problem | None:
     if problem := outside_problem(entry.path):
         return problem
     update = f"`llamatune data card {card.name} --update`"
-    if not Path(entry.path).is_file():
+    if not is_file(Path(entry.path)):
         where = f" from {card.source.url}" if card.source.url else ""
         what = f"data set `{card.name}` is not there: no file `{entry.path}`"
         if card.source.kind != "user":

@@ -26,7 +26,8 @@ def output_problem(output: str, place: str | None = None) -> Problem | None:
         return _output(f"output `{output}`: `~` is not expanded", place, "write the path out")
     try:
         target = Path(output).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL
+        target.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a NUL, a name too long
         return _output(f"output {output!r} is not a path ({error})", place)
     if HIDDEN.search(output):
         return _output(f"output {output!r} has a control character in it", place)

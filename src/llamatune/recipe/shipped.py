@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from llamatune.errors import Problem, RecipeError
+from llamatune.outside import is_file, read_whole
+from llamatune.recipe.parsing.yaml import MAX_BYTES
 from llamatune.recipe.paths import FINISHED, MARKER
 
 _OUTPUT = re.compile(r"^output: *[\"']?([^\"'#\n]+)", re.MULTILINE)
@@ -54,20 +56,21 @@ def recipe_that_writes(output: str) -> str | None:
     named |= {file.relative_to(folder).with_suffix("").as_posix(): file for file in known}
     for name, file in named.items():
         try:
-            found = _OUTPUT.search(file.read_text("utf-8", "replace"))
-        except OSError:
+            found = _OUTPUT.search(read_whole(file, MAX_BYTES).decode("utf-8", "replace"))
+            if found and Path(found[1].strip()).resolve() == Path(output).resolve():
+                return name
+        # what cannot be read, or is no path, is no answer
+        except (OSError, RuntimeError, ValueError):
             continue
-        if found and Path(found[1].strip()).resolve() == Path(output).resolve():
-            return name
     return None
 
 
 def run_problem(run: str, place: str | None = None) -> Problem | None:
     """A run that a recipe takes something from, and that is missing or has not finished."""
     folder = Path(run)
-    if (folder / FINISHED).is_file():
+    if is_file(folder / FINISHED):
         return None
-    begun = (folder / MARKER).is_file()
+    begun = is_file(folder / MARKER)
     recipe = recipe_that_writes(run)
     command = f"run `llamatune run {recipe}` first" if recipe else None
     return Problem(

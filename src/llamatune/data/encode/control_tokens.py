@@ -17,12 +17,13 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from llamatune.data.encode.blanks import without_blanks
-from llamatune.errors import ModelError
+from llamatune.errors import ModelError, gate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -138,12 +139,27 @@ class TextTokens:
         if self._inside is None:
             return self._encode(text, plain=plain)
         self._inside.encode_special_tokens = plain
-        return list(self._inside.encode(text, add_special_tokens=False).ids)
+        with _tokenizer_fails():
+            return list(self._inside.encode(text, add_special_tokens=False).ids)
 
     def _encode(self, text: str, *, plain: bool = False) -> list[int]:
-        return list(
-            self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=plain, verbose=False)
-        )
+        with _tokenizer_fails():
+            return list(
+                self.tokenizer.encode(
+                    text, add_special_tokens=False, split_special_tokens=plain, verbose=False
+                )
+            )
+
+
+def _tokenizer_fails() -> AbstractContextManager[None]:
+    """A regular expression in tokenizer.json that finds no end is given up by its library, which then crashes."""
+    return gate(
+        ModelError,
+        "E208",
+        "the tokenizer fails on a text",
+        why="its tokenizer.json has a part that does not work for every text",
+        hint="use the tokenizer.json that the model was published with",
+    )
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -12,7 +12,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llamatune.errors import ModelError, RecipeError
+from llamatune.errors import ModelError, RecipeError, reason_of
+from llamatune.outside import read_whole
 from llamatune.recipe.blocks import TEMPLATE_NAMES
 
 if TYPE_CHECKING:
@@ -60,11 +61,11 @@ def template_in(file: Path) -> str:
     """The text of a user's template. Raises RecipeError (E025) where the file is missing, too large or no text."""
     try:
         size = file.stat().st_size
-        text = file.read_text(encoding="utf-8") if size <= LARGEST else ""
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_whole(file).decode("utf-8") if size <= LARGEST else ""
+    except (OSError, ValueError) as error:
         raise RecipeError(
             "E025",
-            f"the template file cannot be read: {error}",
+            f"the template file cannot be read: {reason_of(error)}",
             place=f"chat.template: {file}",
             hint="the path starts at the working directory, where the command is run",
         ) from error

@@ -142,6 +142,7 @@ def _pieces(
         **request["tokens"],
         **more,
     ):
+        piece.encode()  # half a surrogate pair is no text
         length += len(piece)
         if length > request["most"]:
             raise TooLongError

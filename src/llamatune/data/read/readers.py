@@ -9,12 +9,12 @@ nothing.
     E102  the file has no rows
     E103  not UTF-8
     E104  a NUL byte
-    E105  a line or an array element is longer than 64 MiB
+    E105  a line or an array element is longer than 64 MiB, or a million lines are blank
     E106  broken JSON
     E107  a row is not an object of columns
     E108  broken CSV
     E109  broken Parquet
-    E110  broken or suspicious gzip
+    E110  broken gzip, or data that expands beyond any use
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ import csv
 import difflib
 import gzip
 import io
+import os
 import re
+import stat
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -32,16 +34,11 @@ from typing import IO, Any
 
 from llamatune.data.read.json_array import array_elements, goes_on, json_object, json_values, sample
 from llamatune.data.read.json_shapes import rows_in
-from llamatune.errors import DataError
+from llamatune.data.read.limits import MAX_BLANK, MAX_LINE, check_expansion
+from llamatune.data.read.tables import Rows, parquet_rows
+from llamatune.errors import DataError, reason_of
+from llamatune.outside import kind_of_file, open_plain
 from llamatune.wording import counted
-
-MAX_LINE = 64 << 20
-"""Longest line or array element, in bytes: a longer one is a broken file, and would fill the memory."""
-
-MAX_EXPANSION = 200
-"""Largest ratio of plain to compressed bytes, for files of more than 64 MiB. Text reaches about 10."""
-
-Rows = Iterator[tuple[str, dict[str, Any]]]
 
 Skip = Callable[[DataError], None] | None
 """Told about each line that is not a row, after which reading goes on; with None, reading stops there."""
@@ -57,8 +54,7 @@ def read_rows(path: Path, name: str | None = None, skip: Skip = None) -> Rows:
     """
     name = name or str(path)
     read = _reader(path)
-    if not path.is_file():
-        raise _missing(path, name)
+    _check_there(path, name)
     empty = True
     try:
         with _open(path, name) as handle:
@@ -115,12 +111,35 @@ def _check_kind_of_file(handle: IO[bytes], path: Path, name: str) -> None:
             raise DataError("E101", f"the file is {what}", place=name, hint=hint)
 
 
+def _check_there(path: Path, name: str) -> None:
+    """Raises DataError (E100) where there is no file of that name."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise _missing(path, name) from None
+    except (OSError, ValueError) as error:  # a name too long, a loop of links, no permission, a NUL
+        raise _unreadable(error, name) from None
+    if stat.S_ISDIR(mode):
+        raise DataError("E100", "this is a folder, not a file", place=name, hint="name one file of it")
+    if not stat.S_ISREG(mode):
+        raise DataError(
+            "E100",
+            f"this is {kind_of_file(mode)}, not a file",
+            place=name,
+            why="data is read more than once, and a pipe or device can be read only once, or for ever",
+            hint="write what comes out of it to a file, and name that",
+        )
+
+
+def _unreadable(error: Exception, name: str) -> DataError:
+    hint = "check the name, and the permissions of the file and of the folders above it"
+    return DataError("E100", f"cannot be read: {reason_of(error)}", place=name, hint=hint)
+
+
 def _missing(path: Path, name: str) -> DataError:
-    if path.is_dir():
-        return DataError("E100", "this is a folder, not a file", place=name, hint="name one file of it")
     hint = f"paths start at {Path.cwd()}"
     if path.parent.is_dir():
-        names = [entry.name for entry in path.parent.iterdir()]
+        names = [entry.name for entry in path.parent.iterdir()] if os.access(path.parent, os.R_OK) else []
         near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
         if near:
             hint = f"did you mean {' or '.join(near)}? " + hint
@@ -136,7 +155,8 @@ class _Gunzip(io.RawIOBase):
     """Decompresses, and stops if the data expands two hundredfold, which no honest data file does."""
 
     def __init__(self, path: Path, name: str) -> None:
-        self._plain = gzip.GzipFile(path)
+        self._file = open_plain(path)
+        self._plain = gzip.GzipFile(fileobj=self._file)
         self._compressed_size = path.stat().st_size
         self._size = 0
         self._name = name
@@ -146,6 +166,7 @@ class _Gunzip(io.RawIOBase):
 
     def close(self) -> None:
         self._plain.close()
+        self._file.close()
         super().close()
 
     def readinto(self, buffer: Any) -> int:
@@ -159,14 +180,7 @@ class _Gunzip(io.RawIOBase):
                 hint="copy or download the file again; `gzip -t` tests it",
             ) from None
         self._size += len(data)
-        if self._size > MAX_LINE and self._size > MAX_EXPANSION * self._compressed_size:
-            raise DataError(
-                "E110",
-                f"{self._compressed_size:,} compressed bytes expand to more than {self._size:,}",
-                place=self._name,
-                why="That is a decompression bomb, not training data",
-                hint="if the file is yours, decompress it and name the plain file",
-            )
+        check_expansion(self._name, self._compressed_size, self._size)
         buffer[: len(data)] = data
         return len(data)
 
@@ -175,15 +189,14 @@ def _open(path: Path, name: str) -> IO[bytes]:
     try:
         if path.suffix.lower() == ".gz":
             return io.BufferedReader(_Gunzip(path, name), 1 << 20)
-        return path.open("rb", buffering=1 << 20)
-    except PermissionError:
-        raise DataError("E100", "no permission to read the file", place=name) from None
+        return open_plain(path, buffering=1 << 20)
+    except OSError as error:
+        raise _unreadable(error, name) from None
 
 
 def _lines(handle: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
     """Numbered lines with their line ends, checked."""
-    offset = 0
-    number = 0
+    offset = number = blank = 0
     while line := handle.readline(MAX_LINE + 1):
         number += 1
         place = f"{name}:{number}"
@@ -193,6 +206,15 @@ def _lines(handle: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
                 f"the line is longer than {MAX_LINE >> 20} MiB",
                 place=place,
                 hint="is this a file of another kind? JSONL has one row a line",
+            )
+        blank = blank + 1 if len(line) <= 2 and line.isspace() else 0
+        if blank > MAX_BLANK:
+            raise DataError(
+                "E105",
+                f"more than {MAX_BLANK:,} blank lines, one after the other",
+                place=place,
+                why="nothing is to be learnt from them, and they take time to read",
+                hint="was the file cut off, or made larger than its content? Write it again without them",
             )
         if b"\0" in line:
             raise _nul(place, offset + line.index(b"\0"), line)
@@ -266,10 +288,10 @@ def _read_csv(handle: IO[bytes], name: str, skip: Skip) -> Rows:
         # Excel says so in a line of its own, in front of the header.
         first, line = next(lines, ""), 2
     separator = told[1] if told else _separator(first)
-    table = csv.reader(chain([first] if first else [], lines), strict=True, delimiter=separator)
     header: list[str] | None = None
     start = line
     try:
+        table = csv.reader(chain([first] if first else [], lines), strict=True, delimiter=separator)
         for cells in table:
             place, start = f"{name}:{start}", table.line_num + line
             if not cells:
@@ -289,7 +311,7 @@ def _read_csv(handle: IO[bytes], name: str, skip: Skip) -> Rows:
             if skip is None:
                 raise error
             skip(error)
-    except csv.Error as error:
+    except (csv.Error, TypeError, ValueError) as error:  # the latter of a separator that cannot be one
         place = f"{name}:{start}"
         hint = "a quote inside a quoted cell is doubled, and every opened quote is closed"
         raise DataError("E108", f"broken CSV: {error}", place=place, hint=hint) from None
@@ -319,44 +341,6 @@ def _read_text(handle: IO[bytes], name: str, skip: Skip) -> Rows:
             yield f"{name}:{number}", {"text": line.rstrip("\r\n")}
 
 
-def _read_parquet(handle: IO[bytes], name: str, skip: Skip) -> Rows:
-    import shutil
-    import tempfile
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with tempfile.TemporaryFile() as plain:
-        if not handle.seekable():  # Parquet is read from its end: decompress the whole
-            shutil.copyfileobj(handle, plain)
-            handle = plain
-        try:
-            number = 0
-            for batch in pq.ParquetFile(handle).iter_batches(batch_size=1024):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{name}#{number}", without_nan(row)
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError("E109", f"cannot read the Parquet file: {reason}", place=name) from None
-        except UnicodeDecodeError as error:
-            raise DataError(
-                "E103",
-                f"text that is not UTF-8: {sample(error.object[error.start :])}",
-                place=f"{name} after #{number}",
-                hint="write the file again from text that is valid Unicode",
-            ) from None
-
-
-def without_nan(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with null for each cell that is NaN, which is how data frames write empty cells."""
-    if not any(isinstance(value, float) and value != value for value in row.values()):
-        return row
-    return {
-        name: None if isinstance(value, float) and value != value else value for name, value in row.items()
-    }
-
-
 READERS: dict[str, Callable[[IO[bytes], str, Skip], Rows]] = {
     ".jsonl": _read_json,
     ".ndjson": _read_json,
@@ -364,5 +348,5 @@ READERS: dict[str, Callable[[IO[bytes], str, Skip], Rows]] = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".txt": _read_text,
-    ".parquet": _read_parquet,
+    ".parquet": parquet_rows,
 }

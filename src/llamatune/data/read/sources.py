@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from llamatune.data.cache import cache_key
 from llamatune.data.formats.canonical import canonical
@@ -23,8 +23,9 @@ from llamatune.data.formats.known import formats_of
 from llamatune.data.formats.recognise import Recognised, check_usable, recognise_rows
 from llamatune.data.formats.record import Adjusted, Raw
 from llamatune.data.read.json_array import sample
-from llamatune.data.read.readers import Rows, Skip, read_rows, without_nan
+from llamatune.data.read.readers import Skip, read_rows
 from llamatune.data.read.survey import Survey, stored_survey
+from llamatune.data.read.tables import Rows, arrow_rows
 from llamatune.data.rows import Preference, Row, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Kind, RowFormat, Source
@@ -245,7 +246,7 @@ def _read(files: Sequence[Path], name: str, skip: Skip) -> Rows:
 
 
 def _read_file(file: Path, name: str, skip: Skip) -> Rows:
-    return _read_arrow(file, name) if file.suffix == ".arrow" else read_rows(file, name, skip)
+    return arrow_rows(file, name) if file.suffix == ".arrow" else read_rows(file, name, skip)
 
 
 def _row_format(card: DataCard, kind: Kind) -> RowFormat:
@@ -377,15 +378,3 @@ def _unavailable(
         what = f"split `{split}`{commit} is not in the local cache, and the hub cannot be reached ({reason})"
         hint = "connect once to download it, or name a local file by `path`"
     return DataError("E111", what, place=repository, hint=hint)
-
-
-def _read_arrow(file: Path, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows of an Arrow stream in the cache of `datasets`, memory-mapped."""
-    import pyarrow as pa
-
-    number = 0
-    with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as reader:
-        for batch in reader:
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{name}#{number}", without_nan(row)

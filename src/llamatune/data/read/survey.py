@@ -13,7 +13,8 @@ from typing import Any
 from llamatune.data.cache import cache_key, stored
 from llamatune.data.formats.recognise import Recognised, recognise_rows
 from llamatune.data.formats.record import Raw
-from llamatune.data.read.readers import Rows, read_rows
+from llamatune.data.read.readers import read_rows
+from llamatune.data.read.tables import Rows
 from llamatune.recipe.blocks import Kind
 from llamatune.wording import counted
 

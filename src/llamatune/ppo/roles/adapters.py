@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from llamatune.forward.outputs import apply_head, hidden_at, logits_at
-from llamatune.models.adapters import HEAD_WEIGHT, check_tensors, has_its_layers
+from llamatune.models.adapters import HEAD_WEIGHT, check_tensors, has_its_layers, read_adapter
 from llamatune.models.base import HEAD, Base
 from llamatune.ppo.roles.base import RoleName, Roles, disable_dropout
 from llamatune.ppo.roles.sharding import spread
@@ -147,15 +147,12 @@ class Adapters(Roles):
         Raises:
             ModelError: E233 and E234, as wherever an adapter is loaded.
         """
-        from peft import PeftConfig
-
-        config = PeftConfig.from_pretrained(str(folder))
+        config, weights = read_adapter(folder)
         config.modules_to_save = None  # the head is a layer of the model below, not of the shared base
         config.task_type = "CAUSAL_LM"
         config.inference_mode = False
         with has_its_layers(folder, base):
             self.backbone.add_adapter(name, config)
-        weights = load_file(folder / "adapter_model.safetensors")
         needed = {key: tuple(weight.shape) for key, weight in adapter_weights(self.backbone, name).items()}
         head = {HEAD_WEIGHT: (1, self.value_head.in_features)}
         check_tensors(weights, needed | head, folder, base)

@@ -18,6 +18,7 @@ import yaml
 from yaml import events as ev
 
 from llamatune.errors import Problem, RecipeError
+from llamatune.outside import open_plain
 from llamatune.recipe.parsing.scalars import read_scalar
 
 MAX_BYTES = 2**20
@@ -58,7 +59,7 @@ class YamlDocument:
 def read_text(path: Path) -> str:
     """The text of a recipe or card. Raises RecipeError when it is unreadable, too large or not UTF-8."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise RecipeError("E010", f"cannot be read ({error.strerror or error})", place=str(path)) from None

@@ -1,0 +1,80 @@
+"""Rows of Parquet files, and of the Arrow files that the hub's library keeps."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from llamatune.data.read.json_array import sample
+from llamatune.data.read.limits import check_expansion, check_rows
+from llamatune.errors import DataError, gate
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Rows = Iterator[tuple[str, dict[str, Any]]]
+
+_BATCH = 128
+"""Rows that are in memory at a time."""
+
+
+def parquet_rows(handle: IO[bytes], name: str, skip: Callable[[DataError], None] | None = None) -> Rows:
+    """`(name#number, row)` for each row.
+
+    Raises:
+        DataError: E103 text that is not UTF-8; E109 broken; E110 it expands beyond any use.
+    """
+    import pyarrow.parquet as pq
+
+    with tempfile.TemporaryFile() as plain, _broken("Parquet", name):
+        if not handle.seekable():  # Parquet is read from its end: decompress the whole
+            shutil.copyfileobj(handle, plain)
+            handle = plain
+        handle.seek(0, os.SEEK_END)
+        yield from _rows(pq.ParquetFile(handle).iter_batches(batch_size=_BATCH), name, handle.tell())
+
+
+def arrow_rows(file: Path, name: str) -> Rows:
+    """`(name#number, row)` for each row of an Arrow stream, which is memory-mapped. Raises what `parquet_rows` does."""
+    import pyarrow as pa
+
+    with _broken("Arrow", name), pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as reader:
+        yield from _rows(reader, name, file.stat().st_size)
+
+
+def _broken(kind: str, name: str) -> Any:
+    hint = "copy or download the file again, or write it again as .jsonl"
+    return gate(DataError, "E109", f"cannot read the {kind} file", place=name, hint=hint)
+
+
+def _rows(batches: Iterable[pa.RecordBatch], name: str, size: int) -> Rows:
+    number = plain = 0
+    for batch in batches:
+        plain += batch.nbytes
+        check_expansion(name, size, plain)
+        check_rows(name, size, number)
+        try:
+            rows = batch.to_pylist()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                "E103",
+                f"text that is not UTF-8: {sample(error.object[error.start :])}",
+                place=f"{name} after #{number}",
+                hint="write the file again from text that is valid Unicode",
+            ) from None
+        for row in rows:
+            number += 1
+            yield f"{name}#{number}", without_nan(row)
+
+
+def without_nan(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with null for each cell that is NaN, which is how data frames write empty cells."""
+    if not any(isinstance(value, float) and value != value for value in row.values()):
+        return row
+    return {
+        name: None if isinstance(value, float) and value != value else value for name, value in row.items()
+    }

@@ -1,0 +1,207 @@
+"""What the JSON of a model or adapter may say: anything that no model has is refused before upstream reads it.
+
+Upstream believes these files: it would build a million layers, run a regular expression that never ends, import a
+module that is named there, or fail somewhere deep inside.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from llamatune.errors import ModelError
+
+_LARGEST = (
+    ("layer", 1_000),
+    ("block", 1_000),
+    ("expert", 10_000),
+    ("head", 1 << 17),
+    ("vocab", 1 << 24),
+    ("position", 1 << 27),
+    ("ctx", 1 << 27),
+    ("dim", 1 << 20),
+    ("size", 1 << 20),
+    ("inner", 1 << 20),
+    ("embd", 1 << 20),
+    ("d_model", 1 << 20),
+)
+"""The largest whole number of config.json whose key has this word in it: far above those of any published model, and
+small enough that building the model ends. The first that fits counts."""
+_MOST_TIMES = 8
+"""How many times larger than the numbers in its files a model or an adapter may be by its settings: 4-bit weights hold
+two in one, and what differs by less is named more precisely later."""
+
+_TEXT = (str, NoneType)
+_TEXTS = (str, list, NoneType)
+_SETTINGS: Mapping[str, tuple[type, ...]] = {
+    "r": (int, NoneType),
+    "lora_alpha": (int, float, NoneType),
+    "target_modules": _TEXTS,
+    "exclude_modules": _TEXTS,
+    "layers_pattern": _TEXTS,
+    "layers_to_transform": (int, list, NoneType),
+    "modules_to_save": (list, NoneType),
+    "rank_pattern": (dict, NoneType),
+    "alpha_pattern": (dict, NoneType),
+    "base_model_name_or_path": _TEXT,
+    "task_type": _TEXT,
+    "peft_type": _TEXT,
+}
+"""Types of those values of adapter_config.json that are read here, or that peft would take apart."""
+_PATTERNS = ("layers_pattern", "rank_pattern", "alpha_pattern")
+_PLAIN_PATTERN = re.compile(r"(?:[\w\\^$.-]|\.\*){0,300}")
+_MOST_STARS, _MOST_ENTRIES = 2, 10_000
+"""A regular expression that cannot run away: no group, hardly a repetition; and how many there may be."""
+
+
+def check_config_values(config: Mapping[str, Any], file: Path) -> None:
+    """Refuse values of a type or size that no model has: of those that are read here, the type; of all, the size.
+
+    Raises:
+        ModelError: E256.
+    """
+    names, quantization = config.get("architectures"), config.get("quantization_config")
+    types = {
+        "model_type": isinstance(config.get("model_type"), str),
+        "architectures": names is None or _are_texts(names),
+        "quantization_config": quantization is None or isinstance(quantization, dict),
+    }
+    wrong = [name for name, fits in types.items() if not fits]
+    wrong += [name for name, value in _numbers(config) if value > _largest(name)]
+    if wrong:
+        raise ModelError(
+            "E256",
+            f"`{wrong[0]}` is {_shown(config.get(wrong[0], '...'))}, and no model has that",
+            place=str(file),
+            why="building a model of this description would fail, or never end",
+            hint="take config.json and weights of the same model: download it again",
+        )
+
+
+def _numbers(config: Any, name: str = "") -> Iterator[tuple[str, int]]:
+    """Key and value of each whole number; of a list, its length."""
+    if isinstance(config, dict):
+        for key, value in config.items():
+            yield from _numbers(value, str(key))
+    elif isinstance(config, list):
+        yield f"entries in {name}", len(config)
+        for value in config:
+            yield from _numbers(value, name)
+    elif isinstance(config, int) and not isinstance(config, bool):
+        yield name, config
+
+
+def _largest(name: str) -> int:
+    if name.endswith(("_id", "_ids", "_token", "_index", "seed")):
+        return 1 << 31
+    return next((most for word, most in _LARGEST if word in name.lower()), 1 << 40)
+
+
+def check_size(config: Mapping[str, Any], held: int, folder: Path) -> None:
+    """Refuse a config.json of a model that is many times larger than the weights held in its files, before memory is
+    taken for it.
+
+    Args:
+        held: how many numbers there are in the files.
+
+    Raises:
+        ModelError: E251.
+    """
+
+    def number(*names: str) -> int:
+        found = next((config[name] for name in names if name in config), 0)
+        return found if type(found) is int else 0
+
+    width, layers = number("hidden_size", "n_embd", "d_model"), number("num_hidden_layers", "n_layer")
+    inner = number("intermediate_size", "n_inner", "ffn_hidden_size") or width
+    described = max(number("vocab_size") * width, layers * width * inner)
+    if described > _MOST_TIMES * held:
+        raise ModelError(
+            "E251",
+            f"config.json describes a model of at least {described:,} weights, and the files hold {held:,}",
+            place=str(folder),
+            why="memory would be taken for weights that are in no file",
+            hint="take config.json and weights of the same model",
+        )
+
+
+def check_adapter_settings(
+    settings: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]], folder: Path
+) -> None:
+    """Refuse an adapter_config.json that peft would stumble over, or never be done with.
+
+    Args:
+        tensors: shape of each tensor of the adapter, by its name in the file.
+
+    Raises:
+        ModelError: E234.
+    """
+    wrong = [name for name, kinds in _SETTINGS.items() if not _fits(settings.get(name), kinds)]
+    for name in ("target_modules", "exclude_modules", "modules_to_save", "layers_pattern"):
+        if isinstance(settings.get(name), list) and not _are_texts(settings[name]):
+            wrong.append(name)
+    if not wrong:
+        wrong = [name for name in _PATTERNS if not all(map(_is_plain, _texts(settings.get(name))))]
+        large = (name for name, value in settings.items() if isinstance(value, (list, dict)))
+        wrong += [name for name in large if len(settings[name]) > _MOST_ENTRIES]
+    if not wrong:
+        wrong = _wrong_numbers(settings, tensors)
+    if wrong:
+        raise ModelError(
+            "E234",
+            f"`{wrong[0]}` of adapter_config.json is {_shown(settings.get(wrong[0]))}, and no adapter has that",
+            place=str(folder),
+            why="peft would fail on it, take memory for matrices that are in no file, or never end",
+            hint="copy or download the adapter again, or save it again where it was made",
+        )
+
+
+def _wrong_numbers(settings: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) -> list[str]:
+    ranks = [
+        shape[0] for name, shape in tensors.items() if shape and (".lora_A" in name or "_embedding_A" in name)
+    ]
+    largest = _MOST_TIMES * max(ranks, default=512)
+    patterns = settings.get("rank_pattern") or {}
+    alphas = [settings.get("lora_alpha", 8), *(settings.get("alpha_pattern") or {}).values()]
+    found = {
+        "r": settings.get("r") is None or 0 < settings["r"] <= largest,
+        "rank_pattern": all(type(rank) is int and 0 < rank <= largest for rank in patterns.values()),
+        "lora_alpha": all(_fits(one, (int, float, NoneType)) and math.isfinite(one or 0) for one in alphas),
+    }
+    return [name for name, fits in found.items() if not fits]
+
+
+def is_note(note: Mapping[str, Any]) -> bool:
+    """Whether this is what llamatune notes beside an artefact, as far as it is read."""
+    base, chat = note.get("base", {}), note.get("chat")
+    return (
+        isinstance(base, dict)
+        and all(_fits(base.get(name), _TEXT) for name in ("name", "revision"))
+        and _fits(base.get("identity"), (dict, NoneType))
+        and (chat is None or (isinstance(chat, dict) and _fits(chat.get("system"), _TEXT)))
+    )
+
+
+def _fits(value: Any, kinds: tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _is_plain(pattern: str) -> bool:
+    return bool(_PLAIN_PATTERN.fullmatch(pattern)) and pattern.count("*") <= _MOST_STARS
+
+
+def _texts(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or ())
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

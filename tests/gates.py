@@ -1,0 +1,511 @@
+"""The gates of outside files, each with hostile files of its kind: for tests/test_gates.py and scripts/fuzz.py.
+
+An execution is a gate, a seed and a number: it makes a hostile file in a folder and lets the gate read it. A gate gives
+a result or a `LlamatuneError`; anything else is a fault, and the same three give it again.
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import yaml
+
+from hostile import as_json, changed, clear, garbled, odd, put
+from llamatune.errors import LlamatuneError
+from support import ROOT
+
+Use = Callable[[Random, Path], object]
+LIGHT: dict[str, Use] = {}
+"""Gates that need neither torch nor transformers: hundreds of executions a second."""
+HEAVY: dict[str, Use] = {}
+
+
+def light(use: Use) -> Use:
+    LIGHT[use.__name__] = use
+    return use
+
+
+def heavy(use: Use) -> Use:
+    HEAVY[use.__name__] = use
+    return use
+
+
+def execute(gate: str, seed: int, number: int, folder: Path) -> LlamatuneError | None:
+    """One execution; the error that the gate gave, if any. Whatever else it raises passes through."""
+    try:
+        (LIGHT | HEAVY)[gate](Random(f"{gate} {seed} {number}"), folder)
+    except LlamatuneError as error:
+        str(error).encode("utf-8", "backslashreplace")
+        assert all(problem.what for problem in error.problems)
+        return error
+    return None
+
+
+# ---- what people write --------------------------------------------------------------------------------------
+
+
+@cache
+def recipes() -> list[bytes]:
+    return [file.read_bytes() for file in sorted((ROOT / "recipes").rglob("*.yaml"))]
+
+
+@cache
+def parsed() -> list[Any]:
+    return [yaml.safe_load(text) for text in recipes()]
+
+
+@light
+def recipe(random: Random, folder: Path) -> None:
+    """A recipe's file, and its keys one by one."""
+    from llamatune.recipe.load import load, loads
+
+    if random.random() < 0.6:
+        content = changed(random.choice(parsed()), random)
+        loads(json.dumps(content))
+    else:
+        put(folder / "r.yaml", garbled(random.choice(recipes()), random), random)
+        load(folder / "r.yaml")
+
+
+@light
+def override(random: Random, folder: Path) -> None:
+    """Overrides of the command line."""
+    from llamatune.recipe.load import loads
+
+    keys = [
+        "output",
+        "data.train.0.path",
+        "data.max_length",
+        "model.lora.rank",
+        "upstream.x",
+        "a",
+        "",
+        "seed",
+    ]
+    value = odd(random)
+    text = value if isinstance(value, str) else json.dumps(value)
+    joined = random.choice(["=", "=", "=", "", "==", ".="])
+    loads(random.choice(recipes()).decode(), [f"{random.choice(keys)}{joined}{text}"])
+
+
+@cache
+def card_texts() -> list[bytes]:
+    return [file.read_bytes() for file in sorted((ROOT / "data_cards").glob("*.md"))]
+
+
+@light
+def card(random: Random, folder: Path) -> None:
+    """A data card."""
+    from llamatune.data.read.cards import update_card
+    from llamatune.recipe.cards import read_card
+
+    (folder / "data_cards").mkdir(exist_ok=True)
+    text = random.choice(card_texts())
+    if random.random() < 0.6:
+        _, front, body = text.decode().split("---\n", 2)
+        front = json.dumps(changed(yaml.safe_load(front), random), ensure_ascii=False)
+        text = f"---\n{front}\n---\n{body}".encode("utf-8", "surrogatepass")
+    else:
+        text = garbled(text, random)
+    put(folder / "data_cards/c.md", text, random)
+    read_card(folder / "data_cards/c.md")
+    update_card("c", folder)
+
+
+@light
+def name(random: Random, folder: Path) -> None:
+    """A name where a file, a card, a model, a run or an output is expected."""
+    from llamatune.data.read.readers import read_rows
+    from llamatune.data.read.sources import find_files
+    from llamatune.models.found import find
+    from llamatune.recipe.blocks import Source
+    from llamatune.recipe.cards import find_card_file
+    from llamatune.recipe.load import load
+    from llamatune.recipe.paths import check_output, missing_problem, outside_problem
+    from llamatune.runs.handover import take
+
+    text = random.choice(("", "./", "runs/", "/", "a/", "hub:", "../")) + str(odd(random))
+    text += random.choice(("", ".jsonl", ".yaml", "/x", "\x00", ".gz", "/" + "n" * 256, ".parquet"))
+    random.choice(
+        [
+            lambda: list(read_rows(Path(text))),
+            lambda: find(text, download=False),
+            lambda: find(f"./{text}"),
+            lambda: find_card_file(text, folder),
+            lambda: load(text),
+            lambda: check_output(text),
+            lambda: missing_problem(text),
+            lambda: outside_problem(text),
+            lambda: take(text, "adapter"),
+            lambda: find_files(Source.model_construct(path=text), folder, kind="conversations"),
+        ]
+    )()
+
+
+# ---- data ---------------------------------------------------------------------------------------------------
+
+CHAT = [{"role": "user", "content": "Hi {{name}}"}, {"role": "assistant", "content": "Hello"}]
+ROWS = [
+    {"messages": CHAT},
+    {"prompt": "a", "chosen": "b", "rejected": "c"},
+    {"instruction": "a", "input": "", "output": "b"},
+    {"text": "one"},
+    {"prompt": CHAT[:1], "completion": CHAT[1:], "label": True},
+    {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]},
+]
+
+
+def rows_of(file: Path) -> None:
+    from llamatune.data.formats.canonical import canonical
+    from llamatune.data.formats.recognise import recognise_rows
+    from llamatune.data.read.readers import read_rows
+    from llamatune.data.read.survey import survey_of
+    from llamatune.data.rows import RowRejected
+
+    seen = survey_of(read_rows(file, skip=lambda error: None)).rows
+    found = recognise_rows(seen, place="f")
+    for place, row in read_rows(file):
+        with suppress(RowRejected):
+            canonical(row, found, place)
+
+
+@light
+def text_rows(random: Random, folder: Path) -> None:
+    """JSON lines, JSON, CSV and text, plain and compressed."""
+    import gzip
+
+    suffix = random.choice((".jsonl", ".json", ".csv", ".tsv", ".txt", ".ndjson"))
+    rows = [changed(random.choice(ROWS), random) for _ in range(random.randint(1, 3))]
+    if suffix in (".csv", ".tsv"):
+        separator = "," if suffix == ".csv" else "\t"
+        head = random.choice(("", "sep=;\n", 'sep="\n')) + separator.join(ROWS[1])
+        cells = [separator.join(json.dumps(str(value)) for value in ROWS[1].values()) for _ in rows]
+        data = garbled("\n".join([head, *cells]).encode(), random)
+    elif suffix == ".json" and random.random() < 0.5:
+        data = as_json(rows, random)
+    else:
+        data = b"\n".join(as_json(row, random) for row in rows)
+    if random.random() < 0.2:
+        suffix, data = f"{suffix}.gz", gzip.compress(data)
+        data = garbled(data, random) if random.random() < 0.5 else data
+    put(folder / f"a{suffix}", data, random)
+    try:
+        rows_of(folder / f"a{suffix}")
+    finally:
+        clear(folder / f"a{suffix}")
+
+
+@cache
+def tables() -> list[bytes]:
+    """Parquet files with columns of many types, some of which Python cannot hold."""
+    import io
+
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    not_utf8 = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(b"\x00\x00\x00\x00\x02\x00\x00\x00"), pa.py_buffer(b"\xff\xfe")]
+    )
+    columns: list[dict[str, Any]] = [
+        {"text": ["a", "b"]},
+        {"text": not_utf8},
+        {"messages": [[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]]},
+        {"text": ["a"], "when": pa.array([2**62], pa.timestamp("us"))},
+        {"text": ["a"], "when": pa.array([2**50], pa.timestamp("ms"))},
+        {"text": ["a"], "when": pa.array([2**30], pa.date32())},
+        {"text": ["a"], "when": pa.array([2**62], pa.duration("s"))},
+        {"text": ["a"], "when": pa.array([1], pa.timestamp("ns", tz="Nowhere/City"))},
+        {"prompt": [b"a"], "chosen": [b"b"], "rejected": [b"\xff"]},
+        {"text": pa.array([{"a": float("nan")}]), "n": pa.array([2**63], pa.uint64())},
+        {"text": pa.array(["a"] * 2000).dictionary_encode()},
+        {"": ["a"], "text": [None]},
+    ]
+    made = []
+    for column in columns:
+        buffer = io.BytesIO()
+        parquet.write_table(pa.table(column), buffer)
+        made.append(buffer.getvalue())
+    return made
+
+
+@light
+def table_rows(random: Random, folder: Path) -> None:
+    """Parquet files, as they are and with changed bytes."""
+    data = random.choice(tables())
+    file = folder / "a.parquet"
+    put(file, garbled(data, random) if random.random() < 0.8 else data, random)
+    rows_of(file)
+
+
+# ---- models, without loading them -----------------------------------------------------------------------------
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 8,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 64,
+    "vocab_size": 32,
+    "rms_norm_eps": 1e-6,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+    "tie_word_embeddings": True,
+    "torch_dtype": "float32",
+    "quantization_config": None,
+    "bos_token_id": 1,
+    "eos_token_id": [2, 3],
+}
+LAYER = "model.layers.0.self_attn.q_proj"
+TENSORS = {"model.embed_tokens.weight": [32, 8], f"{LAYER}.weight": [8, 8]}
+ADAPTER = {
+    "peft_type": "LORA",
+    "task_type": "CAUSAL_LM",
+    "r": 2,
+    "lora_alpha": 4,
+    "lora_dropout": 0.0,
+    "bias": "none",
+    "target_modules": ["q_proj"],
+    "exclude_modules": None,
+    "modules_to_save": None,
+    "rank_pattern": {"q_proj": 2},
+    "alpha_pattern": {},
+    "layers_to_transform": None,
+    "layers_pattern": None,
+    "layer_replication": None,
+    "base_model_name_or_path": "pico",
+    "use_dora": False,
+}
+NOTE = {
+    "llamatune": "0.1.0",
+    "stage": "sft",
+    "base": {"name": "pico", "revision": None, "identity": {"weights": "a", "config": "b"}},
+    "chat": {"template": "tokenizer", "system": "Be brief.", "loss_on": "assistant"},
+}
+PARTS = {f"base_model.model.{LAYER}.lora_A.weight": [2, 8], f"base_model.model.{LAYER}.lora_B.weight": [8, 2]}
+
+
+def header(shapes: dict[str, Any]) -> dict[str, Any]:
+    """What a safetensors file says of tensors of float32."""
+    entries, end = {}, 0
+    for name, shape in shapes.items():
+        size = 4
+        for length in shape:
+            size *= length
+        entries[name] = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    return entries
+
+
+def tensors(shapes: dict[str, Any], random: Random | None = None) -> bytes:
+    """A safetensors file of zeros; with random numbers, a hostile one."""
+    entries = header(shapes)
+    length = max(entry["data_offsets"][1] for entry in entries.values())
+    text = json.dumps(entries).encode() if random is None else as_json(entries, random)
+    data = len(text).to_bytes(8, "little") + text + bytes(length)
+    return garbled(data, random) if random is not None and random.random() < 0.4 else data
+
+
+@light
+def base(random: Random, folder: Path) -> None:
+    """The settings and headers of a base."""
+    from llamatune.models.base import check_fits_context, linear_layers_of
+    from llamatune.models.found import find
+
+    files = {
+        "config.json": CONFIG,
+        "generation_config.json": {"eos_token_id": 2, "temperature": 0.7},
+        "tokenizer_config.json": {"chat_template": [{"name": "default", "template": "{{ messages }}"}]},
+        "model.safetensors.index.json": {"weight_map": dict.fromkeys(TENSORS, "model.safetensors")},
+    }
+    hostile = random.choice([*files, "config.json", "config.json", "model.safetensors"])
+    for file, content in files.items():
+        data = as_json(content, random) if file == hostile else json.dumps(content).encode()
+        put(folder / file, data, random if file == hostile else Random(9))
+    data = tensors(TENSORS, random if hostile == "model.safetensors" else None)
+    put(folder / "model.safetensors", data, random if hostile == "model.safetensors" else Random(9))
+    found = find(str(folder))
+    check_fits_context(found.base, 10)
+    assert isinstance(found.facts(), dict) and isinstance(found.base.address, str)
+    linear_layers_of(folder)
+
+
+@light
+def adapter(random: Random, folder: Path) -> None:
+    """The settings, the note and the header of an adapter."""
+    from llamatune.models.found import find
+
+    files = {"adapter_config.json": ADAPTER, "llamatune.json": NOTE}
+    hostile = random.choice([*files, "adapter_model.safetensors"])
+    for file, content in files.items():
+        data = as_json(content, random) if file == hostile else json.dumps(content).encode()
+        put(folder / file, data, random if file == hostile else Random(9))
+    data = tensors(PARTS, random if hostile == "adapter_model.safetensors" else None)
+    put(folder / "adapter_model.safetensors", data, random if "model" in hostile else Random(9))
+    found = find(str(folder), download=False)
+    assert isinstance(found.facts(), dict) and found.chat is not None
+
+
+# ---- chat templates -------------------------------------------------------------------------------------------
+
+
+@cache
+def templates() -> list[bytes]:
+    folder = ROOT / "src/llamatune/data/encode/templates"
+    own = [
+        b"{{ 1/0 }}",
+        b"{% break %}",
+        b"{{ '\\ud83d' }}",
+        b"{% for i in range(1e7) %}{% endfor %}",
+        b"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        b"{{ 'A' * 3000000000 }}",
+    ]
+    return [file.read_bytes() for file in sorted(folder.glob("*.jinja"))] + own
+
+
+@light
+def template(random: Random, folder: Path) -> None:
+    """A chat template, read from a file and rendered."""
+    from llamatune.data.encode.named_templates import template_in
+    from llamatune.data.encode.rendering import RenderingError, render
+
+    text = random.choice(templates())
+    put(folder / "t.jinja", garbled(text, random) if random.random() < 0.9 else text, random)
+    try:
+        read = template_in(folder / "t.jinja")
+        messages = [*CHAT, {"role": "user", "content": str(odd(random))}]
+        render(read, messages, [(1, True), (2, False), (3, True)], {"bos_token": "<s>", "eos_token": "</s>"})
+    except RenderingError:
+        pass
+
+
+# ---- runs and the cache ---------------------------------------------------------------------------------------
+
+ATTEMPT = {"started": 1e9, "pid": 1, "host": "h", "from_step": 0, "last_step": 3, "reason": "killed"}
+STATUS = {"state": "running", "step": 3, "total_steps": 9, "heartbeat": 1e9, "attempts": [ATTEMPT]}
+RESULT = {
+    "stage": "sft",
+    "artefact": "adapter",
+    "base": "pico",
+    "steps": 3,
+    "seconds": 1.5,
+    "figures": {"loss": 1.0},
+    "files": {"adapter": {"path": "adapter", "sha256": "0" * 64}},
+    "finished": 1e9,
+}
+MANIFEST = {
+    "format": 1,
+    "recipe": {"seed": 0, "stage": "sft"},
+    "facts": {"data": {"train": [{"sha256": ["a"]}]}, "base": {"weights": "b"}},
+    "versions": {"torch": "2"},
+}
+
+
+@light
+def run_files(random: Random, folder: Path) -> None:
+    """run.json, result.json, manifest.json and run.lock."""
+    from llamatune.runs.handover import Result, take
+    from llamatune.runs.lock import RunLock
+    from llamatune.runs.manifest import check_same, differences, flatten, of_blocks, read_manifest
+    from llamatune.runs.status import Status
+
+    which = random.randrange(4)
+    if which == 0:
+        put(folder / "run.json", as_json(STATUS, random), random)
+        Status.read(folder).previous_end()
+    elif which == 1:
+        put(folder / "result.json", as_json(RESULT, random), random)
+        (folder / "resolved.yaml").write_text("stage: sft\n")
+        found = Result.read(folder)
+        assert found is None or found.describe()
+        take(str(folder), "adapter")
+    elif which == 2:
+        put(folder / "manifest.json", as_json(MANIFEST, random), random)
+        read = read_manifest(folder)
+        if read is not None:
+            now = {"data": {"train": []}}
+            differences(of_blocks(read["facts"], now), flatten(now))
+            check_same(flatten(read["facts"]), {"a": 1}, forced=["data"], run="x")
+    else:
+        put(folder / "run.lock", as_json({"pid": 1, "host": "h", "since": 1e9, "born": "1"}, random), random)
+        RunLock.take(folder).release()
+
+
+@light
+def checkpoint(random: Random, folder: Path) -> None:
+    """A checkpoint's manifest, with the hash that fits it more often than not."""
+    from llamatune.runs import checkpoints
+    from llamatune.runs.run import sizes_at
+
+    inner = folder / "checkpoint-2"
+    if not inner.exists():
+        inner.mkdir()
+        (inner / "weights").write_text("1")
+        about = {"sizes": {"metrics.jsonl": 3}, "state": {"losses": [1.0], "trained": 2}}
+        checkpoints.commit(inner, step=2, about=about)
+        (folder / "manifest").write_bytes((inner / "manifest.json").read_bytes())
+    content = json.loads((folder / "manifest").read_text())
+    if random.random() < 0.8:
+        content = changed({key: value for key, value in content.items() if key != "sha256"}, random)
+        if isinstance(content, dict):
+            content["sha256"] = checkpoints._digest(content)
+        put(inner / "manifest.json", json.dumps(content).encode(), random)
+    else:
+        put(inner / "manifest.json", as_json(content, random), random)
+    sizes_at(checkpoints.verify(inner))
+
+
+REPORTED: dict[str, Any] = {
+    "run.json": STATUS,
+    "result.json": RESULT,
+    "manifest.json": MANIFEST | {"base": "pico", "python": "3", "machine": "m", "cards": {"a": "b"}},
+    "data.json": {
+        "sources": [{"name": "a", "role": "train", "rows": 3, "kept": 3, "dropped": {}, "card": None}]
+    },
+    "preview.json": [{"place": "a:1", "tokens": [["Hi", False], ["Hello", True]]}],
+    "evaluation.json": {"held_out": [{"step": 1, "reward": 0.5}]},
+    "metrics.jsonl": {"time": 1e9, "step": 1, "loss": 2.0, "learning_rate": 1e-3},
+    "speed.jsonl": {"time": 1e9, "step": 1, "rows_per_second": 2.0},
+    "events.jsonl": {"time": 1e9, "step": 1, "kind": "warning", "text": "beware"},
+    "replies.jsonl": {"step": 0, "prompt": "Hi", "reply": "Hello", "ended": True},
+}
+
+
+@light
+def report(random: Random, folder: Path) -> None:
+    """The page about a run, from any of its files."""
+    from llamatune.runs.report import write_report
+
+    hostile = random.choice([*REPORTED, "resolved.yaml"])
+    for file, content in REPORTED.items():
+        data = as_json(content, random) if file == hostile else json.dumps(content).encode()
+        put(folder / file, data + b"\n", random if file == hostile else Random(9))
+    text = random.choice(recipes())
+    put(folder / "resolved.yaml", garbled(text, random) if hostile == "resolved.yaml" else text, Random(9))
+    write_report(folder)
+
+
+@light
+def cache_entry(random: Random, folder: Path) -> None:
+    """An entry of the cache, and the file of remembered hashes."""
+    import os
+
+    from llamatune.data.cache import stored
+    from llamatune.recipe.hashing import file_sha256
+
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    entry = folder / "llamatune/things/key"
+    entry.mkdir(parents=True, exist_ok=True)
+    put(entry / "info.json", as_json({"sizes": {"a": 1}, "info": {"count": 3}}, random), random)
+    _, info = stored("things", "key", lambda inside: {"count": 3})
+    assert isinstance(info, dict)
+    file = folder / "file"
+    file.write_bytes(b"1")
+    entries = {str(file): [1, 2, 3, 4, "ab"]}
+    put(folder / "llamatune/hashes.json", as_json(entries, random), random)
+    file_sha256(file)
