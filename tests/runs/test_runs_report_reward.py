@@ -12,6 +12,9 @@ import pytest
 from llamatune.data.rows import RATINGS
 from llamatune.judging.figures import SAFETY_BINS, flat, pair_figures, score_figures
 from llamatune.runs.report import evaluation, plots, write_report
+from llamatune.runs.report.by_stage import Look
+from llamatune.runs.report.head import headline_figures
+from llamatune.runs.report.series import Series
 from llamatune.runs.report.tables import percent
 from report_page import HOSTILE, Page, assert_safe, browse, in_browser, write
 
@@ -353,3 +356,10 @@ def test_a_browser_finds_nothing_to_load_or_to_run(
     dom, console, asked = browse(write_report(request.getfixturevalue(kind)), tmp_path)
     assert dom.count("<svg") >= 3 and 'id="evaluation"' in dom and "<script" not in dom and "<img" not in dom
     assert (console, asked) == ([], [])
+
+
+def test_a_figure_of_a_held_out_set_is_named_by_both() -> None:
+    result = {"figures": {"accuracy/my_set.jsonl": 0.75}}
+    speed = {"pairs_per_second": Series([1], [0.0338])}
+    found = headline_figures(result, {}, {}, speed, {}, Look())
+    assert ("accuracy", "0.75", "my_set.jsonl") in found and ("pairs per second", "0.034", "median") in found

@@ -103,13 +103,15 @@ def headline_figures(
     rows = as_mapping(data.get("counts"))
     what = "training pairs" if "pairs" in rows else look.rows
     tiles.append((what, _figure(rows.get("kept")), f"of {number(rows.get('read', '?'))} read"))
-    tiles += [(name.replace("_", " "), _figure(value), "") for name, value in counted.items()]
+    for name, value in counted.items():
+        what, _, of = name.partition("/")
+        tiles.append((what.replace("_", " "), _figure(value), of))
     return [tile for tile in tiles if tile[1]][:MOST_FIGURES]
 
 
 def _rounded(rate: float) -> float:
-    """A whole number, except for small rates."""
-    return round(rate, 1) if rate < 10 else round(rate)
+    """A whole number, except for small rates, which have two digits."""
+    return float(f"{rate:.2g}") if rate < 10 else round(rate)
 
 
 def _figure(value: Any) -> str:
