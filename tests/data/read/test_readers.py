@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -256,6 +258,11 @@ def test_a_file_of_another_kind_than_its_name_says(
 ) -> None:
     said = fails(write(tmp_path, name, content))
     assert f"error[E101] {name}: the file is" in said and what in said and "hint:" in said
+
+
+def test_capitals_in_an_extension_do_not_matter(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["x"]}), tmp_path / "A.PARQUET")
+    assert [row for _, row in read_rows(tmp_path / "A.PARQUET")] == [{"text": "x"}]
 
 
 def test_a_document_may_be_a_web_page(tmp_path: Path) -> None:

@@ -102,12 +102,13 @@ _OTHER_KINDS = (
 
 def _check_kind_of_file(handle: IO[bytes], path: Path, name: str) -> None:
     """Refuse a file that cannot be what its name says: further on, the reason would be hard to see."""
-    head = handle.peek(64)[:64]  # type: ignore[attr-defined]
+    head = handle.peek(64)[:64].lower()  # type: ignore[attr-defined]
+    suffixes = {suffix.lower() for suffix in path.suffixes}
     for begins, what, hint in _OTHER_KINDS:
-        of_its_kind = (begins == b"PAR1" and ".parquet" in path.suffixes) or (
-            what == "a web page" and ".txt" in path.suffixes
+        fits = (what == "a Parquet file" and ".parquet" in suffixes) or (
+            what == "a web page" and ".txt" in suffixes
         )
-        if head.lower().startswith(begins.lower()) and not of_its_kind:
+        if head.startswith(begins.lower()) and not fits:
             raise DataError("E101", f"the file is {what}", place=name, hint=hint)
 
 
