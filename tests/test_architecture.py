@@ -25,6 +25,7 @@ FLOORS = [
     {"data"},
     {"models"},
     {"forward"},
+    {"plan"},
     {"sampling"},
     {"judging"},
     {"training"},

@@ -166,7 +166,15 @@ def test_schema_is_json() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["validate", "r.yaml"], ["validate", "pico/sft"], ["schema"], ["init"], ["validate", "x"]],
+    [
+        ["--help"],
+        ["validate", "r.yaml"],
+        ["validate", "pico/sft"],
+        ["plan", "pico/ppo"],
+        ["schema"],
+        ["init"],
+        ["validate", "x"],
+    ],
 )
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     code = f"""
@@ -189,7 +197,10 @@ print(sorted(heavy & set(sys.modules)))
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
-@pytest.mark.parametrize(("arguments", "seconds"), [(["--help"], 0.5), (["validate", "r.yaml"], 1.0)])
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [(["--help"], 0.5), (["validate", "r.yaml"], 1.0), (["plan", "llama2_chat/ppo_qlora"], 1.5)],
+)
 def test_light_commands_are_fast(arguments: list[str], seconds: float) -> None:
     """CPU time of the best of three runs, so that a busy machine does not fail it."""
 

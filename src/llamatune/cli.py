@@ -107,6 +107,33 @@ def validate(
 
 
 @app.command()
+def plan(
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="A card such as h100, a100-80, rtx4090, or cpu; the processor where there is no GPU.",
+            show_default=False,
+        ),
+    ] = None,
+    devices: Annotated[int, typer.Option(help="How many of them, one process each.", min=1)] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a run will need: memory, what makes it fit, hours, disk, energy. Loads and downloads nothing."""
+    from llamatune.commands.plan import plan_lines
+    from llamatune.plan.planned import plan as plan_recipe
+
+    with _errors_as_json(as_json):
+        planned = plan_recipe(recipe, overrides or (), device=device, devices=devices)
+    if as_json:
+        _print_json(planned.to_json())
+    else:
+        for line in plan_lines(planned):
+            _write(sys.stdout, line)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of recipes, for editors."""
     from llamatune.recipe.schema import json_schema

@@ -30,7 +30,10 @@ def test_every_shipped_recipe_is_listed_with_a_word_about_it() -> None:
 
 def test_the_list_is_for_programs_too() -> None:
     done = CliRunner().invoke(app, ["recipes", "--json"])
-    assert {"name", "stage", "base", "trains", "about"} == set(json.loads(done.stdout)[0])
+    listed = {one["name"]: one for one in json.loads(done.stdout)}
+    assert {"name", "stage", "base", "trains", "memory", "device", "about"} == set(listed["pico/sft"])
+    assert listed["pico/sft"]["device"] == "cpu" and listed["llama2_chat/sft"]["device"] == "h100"
+    assert listed["pico/sft"]["memory"] < 2e9 < 100e9 < listed["llama2_chat/sft"]["memory"]
 
 
 def test_a_copy_is_the_same_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

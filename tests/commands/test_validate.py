@@ -21,7 +21,7 @@ Make = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module, "_DEVICES", ())
+    monkeypatch.setattr(module, "DRIVERS", ())
     Path("r.yaml").write_text(RECIPE)
     write("rows.jsonl", [row(number) for number in range(12)])
 
@@ -148,7 +148,7 @@ def test_what_needs_a_gpu_is_refused_where_there_is_none(monkeypatch: pytest.Mon
         "model.dtype=float16",
     )
     assert codes(*needs) == ["E220"] * 3
-    monkeypatch.setattr(module, "_DEVICES", ("r.yaml",))
+    monkeypatch.setattr(module, "DRIVERS", ("r.yaml",))
     assert codes(*needs) == [] and "not checked: whether torch can use the GPU" in said(*needs)
     assert codes(*needs, "hardware.device=cpu") == ["E220"] * 3
 

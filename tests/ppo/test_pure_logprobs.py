@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from llamatune.forward.outputs import POSITIONS, entropies, logprobs_and_entropies, token_logprobs
+from llamatune.forward.cutting import POSITIONS
+from llamatune.forward.outputs import entropies, logprobs_and_entropies, token_logprobs
 from llamatune.ppo.maths.losses import policy_loss, token_weights
 
 

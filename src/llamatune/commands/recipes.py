@@ -8,11 +8,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from llamatune.commands.init import write_beside_schema
+from llamatune.plan.bases import origin_of
+from llamatune.plan.devices import device_of
+from llamatune.plan.needs import need_of
 from llamatune.recipe.load import loads
 from llamatune.recipe.parsing.yaml import read_text
 from llamatune.recipe.shipped import find_recipe, shipped
 from llamatune.recipe.stages.common import TrainingRecipe
+from llamatune.runs.files import size
 
+_SMALL = 1e9
+"""Weights of a model that a processor trains in a time that one waits for."""
 _SCHEMA_LINE = re.compile(r"\A# yaml-language-server: .*\n")
 
 
@@ -25,6 +31,9 @@ class Listed:
     base: str
     trains: str
     """full, lora, qlora, or adapter: one that an earlier run left."""
+    memory: int
+    """Bytes at the peak of one device, see `plan`; `device` is a processor for small models, else a card."""
+    device: str
     about: str
 
 
@@ -41,7 +50,10 @@ def _listed(name: str, file: Path) -> Listed:
     text = read_text(file)
     recipe = loads(text, name=str(file))
     assert isinstance(recipe, TrainingRecipe)
-    return Listed(name, recipe.stage, recipe.model.base, _trains(recipe), _about(text))
+    origin = origin_of(recipe)
+    device = device_of("cpu" if origin.shape.weights < _SMALL else "h100")
+    memory = round(need_of(recipe, origin, device).peak.bytes)
+    return Listed(name, recipe.stage, recipe.model.base, _trains(recipe), memory, device.name, _about(text))
 
 
 def _trains(recipe: TrainingRecipe) -> str:
@@ -69,12 +81,16 @@ _NARROW = 40
 
 def recipes_table(recipes: list[Listed], width: int | None = None) -> str:
     """The recipes by column, wrapped at words to a terminal's width; without one, a line for each recipe."""
-    columns = ("name", "stage", "base", "trains")
-    widths = {one: max(len(one), *(len(getattr(recipe, one)) for recipe in recipes)) for one in columns}
-    head = "".join(f"{one:{widths[one]}}  " for one in columns)
+    rows = [("name", "stage", "base", "trains", "memory")]
+    rows += [
+        (one.name, one.stage, one.base, one.trains, f"{size(one.memory)} {one.device}") for one in recipes
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    head, *columns = (
+        "".join(f"{text:{wide}}  " for text, wide in zip(row, widths, strict=True)) for row in rows
+    )
     lines = [head + "about"]
-    for recipe in recipes:
-        line = "".join(f"{getattr(recipe, one):{widths[one]}}  " for one in columns)
+    for line, recipe in zip(columns, recipes, strict=True):
         if width is None:
             lines.append(line + recipe.about)
         elif width - len(head) >= _NARROW:
@@ -88,7 +104,7 @@ def recipes_table(recipes: list[Listed], width: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def as_records(recipes: list[Listed]) -> list[dict[str, str]]:
+def as_records(recipes: list[Listed]) -> list[dict[str, str | int]]:
     return [asdict(recipe) for recipe in recipes]
 
 

@@ -34,6 +34,8 @@ from llamatune.models.base import (
 )
 from llamatune.models.found import Found, check_models, find_model
 from llamatune.models.placement import check_attention, check_cpu, check_precision
+from llamatune.plan.devices import DRIVERS
+from llamatune.plan.work import disk_of
 from llamatune.recipe.blocks import Data, Kind, Source
 from llamatune.recipe.cards import find_card
 from llamatune.recipe.load import load_with_problems
@@ -50,8 +52,6 @@ from llamatune.wording import counted
 FIRST_LOOK = 1000
 """Rows of each source that are looked at without `deep`."""
 
-_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""What the drivers of NVIDIA, AMD and Windows' GPUs leave; without one of them torch finds no GPU."""
 _TOKENIZER = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _SHOWN = 3
 
@@ -142,7 +142,7 @@ def validate(
         found.unchecked.append("every row: what is named above comes first")
     else:
         found.unchecked.append("what the tokenizer makes of the rows, and how long they are (--deep)")
-    found.unchecked.append("the memory that the run will take")
+    found.unchecked.append("the memory that the run will take (llamatune plan)")
     return found
 
 
@@ -360,7 +360,7 @@ def _check_rows(found: Validation, start: Found, folder: Path) -> None:
 def _check_device(found: Validation, recipe: TrainingRecipe) -> None:
     """What needs a GPU, where there is certainly none."""
     asked = recipe.hardware.device
-    if asked == "auto" and any(Path(file).exists() for file in _DEVICES):
+    if asked == "auto" and any(Path(file).exists() for file in DRIVERS):
         found.add("device", "auto, and there is the driver of a GPU", device="gpu")
         found.unchecked.append("whether torch can use the GPU")
         with found.gathering():
@@ -416,10 +416,7 @@ def _check_disk(found: Validation, start: Found) -> None:
         found.unchecked.append("the room on the disk: the base's shapes are not in its files")
         return
     trained = trained_weights(recipe, start)
-    moment = 1 if "8bit" in recipe.optimization.optimizer else 4
-    artefact = 4 * trained
-    checkpoint = artefact + 2 * moment * trained
-    needed = (recipe.checkpoint.keep + 1) * checkpoint + artefact
+    needed = disk_of(recipe, trained)
     output = Path(recipe.output)
     found.add(
         "disk",

@@ -15,14 +15,12 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from llamatune.forward.cutting import POSITIONS
 from llamatune.models.heads import score_head
 from llamatune.models.inner import without_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-POSITIONS = 1024
-"""Rows are taken together up to this many positions."""
 
 
 def logits_at(

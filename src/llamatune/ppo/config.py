@@ -12,6 +12,7 @@ from llamatune.errors import RecipeError
 from llamatune.judging.combine import RewardRule
 from llamatune.ppo.guards import DEFAULT_GUARDS, Guard, check_guards
 from llamatune.ppo.settings import default_of, setting
+from llamatune.recipe.stages.ppo import ANSWERS_AT_ONCE
 
 Whitening = Literal["batch", "running", "none"]
 
@@ -74,7 +75,9 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
         default=None,
         metadata={"help": "Tokens that end a completion; those of chat format and model when None."},
     )
-    generation_batch_size: int = field(default=256, metadata={"help": "Completions generated at once."})
+    generation_batch_size: int = field(
+        default=ANSWERS_AT_ONCE, metadata={"help": "Completions generated at once."}
+    )
     generation_backend: Literal["auto", "generate", "continuous_batching", "vllm"] = setting(
         "rollout.backend"
     )

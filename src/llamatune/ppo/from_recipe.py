@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from llamatune.forward.cutting import automatic_tokens
 from llamatune.models.placement import Placement
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.settings import of_recipe, value_in
 from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.training.upstream import config_of, optimization_arguments, run_arguments
-
-_CPU_TOKENS = 4096
-_GPU_TOKENS = 16384
-"""Most tokens in a forward pass, where the recipe does not say."""
 
 
 def ppo_config(recipe: PpoRecipe, placement: Placement, output: Path) -> PPOConfig:
@@ -23,7 +20,7 @@ def ppo_config(recipe: PpoRecipe, placement: Placement, output: Path) -> PPOConf
 
 def ppo_arguments(recipe: PpoRecipe, placement: Placement, output: Path) -> dict[str, Any]:
     """Every argument that a recipe decides."""
-    budget = _CPU_TOKENS if placement.device == "cpu" else _GPU_TOKENS
+    budget = automatic_tokens(on_cpu=placement.device == "cpu")
     at_once = recipe.rollout.batch_size
     return {
         **{name: value_in(recipe, field) for name, field in of_recipe(PPOConfig).items()},

@@ -10,7 +10,7 @@ from llamatune.data.rows import EncodedRow
 from llamatune.errors import ModelError
 from llamatune.forward.attention import can_be_padding_free, require_isolation
 from llamatune.forward.collate import Collator, Padded, PaddingFree
-from llamatune.forward.cutting import cut, share
+from llamatune.forward.cutting import automatic_tokens, cut, share
 from llamatune.forward.pairs import SeparateReplies
 from llamatune.forward.singles import PaddedRows
 from llamatune.judging.scoring import pair_collator, row_collator
@@ -22,21 +22,6 @@ from llamatune.wording import counted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-if TYPE_CHECKING:
-    pass
-
-
-_CPU_TOKENS = 4096
-"""Tokens in a forward pass on a CPU: of 512 to 8,192, the fastest on pico and on a 5M-parameter Llama."""
-
-
-_CPU_LOGITS = 1 << 26
-"""Most logits at once on a CPU: 256 MiB, for large vocabularies."""
-
-
-_GPU_TOKENS = 16384
-"""Where a GPU starts; halved automatically if memory runs out."""
 
 
 def choose_batching(
@@ -61,8 +46,7 @@ def choose_batching(
     elif packed:
         require_isolation(model)
     on_cpu = start.placement.device == "cpu"
-    vocabulary = model.config.vocab_size
-    automatic = min(_CPU_TOKENS, max(_CPU_LOGITS // vocabulary, 1)) if on_cpu else _GPU_TOKENS
+    automatic = automatic_tokens(on_cpu=on_cpu, vocabulary=model.config.vocab_size)
     budget = hardware.micro_batch_tokens or automatic
     fused = hardware.loss == "fused" or (hardware.loss == "auto" and (not on_cpu or collate.padded))
     attention = without_adapter(model).config._attn_implementation
@@ -96,7 +80,7 @@ def choose_scored_batching(model: PreTrainedModel, recipe: RewardRecipe, start: 
         collate = (pair_collator if pairs else row_collator)(model, length)
         if collate.padded and hardware.batching == "padding_free":
             raise _cannot_keep_apart()
-    budget = hardware.micro_batch_tokens or (_CPU_TOKENS if start.placement.device == "cpu" else _GPU_TOKENS)
+    budget = hardware.micro_batch_tokens or automatic_tokens(on_cpu=start.placement.device == "cpu")
     how = "padded" if collate.padded else "padding-free"
     if pairs:
         how += ", prompts computed twice" if collate.padded else ", each prompt computed once"

@@ -27,6 +27,9 @@ from llamatune.recipe.stages.common import (
     starter_data,
 )
 
+ANSWERS_AT_ONCE = 256
+"""Answers generated at once, where the recipe does not say; halved automatically when memory runs out."""
+
 
 class RolloutSettings(Block):
     """How the policy answers the prompts. Answers are sampled from its whole distribution, as the update assumes."""

@@ -1,0 +1,67 @@
+"""`llamatune plan`: memory part by part, what would make it fit, hours, disk and energy, before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from llamatune.plan.planned import Plan
+from llamatune.plan.work import CO2_A_KWH
+from llamatune.runs.files import size
+from llamatune.runs.report.words import duration
+from llamatune.wording import counted
+
+
+def plan_lines(planned: Plan) -> Iterator[str]:
+    """For a terminal. Every figure that is a guess says so."""
+    device, need, work = planned.device, planned.need, planned.work
+    shape = planned.origin.shape
+    many = f"{planned.devices} x " if planned.devices > 1 else ""
+    yield (
+        f"model    {planned.recipe.model.base}: {_billions(shape.weights)} weights, "
+        f"{_billions(planned.trained)} trained (shape from {planned.origin.source})"
+    )
+    yield f"device   {many}{device.name}, {size(round(device.memory))} each"
+    yield f"memory   {size(round(need.peak.bytes))} at the peak of a device: {_verdict(planned)}"
+    shown = [part for part in need.peak.parts if part.bytes >= need.peak.bytes / 1000]
+    width = max(len(part.name) for part in shown)
+    for part in shown:
+        when = "" if part.when == "always" else f", while {part.when}"
+        yield f"  {part.name:{width}}  {size(round(part.bytes)):>10}{when}{' (guess)' if part.guess else ''}"
+    yield from _passes(planned)
+    for way in planned.ways:
+        yield f"to fit   {way.what}: {size(round(way.peak))}{', fits' if way.fits else ', still too much'}"
+    if planned.ways:
+        yield f"  {' '.join(planned.ways[-1].overrides)}"
+    steps = f", {counted(work.steps, 'step')}" if work.steps is not None else ""
+    yield f"work     {work.of}: {work.tokens:,.0f} tokens of {counted(round(work.rows), 'row')}{steps} (guess)"
+    energy = ""
+    if work.kilowatt_hours is not None:
+        energy = (
+            f", {work.kilowatt_hours:,.2f} kWh at {device.watts:,.0f} W, "
+            f"{work.kilowatt_hours * CO2_A_KWH:,.2f} kg CO2"
+        )
+    hours = f", {work.device_hours:,.2f} device hours" if not device.on_cpu else ""
+    yield f"time     {duration(work.seconds)}{hours}{energy} (guess)"
+    yield f"disk     {size(planned.disk)}: checkpoints, and what the run leaves"
+    for guess in (*planned.origin.guesses, *work.guesses):
+        yield f"guess    {guess}"
+    if energy:
+        yield "guess    the card's full power, and the Llama 2 paper's 0.42 kg of CO2 a kWh; no cooling"
+
+
+def _verdict(planned: Plan) -> str:
+    if planned.fits:
+        return "fits"
+    over = planned.need.peak.bytes - planned.device.memory
+    return f"too much by {size(round(over))}"
+
+
+def _passes(planned: Plan) -> Iterator[str]:
+    need = planned.need
+    yield f"  passes of {need.tokens:,} tokens, if all rows are as long as allowed ({need.longest:,})"
+    if need.at_once is not None:
+        yield f"  {counted(need.at_once, 'answer')} sampled at once: as many as fit"
+
+
+def _billions(count: int) -> str:
+    return f"{count / 1e9:,.2f}B" if count >= 1e9 else f"{count / 1e6:,.1f}M"

@@ -1,0 +1,1 @@
+"""What a run will need, known from the recipe and from shapes alone: memory, time, disk, energy. Without torch."""

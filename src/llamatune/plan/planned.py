@@ -1,0 +1,170 @@
+"""The plan of a recipe: what it needs on a device, whether that fits, and what would make it fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from llamatune.errors import LlamatuneError
+from llamatune.plan.bases import Origin, origin_of
+from llamatune.plan.devices import Device, device_of
+from llamatune.plan.needs import Need, need_of, trained_count
+from llamatune.plan.work import Work, disk_of, work_of
+from llamatune.recipe.load import load_with_problems
+from llamatune.recipe.recipes import Recipe
+from llamatune.recipe.shipped import find_recipe
+
+
+@dataclass(frozen=True)
+class Way:
+    """One more change that lowers the peak: the overrides up to and with it, and the peak with all of them."""
+
+    what: str
+    overrides: tuple[str, ...]
+    peak: float
+    fits: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe needs on `devices` devices of a kind."""
+
+    recipe: Recipe
+    origin: Origin
+    device: Device
+    devices: int
+    need: Need
+    work: Work
+    trained: int
+    disk: int
+    ways: tuple[Way, ...]
+
+    @property
+    def fits(self) -> bool:
+        return self.need.peak.bytes <= self.device.memory
+
+    def to_json(self) -> dict[str, Any]:
+        work, need = self.work, self.need
+        return {
+            "stage": self.recipe.stage,
+            "output": self.recipe.output,
+            "base": self.recipe.model.base,
+            "shape_from": self.origin.source,
+            "weights": self.origin.shape.weights,
+            "trained": self.trained,
+            "device": {
+                "name": self.device.name,
+                "count": self.devices,
+                "memory": self.device.memory,
+                "watts": self.device.watts,
+            },
+            "memory": {
+                "peak": round(need.peak.bytes),
+                "reached": need.peak.reached,
+                "fits": self.fits,
+                "tokens_in_a_pass": need.tokens,
+                "answers_at_once": need.at_once,
+                "parts": [asdict(part) | {"bytes": round(part.bytes)} for part in need.peak.parts],
+            },
+            "ways": [asdict(way) | {"peak": round(way.peak)} for way in self.ways],
+            "work": {
+                "of": work.of,
+                "rows": round(work.rows),
+                "tokens": round(work.tokens),
+                "steps": work.steps,
+                "seconds": round(work.seconds, 1),
+                "device_hours": round(work.device_hours, 3),
+                "kilowatt_hours": None if work.kilowatt_hours is None else round(work.kilowatt_hours, 3),
+            },
+            "disk": self.disk,
+            "guesses": [*self.origin.guesses, *work.guesses],
+        }
+
+
+def plan(
+    name: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    device: str | None = None,
+    devices: int = 1,
+    ways: bool = True,
+) -> Plan:
+    """Plan a recipe, a file or a shipped one. Files that it names need not be there.
+
+    Args:
+        device: a card's name, or `cpu`.
+        devices: how many, each with a process that holds all weights.
+        ways: also look for what would make it fit, where it does not.
+
+    Raises:
+        RecipeError: it is no recipe; E041, an unknown device.
+        ModelError: E260, a base whose shape is not known; E230, E231, an adapter that does not fit it.
+    """
+    place = device_of(device)
+    recipe, _ = load_with_problems(name, overrides)
+    if device is None and recipe.hardware.device == "cpu":
+        place = device_of("cpu")
+    origin = origin_of(recipe)
+    need = need_of(recipe, origin, place, devices)
+    trained = trained_count(recipe, origin)
+    work = work_of(recipe, origin, place, devices, need.at_once, find_recipe(name).parent)
+    fits = need.peak.bytes <= place.memory
+    found = () if fits or not ways else _ways(name, overrides, recipe, place, devices, need)
+    return Plan(recipe, origin, place, devices, need, work, trained, disk_of(recipe, trained), found)
+
+
+def _ways(
+    name: str | Path, overrides: Sequence[str], recipe: Recipe, device: Device, devices: int, need: Need
+) -> tuple[Way, ...]:
+    """Changes in the order of what they cost, each on top of those before, up to the first that fits.
+
+    Each is loaded as an override of the recipe, so that what is advised is what the recipe takes.
+    """
+    found: list[Way] = []
+    taken: dict[str, str] = {}
+    lowest = need.peak.bytes
+    for what, key, value in _candidates(recipe, device, need):
+        tried = taken | {key: value}
+        written = tuple(f"{one}={tried[one]}" for one in tried)
+        try:
+            changed, _ = load_with_problems(name, [*overrides, *written])
+            then = need_of(changed, origin_of(changed), device, devices).peak.bytes
+        # This stage does not have it.
+        except LlamatuneError:
+            continue
+        if then >= lowest:
+            continue
+        taken, lowest = tried, then
+        if found and found[-1].what == what:
+            found.pop()
+        found.append(Way(what, written, lowest, lowest <= device.memory))
+        if found[-1].fits:
+            break
+    return tuple(found)
+
+
+def _candidates(recipe: Recipe, device: Device, need: Need) -> Iterator[tuple[str, str, str]]:
+    """(what, key, value) of overrides, the cheapest first."""
+    hardware = recipe.hardware
+    if not hardware.activation_checkpointing:
+        yield "recompute activations, for a third more time", "hardware.activation_checkpointing", "true"
+    tokens = need.tokens
+    while tokens > need.longest:
+        tokens = max(tokens // 2, need.longest)
+        yield "smaller passes, the same global batch", "hardware.micro_batch_tokens", str(tokens)
+    if recipe.model.lora is None and recipe.model.adapter is None:
+        yield "train an adapter: LoRA, usually at 10 times the learning rate", "model.lora.rank", "16"
+    if recipe.model.quantization == "none":
+        yield "hold the frozen base in 4 bits: QLoRA", "model.quantization", "nf4"
+    if device.on_cpu:
+        return
+    if "8bit" not in recipe.optimization.optimizer:
+        yield (
+            "optimizer state in 8 bits, in host memory if need be",
+            "optimization.optimizer",
+            "paged_adamw_8bit",
+        )
+    if not hardware.activation_offloading:
+        yield "activations in host memory", "hardware.activation_offloading", "true"

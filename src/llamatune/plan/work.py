@@ -1,0 +1,153 @@
+"""Tokens, steps, hours, disk and energy of a run, under assumptions that are said with them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from llamatune.plan.bases import Origin
+from llamatune.plan.devices import Device
+from llamatune.plan.rows import amount_of, rows_of_epoch
+from llamatune.plan.shapes import Shape
+from llamatune.recipe.recipes import STAGES, Recipe
+from llamatune.recipe.stages.common import TrainingRecipe
+from llamatune.recipe.stages.ppo import PpoRecipe
+from llamatune.recipe.stages.pretrain import PretrainRecipe
+
+SHARE = 0.35
+"""Of a card's arithmetic, recomputation counted: 0.31 to 0.39 were published for all weights of 7B and 8B on A100 and
+H100, 0.22 to 0.38 for adapters on one card."""
+SHARE_4_BITS = 0.25
+"""With a 4-bit base, which is unpacked for each product; measured to take 1.0 to 2.0 times as long as 16 bits."""
+SHARE_BANDWIDTH = 0.25
+"""Of a card's bandwidth, while sampling with transformers: a 7B in 16 bits gave 31 tokens/s on an A100."""
+CO2_A_KWH = 0.4235
+"""Kilograms: what the Llama 2 paper's table of carbon gives, 31.22 t for 184,320 GPU hours at 400 W."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of a whole run, or, where the number of rows is not known (`of` says so), of a thousand rows.
+
+    `seconds`: with all devices at work. `tokens`: trained on, or sampled and trained on.
+    """
+
+    of: str
+    rows: float
+    tokens: float
+    steps: int | None
+    seconds: float
+    devices: int
+    watts: float | None
+    guesses: tuple[str, ...]
+
+    @property
+    def device_hours(self) -> float:
+        return self.seconds * self.devices / 3600
+
+    @property
+    def kilowatt_hours(self) -> float | None:
+        return None if self.watts is None else self.device_hours * self.watts / 1000
+
+
+def disk_of(recipe: TrainingRecipe, trained: int) -> int:
+    """Bytes of the checkpoints that are there at a time, one being written included, and of what the run leaves.
+
+    Args:
+        trained: how many weights the recipe trains.
+    """
+    moment = 1 if "8bit" in recipe.optimization.optimizer else 4
+    artefact = 4 * trained
+    checkpoint = artefact + 2 * moment * trained
+    return (recipe.checkpoint.keep + 1) * checkpoint + artefact
+
+
+def work_of(
+    recipe: Recipe, origin: Origin, device: Device, devices: int, at_once: int | None, recipe_dir: Path
+) -> Work:
+    """What a run has to compute, and how long that takes."""
+    amounts = [amount_of(source, recipe_dir) for source in recipe.data.train]
+    rows = rows_of_epoch(recipe.data.train, amounts)
+    lengths = [amount.tokens for amount in amounts if amount.tokens]
+    guesses = [_speed(recipe, device)]
+    longest = recipe.data.max_length
+    if lengths:
+        length = min(sum(lengths) / len(lengths), longest)
+        guesses.append(f"rows of {length:,.0f} tokens: a token is taken for 4 bytes")
+    else:
+        length = longest / 2
+        guesses.append(f"rows of {length:,.0f} tokens: half of data.max_length")
+    if isinstance(recipe, PpoRecipe):
+        answers = recipe.optimization.iterations * recipe.optimization.batch_size
+        steps = recipe.optimization.iterations * recipe.steps_per_iteration
+        seconds = recipe.optimization.iterations * _iteration(
+            recipe, origin, device, devices, length, at_once or 1
+        )
+        guesses.append(f"every answer has {recipe.rollout.max_new_tokens:,} tokens")
+        tokens = answers * (length + recipe.rollout.max_new_tokens)
+        of = "the run"
+        return Work(of, answers, tokens, steps, seconds, devices, device.watts, tuple(guesses))
+    if isinstance(recipe, PretrainRecipe) and recipe.data.packing and rows is not None:
+        rows, length = max(rows * length / longest, 1), longest
+    batch, steps_asked = recipe.optimization.batch_size, recipe.optimization.max_steps
+    if rows is not None:
+        rows *= 1 - recipe.data.eval_fraction
+        if not all(amount.counted for amount in amounts):
+            guesses.append(f"about {rows:,.0f} rows, from the size of the first ones")
+    if steps_asked is not None:
+        of, steps = "the run", steps_asked
+        seen: float = steps_asked * batch
+    elif rows is not None:
+        of, steps = "the run", math.ceil(math.ceil(rows / batch) * recipe.optimization.epochs)
+        seen = rows * recipe.optimization.epochs
+    else:
+        of, steps, seen = "1,000 rows", None, 1000.0
+    a_token = _operations(origin.shape, length, has_output=STAGES[recipe.stage].task == "generate")
+    operations = seen * length * a_token * _forward_passes(recipe, origin)
+    seconds = operations / (_speed_of(recipe, device) * devices)
+    return Work(of, seen, seen * length, steps, seconds, devices, device.watts, tuple(guesses))
+
+
+def _operations(shape: Shape, length: float, *, has_output: bool = True) -> float:
+    """Of a token's forward pass: two for each weight, and attention over half of the row on average."""
+    weights = shape.linear_weights + (shape.embedding if has_output else 0)
+    return 2 * weights + 2 * shape.queries * length * shape.blocks
+
+
+def _forward_passes(recipe: Recipe, origin: Origin) -> float:
+    """Of a training step, in forward passes: itself, gradients of activations, gradients of weights, recomputation."""
+    return 2 + (origin.adapter is None) + recipe.hardware.activation_checkpointing
+
+
+def _speed_of(recipe: Recipe, device: Device) -> float:
+    if device.on_cpu:
+        return device.arithmetic
+    return device.arithmetic * (SHARE_4_BITS if recipe.model.quantization == "nf4" else SHARE)
+
+
+def _speed(recipe: Recipe, device: Device) -> str:
+    if device.on_cpu:
+        return "two cores of a server's processor compute 0.1 TFLOP/s, as measured with pico"
+    share = _speed_of(recipe, device) / device.arithmetic
+    return f"{share:.0%} of the card's 16-bit arithmetic ({device.arithmetic / 1e12:,.0f} TFLOP/s) is used"
+
+
+def _iteration(
+    recipe: PpoRecipe, origin: Origin, device: Device, devices: int, prompt: float, at_once: int
+) -> float:
+    """Seconds of an iteration of PPO: sampling, passes that read, passes that train."""
+    shape, new = origin.shape, recipe.rollout.max_new_tokens
+    answers, length = recipe.optimization.batch_size / devices, prompt + recipe.rollout.max_new_tokens
+    speed = _speed_of(recipe, device)
+    token = _operations(shape, length)
+    weight = 4 if device.on_cpu else 2
+    # Each token reads all weights and the keys and values so far; 4-bit weights are unpacked to 16 bits first.
+    read = weight * shape.weights * (1.5 if recipe.model.quantization == "nf4" else 1)
+    read += at_once * length * shape.blocks * 2 * shape.keys * weight
+    bandwidth = device.bandwidth * (1 if device.on_cpu else SHARE_BANDWIDTH)
+    sampling = math.ceil(answers / at_once) * new * max(read / bandwidth, at_once * token / speed)
+    # Policy, reference, critic, and reward models, which read all answers once.
+    reading = answers * length * token * (3 + len(recipe.reward.models))
+    training = recipe.ppo.epochs * answers * length * token * 2 * _forward_passes(recipe, origin)
+    return sampling + (reading + training) / speed
