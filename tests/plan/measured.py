@@ -10,7 +10,7 @@ from llamatune.models.base import BUILTIN
 from llamatune.plan.bases import Origin
 from llamatune.plan.devices import device_of
 from llamatune.plan.needs import need_of
-from llamatune.plan.shapes import KNOWN, shape_of
+from llamatune.plan.shapes import KNOWN_CONFIGS, shape_of
 from llamatune.recipe.load import loads
 
 _PICO = json.loads((BUILTIN / "pico/config.json").read_text("utf-8"))
@@ -21,7 +21,7 @@ _SHAPES = {
     "150m": _PICO
     | {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 12, "num_attention_heads": 16}
     | {"num_key_value_heads": 16, "head_dim": 64, "tie_word_embeddings": False},
-    "SmolLM2-135M": KNOWN["HuggingFaceTB/SmolLM2-135M-Instruct"],
+    "SmolLM2-135M": KNOWN_CONFIGS["HuggingFaceTB/SmolLM2-135M-Instruct"],
 }
 _LORA = {"lora": {"rank": 16, "alpha": 32}}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 from llamatune.plan.memory import (
     CUDA_CONTEXT,
@@ -19,14 +19,14 @@ from llamatune.plan.memory import (
     NF4_DOUBLE,
     Held,
     Logits,
-    Part,
-    Step,
+    MemoryPart,
     Trained,
+    TrainingPass,
     pass_parts,
     trained_parts,
     with_margin,
 )
-from llamatune.plan.shapes import KNOWN, Shape, shape_of
+from llamatune.plan.shapes import KNOWN_CONFIGS, Shape, shape_of
 
 GIB = 2**30 / 1e9
 
@@ -47,12 +47,12 @@ def _qwen(hidden: int, blocks: int, inner: int, vocabulary: int = 151936) -> Sha
     return Shape(blocks, hidden, inner, hidden, hidden, heads, vocabulary, False, linear)
 
 
-SHAPES: dict[str, Shape] = {name: shape_of(config, name) for name, config in KNOWN.items()} | {
+SHAPES: dict[str, Shape] = {name: shape_of(config, name) for name, config in KNOWN_CONFIGS.items()} | {
     "Qwen-7B": _qwen(4096, 32, 11008),
     "Qwen-14B": _qwen(5120, 40, 13696),
     "Qwen-72B": _qwen(8192, 80, 24576),
     "Yi-34B": replace(
-        shape_of(dict(KNOWN[SEVENTY]) | {"hidden_size": 7168, "num_hidden_layers": 60}, "Yi-34B"),
+        shape_of(dict(KNOWN_CONFIGS[SEVENTY]) | {"hidden_size": 7168, "num_hidden_layers": 60}, "Yi-34B"),
         inner=20480,
         heads=56,
         queries=7168,
@@ -117,7 +117,7 @@ class Row:
         shape = SHAPES[self.shape]
         held = Held(*self.weights).bytes_of(shape)
         inputs = [shape.linear[name] for name in self.targets]
-        parts: list[Part] = []
+        parts: list[MemoryPart] = []
         if self.tokens:
             count = (
                 shape.weights
@@ -131,7 +131,7 @@ class Row:
             parts += trained_parts(trained, self.spread)
             parts += pass_parts(
                 shape,
-                Step(
+                TrainingPass(
                     self.tokens,
                     self.logits,
                     copied=widths if self.kept == "copies" else 0,
@@ -142,14 +142,14 @@ class Row:
                 ),
             )
         if self.spread > 1:
-            parts.append(Part("gathered", self._gathered(shape)))
+            parts.append(MemoryPart("gathered", self._gathered(shape)))
         elif self.weights[0] < 1:
             # A 4-bit matrix is unpacked to be multiplied with.
-            parts.append(Part("unpacked", 2 * max(map(prod, shape.linear.values()))))
+            parts.append(MemoryPart("unpacked", 2 * max(map(prod, shape.linear.values()))))
         if not self.full:
-            parts.append(Part("weights", 0 if self.host else held / self.spread))
+            parts.append(MemoryPart("weights", 0 if self.host else held / self.spread))
         margin = RESERVED_BY_FSDP if self.measure == "reserved" else MARGIN
-        fixed = Part("context", CUDA_CONTEXT if self.measure == "card" else 0)
+        fixed = MemoryPart("context", CUDA_CONTEXT if self.measure == "card" else 0)
         return (with_margin(parts, fixed, margin, margin).bytes + self.exchange) / 1e9
 
     def _gathered(self, shape: Shape) -> float:
@@ -177,7 +177,7 @@ def _guanaco(model: str, measured: float) -> Row:
 
 
 _LITGPT = "litgpt resource-tables, 4839345"
-_LIT = {
+_LIT: dict[str, Any] = {
     "rank": 8,
     "targets": QV,
     "adapter": (2, 2, 4),
@@ -186,31 +186,30 @@ _LIT = {
     "kept": "not",
     "measure": "tensors",
 }
-_LIT4 = _LIT | {"kept": "once"}
-"""bitsandbytes 0.41 kept the input of each 4-bit layer."""
+"""With 4 bits, `kept` is `once`: bitsandbytes 0.41 kept the input of each layer."""
 
 
-def _lit(number: str, case: str, shape: str, measured: float, tokens: int, **others: object) -> Row:
+def _lit(number: str, case: str, shape: str, measured: float, tokens: int, **others: Any) -> Row:
     settings = {**_LIT, **others}
-    return Row(number, case, shape, measured, _LITGPT, tokens=tokens, **settings)  # type: ignore[arg-type]
+    return Row(number, case, shape, measured, _LITGPT, tokens=tokens, **settings)
 
 
 _WIKI = "LLaMA-Factory wiki, performance comparison, 2024-04-15"
-_QLORA_WIKI = {"weights": (NF4_DOUBLE, 2)}
+_QLORA_WIKI: dict[str, Any] = {"weights": (NF4_DOUBLE, 2)}
 _LENGTHS = (1024, 2048, 4096, 8192, 16384, 32768, 65536, 102400)
-_UNSLOTH = {"logits": "fused", "kept": "not", "offload": True}
+_UNSLOTH: dict[str, Any] = {"logits": "fused", "kept": "not", "offload": True}
 
 
-def _wiki(number: str, case: str, measured: float, tokens: int, **settings: object) -> Row:
-    return Row(number, case, SEVEN, measured, _WIKI, tokens=tokens, **settings)  # type: ignore[arg-type]
+def _wiki(number: str, case: str, measured: float, tokens: int, **settings: Any) -> Row:
+    return Row(number, case, SEVEN, measured, _WIKI, tokens=tokens, **settings)
 
 
 _FSDP = "AnswerDotAI fsdp_qlora, benchmarks_03_2024"
 
 
-def _fsdp(number: str, case: str, shape: str, gib: float, tokens: int, **settings: object) -> Row:
-    base = {"rank": 64, "adapter": (2, 2, 4), "spread": 2, "measure": "reserved"}
-    return Row(number, case, shape, round(gib * GIB, 2), _FSDP, tokens=tokens, **(base | settings))  # type: ignore[arg-type]
+def _fsdp(number: str, case: str, shape: str, gib: float, tokens: int, **settings: Any) -> Row:
+    base: dict[str, Any] = {"rank": 64, "adapter": (2, 2, 4), "spread": 2, "measure": "reserved"}
+    return Row(number, case, shape, round(gib * GIB, 2), _FSDP, tokens=tokens, **(base | settings))
 
 
 _QWEN = "QwenLM/Qwen README, 03cd81f"
@@ -221,8 +220,8 @@ _INT4 = 0.5 + 2.5 / 128
 """GPTQ: half a byte, and a 16-bit scale and a 4-bit zero for each group of 128."""
 
 
-def _qwen_rows(number: str, shape: str, method: str, peaks: Sequence[float], **settings: object) -> list[Row]:
-    base: dict[str, object] = {"rank": 64, "targets": QWEN, "logits": "float32 loss"}
+def _qwen_rows(number: str, shape: str, method: str, peaks: Sequence[float], **settings: Any) -> list[Row]:
+    base: dict[str, Any] = {"rank": 64, "targets": QWEN, "logits": "float32 loss"}
     return [
         Row(
             number,
@@ -232,12 +231,17 @@ def _qwen_rows(number: str, shape: str, method: str, peaks: Sequence[float], **s
             _QWEN,
             tokens=length,
             **(base | settings),
-        )  # type: ignore[arg-type]
+        )
         for length, peak in zip(_QWEN_LENGTHS, peaks, strict=False)
     ]
 
 
-_GPTQ = {"weights": (_INT4, 2), "adapter": (4, 4, 12), "logits": "16 bits", "exchange": _ZERO2}
+_GPTQ: dict[str, Any] = {
+    "weights": (_INT4, 2),
+    "adapter": (4, 4, 12),
+    "logits": "16 bits",
+    "exchange": _ZERO2,
+}
 
 ROWS: list[Row] = [
     _guanaco("7b", 6.9),
@@ -383,7 +387,9 @@ ROWS: list[Row] = [
 
 _LOADING = "more than one device alone takes (row 5): not the peak of a step; weights are loaded whole on each device"
 _LENGTH = "the length of its rows is not published; 256 fits the 16-bit row of the same table"
-_AUTOGPTQ = "takes the same up to 1,024 tokens, and then grows more slowly than the smaller Qwen-7B's (row 38)"
+_AUTOGPTQ = (
+    "takes the same up to 1,024 tokens, and then grows more slowly than the smaller Qwen-7B's (row 38)"
+)
 
 UNMET: dict[str, str] = {
     "7B LoRA, FSDP 2 devices, 1 x 1,304": _LOADING,

@@ -4,8 +4,8 @@ import pytest
 from measured import OURS, Measured
 from published import ROWS, UNMET
 
-from llamatune.plan.memory import Step, pass_parts
-from llamatune.plan.shapes import KNOWN, shape_of
+from llamatune.plan.memory import TrainingPass, pass_parts
+from llamatune.plan.shapes import KNOWN_CONFIGS, shape_of
 
 LOWEST, HIGHEST = -0.05, 0.15
 
@@ -27,11 +27,12 @@ def test_our_own_peaks(one: Measured) -> None:
 
 def test_a_pass_grows_with_its_length_and_not_only_with_its_rows() -> None:
     """Scores that attention keeps grow with the square of the length; everything else with the tokens."""
-    shape = shape_of(KNOWN["meta-llama/Llama-2-7b-hf"], "7B")
+    shape = shape_of(KNOWN_CONFIGS["meta-llama/Llama-2-7b-hf"], "7B")
 
     def of(tokens: int, scores: int = 0) -> float:
         return sum(
-            part.bytes for part in pass_parts(shape, Step(tokens, "none", recompute=True, scores=scores))
+            part.bytes
+            for part in pass_parts(shape, TrainingPass(tokens, "none", recompute=True, scores=scores))
         )
 
     assert of(8192) == pytest.approx(2 * of(4096))
@@ -39,9 +40,9 @@ def test_a_pass_grows_with_its_length_and_not_only_with_its_rows() -> None:
 
 
 def test_recomputing_and_offloading_take_less() -> None:
-    shape = shape_of(KNOWN["meta-llama/Llama-2-7b-hf"], "7B")
+    shape = shape_of(KNOWN_CONFIGS["meta-llama/Llama-2-7b-hf"], "7B")
 
     def of(**settings: bool) -> float:
-        return sum(part.bytes for part in pass_parts(shape, Step(4096, "fused", **settings)))
+        return sum(part.bytes for part in pass_parts(shape, TrainingPass(4096, "fused", **settings)))
 
     assert of() > of(recompute=True) > of(recompute=True, offload=True)

@@ -15,7 +15,7 @@ from llamatune.plan.bases import adapter_shape, origin_of
 from llamatune.plan.devices import CARDS, device_of
 from llamatune.plan.needs import need_of, trained_count
 from llamatune.plan.planned import plan
-from llamatune.plan.shapes import KNOWN, known_shape, shape_of
+from llamatune.plan.shapes import KNOWN_CONFIGS, known_shape, shape_of
 from llamatune.plan.work import CO2_A_KWH
 from llamatune.recipe.blocks import Lora
 from llamatune.recipe.load import loads
@@ -171,7 +171,7 @@ def test_what_is_not_known_is_said(arguments: list[str], said: str) -> None:
 @pytest.mark.parametrize("change", [{"num_experts": 8}, {"hidden_size": None}, {"hidden_size": 0}])
 def test_shapes_that_the_formula_is_not_for(change: dict[str, object]) -> None:
     with pytest.raises(ModelError, match="E260"):
-        shape_of({**KNOWN["meta-llama/Llama-2-7b-hf"], **change}, "some/model")
+        shape_of({**KNOWN_CONFIGS["meta-llama/Llama-2-7b-hf"], **change}, "some/model")
 
 
 def test_every_card_is_named_by_its_own_name() -> None:

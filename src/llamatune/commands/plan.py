@@ -60,7 +60,7 @@ def _passes(planned: Plan) -> Iterator[str]:
     need = planned.need
     yield f"  passes of {need.tokens:,} tokens, if all rows are as long as allowed ({need.longest:,})"
     if need.at_once is not None:
-        yield f"  {counted(need.at_once, 'answer')} sampled at once: as many as fit"
+        yield f"  {counted(need.at_once, 'answer')} sampled at once, as many as fit or as the recipe allows"
 
 
 def _billions(count: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from llamatune.errors import LlamatuneError, ModelError
 from llamatune.models.base import read_model_json, targeted
 from llamatune.models.found import find
-from llamatune.plan.shapes import KNOWN, Shape, known_shape, shape_of
+from llamatune.plan.shapes import KNOWN_CONFIGS, Shape, known_shape, shape_of
 from llamatune.recipe.blocks import Lora
 from llamatune.recipe.load import loads
 from llamatune.recipe.parsing.yaml import read_text
@@ -86,7 +86,7 @@ def _shape(name: str, steps: int) -> tuple[Shape, str]:
     if config.is_file():
         return shape_of(read_model_json(config), name), str(config)
     # Before the local cache: a look there takes longer than everything else.
-    if name.removeprefix("hub:") in KNOWN and not Path(name).is_dir():
+    if name.removeprefix("hub:") in KNOWN_CONFIGS and not Path(name).is_dir():
         return known_shape(name), "the table of known shapes"
     try:
         base = find(name, weights=False, download=False).base

@@ -72,7 +72,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingPass:
     """A forward and backward pass on one device.
 
     Attributes:
@@ -101,7 +101,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Part:
+class MemoryPart:
     """`when`: held all the time, or in passes, or while sampling; the two latter are never at the same time."""
 
     name: str
@@ -114,7 +114,7 @@ class Part:
 class Peak:
     """The parts of a device's peak."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[MemoryPart, ...]
 
     def of(self, when: str) -> float:
         return sum(part.bytes for part in self.parts if part.when in ("always", when))
@@ -128,7 +128,7 @@ class Peak:
         return "sampling" if self.of("sampling") > self.of("training") else "training"
 
 
-def trained_parts(trained: Trained, shards: int = 1) -> list[Part]:
+def trained_parts(trained: Trained, shards: int = 1) -> list[MemoryPart]:
     """Weights, gradients and optimizer state, spread over `shards` devices."""
     named = {
         "trained weights": trained.weight,
@@ -137,10 +137,10 @@ def trained_parts(trained: Trained, shards: int = 1) -> list[Part]:
         "16-bit copies": trained.copy,
     }
     count = trained.count / shards
-    return [Part(name, count * each) for name, each in named.items() if each]
+    return [MemoryPart(name, count * each) for name, each in named.items() if each]
 
 
-def pass_parts(shape: Shape, one: Step) -> list[Part]:
+def pass_parts(shape: Shape, one: TrainingPass) -> list[MemoryPart]:
     """Activations and logits of a pass, at its peak: where the loss is, or in the block that is computed again."""
     block = one.tokens * _kept_by_block(shape, one)
     # The gradients of a block's widest tensors, while its own activations are still there.
@@ -155,13 +155,13 @@ def pass_parts(shape: Shape, one: Step) -> list[Part]:
         entering = block * (2 if one.offload else shape.blocks)
         live = gradients
     # Logits are gone when the last block is computed again.
-    parts = [Part("activations", entering + max(live - logits, 0), "training")]
+    parts = [MemoryPart("activations", entering + max(live - logits, 0), "training")]
     if logits:
-        parts.append(Part("logits", logits, "training"))
+        parts.append(MemoryPart("logits", logits, "training"))
     return parts
 
 
-def _logits_bytes(shape: Shape, one: Step) -> float:
+def _logits_bytes(shape: Shape, one: TrainingPass) -> float:
     positions = one.tokens if one.positions is None else one.positions
     if one.logits != "pieces":
         return positions * shape.vocabulary * _LOGITS[one.logits]
@@ -171,7 +171,7 @@ def _logits_bytes(shape: Shape, one: Step) -> float:
     return shape.vocabulary * (whole + piece)
 
 
-def _kept_by_block(shape: Shape, one: Step) -> float:
+def _kept_by_block(shape: Shape, one: TrainingPass) -> float:
     """Bytes a token that a block keeps for its backward pass.
 
     In units of the hidden size: both norms keep their input and its float32 copy, attention its output, residual
@@ -188,14 +188,16 @@ def cache_bytes(shape: Shape, rows: int, length: int, number: int) -> float:
 
 
 def with_margin(
-    parts: Iterable[Part], fixed: Part, margin: float = MARGIN, of_passes: float = MARGIN
+    parts: Iterable[MemoryPart], fixed: MemoryPart, margin: float = MARGIN, of_passes: float = MARGIN
 ) -> Peak:
     """The parts, what they leave out, and what a process takes anyway."""
     counted = Peak(tuple(parts))
     always = counted.of("always")
     rest = [
-        Part("margin", always * margin, guess=True),
-        Part("margin of passes", (counted.of("training") - always) * of_passes, "training", guess=True),
-        Part("margin of sampling", (counted.of("sampling") - always) * of_passes, "sampling", guess=True),
+        MemoryPart("margin", always * margin, guess=True),
+        MemoryPart("margin of passes", (counted.of("training") - always) * of_passes, "training", guess=True),
+        MemoryPart(
+            "margin of sampling", (counted.of("sampling") - always) * of_passes, "sampling", guess=True
+        ),
     ]
     return Peak((*counted.parts, *(part for part in rest if part.bytes), fixed))

@@ -17,10 +17,10 @@ from llamatune.plan.memory import (
     PROCESS,
     Held,
     Logits,
-    Part,
+    MemoryPart,
     Peak,
-    Step,
     Trained,
+    TrainingPass,
     cache_bytes,
     pass_parts,
     trained_parts,
@@ -66,21 +66,23 @@ def need_of(
     """
     shape = origin.shape
     longest, in_pass = _pass_tokens(recipe, shape, device, devices, tokens)
-    parts = [Part("weights", _held(recipe, origin, device).bytes_of(shape))]
+    parts = [MemoryPart("weights", _held(recipe, origin, device).bytes_of(shape))]
     if recipe.model.quantization == "nf4":
         # A 4-bit matrix is unpacked to be multiplied with.
-        parts.append(Part("unpacked matrix", _number(recipe, device) * max(map(prod, shape.linear.values()))))
+        parts.append(
+            MemoryPart("unpacked matrix", _number(recipe, device) * max(map(prod, shape.linear.values())))
+        )
     trained = _trained(recipe, origin, device)
     parts += trained_parts(trained)
     if devices > 1 and not isinstance(recipe, PpoRecipe):
-        parts.append(Part("gradients for the exchange", trained.count * trained.gradient))
+        parts.append(MemoryPart("gradients for the exchange", trained.count * trained.gradient))
     if isinstance(recipe, PpoRecipe):
         parts += _other_roles(recipe, origin, device)
     parts += pass_parts(shape, _step(recipe, origin, device, in_pass))
     fixed = (
-        Part("Python and its libraries", PROCESS, guess=True)
+        MemoryPart("Python and its libraries", PROCESS, guess=True)
         if device.on_cpu
-        else Part("CUDA context", CUDA_CONTEXT, guess=True)
+        else MemoryPart("CUDA context", CUDA_CONTEXT, guess=True)
     )
     of_passes = CPU_MARGIN if device.on_cpu else MARGIN
     if not isinstance(recipe, PpoRecipe):
@@ -139,7 +141,7 @@ def _trained(recipe: Recipe, origin: Origin, device: Device) -> Trained:
     return Trained(count, weight=number * critic, gradient=number, optimizer=moments, copy=copy)
 
 
-def _step(recipe: Recipe, origin: Origin, device: Device, tokens: int) -> Step:
+def _step(recipe: Recipe, origin: Origin, device: Device, tokens: int) -> TrainingPass:
     shape, number = origin.shape, _number(recipe, device)
     logits: Logits
     positions = tokens
@@ -164,7 +166,7 @@ def _step(recipe: Recipe, origin: Origin, device: Device, tokens: int) -> Step:
     elif autocast:
         copied = sum(wide for wide, _ in shape.linear.values()) - shape.queries - shape.inner
         shared = shape.inner
-    return Step(
+    return TrainingPass(
         tokens,
         logits,
         positions=positions,
@@ -188,34 +190,34 @@ def _without_output(shape: Shape) -> Shape:
     return replace(shape, tied=True)
 
 
-def _other_roles(recipe: PpoRecipe, origin: Origin, device: Device) -> list[Part]:
+def _other_roles(recipe: PpoRecipe, origin: Origin, device: Device) -> list[MemoryPart]:
     """The roles that are not trained: a reference, and reward models."""
     shape, number = origin.shape, _number(recipe, device)
     shares = _shares_base(recipe, origin)
     parts = []
     if shares and recipe.model.adapter is not None:
         assert origin.adapter is not None
-        parts.append(Part("reference adapter", 4 * adapter_shape(shape, origin.adapter).count))
+        parts.append(MemoryPart("reference adapter", 4 * adapter_shape(shape, origin.adapter).count))
     elif not shares:
-        parts.append(Part("reference", _held(recipe, origin, device).bytes_of(shape)))
+        parts.append(MemoryPart("reference", _held(recipe, origin, device).bytes_of(shape)))
     for what in recipe.reward.models:
         if shares and what in origin.judges:
             assert origin.adapter is not None
             size = 4.0 * adapter_shape(shape, origin.adapter).count
-            parts.append(Part(f"reward adapter, {what}", size, guess=True))
+            parts.append(MemoryPart(f"reward adapter, {what}", size, guess=True))
         else:
             size = number * _without_output(shape).weights
-            parts.append(Part(f"reward model, {what}", size, guess=True))
+            parts.append(MemoryPart(f"reward model, {what}", size, guess=True))
     return parts
 
 
-def _sampling(recipe: PpoRecipe, shape: Shape, device: Device, rows: int) -> list[Part]:
+def _sampling(recipe: PpoRecipe, shape: Shape, device: Device, rows: int) -> list[MemoryPart]:
     number, prompt = _number(recipe, device), recipe.data.max_length
     new = recipe.rollout.max_new_tokens
     # Whole distributions: as computed, and three times in float64 to draw from.
     drawing = rows * shape.vocabulary * (number + 4 + 3 * 8)
     reading = rows * prompt * number * (4 * shape.hidden + 2 * shape.inner)
     return [
-        Part("keys and values", cache_bytes(shape, rows, prompt + new, number), "sampling"),
-        Part("reading prompts, drawing tokens", max(reading, drawing), "sampling"),
+        MemoryPart("keys and values", cache_bytes(shape, rows, prompt + new, number), "sampling"),
+        MemoryPart("reading prompts, drawing tokens", max(reading, drawing), "sampling"),
     ]

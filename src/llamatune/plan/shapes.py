@@ -125,7 +125,7 @@ def _linear(kind: str, hidden: int, inner: int, queries: int, keys: int) -> Laye
 
 
 def _unknown(name: str, why: str) -> ModelError:
-    known = ", ".join(sorted(KNOWN))
+    known = ", ".join(sorted(KNOWN_CONFIGS))
     return ModelError(
         "E260",
         f"the shape of `{name}` is not known",
@@ -137,7 +137,7 @@ def _unknown(name: str, why: str) -> ModelError:
 
 def known_shape(name: str) -> Shape:
     """The shape of a hub model that is not in the local cache. Raises ModelError (E260) if it is not in the table."""
-    config = KNOWN.get(name.removeprefix("hub:"))
+    config = KNOWN_CONFIGS.get(name.removeprefix("hub:"))
     if config is None:
         raise _unknown(name, "its files are not here, and nothing is downloaded to plan")
     return shape_of(config, name)
@@ -166,7 +166,7 @@ _SMOLLM2 = _llama(
     576, 30, 9, 1536, keys=3, vocab_size=49152, max_position_embeddings=8192, tie_word_embeddings=True
 )
 
-KNOWN: dict[str, Mapping[str, Any]] = {
+KNOWN_CONFIGS: dict[str, Mapping[str, Any]] = {
     # Touvron et al. 2023, table 2; inner widths and vocabulary from the published weights.
     "huggyllama/llama-7b": _7B | _OF_LLAMA_1,
     "huggyllama/llama-13b": _13B | _OF_LLAMA_1,

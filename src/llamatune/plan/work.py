@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from llamatune.plan.bases import Origin
 from llamatune.plan.devices import Device
-from llamatune.plan.rows import amount_of, rows_of_epoch
+from llamatune.plan.rows import Amount, amount_of, rows_of_epoch
 from llamatune.plan.shapes import Shape
 from llamatune.recipe.recipes import STAGES, Recipe
 from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.recipe.stages.pretrain import PretrainRecipe
+from llamatune.recipe.stages.reward import RewardRecipe
+from llamatune.recipe.stages.sft import SftRecipe
 
 SHARE = 0.35
 """Of a card's arithmetic, recomputation counted: 0.31 to 0.39 were published for all weights of 7B and 8B on A100 and
@@ -66,47 +69,66 @@ def disk_of(recipe: TrainingRecipe, trained: int) -> int:
 def work_of(
     recipe: Recipe, origin: Origin, device: Device, devices: int, at_once: int | None, recipe_dir: Path
 ) -> Work:
-    """What a run has to compute, and how long that takes."""
+    """What a run has to compute, and how long that takes.
+
+    Args:
+        at_once: answers that PPO samples at once.
+    """
     amounts = [amount_of(source, recipe_dir) for source in recipe.data.train]
-    rows = rows_of_epoch(recipe.data.train, amounts)
-    lengths = [amount.tokens for amount in amounts if amount.tokens]
-    guesses = [_speed(recipe, device)]
-    longest = recipe.data.max_length
-    if lengths:
-        length = min(sum(lengths) / len(lengths), longest)
-        guesses.append(f"rows of {length:,.0f} tokens: a token is taken for 4 bytes")
-    else:
-        length = longest / 2
-        guesses.append(f"rows of {length:,.0f} tokens: half of data.max_length")
+    length, guess = _length(recipe, amounts)
+    guesses = [_speed(recipe, device), guess]
+    steps: int | None
     if isinstance(recipe, PpoRecipe):
-        answers = recipe.optimization.iterations * recipe.optimization.batch_size
-        steps = recipe.optimization.iterations * recipe.steps_per_iteration
-        seconds = recipe.optimization.iterations * _iteration(
-            recipe, origin, device, devices, length, at_once or 1
-        )
-        guesses.append(f"every answer has {recipe.rollout.max_new_tokens:,} tokens")
-        tokens = answers * (length + recipe.rollout.max_new_tokens)
-        of = "the run"
-        return Work(of, answers, tokens, steps, seconds, devices, device.watts, tuple(guesses))
-    if isinstance(recipe, PretrainRecipe) and recipe.data.packing and rows is not None:
-        rows, length = max(rows * length / longest, 1), longest
-    batch, steps_asked = recipe.optimization.batch_size, recipe.optimization.max_steps
-    if rows is not None:
-        rows *= 1 - recipe.data.eval_fraction
-        if not all(amount.counted for amount in amounts):
-            guesses.append(f"about {rows:,.0f} rows, from the size of the first ones")
-    if steps_asked is not None:
-        of, steps = "the run", steps_asked
-        seen: float = steps_asked * batch
-    elif rows is not None:
-        of, steps = "the run", math.ceil(math.ceil(rows / batch) * recipe.optimization.epochs)
-        seen = rows * recipe.optimization.epochs
+        iterations, new = recipe.optimization.iterations, recipe.rollout.max_new_tokens
+        of, steps = "the run", iterations * recipe.steps_per_iteration
+        seen = float(iterations * recipe.optimization.batch_size)
+        seconds = iterations * _iteration(recipe, origin, device, devices, length, at_once or 1)
+        guesses.append(f"every answer has {new:,} tokens")
+        length += new
     else:
-        of, steps, seen = "1,000 rows", None, 1000.0
-    a_token = _operations(origin.shape, length, has_output=STAGES[recipe.stage].task == "generate")
-    operations = seen * length * a_token * _forward_passes(recipe, origin)
-    seconds = operations / (_speed_of(recipe, device) * devices)
+        rows = _rows(recipe, amounts, length)
+        if rows is not None and not all(amount.counted for amount in amounts):
+            guesses.append(f"about {rows:,.0f} rows, from the size of the first ones")
+        if isinstance(recipe, PretrainRecipe) and recipe.data.packing:
+            length = recipe.data.max_length
+        of, steps, seen = _epochs(recipe, rows)
+        a_token = _operations(origin.shape, length, has_output=STAGES[recipe.stage].task == "generate")
+        operations = seen * length * a_token * _forward_passes(recipe, origin)
+        seconds = operations / (_speed_of(recipe, device) * devices)
     return Work(of, seen, seen * length, steps, seconds, devices, device.watts, tuple(guesses))
+
+
+def _length(recipe: Recipe, amounts: Sequence[Amount]) -> tuple[float, str]:
+    """Tokens of a row or prompt, and where that is from."""
+    longest = recipe.data.max_length
+    lengths = [amount.tokens for amount in amounts if amount.tokens]
+    if not lengths:
+        return longest / 2, f"rows of {longest / 2:,.0f} tokens: half of data.max_length"
+    length = min(sum(lengths) / len(lengths), longest)
+    return length, f"rows of {length:,.0f} tokens: a token is taken for 4 bytes"
+
+
+def _rows(recipe: Recipe, amounts: Sequence[Amount], length: float) -> float | None:
+    """Rows of an epoch, those that are held out left out; documents are packed into full rows."""
+    rows = rows_of_epoch(recipe.data.train, amounts)
+    if rows is None:
+        return None
+    if isinstance(recipe, PretrainRecipe) and recipe.data.packing:
+        rows = max(rows * length / recipe.data.max_length, 1)
+    return rows * (1 - recipe.data.eval_fraction)
+
+
+def _epochs(
+    recipe: PretrainRecipe | SftRecipe | RewardRecipe, rows: float | None
+) -> tuple[str, int | None, float]:
+    """Of what, steps, and rows that are seen."""
+    settings = recipe.optimization
+    if settings.max_steps is not None:
+        return "the run", settings.max_steps, float(settings.max_steps * settings.batch_size)
+    if rows is None:
+        return "1,000 rows", None, 1000.0
+    steps = math.ceil(math.ceil(rows / settings.batch_size) * settings.epochs)
+    return "the run", steps, rows * settings.epochs
 
 
 def _operations(shape: Shape, length: float, *, has_output: bool = True) -> float:
