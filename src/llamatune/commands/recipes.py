@@ -81,27 +81,35 @@ _NARROW = 40
 
 def recipes_table(recipes: list[Listed], width: int | None = None) -> str:
     """The recipes by column, wrapped at words to a terminal's width; without one, a line for each recipe."""
-    rows = [("name", "stage", "base", "trains", "memory")]
-    rows += [
-        (one.name, one.stage, one.base, one.trains, f"{size(one.memory)} {one.device}") for one in recipes
-    ]
+    cells = [(one.name, one.stage, one.base, one.trains, _needs(one)) for one in recipes]
+    head, *lines = _in_columns([("name", "stage", "base", "trains", "memory"), *cells])
+    if width is None:
+        return "\n".join(
+            [head + "about", *(line + one.about for line, one in zip(lines, recipes, strict=True))]
+        )
+    if width - len(head) >= _NARROW:
+        found = [head + "about"]
+        for line, one in zip(lines, recipes, strict=True):
+            about = textwrap.wrap(one.about, width - len(head))
+            found += [line + about[0], *(" " * len(head) + more for more in about[1:])]
+        return "\n".join(found)
+    head, *lines = _in_columns([("name", "stage", "base", "trains"), *(row[:4] for row in cells)])
+    found = [head.rstrip(), "  memory  about"]
+    for line, one in zip(lines, recipes, strict=True):
+        about = textwrap.wrap(
+            f"{_needs(one)}  {one.about}", width, initial_indent="  ", subsequent_indent="  "
+        )
+        found += [line.rstrip(), *about]
+    return "\n".join(found)
+
+
+def _needs(recipe: Listed) -> str:
+    return f"{size(recipe.memory)} {recipe.device}"
+
+
+def _in_columns(rows: list[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    head, *columns = (
-        "".join(f"{text:{wide}}  " for text, wide in zip(row, widths, strict=True)) for row in rows
-    )
-    lines = [head + "about"]
-    for line, recipe in zip(columns, recipes, strict=True):
-        if width is None:
-            lines.append(line + recipe.about)
-        elif width - len(head) >= _NARROW:
-            about = textwrap.wrap(recipe.about, width - len(head))
-            lines += [line + about[0], *(" " * len(head) + more for more in about[1:])]
-        else:
-            lines += [
-                line.rstrip(),
-                *textwrap.wrap(recipe.about, width, initial_indent="  ", subsequent_indent="  "),
-            ]
-    return "\n".join(lines)
+    return ["".join(f"{text:{wide}}  " for text, wide in zip(row, widths, strict=True)) for row in rows]
 
 
 def as_records(recipes: list[Listed]) -> list[dict[str, str | int]]:
