@@ -57,6 +57,7 @@ def test_the_first_ctrl_c_is_answered_and_the_second_stops_in_the_middle_of_c(ch
     child.send_signal(signal.SIGINT)
     assert child.wait(timeout=60) == 130
     assert child.stdout.read() == "gave up", "the run's state is written first"
+    said(child, "stopped\n")
 
 
 @pytest.mark.parametrize("child", ["python"], indirect=True)

@@ -91,6 +91,7 @@ class StopRequest:
                     _tell("stopping at once")
                     if not self._heard.wait(_PATIENCE):
                         self.give_up()
+                        _tell("stopped")
                         os._exit(130)
                 asked = True
 
@@ -119,7 +120,8 @@ class StopRequest:
 
 def _tell(text: str) -> None:
     """On a line of its own, even under a progress bar; not through Python's streams, whose locks others hold."""
-    line = f"\r\x1b[K{text}\n" if sys.stderr.isatty() else f"{text}\n"
+    # A bar hides the cursor, and nothing shows it again if this is the last line.
+    line = f"\r\x1b[K\x1b[?25h{text}\n" if sys.stderr.isatty() else f"{text}\n"
     with suppress(OSError):  # nobody may be listening
         os.write(2, line.encode())
 
