@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from llamatune.data import mix
 from llamatune.data.cache import cache_key, stored
+from llamatune.data.digests import SeenDigests
 from llamatune.data.prepare import Prepared, prepare
 from llamatune.data.rows import IGNORED, Encoded, Reason, RowRejected
 from llamatune.errors import DataError, DiskError
@@ -410,6 +413,42 @@ packed = pack(prepared.train, 1024, 0, report=quiet)
 done.set(); watcher.join()
 print(json.dumps({"growth": highest[0] - before, "rows": prepared.counts.read, "packed": len(packed)}))
 """
+
+
+def test_a_digest_is_new_once_and_leaves_no_file(tmp_path: Path) -> None:
+    digests = [bytes([number % 251]) * 16 for number in range(1000)]
+    with SeenDigests(tmp_path) as seen:
+        assert [seen.is_new(digest) for digest in digests] == [number < 251 for number in range(1000)]
+        assert list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_an_earlier_source_has_whatever_is_compared_at_a_time(
+    tmp_path: Path, encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compared in many parts, and against every earlier source in turn."""
+    dice = random.Random(0)
+    parts = [[dice.randrange(60) for _ in range(25)] for _ in range(6)]
+    sources = [
+        Source(path=write(tmp_path, f"{n}.jsonl", [pair(number) for number in part]))
+        for n, part in enumerate(parts)
+    ]
+    expected, before = [], set[int]()
+    for part in parts:
+        expected.append(len(set(part) - before))
+        before |= set(part)
+    for at_once in (7, 1 << 20):
+        monkeypatch.setattr(mix, "_AT_ONCE", at_once)
+        assert [one.counts.kept for one in run(encoder, *sources).sources] == expected
+
+
+def test_many_sources_are_prepared_with_a_word(
+    tmp_path: Path, encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llamatune.data.prepare.SECONDS_OF_SILENCE", 0.0)
+    said: list[str] = []
+    run(encoder, *(Source(path=write(tmp_path, f"{n}.jsonl", [pair(n)])) for n in range(3)), lines=said)
+    assert "2 of 3 sources opened" in said and "2 of 3 sources encoded" in said
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def stored(
             say(f"{kind}/{key[:12]} in the cache is damaged: it is removed and made again")
             remove(final)
         final.parent.mkdir(parents=True, exist_ok=True)
-        sweep(final.parent)
+        _sweep_once(final.parent)
         temporary = Path(tempfile.mkdtemp(prefix=f"{temporary_beside(final).name}-", dir=final.parent))
         info = build(temporary)
         _complete(temporary, info)
@@ -82,6 +83,13 @@ def stored(
             with suppress(OSError):
                 remove(temporary)
     return final, info
+
+
+@cache
+def _sweep_once(folder: Path) -> None:
+    """Remove what dead processes left in a folder, the first time that this process builds an entry there: a listing
+    for each of ten thousand sources would cost the square of their number."""
+    sweep(folder)
 
 
 def _complete(folder: Path, info: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ of rows."""
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,10 @@ from llamatune.wording import counted
 
 if TYPE_CHECKING:
     import datasets
+
+
+_AT_ONCE = 1 << 20
+"""About how many digests are compared at a time."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,11 @@ class Pool:
     def column(self, name: str) -> np.ndarray:
         return np.asarray(self.shard.sequences[name][self.indices])
 
+    def digests(self, name: str) -> Iterator[np.ndarray]:
+        """A column of digests, in parts of at most `_AT_ONCE`: they are most of what is known about a sequence."""
+        for start in range(0, len(self.indices), _AT_ONCE):
+            yield np.asarray(self.shard.sequences[name][self.indices[start : start + _AT_ONCE]])
+
     def where(self, mask: np.ndarray) -> Pool:
         return Pool(self.shard, self.indices[mask])
 
@@ -48,15 +57,30 @@ class Pool:
 
 def without_shared(pools: Sequence[Pool]) -> tuple[list[Pool], list[int]]:
     """The pools without the rows that an earlier pool has, too, and how many rows each of them lost."""
-    kept: list[Pool] = []
-    lost: list[int] = []
-    for pool in pools:
-        mask = np.ones(len(pool.indices), dtype=bool)
-        for earlier in kept:
-            mask &= ~np.isin(pool.column("digest"), earlier.column("digest"))
-        kept.append(pool.where(mask))
-        lost.append(pool.rows - kept[-1].rows)
-    return kept, lost
+    masks = [np.ones(len(pool.indices), dtype=bool) for pool in pools]
+    parts = -(-sum(map(len, masks)) // _AT_ONCE) if len(pools) > 1 else 0
+    for part in range(parts):
+        _mark_shared(pools, masks, part, parts)
+    kept = [pool if mask.all() else pool.where(mask) for pool, mask in zip(pools, masks, strict=True)]
+    return kept, [pool.rows - left.rows for pool, left in zip(pools, kept, strict=True)]
+
+
+def _mark_shared(pools: Sequence[Pool], masks: Sequence[np.ndarray], part: int, parts: int) -> None:
+    """Clear each mask where an earlier pool has the same digest, of the digests that fall into one of so many parts."""
+    found = []
+    for number, pool in enumerate(pools):
+        for block_number, block in enumerate(pool.digests("digest")):
+            here = np.flatnonzero(_first_half(block) % np.uint64(parts) == part)
+            found.append((block[here], np.full(len(here), number), here + block_number * _AT_ONCE))
+    every, owner, place = (np.concatenate(column) for column in zip(*found, strict=True))
+    # A stable order keeps the first owner of a digest first.
+    order = np.argsort(every, kind="stable")
+    every, owner, place = every[order], owner[order], place[order]
+    begins = np.ones(len(every), dtype=bool)
+    begins[1:] = every[1:] != every[:-1]
+    first = owner[begins][np.cumsum(begins) - 1]
+    for shared in np.flatnonzero(owner != first):
+        masks[owner[shared]][place[shared]] = False
 
 
 def hold_out(pools: Sequence[Pool], fraction: float) -> tuple[list[Pool], list[Pool]]:
@@ -66,7 +90,7 @@ def hold_out(pools: Sequence[Pool], fraction: float) -> tuple[list[Pool], list[P
     Raises:
         DataError: E134, no row falls on one of the sides.
     """
-    halves = [_first_half(pool.column("prompt")) for pool in pools]
+    halves = [np.concatenate([*map(_first_half, pool.digests("prompt")), _NO_HALVES]) for pool in pools]
     smallest = min((half.min() for half in halves if len(half)), default=np.uint64(0))
     limit = max(np.uint64(int(fraction * 2**64)), smallest)
     masks = [half <= limit for half in halves]
@@ -83,21 +107,26 @@ def hold_out(pools: Sequence[Pool], fraction: float) -> tuple[list[Pool], list[P
     return train, held_out
 
 
+_NO_HALVES = np.zeros(0, dtype=np.uint64)
+
+
 def _first_half(digests: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(digests).view(">u8").reshape(-1, 2)[:, 0].astype(np.uint64)
 
 
 def refuse_overlap(train: Sequence[Pool], evaluation: Sequence[Pool]) -> None:
     """Raise DataError (E133) if a prompt (for a document: its text) is in both."""
-    seen = [pool.column("prompt") for pool in evaluation]
-    if not seen:
+    blocks = [block for pool in evaluation for block in pool.digests("prompt")]
+    if not blocks:
         return
+    seen = np.unique(np.concatenate(blocks))
     places: list[str] = []
     count = 0
     for pool in train:
-        shared = pool.where(np.isin(pool.column("prompt"), np.concatenate(seen)))
+        masks = [np.zeros(0, dtype=bool), *(_is_in(block, seen) for block in pool.digests("prompt"))]
+        shared = pool.where(np.concatenate(masks))
         count += shared.rows
-        places += [pool.shard.dataset[int(index)]["place"] for index in shared.indices[:3]]
+        places += [pool.shard.dataset[int(index)]["place"] for index in shared.indices[: 3 - len(places)]]
     if count:
         raise DataError(
             "E133",
@@ -107,6 +136,12 @@ def refuse_overlap(train: Sequence[Pool], evaluation: Sequence[Pool]) -> None:
             why="The evaluation would measure memory",
             hint="remove them from one of the two, or hold rows out with `eval_fraction`",
         )
+
+
+def _is_in(digests: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+    """Which of the digests are among those that are in ascending order."""
+    at = np.searchsorted(ascending, digests)
+    return np.asarray(ascending[np.minimum(at, len(ascending) - 1)] == digests)
 
 
 def weighted(pool: Pool, weight: float, seed: int) -> Pool:
@@ -121,20 +156,23 @@ def weighted(pool: Pool, weight: float, seed: int) -> Pool:
     return Pool(pool.shard, np.concatenate([pool.indices] * whole + [_some(pool, extra, seed)]))
 
 
-def by_share(pool: Pool, share: float, every: Sequence[tuple[Pool, float]], seed: int) -> Pool:
-    """A seeded choice of a pool's sequences, the same in every epoch, so that they are this share of all.
-
-    `every` holds each pool of the epoch with its share. The pool with the fewest sequences for its share
-    determines how large the epoch is: that one is used whole, some sequences of the others are left out, and none is
-    repeated.
+def epoch_size(every: Sequence[tuple[Pool, float]]) -> float:
+    """How many sequences an epoch has in which each pool has its share: the pool with the fewest for its share is used
+    whole, some of the others' are left out, and none is repeated.
 
     Raises:
         DataError: E132, a pool is empty.
     """
-    if any(not len(one.indices) for one, _ in every):
-        name = next(one.shard.name for one, _ in every if not len(one.indices))
-        raise DataError("E132", "no row is left, so no epoch can have its share of them", place=name)
-    size = min(len(one.indices) / its_share for one, its_share in every)
+    empty = next((pool for pool, _ in every if not len(pool.indices)), None)
+    if empty is not None:
+        raise DataError(
+            "E132", "no row is left, so no epoch can have its share of them", place=empty.shard.name
+        )
+    return min(len(pool.indices) / share for pool, share in every)
+
+
+def by_share(pool: Pool, share: float, size: float, seed: int) -> Pool:
+    """A seeded choice of a pool's sequences, the same in every epoch, so that they are this share of so many."""
     wanted = min(max(round(size * share), 1), len(pool.indices))
     return Pool(pool.shard, _some(pool, wanted, seed))
 

@@ -12,11 +12,12 @@ held-out rows, weights - is a choice of row numbers (see `mix`), so no row is co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from llamatune.data.counts import (
     Counts,
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from llamatune.data.store import Shard
 
 Report = Callable[[str], None]
+Item = TypeVar("Item")
+
+SECONDS_OF_SILENCE = 10.0
+"""How long many sources are prepared without a word."""
 
 
 @dataclass
@@ -115,7 +120,9 @@ def prepare(
         for part, pool, held in zip(train, pools, held_out, strict=True):
             part.pool, part.held_out = pool, held
     mix.refuse_overlap([part.pool for part in train], [part.pool for part in evaluation])
-    epochs = [_epoch(part, train, seed) for part in parts]
+    shares = [(part.pool, part.source.share) for part in train if part.source.share is not None]
+    size = mix.epoch_size(shares) if shares else 0.0
+    epochs = [_epoch(part, size, seed) for part in parts]
     infos = [_info(part, epoch) for part, epoch in zip(parts, epochs, strict=True)]
     for info in infos:
         report(describe(info))
@@ -198,9 +205,12 @@ def _encoded(
     from llamatune.data.mix import Pool
 
     sources = (*data.train, *data.eval)
-    opened = [open_source(source, recipe_dir, kind=kind, on_bad_row=data.on_bad_row) for source in sources]
+    opened = [
+        open_source(source, recipe_dir, kind=kind, on_bad_row=data.on_bad_row)
+        for source in _with_word(sources, "opened", report)
+    ]
     parts = []
-    for number, (source, one) in enumerate(zip(sources, opened, strict=True)):
+    for number, (source, one) in enumerate(zip(sources, _with_word(opened, "encoded", report), strict=True)):
         for line in one.describe():
             report(line)
         shard = _shard_of(one, data, encode, kind, data.on_bad_row, report)
@@ -211,6 +221,16 @@ def _encoded(
     if problems := _refused(data, [part.shard for part in parts], kind, room):
         raise DataError.of(problems)
     return parts
+
+
+def _with_word(items: Sequence[Item], done: str, report: Report) -> Iterator[Item]:
+    """The items, with a word every `SECONDS_OF_SILENCE` on how many of them are done."""
+    said = time.monotonic()
+    for number, item in enumerate(items):
+        if time.monotonic() - said > SECONDS_OF_SILENCE:
+            report(f"{number:,} of {counted(len(items), 'source')} {done}")
+            said = time.monotonic()
+        yield item
 
 
 def _shard_of(
@@ -234,14 +254,13 @@ def _shard_of(
     )
 
 
-def _epoch(part: _Part, train: Sequence[_Part], seed: int) -> Pool:
-    """What is seen of a source in an epoch."""
+def _epoch(part: _Part, size: float, seed: int) -> Pool:
+    """What is seen of a source in an epoch; one of shares has so many sequences."""
     from llamatune.data import mix
 
     if part.source.share is None:
         return mix.weighted(part.pool, part.source.weight, seed)
-    shares = [(other.pool, other.source.share or 0.0) for other in train]
-    return mix.by_share(part.pool, part.source.share, shares, seed)
+    return mix.by_share(part.pool, part.source.share, size, seed)
 
 
 def _evaluation(parts: Sequence[_Part], epochs: Sequence[Pool]) -> dict[str, Pool]:
@@ -269,7 +288,10 @@ unsafe, and the recipe says which label it wants."""
 
 def _refused(data: Data, shards: Sequence[Shard], kind: Kind, room: int | None) -> list[Problem]:
     """What `too_long: error` and `max_dropped` refuse; each hint is one whole override, for all of the shards."""
-    problems = []
+    problems: list[Problem] = []
+    if not shards:
+        return problems
+    ways, share = _what_to_do_with_long(data, shards, kind, room), _share_to_allow(shards)
     for shard in shards:
         read, lost = shard.info["read"], _lost(shard)
         too_long = lost.get(Reason.TOO_LONG.value, 0)
@@ -285,7 +307,7 @@ def _refused(data: Data, shards: Sequence[Shard], kind: Kind, room: int | None) 
                 f"(the longest has {longest}): {places}",
                 shard.name,
                 "Silently cut or left out, they would change what is learnt",
-                _what_to_do_with_long(data, shards, kind, room),
+                ways,
             )
             problems.append(problem)
         elif sum(lost.values()) > data.max_dropped * read:
@@ -295,7 +317,7 @@ def _refused(data: Data, shards: Sequence[Shard], kind: Kind, room: int | None) 
                 f"{sum(lost.values()):,} of {counted(read, 'row')} would be dropped ({counts}), "
                 f"`max_dropped` allows {data.max_dropped:.3g} of them",
                 shard.name,
-                hint=f"mend the rows, or accept the loss: `data.max_dropped={_share_to_allow(shards)}`",
+                hint=f"mend the rows, or accept the loss: `data.max_dropped={share}`",
             )
             problems.append(problem)
     return problems

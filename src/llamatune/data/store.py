@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from llamatune.data.cache import cache_key, stored
-from llamatune.data.digests import row_digests
+from llamatune.data.digests import SeenDigests, row_digests
 from llamatune.data.read.sources import OpenSource
 from llamatune.data.rows import BAD_ROW, Adjustment, Encoded, Encoder, Pair, Reason, Row, RowRejected
 from llamatune.errors import DataError, ModelError, Problem
@@ -85,7 +85,8 @@ class Shard:
     @cached_property
     def sequences(self) -> np.ndarray:
         """One `SEQUENCE` record for each row of `dataset`."""
-        return np.fromfile(self.folder / "sequences.bin", dtype=SEQUENCE)
+        file = self.folder / "sequences.bin"
+        return np.memmap(file, SEQUENCE, "r") if file.stat().st_size else np.zeros(0, SEQUENCE)
 
     @cached_property
     def dataset(self) -> datasets.Dataset:
@@ -166,11 +167,10 @@ class _Build:
         self.too_long_places: list[str] = []
         self.longest_dropped = 0
         self.bad_rows: list[str] = []
-        self._seen: set[bytes] = set()
 
     def write(self, folder: Path) -> dict[str, Any]:
-        with _Writer(folder, self.source.name, self.kind) as writer:
-            for number, row, digests in self._rows():
+        with _Writer(folder, self.source.name, self.kind) as writer, SeenDigests(folder) as seen:
+            for number, row, digests in self._rows(seen):
                 try:
                     sequences = list(self.encoder.encode(row))
                     self._check_length(sequences)
@@ -193,7 +193,7 @@ class _Build:
             "bad_rows": self.bad_rows,
         }
 
-    def _rows(self) -> Iterator[tuple[int, Row, tuple[bytes, bytes]]]:
+    def _rows(self, seen: SeenDigests) -> Iterator[tuple[int, Row, tuple[bytes, bytes]]]:
         """Canonical rows that are not duplicates, with their numbers and digests."""
         problems: list[Problem] = []
         skip = self._skip if self.drop_bad_rows else None
@@ -213,11 +213,9 @@ class _Build:
                 if len(problems) >= MAX_BAD_ROWS:
                     break
                 continue
-            if self.deduplicate:
-                if digests[0] in self._seen:
-                    self.dropped[Reason.DUPLICATE.value] += 1
-                    continue
-                self._seen.add(digests[0])
+            if self.deduplicate and not seen.is_new(digests[0]):
+                self.dropped[Reason.DUPLICATE.value] += 1
+                continue
             if not problems:  # a run that will be refused needs no tokens
                 yield number, row, digests
         if problems:

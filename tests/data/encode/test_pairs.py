@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.pairs import PairEncoder, scored_ids
-from llamatune.data.mix import Pool, by_share
+from llamatune.data.mix import Pool, by_share, epoch_size
 from llamatune.data.prepare import Prepared, prepare
 from llamatune.data.preview import marked, preview, shown_row
 from llamatune.data.read.cards import check_card, draft_card
@@ -342,7 +342,7 @@ def pool(name: str, size: int) -> Pool:
 def test_shares_hold_for_any_sizes(sources: list[tuple[int, int]], seed: int) -> None:
     whole = sum(part for _, part in sources)
     every = [(pool(str(n), size), part / whole) for n, (size, part) in enumerate(sources)]
-    taken = [by_share(one, share, every, seed) for one, share in every]
+    taken = [by_share(one, share, epoch_size(every), seed) for one, share in every]
     numbers = [len(one.indices) for one in taken]
     for one, chosen in zip(every, taken, strict=True):
         assert len(set(chosen.indices)) == len(chosen.indices) and set(chosen.indices) <= set(one[0].indices)
@@ -365,7 +365,7 @@ def test_shares_that_cannot_be_are_refused() -> None:
     assert "greater than 0" in refused({"share": 0}, {"share": 1})
     PreferenceData(train=[{"path": "a.jsonl", "share": 1 / 3}] * 3)
     with pytest.raises(DataError, match="E132.*empty"):
-        by_share(pool("a", 3), 0.5, [(pool("a", 3), 0.5), (pool("empty", 0), 0.5)], 0)
+        epoch_size([(pool("a", 3), 0.5), (pool("empty", 0), 0.5)])
 
 
 # ---- shown ------------------------------------------------------------------------------------------------

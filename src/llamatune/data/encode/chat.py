@@ -18,6 +18,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from llamatune.data.encode.blanks import blank_after_control_tokens
@@ -120,7 +121,7 @@ class ChatFormat:
         self._control = re.compile("|".join(map(re.escape, forbidden)))
         self.stop_ids = self._stop_ids()
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Changes whenever the same conversation would give other tokens or labels."""
         state = [
