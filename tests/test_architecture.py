@@ -12,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from llamatune import error_codes
+from llamatune.error_codes import CODES
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/llamatune"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Low to high; a module imports from its own floor and from lower ones.
 FLOORS = [
-    {"errors", "outside", "shown", "version", "wording"},
+    {"error_codes", "errors", "outside", "shown", "version", "wording"},
     {"world"},
     {"recipe"},
     {"runs"},
@@ -168,9 +171,19 @@ def test_importing_the_package_is_free() -> None:
 
 
 def test_the_table_of_errors_is_complete() -> None:
-    used = {code for file in FILES for code in re.findall(r'"(E\d{3})"', file.read_text("utf-8"))}
-    listed = re.findall(r"^\| (E\d{3}) \|", (ROOT / "docs/errors.md").read_text("utf-8"), re.MULTILINE)
-    assert sorted(listed) == sorted(used), f"docs/errors.md differs in {sorted(set(listed) ^ used)}"
+    table = Path(error_codes.__file__)
+    used = {
+        code for file in FILES if file != table for code in re.findall(r'"(E\d{3})"', file.read_text("utf-8"))
+    }
+    assert set(CODES) == used, f"error_codes differs in {sorted(set(CODES) ^ used)}"
+    assert all(all(code) for code in CODES.values()), "each says what, why and what to do"
+    listed = re.findall(r'^        "(E\d{3})"', table.read_text("utf-8"), re.MULTILINE)
+    assert len(listed) == len(set(listed)), "each has one meaning"
+
+
+def test_the_page_of_errors_is_that_of_the_code() -> None:
+    again = "PYTHONPATH=src python -m llamatune.error_codes > docs/errors.md"
+    assert (ROOT / "docs/errors.md").read_text("utf-8") == error_codes.errors_page(), again
 
 
 def test_readmes_tree_is_the_listing() -> None:

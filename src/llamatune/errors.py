@@ -10,9 +10,10 @@
     ├── DiskError             8   the disk is full or not writable
     └── StoppedError         75   stopped by a signal, with everything saved (130 after Ctrl-C)
 
-An error holds one or more `Problem`s: the place, what is wrong, why it matters, what to do. The command
-line prints them and exits with the class's code; a traceback is printed only for bugs of llamatune itself.
-A broken invariant of our own code is an `assert`, never one of these.
+An error holds one or more `Problem`s: the place, what is wrong, why it matters, what to do; where a case has nothing to
+add to the last two, they are those of `error_codes`. The command line prints them and exits with the class's code; a
+traceback is printed only for bugs of llamatune itself. A broken invariant of our own code is an `assert`, never one of
+these.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from llamatune.error_codes import CODES
 from llamatune.shown import masked
 
 _LONGEST = 300
@@ -41,9 +43,10 @@ class Problem:
     hint: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("what", "place", "why", "hint"):
-            if text := getattr(self, name):
-                object.__setattr__(self, name, masked(text))
+        known = CODES[self.code]
+        texts = {"what": self.what, "why": self.why or known.why, "hint": self.hint or known.hint}
+        for name, text in (texts | {"place": self.place}).items():
+            object.__setattr__(self, name, masked(text) if text else text)
 
     def __str__(self) -> str:
         place = f" {self.place}" if self.place else ""

@@ -34,7 +34,7 @@ def leave_checkpoint(about: Any) -> Any:
         folder.mkdir(parents=True)
         (folder / "weights").write_text("1")
         checkpoints.commit(folder, step=2, about=about)
-        raise LlamatuneError("E999", "stopped here")
+        raise LlamatuneError("E901", "stopped here")
 
     return until
 

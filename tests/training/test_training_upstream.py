@@ -1,6 +1,9 @@
 """Recipe words become upstream arguments; nothing upstream decides alone."""
 
+import inspect
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -12,8 +15,12 @@ from transformers import TrainingArguments
 from llamatune.errors import LlamatuneError, ModelError, RecipeError
 from llamatune.models.placement import Placement, place
 from llamatune.ppo.from_recipe import ppo_config
+from llamatune.ppo.roles import passes as roles
+from llamatune.ppo.run_trainer import RecipePPOTrainer
 from llamatune.recipe.blocks import Hardware, Lora, Model
 from llamatune.recipe.load import loads
+from llamatune.training.reward import RewardModelTrainer
+from llamatune.training.sft import SftTrainer
 from llamatune.training.upstream import (
     config_of,
     optimization_arguments,
@@ -115,6 +122,8 @@ def test_bad_input_31_more_processes_than_rows_in_a_batch() -> None:
         ("neftune_noise", "did you mean `neftune_noise_alpha`"),
         ("learning_rate", "recipe field"),
         ("save_only_model", "is set by llamatune"),
+        ("loss_type", "`upstream` takes dataloader_num_workers, "),
+        ("load_best_model_at_end", "ignored or do harm"),
     ],
 )
 def test_upstream_names_are_checked_against_the_installed_class(name: str, said: str) -> None:
@@ -126,13 +135,14 @@ def test_upstream_names_are_checked_against_the_installed_class(name: str, said:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"dataloader_num_workers": "four"}, "takes a whole number, found 'four'"),
-        ({"label_smoothing_factor": [0.1]}, "takes a number"),
+        ({"dataloader_num_workers": "four"}, "takes a whole number from 0 up, found 'four'"),
+        ({"dataloader_num_workers": -1}, "takes a whole number from 0 up, found -1"),
+        ({"neftune_noise_alpha": [0.1]}, "takes a number"),
+        ({"neftune_noise_alpha": float("inf")}, "takes a number"),
         ({"full_determinism": "yes"}, "takes true or false"),
         ({"tf32": 1}, "takes true or false or null"),
-        ({"accelerator_config": "nowhere.json"}, "No such file"),
-        ({"metric_for_best_model": ["loss"]}, "refuses these settings"),
-        ({"dataloader_prefetch_factor": 2}, "refuses these settings"),
+        ({"tf32": True}, "refuses these settings"),
+        ({"torch_empty_cache_steps": 0}, "refuses these settings"),
     ],
     ids=str,
 )
@@ -168,6 +178,61 @@ def test_whatever_upstream_holds_is_taken_or_refused(stage: str, data: st.DataOb
         config(made.model_copy(update={"upstream": upstream}), CPU, Path("x"))
     except LlamatuneError as error:
         assert all(problem.place for problem in error.problems)
+
+
+def upstream_of(stage: str) -> tuple[type, set[str]]:
+    """The config class of a stage, and the names that `upstream` takes there."""
+    made, config = STAGES[stage]
+    kind = type(config(made, CPU, Path("x")))
+    taken = set()
+    for name in (field.name for field in fields(kind)):
+        try:
+            config(made.model_copy(update={"upstream": {name: "?"}}), CPU, Path("x"))
+        except RecipeError as error:
+            said = str(error)
+            assert error.problems[0].code == "E028" and error.problems[0].hint, said
+            if "is set by llamatune" not in said and "has no place here" not in said:
+                taken.add(name)
+        else:
+            taken.add(name)
+    return kind, taken
+
+
+def test_of_all_fields_only_those_with_an_effect_are_taken() -> None:
+    everywhere = {"full_determinism", "tf32", "ddp_backend", "ddp_timeout", "ddp_bucket_cap_mb"}
+    everywhere |= {"ddp_broadcast_buffers"}
+    rows = everywhere | {"dataloader_num_workers", "neftune_noise_alpha", "torch_empty_cache_steps"}
+    assert upstream_of("sft")[1] == upstream_of("reward")[1] == rows
+    more = {"generation_batch_size", "max_prompt_length", "stop_token_ids", "fsdp", "fsdp_config"}
+    assert upstream_of("ppo")[1] == everywhere | more
+
+
+@pytest.mark.parametrize(
+    ("stage", "trainer"), [("sft", SftTrainer), ("reward", RewardModelTrainer), ("ppo", RecipePPOTrainer)]
+)
+def test_what_is_taken_is_read_by_a_method_that_is_used(stage: str, trainer: type) -> None:
+    """Of each method, the first definition counts, and those that it calls by `super()`."""
+    kind, taken = upstream_of(stage)
+    read = "".join(used_source(trainer)) + "".join(used_source(kind)) + inspect.getsource(roles)
+    missing = {name for name in taken if not re.search(rf"(args|self)\.{name}\b", read)}
+    assert not missing
+
+
+def used_source(kind: type) -> Iterator[str]:
+    ended: set[str] = set()
+    for one in kind.__mro__:
+        for name, found in vars(one).items():
+            function = getattr(found, "fget", None) or getattr(found, "func", None) or found
+            if name in ended or not inspect.isfunction(function):
+                continue
+            try:
+                source = inspect.getsource(function)
+            # What `dataclass` makes has none.
+            except OSError:
+                continue
+            yield source
+            if "super()" not in source:
+                ended.add(name)
 
 
 def test_upstream_arguments_arrive() -> None:

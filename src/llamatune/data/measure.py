@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from llamatune.data.digests import row_digests
+from llamatune.data.digests import SeenDigests, row_digests
 from llamatune.data.read.sources import OpenSource
 from llamatune.data.rows import Encoder, Reason, RowRejected
 from llamatune.errors import DataError, LlamatuneError, ModelError
@@ -57,8 +59,14 @@ def measure(
     Raises:
         DataError: the file itself cannot be read; bad rows are counted instead.
     """
+    with TemporaryDirectory() as folder, SeenDigests(Path(folder)) as seen:
+        return _measure(source, encoder, tick, seen)
+
+
+def _measure(
+    source: OpenSource, encoder: Encoder, tick: Callable[[int], None], seen: SeenDigests
+) -> Measured:
     found = Measured()
-    seen: set[bytes] = set()
 
     def bad(error: LlamatuneError) -> None:
         found.bad += 1
@@ -71,11 +79,9 @@ def measure(
         tick(found.rows)
         try:
             row = source.canonical(raw, place)
-            digest = row_digests(row)[0]
-            if digest in seen:
+            if not seen.is_new(row_digests(row)[0]):
                 found.duplicates += 1
                 continue
-            seen.add(digest)
             lengths = [one.length for one in encoder.encode(row)]
         except RowRejected as rejected:
             found.left_out[rejected.reason] += 1

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from llamatune.data.store import Shard
 
 Report = Callable[[str], None]
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 SECONDS_OF_SILENCE = 10.0
 """How long many sources are prepared without a word."""
@@ -223,7 +223,7 @@ def _encoded(
     return parts
 
 
-def _with_word(items: Sequence[Item], done: str, report: Report) -> Iterator[Item]:
+def _with_word(items: Sequence[_Item], done: str, report: Report) -> Iterator[_Item]:
     """The items, with a word every `SECONDS_OF_SILENCE` on how many of them are done."""
     said = time.monotonic()
     for number, item in enumerate(items):

@@ -10,12 +10,26 @@ from llamatune.models.placement import Placement
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.settings import of_recipe, value_in
 from llamatune.recipe.stages.ppo import PpoRecipe
-from llamatune.training.upstream import config_of, optimization_arguments, run_arguments
+from llamatune.training.upstream import HEEDED, config_of, optimization_arguments, run_arguments
 
 
 def ppo_config(recipe: PpoRecipe, placement: Placement, output: Path) -> PPOConfig:
     """The settings of the trainer. Raises what `config_of` raises."""
-    return config_of(PPOConfig, ppo_arguments(recipe, placement, output), recipe, placement)
+    return config_of(PPOConfig, ppo_arguments(recipe, placement, output), recipe, placement, heeded(recipe))
+
+
+def heeded(recipe: PpoRecipe) -> frozenset[str]:
+    """Arguments that have an effect beside those that the recipe decides, for `upstream`."""
+    of_vllm = {"vllm_gpu_memory_utilization", "vllm_enable_sleep_mode"}
+    return HEEDED | {
+        "generation_batch_size",
+        "max_prompt_length",
+        "stop_token_ids",
+        "fsdp",
+        "fsdp_config",
+        *(("ptx_batch_size",) if recipe.ppo.ptx_coef else ()),
+        *(of_vllm if recipe.rollout.backend == "vllm" else ()),
+    }
 
 
 def ppo_arguments(recipe: PpoRecipe, placement: Placement, output: Path) -> dict[str, Any]:

@@ -3,11 +3,16 @@
 Recipes use the words of the field; here they become the arguments of trl's config classes, and of transformers'
 TrainingArguments, which all of them share. A test asserts that each name exists on the installed class, so an upstream
 rename fails a test instead of being ignored.
+
+Most arguments belong to what llamatune does itself (data, batches, loss, evaluation, checkpoints, trackers) and would
+change nothing, or the wrong thing. `upstream` takes those that have an effect, and refuses all others; a test walks the
+fields of the installed classes.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -30,19 +35,36 @@ _OPTIMIZERS = {
     "paged_adamw_8bit": "paged_adamw_8bit",
 }
 
+HEEDED = frozenset(
+    {
+        "full_determinism",
+        "tf32",
+        "ddp_backend",
+        "ddp_timeout",
+        "ddp_bucket_cap_mb",
+        "ddp_broadcast_buffers",
+    }
+)
+"""Arguments that have an effect in every stage, for `upstream`."""
+
+HEEDED_FOR_EPOCHS = HEEDED | {"dataloader_num_workers", "neftune_noise_alpha", "torch_empty_cache_steps"}
+"""Those of the stages that go through rows."""
+
 
 def sft_config(recipe: EpochRecipe, placement: Placement, output: Path) -> SFTConfig:
     """The trl config for a pretrain or sft recipe. Raises what `config_of` raises."""
     from trl import SFTConfig
 
-    return config_of(SFTConfig, sft_arguments(recipe, placement, output), recipe, placement)
+    arguments = sft_arguments(recipe, placement, output)
+    return config_of(SFTConfig, arguments, recipe, placement, HEEDED_FOR_EPOCHS)
 
 
 def reward_config(recipe: RewardRecipe, placement: Placement, output: Path) -> RewardConfig:
     """The trl config for a reward recipe. Raises what `config_of` raises."""
     from trl import RewardConfig
 
-    return config_of(RewardConfig, reward_arguments(recipe, placement, output), recipe, placement)
+    arguments = reward_arguments(recipe, placement, output)
+    return config_of(RewardConfig, arguments, recipe, placement, HEEDED_FOR_EPOCHS)
 
 
 def sft_arguments(recipe: EpochRecipe, placement: Placement, output: Path) -> dict[str, Any]:
@@ -64,17 +86,22 @@ Config = TypeVar("Config")
 
 
 def config_of(
-    kind: type[Config], arguments: dict[str, Any], recipe: TrainingRecipe, placement: Placement
+    kind: type[Config],
+    arguments: dict[str, Any],
+    recipe: TrainingRecipe,
+    placement: Placement,
+    heeded: frozenset[str] = HEEDED,
 ) -> Config:
     """A trainer's config, from the arguments that llamatune decides and those under `upstream`.
 
     Args:
         kind: a dataclass, TrainingArguments or one derived from it.
         arguments: names that `upstream` may not set, and their values.
+        heeded: names that `upstream` may set.
 
     Raises:
-        RecipeError: an `upstream` name that `kind` does not have or that `arguments` decide, or a value that it
-            refuses; a tracker that is not installed; or more processes than rows in a batch.
+        RecipeError: an `upstream` name that `kind` does not have, that `arguments` decide or that has no effect, or a
+            value that it refuses; a tracker that is not installed; or more processes than rows in a batch.
         ModelError: what needs a GPU, without one.
     """
     if placement.device == "cpu":
@@ -82,7 +109,7 @@ def config_of(
     _check_processes(recipe.optimization.batch_size, placement.processes)
     check_trackers(recipe.logging.report_to)
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    _check_upstream(recipe.upstream, known, set(arguments), kind.__name__)
+    _check_upstream(recipe.upstream, known, set(arguments), heeded, kind.__name__)
     _check_types(recipe.upstream, kind)
     try:
         return kind(**arguments, **recipe.upstream)
@@ -93,7 +120,11 @@ def config_of(
         if not recipe.upstream:
             raise
         raise RecipeError(
-            "E028", f"{kind.__name__} refuses these settings: {error}", place="upstream"
+            "E028",
+            f"{kind.__name__} refuses these settings: {error}",
+            place="upstream",
+            why="they do not go together, or not with this machine",
+            hint=f"remove them from `upstream`, one by one: {', '.join(recipe.upstream)}",
         ) from None
 
 
@@ -188,7 +219,9 @@ def _check_processes(batch_size: int, processes: int) -> None:
         )
 
 
-def _check_upstream(asked: dict[str, Any], known: set[str], ours: set[str], config: str) -> None:
+def _check_upstream(
+    asked: dict[str, Any], known: set[str], ours: set[str], heeded: frozenset[str], config: str
+) -> None:
     for name in asked:
         if name in ours:
             raise RecipeError(
@@ -199,31 +232,60 @@ def _check_upstream(asked: dict[str, Any], known: set[str], ours: set[str], conf
                 hint="use the recipe field (see `llamatune schema`), and remove it from `upstream`",
             )
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name, heeded, n=1)
             raise RecipeError(
                 "E028",
                 f"the installed {config} has no argument `{name}`",
                 place=f"upstream.{name}",
-                hint=f"did you mean `{near[0]}`?" if near else f"see the documentation of {config}",
+                why="it would be ignored",
+                hint=f"did you mean `{near[0]}`?" if near else _what_is_taken(heeded),
+            )
+        if name not in heeded:
+            raise RecipeError(
+                "E028",
+                f"`{name}` has no place here",
+                place=f"upstream.{name}",
+                why="it belongs to a part of the trainer that llamatune replaces, so it would be ignored or do harm",
+                hint=_what_is_taken(heeded),
             )
 
 
-_NUMBERS = {bool: "true or false", int: "a whole number", float: "a number", NoneType: "null"}
+def _what_is_taken(heeded: frozenset[str]) -> str:
+    return f"remove it; `upstream` takes {', '.join(sorted(heeded))}"
+
+
+_WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number from 0 up",
+    float: "a number from 0 up",
+    str: "text",
+    list[int]: "a list of whole numbers",
+    NoneType: "null",
+}
 
 
 def _check_types(asked: dict[str, Any], kind: type) -> None:
-    """A dataclass takes any value, and a wrong one would show in the middle of a run. Only numbers and switches are
-    checked: upstream takes more for other arguments than it says."""
+    """A dataclass takes any value, and a wrong one would show in the middle of a run. No number that `upstream` takes
+    may be below 0. Arguments that may be mappings are left to `kind`."""
     hints = get_type_hints(kind)
     for name, value in asked.items():
         hint = hints[name]
         taken = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-        if not all(one in _NUMBERS for one in taken):
-            continue
-        if type(value) not in taken and not (type(value) is int and float in taken):
+        if all(one in _WORDS for one in taken) and not any(_is_a(value, one) for one in taken):
             raise RecipeError(
                 "E028",
-                f"`{name}` takes {' or '.join(_NUMBERS[one] for one in taken)}, found {value!r:.60}",
+                f"`{name}` takes {' or '.join(_WORDS[one] for one in taken)}, found {value!r:.60}",
                 place=f"upstream.{name}",
-                hint=f"see the documentation of {kind.__name__}",
+                why="a value of another type would fail in the middle of the run, or be ignored",
+                hint=f"write {_WORDS[taken[0]]}, or remove it from `upstream`",
             )
+
+
+def _is_a(value: Any, taken: Any) -> bool:
+    if taken is float:
+        return type(value) in (int, float) and 0 <= value < math.inf
+    if taken is int:
+        return type(value) is int and value >= 0
+    if taken == list[int]:
+        return isinstance(value, list) and all(_is_a(one, int) for one in value)
+    return type(value) is taken

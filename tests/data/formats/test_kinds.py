@@ -530,6 +530,24 @@ def test_half_a_surrogate_in_a_list_that_is_a_text_is_refused(tmp_path: Path, na
         assert "error[E103]" in message and f"{path}:{2 if name == 'a.csv' else 1}" in message
 
 
+@pytest.mark.parametrize(
+    "turns",
+    [
+        '[{"role": "user", "content": "a", "content": "b"}]',
+        "[{'role': 'user', 'content': 'a', 'content': 'b'}]",
+    ],
+    ids=["JSON", "Python"],
+)
+def test_a_key_twice_in_a_list_that_is_a_text_is_refused(tmp_path: Path, turns: str) -> None:
+    path = write(tmp_path, lines({"messages": turns}))
+    message = fails(
+        preview_rows, recipe_for_file(path, base="pico", template="tokenizer"), tmp_path, 1, colour=False
+    )
+    assert (
+        "error[E106]" in message and f"{path}:1" in message and "'content' is in one object twice" in message
+    )
+
+
 def test_bad_rows_are_left_out_by_choice_counted_by_reason_and_named(tmp_path: Path, encoder: Any) -> None:
     good = [{"prompt": f"{n}?", "completion": "x"} for n in range(6)]
     text = (

@@ -196,6 +196,19 @@ def test_row_17_broken_json(tmp_path: Path, name: str, content: str, place: str,
     assert words in message
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_two_columns_of_one_name_in_parquet(tmp_path: Path, nested: bool) -> None:
+    texts = pa.array(["x"])
+    table = pa.Table.from_arrays([texts, texts], names=["prompt", "prompt"])
+    if nested:
+        turn = pa.StructArray.from_arrays([texts, texts], names=["prompt", "prompt"])
+        turns = pa.ListArray.from_arrays(pa.array([0, 1], pa.int32()), turn)
+        table = pa.Table.from_arrays([turns], names=["turns"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    message = fails(tmp_path / "a.parquet")
+    assert message.startswith("error[E109] a.parquet") and "two columns are called 'prompt'" in message
+
+
 def test_row_17_the_sample_is_short_and_escaped(tmp_path: Path) -> None:
     message = fails(write(tmp_path, "a.jsonl", '{"a" \x1b[31mé' + "x" * 500 + "}"))
     assert "\x1b" not in message and "é" not in message

@@ -11,7 +11,7 @@ import difflib
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llamatune.data.characters import check_characters
@@ -134,13 +134,45 @@ def unfolded(raw: Raw, columns: Columns, place: str, adjusted: Adjusted = None) 
 def unfolded_for_a_look(raw: Raw) -> Raw:
     """The row with all lists of turns that can be read out of texts: for telling its format."""
     texts = {name: value for name, value in raw.items() if isinstance(value, str) and _TURNS.match(value)}
-    read = {name: found for name, value in texts.items() if (found := _parsed(value)) is not None}
+    read = {name: found for name, value in texts.items() if (found := _parsed(value, dict)) is not None}
     return raw | read if read else raw
+
+
+Pairs = list[tuple[Any, Any]]
+"""The keys and values of an object, as `json` hands them to a hook."""
+
+
+class RepeatedKeyError(ValueError):
+    """An object has a key twice. Its argument is the key."""
+
+
+def each_key_once(pairs: Pairs) -> dict[Any, Any]:
+    """The object of these keys and values, as a hook for `json`. Raises RepeatedKeyError: one would be lost in
+    silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise RepeatedKeyError(next(key for key in found if keys.count(key) > 1))
+    return found
+
+
+def repeated_key(error: RepeatedKeyError, place: str) -> DataError:
+    """The error for a row with such an object."""
+    return DataError(
+        "E106",
+        f"the key {ascii(error.args[0])[:60]} is in one object twice",
+        place=place,
+        why="Only one of the two would be read",
+        hint="remove one of the two: which one counts is not for llamatune to choose",
+    )
 
 
 def _list_in(text: str, place: str, column: str) -> list[Any] | None:
     """The list; None if the text only begins like one, and goes on as a text."""
-    found = _parsed(text)
+    try:
+        found = _parsed(text)
+    except RepeatedKeyError as error:
+        raise repeated_key(error, f"{place}, column {column!r}") from None
     if found is None and text.rstrip().endswith("]"):
         raise DataError(
             "E123",
@@ -152,14 +184,29 @@ def _list_in(text: str, place: str, column: str) -> list[Any] | None:
     return found
 
 
-def _parsed(text: str) -> list[Any] | None:
-    for parse in (json.loads, ast.literal_eval):
+def _parsed(text: str, made: Callable[[Pairs], dict[Any, Any]] = each_key_once) -> list[Any] | None:
+    """The list that is written in a text as JSON or Python; None if there is none. `made` is called for each object."""
+    for parse in (_json, _python):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found = parse(text.strip())
+                found = parse(text.strip(), made)
+        except RepeatedKeyError:
+            raise
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
         if isinstance(found, list):
             return found
     return None
+
+
+def _json(text: str, made: Callable[[Pairs], dict[Any, Any]]) -> Any:
+    return json.loads(text, object_pairs_hook=made)
+
+
+def _python(text: str, made: Callable[[Pairs], dict[Any, Any]]) -> Any:
+    tree = ast.parse(text, mode="eval")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            made([(key.value, None) for key in node.keys if isinstance(key, ast.Constant)])
+    return ast.literal_eval(tree)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from llamatune.data.characters import check_characters
+from llamatune.data.formats.values import RepeatedKeyError, each_key_once, repeated_key
 from llamatune.errors import DataError
 
 _CHUNK = 1 << 16
@@ -25,31 +26,12 @@ def sample(text: str | bytes, length: int = 60) -> str:
     return shown if len(text) <= length else shown + "..."
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object that has each of its keys only once."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _DuplicateKey(next(key for key in found if keys.count(key) > 1))
-    return found
-
-
-class _DuplicateKey(ValueError):
-    """Its argument is the key."""
-
-
 def _constant(name: str) -> float | None:
     """NaN is what data frames write for an empty cell."""
     return None if name == "NaN" else float(name)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
-
-
-def _duplicate(error: _DuplicateKey, place: str) -> DataError:
-    what = f"the key {sample(error.args[0])} is in one object twice"
-    hint = "keep one of the two: which one counts is not for llamatune to choose"
-    return DataError("E106", what, place=place, hint=hint)
+_DECODER = json.JSONDecoder(object_pairs_hook=each_key_once, parse_constant=_constant)
 
 
 def _check_text(text: str, row: Any, place: str) -> None:
@@ -69,8 +51,8 @@ def json_object(line: str, name: str, number: int) -> dict[str, Any]:
         row = _DECODER.decode(line)
     except json.JSONDecodeError as error:
         raise _broken(error, line, name, number) from None
-    except _DuplicateKey as error:
-        raise _duplicate(error, f"{name}:{number}") from None
+    except RepeatedKeyError as error:
+        raise repeated_key(error, f"{name}:{number}") from None
     except (RecursionError, ValueError) as error:  # nested a thousand deep; an integer of 5,000 digits
         raise DataError("E106", f"JSON that cannot be read: {error}", place=f"{name}:{number}") from None
     if not isinstance(row, dict):
@@ -257,8 +239,8 @@ def _element(window: _Window, place: str, max_size: int) -> dict[str, Any]:
         except json.JSONDecodeError as error:
             if window.ended or _certain(error, len(window.text)):
                 raise window.broken(error) from None
-        except _DuplicateKey as error:
-            raise _duplicate(error, place) from None
+        except RepeatedKeyError as error:
+            raise repeated_key(error, place) from None
         except (RecursionError, ValueError) as error:
             raise DataError("E106", f"JSON that cannot be read: {error}", place=place) from None
         else:

@@ -331,7 +331,13 @@ def _checked_header(cells: list[str], place: str) -> list[str]:
     names = [cell.strip() or f"column {number} without a name" for number, cell in enumerate(cells, 1)]
     if len(set(names)) < len(names):
         found = ", ".join(repr(cell) for cell in cells)
-        raise DataError("E108", f"the header needs distinct names; found {found}", place=place)
+        raise DataError(
+            "E108",
+            f"the header needs distinct names; found {found}",
+            place=place,
+            why="Only one of two columns of the same name would be read",
+            hint="remove one of the two columns, or give it another name",
+        )
     return names
 
 

@@ -35,7 +35,9 @@ def parquet_rows(handle: IO[bytes], name: str, skip: Callable[[DataError], None]
             shutil.copyfileobj(handle, plain)
             handle = plain
         handle.seek(0, os.SEEK_END)
-        yield from _rows(pq.ParquetFile(handle).iter_batches(batch_size=_BATCH), name, handle.tell())
+        file = pq.ParquetFile(handle)
+        _check_names(file.schema_arrow, name)
+        yield from _rows(file.iter_batches(batch_size=_BATCH), name, handle.tell())
 
 
 def arrow_rows(file: Path, name: str) -> Rows:
@@ -69,6 +71,27 @@ def _rows(batches: Iterable[pa.RecordBatch], name: str, size: int) -> Rows:
         for row in rows:
             number += 1
             yield f"{name}#{number}", without_nan(row)
+
+
+def _check_names(fields: Any, place: str) -> None:
+    """Raise DataError (E109) where two columns, or two fields of one, have the same name. `fields`: of pyarrow."""
+    import pyarrow as pa
+
+    names = [field.name for field in fields]
+    if twice := next((one for one in names if names.count(one) > 1), None):
+        raise DataError(
+            "E109",
+            f"two columns are called {twice!r}",
+            place=place,
+            why="Only one of the two would be read",
+            hint="write the file again without one of them, or under another name",
+        )
+    for field in fields:
+        kind = field.type
+        while pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            kind = kind.value_type
+        if pa.types.is_struct(kind):
+            _check_names(kind.fields, f"{place}, column {field.name!r}")
 
 
 def without_nan(row: dict[str, Any]) -> dict[str, Any]:

@@ -50,8 +50,8 @@ class TrainingRecipe(ModelRecipe):
 
     optimization: AdamW = AdamW()
     upstream: dict[str, Any] = {}
-    """Arguments handed by name to the config class of the stage's trainer (trl's; for ppo, llamatune's PPOConfig),
-    checked against the installed version."""
+    """Arguments handed by name to the config class of the stage's trainer (trl's; for ppo, llamatune's PPOConfig); only
+    those that have an effect there."""
 
 
 class LossSpikeGuard(Block):
