@@ -1,6 +1,6 @@
 # make setup   install everything into .venv
 # make demo    fine-tune pico and show what it learned (about five minutes)
-# make test    run the tests            make check   lint, format, types
+# make test    run the tests            make check   lint, format, types, what is installed
 # make test-all   also those that are slow and rarely break
 # make bench   llamatune beside plain trl and TRL 1.12's PPO, the price of guards, light commands, data preparation
 # make bench-gpu   the same on a GPU, switch by switch
@@ -13,11 +13,21 @@ BIN := .venv/bin
 
 setup: .venv/.installed
 
-.venv/.installed: requirements.lock pyproject.toml
+# The lock files hold everything, so that nothing else is looked up: --no-deps, and a build with what is installed.
+.venv/.installed: requirements.lock requirements-cuda.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --requirement requirements.lock
-	$(BIN)/pip install --quiet --no-deps --editable .
+	$(BIN)/pip install --quiet --require-hashes --no-deps --requirement requirements.lock
+	@if $(BIN)/python -c "$$TORCH_NEEDS_CUDA"; then \
+		$(BIN)/pip install --quiet --require-hashes --no-deps --requirement requirements-cuda.lock; fi
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/pip check
 	@touch $@
+
+define TORCH_NEEDS_CUDA
+from importlib.metadata import requires
+raise SystemExit(not any(one.startswith(("cuda", "nvidia")) for one in requires("torch") or ()))
+endef
+export TORCH_NEEDS_CUDA
 
 demo: setup
 	$(BIN)/llamatune run recipes/pico/sft.yaml --overwrite
@@ -34,6 +44,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python scripts/audit.py
 
 format: setup
 	$(BIN)/ruff check --fix .

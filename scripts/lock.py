@@ -1,0 +1,95 @@
+"""Write requirements.lock and requirements-cuda.lock: every package that `make setup` installs, pinned, with the SHA-256
+of its files for all platforms.
+
+    uv must be installed (pip install uv)
+    python scripts/lock.py
+
+Versions that are locked already stay, unless a range in pyproject.toml no longer allows them; to raise one, remove its
+lines first. What only PyTorch's CUDA builds need is in a file of its own, because its CPU builds have the same version
+and do not need it.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LOCK, CUDA_LOCK = ROOT / "requirements.lock", ROOT / "requirements-cuda.lock"
+
+BUILD = "hatchling\neditables\n"
+"""What builds llamatune itself, for `--no-build-isolation`."""
+
+CPU_BUILDS = {"torch==2.13.0": ["6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b"]}
+"""Hashes of wheels that are published elsewhere than the others: torch 2.13.0+cpu for CPython 3.11 on x86_64."""
+
+OF_CUDA = re.compile(r"(cuda|nvidia)-|triton==")
+"""How the names of packages begin that only CUDA builds need."""
+
+HEAD = "# {what} Made by scripts/lock.py.\n"
+
+
+def main() -> None:
+    entries = resolved()
+    for pinned, hashes in CPU_BUILDS.items():
+        (at,) = [number for number, entry in enumerate(entries) if entry.startswith(pinned + " ")]
+        entries[at] += "".join(f" \\\n    --hash=sha256:{one}" for one in hashes)
+    cuda = [entry for entry in entries if OF_CUDA.match(entry)]
+    others = [entry for entry in entries if entry not in cuda]
+    write(
+        LOCK,
+        "Everything that make setup installs, pinned, with the hashes of its files for all platforms.",
+        others,
+    )
+    write(
+        CUDA_LOCK,
+        "What PyTorch's CUDA builds need in addition; make setup installs it with one of them.",
+        cuda,
+    )
+
+
+def resolved() -> list[str]:
+    """One entry for each package, with its hashes."""
+    with tempfile.TemporaryDirectory() as folder:
+        build, known, made = (Path(folder) / name for name in ("build.in", "known.txt", "made.txt"))
+        build.write_text(BUILD)
+        known.write_text("".join(pins(LOCK) + pins(CUDA_LOCK)))
+        command = [
+            "uv",
+            "pip",
+            "compile",
+            "pyproject.toml",
+            str(build),
+            "--extra",
+            "dev",
+            "--constraint",
+            str(known),
+        ]
+        command += [
+            "--universal",
+            "--python-version",
+            "3.11",
+            "--generate-hashes",
+            "--no-header",
+            "--no-annotate",
+        ]
+        subprocess.run(
+            [*command, "--output-file", str(made)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+        )
+        return re.split(r"\n(?=\S)", made.read_text().strip())
+
+
+def pins(lock: Path) -> list[str]:
+    """The versions in a lock file that is there."""
+    text = lock.read_text() if lock.is_file() else ""
+    return [f"{pin}\n" for pin in re.findall(r"^[\w.-]+==[^\s;\\]+", text, re.MULTILINE)]
+
+
+def write(lock: Path, what: str, entries: list[str]) -> None:
+    lock.write_text(HEAD.format(what=what) + "".join(f"{entry}\n" for entry in entries))
+
+
+if __name__ == "__main__":
+    main()
