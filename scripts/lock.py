@@ -1,4 +1,4 @@
-"""Write requirements.lock and requirements-cuda.lock: every package that `make setup` installs, pinned, with the SHA-256
+"""Write requirements.lock and requirements-cuda.lock: every package of `make setup`, pinned, with the SHA-256
 of its files for all platforms.
 
     uv must be installed (pip install uv)

@@ -415,12 +415,26 @@ print(json.dumps({"growth": highest[0] - before, "rows": prepared.counts.read, "
 """
 
 
-def test_a_digest_is_new_once_and_leaves_no_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recent", [1, 100, 1 << 18])
+def test_a_digest_is_new_once_and_leaves_no_file(
+    tmp_path: Path, recent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llamatune.data.digests._RECENT", recent)
     digests = [bytes([number % 251]) * 16 for number in range(1000)]
     with SeenDigests(tmp_path) as seen:
         assert [seen.is_new(digest) for digest in digests] == [number < 251 for number in range(1000)]
-        assert list(tmp_path.iterdir())
+        assert len(list(tmp_path.iterdir())) == (recent < 251)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_while_digests_are_written_is_an_error_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llamatune.data.digests._RECENT", 2)
+    (tmp_path / "digests.sqlite").mkdir()
+    with pytest.raises(OSError, match=r"digests\.sqlite"):
+        seen = SeenDigests(tmp_path)
+        assert all(seen.is_new(bytes([number]) * 16) for number in range(3))
 
 
 def test_rows_that_an_earlier_source_has_whatever_is_compared_at_a_time(

@@ -10,8 +10,11 @@ from pathlib import Path
 
 from llamatune.data.rows import Document, Message, Preference, Prompt, Row
 
-_MEMORY_KIB = 16_384
-"""How much of the table of digests is kept in memory."""
+_RECENT = 1 << 18
+"""How many digests are kept in memory before they are written: sorted, they touch each page of the table once."""
+
+_CACHE_KIB = 16_384
+"""How much of the table is kept in memory."""
 
 
 def row_digests(row: Row) -> tuple[bytes, bytes]:
@@ -44,40 +47,62 @@ def row_digests(row: Row) -> tuple[bytes, bytes]:
 
 
 class SeenDigests:
-    """The digests that came so far, in a file: memory stays flat however many there are.
+    """The digests that came so far: the last ones in memory, the others in a file, so that memory stays flat however
+    many there are.
 
     Args:
         folder: where the file may be while this is open; it is removed at the end.
-
-    Raises:
-        OSError: it cannot be written there.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "digests.sqlite"
+        self._recent: set[bytes] = set()
+        self._table: sqlite3.Connection | None = None
 
     def __enter__(self) -> SeenDigests:
-        # Nothing of it is needed after a crash.
-        self._table = sqlite3.connect(self._path, isolation_level=None)
-        for setting in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{_MEMORY_KIB}"):
-            self._table.execute(f"PRAGMA {setting}")
-        self._table.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID")
-        self._table.execute("BEGIN")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._table.close()
+        if self._table is not None:
+            self._table.close()
         self._path.unlink(missing_ok=True)
 
     def is_new(self, digest: bytes) -> bool:
-        """Whether this digest came for the first time."""
+        """Whether this digest came for the first time. Raises OSError: the file cannot be written."""
+        if digest in self._recent or (self._table is not None and self._is_written(digest)):
+            return False
+        self._recent.add(digest)
+        if len(self._recent) == _RECENT:
+            self._write()
+        return True
+
+    def _is_written(self, digest: bytes) -> bool:
+        assert self._table is not None
         try:
-            added = self._table.execute("INSERT OR IGNORE INTO seen VALUES (?)", (digest,))
+            found = self._table.execute("SELECT 1 FROM seen WHERE digest = ?", (digest,))
+            return found.fetchone() is not None
         except sqlite3.Error as error:
-            full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-            number = errno.ENOSPC if full else errno.EIO
-            raise OSError(number, str(error), str(self._path)) from None
-        return added.rowcount == 1
+            raise self._as_os_error(error) from None
+
+    def _write(self) -> None:
+        try:
+            if self._table is None:
+                self._table = sqlite3.connect(self._path, isolation_level=None)
+                # Nothing of it is needed after a crash, and nobody else opens it.
+                for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
+                    self._table.execute(f"PRAGMA {setting}")
+                self._table.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+                self._table.execute("CREATE TABLE seen (digest BLOB PRIMARY KEY) WITHOUT ROWID")
+            self._table.execute("BEGIN")
+            self._table.executemany("INSERT INTO seen VALUES (?)", ((one,) for one in sorted(self._recent)))
+            self._table.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._as_os_error(error) from None
+        self._recent.clear()
+
+    def _as_os_error(self, error: sqlite3.Error) -> OSError:
+        full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        return OSError(errno.ENOSPC if full else errno.EIO, str(error), str(self._path))
 
 
 def _update(digest: hashlib.blake2b, messages: Iterable[Message]) -> None:
