@@ -170,6 +170,11 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "recipes are shared, and overrides are kept in the shell's history and the run's files",
             "remove it, revoke it, and log in with the service's own tool",
         ),
+        "E041": Code(
+            "a device that `plan` does not know",
+            "its memory and speed decide what is planned",
+            "name one of the devices that are listed",
+        ),
     },
     "Data and data cards": {
         "E100": Code("no such file", "there is nothing to read", "check the name"),
@@ -583,6 +588,11 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "a value of config.json that no model has, or a model larger than this machine's memory",
             "it could not be built, or would fill the memory",
             "download config.json again, or use a smaller model",
+        ),
+        "E260": Code(
+            "the shape of a base is not known, so that nothing can be planned",
+            "memory and time follow from it",
+            "name a local model folder, or download the base first",
         ),
     },
     "Training": {
