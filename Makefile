@@ -14,20 +14,16 @@ BIN := .venv/bin
 setup: .venv/.installed
 
 # The lock files hold everything, so that nothing else is looked up: --no-deps, and a build with what is installed.
-.venv/.installed: requirements.lock requirements-cuda.lock pyproject.toml
+# PyTorch's CPU build is taken where pip finds it (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL), the CUDA build elsewhere.
+LOCKED := $(BIN)/pip install --quiet --require-hashes --no-deps --requirement
+
+.venv/.installed: requirements.lock requirements-cpu.lock requirements-cuda.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --require-hashes --no-deps --requirement requirements.lock
-	@if $(BIN)/python -c "$$TORCH_NEEDS_CUDA"; then \
-		$(BIN)/pip install --quiet --require-hashes --no-deps --requirement requirements-cuda.lock; fi
+	$(LOCKED) requirements.lock
+	@$(LOCKED) requirements-cpu.lock 2>/dev/null || $(LOCKED) requirements-cuda.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/pip check
 	@touch $@
-
-define TORCH_NEEDS_CUDA
-from importlib.metadata import requires
-raise SystemExit(not any(one.startswith(("cuda", "nvidia")) for one in requires("torch") or ()))
-endef
-export TORCH_NEEDS_CUDA
 
 demo: setup
 	$(BIN)/llamatune run recipes/pico/sft.yaml --overwrite

@@ -5,8 +5,8 @@ of its files for all platforms.
     python scripts/lock.py
 
 Versions that are locked already stay, unless a range in pyproject.toml no longer allows them; to raise one, remove its
-lines first. What only PyTorch's CUDA builds need is in a file of its own, because its CPU builds have the same version
-and do not need it.
+lines first. PyTorch is in files of its own: requirements-cuda.lock has its CUDA build and all that only this needs,
+requirements-cpu.lock, written by hand, a CPU build, which `make setup` takes where pip finds one.
 """
 
 from __future__ import annotations
@@ -22,20 +22,14 @@ LOCK, CUDA_LOCK = ROOT / "requirements.lock", ROOT / "requirements-cuda.lock"
 BUILD = "hatchling\neditables\n"
 """What builds llamatune itself, for `--no-build-isolation`."""
 
-CPU_BUILDS = {"torch==2.13.0": ["6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b"]}
-"""Hashes of wheels that are published elsewhere than the others: torch 2.13.0+cpu for CPython 3.11 on x86_64."""
-
-OF_CUDA = re.compile(r"(cuda|nvidia)-|triton==")
-"""How the names of packages begin that only CUDA builds need."""
+OF_CUDA = re.compile(r"torch==|triton==|cuda-|nvidia-")
+"""How the names of packages begin that belong to PyTorch's CUDA build."""
 
 HEAD = "# {what} Made by scripts/lock.py.\n"
 
 
 def main() -> None:
     entries = resolved()
-    for pinned, hashes in CPU_BUILDS.items():
-        (at,) = [number for number, entry in enumerate(entries) if entry.startswith(pinned + " ")]
-        entries[at] += "".join(f" \\\n    --hash=sha256:{one}" for one in hashes)
     cuda = [entry for entry in entries if OF_CUDA.match(entry)]
     others = [entry for entry in entries if entry not in cuda]
     write(
@@ -45,7 +39,7 @@ def main() -> None:
     )
     write(
         CUDA_LOCK,
-        "What PyTorch's CUDA builds need in addition; make setup installs it with one of them.",
+        "PyTorch's CUDA build, and what only this needs.",
         cuda,
     )
 
