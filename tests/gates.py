@@ -509,3 +509,43 @@ def cache_entry(random: Random, folder: Path) -> None:
     entries = {str(file): [1, 2, 3, 4, "ab"]}
     put(folder / "llamatune/hashes.json", as_json(entries, random), random)
     file_sha256(file)
+
+
+# ---- what torch and transformers read -------------------------------------------------------------------------
+
+
+@heavy
+def tokenizer(random: Random, folder: Path) -> None:
+    """The files of a tokenizer."""
+    from llamatune.models.base import BUILTIN, Base
+    from llamatune.models.load import load_tokenizer
+
+    files = {"tokenizer.json": "tokenizer.json", "tokenizer_config.json": "tokenizer_config.json"}
+    hostile = random.choice(list(files))
+    for file in (*files, "config.json"):
+        content = (BUILTIN / "pico" / file).read_bytes()
+        if file == hostile:
+            tampered = random.random() < 0.3
+            content = garbled(content, random) if tampered else as_json(json.loads(content), random)
+        put(folder / file, content, random if file == hostile else Random(9))
+    found = load_tokenizer(Base("x", folder))
+    found.encode("Hello there")
+
+
+@heavy
+def model(random: Random, folder: Path) -> None:
+    """A base's config.json, to load weights by or to draw new ones."""
+    from llamatune.models.base import BUILTIN
+    from llamatune.models.found import find
+    from llamatune.models.load import load_base_model, random_model
+    from llamatune.models.placement import place
+    from llamatune.recipe.blocks import Hardware, Lora, Model
+
+    weights = folder / "model.safetensors"
+    if not weights.exists():
+        weights.symlink_to(BUILTIN / "pico/model.safetensors")
+    content = changed(json.loads((BUILTIN / "pico/config.json").read_text()), random)
+    (folder / "config.json").write_bytes(json.dumps(content).encode("utf-8", "surrogatepass"))
+    found = find(str(folder))
+    placement = place(Model(base="x", lora=Lora()), Hardware())
+    (load_base_model if random.random() < 0.5 else random_model)(found.base, placement)

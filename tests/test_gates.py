@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from gates import LIGHT, execute
+from gates import HEAVY, LIGHT, execute
 
 EXECUTIONS = {"report": 15}
 """Of a gate, always the same ones; of each other gate sixty."""
 
 
-@pytest.mark.parametrize("gate", LIGHT)
+@pytest.mark.parametrize("gate", [*LIGHT, *(pytest.param(gate, marks=pytest.mark.slow) for gate in HEAVY)])
 def test_any_file(gate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -17,6 +17,9 @@ from typing import Any, BinaryIO
 MOST = 256 << 20
 """Most bytes of a file that is read whole: the largest tokenizers have a tenth of it."""
 
+_LONGEST_NAME = 255
+"""Bytes of a file's name, on most file systems."""
+
 
 def open_plain(path: Path, *, buffering: int = 1 << 16) -> BufferedReader:
     """Open a plain file for reading. Raises OSError, also for a folder, a pipe, a socket or a device."""
@@ -97,7 +100,12 @@ def checked_number(value: Any) -> Any:
 
 def is_plain_name(name: object) -> bool:
     """Whether a name that was read from a file names something beside that file: a path could lead anywhere."""
-    return isinstance(name, str) and name not in ("", ".", "..") and not {"/", "\\", "\0"} & set(name)
+    if not isinstance(name, str) or name in ("", ".", "..") or {"/", "\\", "\0"} & set(name):
+        return False
+    try:
+        return len(name.encode()) <= _LONGEST_NAME
+    except UnicodeEncodeError:
+        return False
 
 
 def read_whole(path: Path, most: int = MOST) -> bytes:

@@ -10,6 +10,7 @@ import difflib
 from pathlib import Path
 
 from llamatune.errors import Problem, RecipeError
+from llamatune.outside import kind_of_file
 from llamatune.shown import HIDDEN
 
 MARKER = "resolved.yaml"
@@ -127,6 +128,10 @@ def missing_problem(path: str, place: str | None = None) -> Problem | None:
             return None
         if target.is_dir():
             return Problem("E033", f"`{path}` is a folder: name a file in it", place)
+        if target.exists():
+            what = f"`{path}` is {kind_of_file(target.stat().st_mode)}, not a file"
+            why = "data is read more than once, and a pipe or device can be read only once, or for ever"
+            return Problem("E033", what, place, why, "write what comes out of it to a file, and name that")
         return Problem("E033", f"file `{path}` does not exist", place, hint=_near_files(target))
     except (OSError, ValueError) as error:  # a name too long, a NUL
         return Problem("E033", f"{path[:60]!r} is not a path ({error})", place)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.errors import RecipeError
-from llamatune.outside import is_plain_name
+from llamatune.outside import checked_number, is_plain_name
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.paths import FINISHED
 from llamatune.recipe.shipped import run_problem
@@ -66,8 +66,10 @@ class Result:
             result = cls(**content, files=files, earlier=True)
             names = [result.artefact, *files, *(one.path for one in files.values())]
             texts = (result.stage, result.base, *(one.sha256 for one in files.values()))
+            for number in (result.steps, result.seconds, result.finished):
+                checked_number(number)
             known = all(map(is_plain_name, names)) and all(isinstance(text, str) for text in texts)
-            return result if known and type(result.steps) is int and float(result.seconds) >= 0 else None
+            return result if known else None
         except (TypeError, AttributeError, KeyError, ValueError, OverflowError, OSError):
             return None
 

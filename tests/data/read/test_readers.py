@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llamatune.data.read import json_array, readers
+from llamatune.data.read import json_array, limits, readers
 from llamatune.data.read.readers import read_rows
 from llamatune.errors import DataError
+from llamatune.recipe.paths import missing_problem
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:
@@ -281,3 +282,72 @@ def test_capitals_in_an_extension_do_not_matter(tmp_path: Path) -> None:
 def test_a_document_may_be_a_web_page(tmp_path: Path) -> None:
     path = write(tmp_path, "a.txt", "<html>\n")
     assert [row for _, row in read_rows(path)] == [{"text": "<html>"}]
+
+
+# ---- what is no file, and files that ask for too much -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("pipe.jsonl", "this is a pipe, not a file"),
+        ("device.jsonl", "this is a device, not a file"),
+        ("loop.jsonl", "cannot be read: Too many levels of symbolic links"),
+        (f"{'n' * 300}.jsonl", "cannot be read: File name too long"),
+        ("nul\0.jsonl", "cannot be read: embedded null byte"),
+        ("folder.jsonl", "this is a folder"),
+    ],
+)
+def test_what_cannot_be_read_as_a_file(tmp_path: Path, name: str, said: str) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "device.jsonl").symlink_to("/dev/zero")
+    (tmp_path / "loop.jsonl").symlink_to("loop.jsonl")
+    (tmp_path / "folder.jsonl").mkdir()
+    message = fails(tmp_path / name)
+    assert "error[E100]" in message and said in message and "hint:" in message
+
+
+@pytest.mark.parametrize("name", ["pipe.jsonl", "device.jsonl"])
+def test_a_recipe_names_a_file(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "device.jsonl").symlink_to("/dev/zero")
+    problem = missing_problem(str(tmp_path / name))
+    assert problem is not None and problem.what.endswith(f"is a {name.partition('.')[0]}, not a file")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".txt"])
+def test_a_million_blank_lines(tmp_path: Path, suffix: str) -> None:
+    """Compressed, they are a kilobyte, and below the limit of expansion."""
+    first = b'{"text": "a"}\n' * 2 if suffix == ".jsonl" else b"text\na\n"
+    message = fails(write(tmp_path, f"a{suffix}.gz", gzip.compress(first + b"\n" * 1_000_010)))
+    assert "E105" in message and "more than 1,000,000 blank lines" in message
+
+
+def test_a_parquet_file_that_expands_a_thousandfold(tmp_path: Path) -> None:
+    """A value that is written once may be in every row."""
+    pq.write_table(pa.table({"text": ["a" * 700_000] * 100}), tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 100_000
+    message = fails(tmp_path / "a.parquet")
+    assert "E110" in message and "expand to more than" in message and "hint:" in message
+
+
+def test_rows_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FIRST_ROWS", 1000)
+    pq.write_table(pa.table({"text": pa.nulls(100_000, pa.string())}), tmp_path / "a.parquet")
+    message = fails(tmp_path / "a.parquet")
+    assert "E110" in message and "rows" in message
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([2**62], pa.timestamp("us")),
+        pa.array([2**50], pa.timestamp("ms")),
+        pa.array([2**30], pa.date32()),
+        pa.array([2**62], pa.duration("s")),
+    ],
+)
+def test_times_that_python_does_not_have(tmp_path: Path, column: pa.Array) -> None:
+    pq.write_table(pa.table({"text": ["a"], "when": column}), tmp_path / "a.parquet")
+    message = fails(tmp_path / "a.parquet")
+    assert "E109" in message and "hint:" in message

@@ -14,13 +14,13 @@ MAX_EXPANSION = 200
 MAX_BLANK = 1_000_000
 """Most blank lines one after the other."""
 
-MAX_ROWS = 8
-"""Most rows for each byte of a file of tables, beyond the first million: even an empty row takes some of a byte."""
+FIRST_ROWS, MAX_ROWS = 1_000_000, 8
+"""Most rows of a file of tables: so many, and then so many for each of its bytes. Rows of nothing take almost none."""
 
 
 def check_rows(name: str, compressed: int, rows: int) -> None:
     """Raises DataError (E110) where so many rows came out of so few bytes."""
-    if rows > 1_000_000 + MAX_ROWS * compressed:
+    if rows > FIRST_ROWS + MAX_ROWS * compressed:
         raise _bomb(name, f"{size(compressed)} expand to more than {rows:,} rows")
 
 

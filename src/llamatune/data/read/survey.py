@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,12 +101,15 @@ def _keys(row: Raw) -> Iterator[str]:
                 yield from (f"{name}.{key}" for key, inner in turn.items() if inner is not None)
 
 
-def _texts(value: Any) -> Iterable[str]:
-    """All strings in a value that may hold a placeholder."""
-    if isinstance(value, str):
-        return (value,) if "{{" in value else ()
-    if isinstance(value, dict):
-        return [text for inner in value.values() for text in _texts(inner)]
-    if isinstance(value, list):
-        return [text for inner in value for text in _texts(inner)]
-    return ()
+def _texts(value: Any) -> Iterator[str]:
+    """All strings in a value that may hold a placeholder, however deep it is nested."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            if "{{" in one:
+                yield one
+        elif isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
