@@ -133,13 +133,16 @@ SURFACE = {
     "PPOTrainer": "(model, args, reward_funcs, *, train_dataset, eval_dataset, ptx_dataset, processing_class, "
     "reward_processing_classes, reward_combine, ref_model, value_model, peft_config, quantization_config, sampler, "
     "chat, callbacks, optimizers)",
+    "best_of": "(model, prompts, judges, *, samples, keep, rule, is_safety, seed, **how)",
     "chat_with": "(models, lines, generation, *, system, base, write, say)",
     "find": "(name, *, base, revision, weights, key, beside, download)",
+    "judge": "(judges, prompts, replies)",
     "load": "(path, overrides, *, allow_outside)",
     "open_judges": "(given, *, tokenizers, default, share, place)",
     "open_model": "(name, *, base, dtype, task, train, quantization)",
     "preview_rows": "(recipe, recipe_dir, rows, *, colour)",
     "run": "(recipe, *, recipe_dir, overwrite, resume, force)",
+    "sample": "(model, prompts, *, samples, temperature, top_p, max_new_tokens, seed, batch_size)",
     "score": "(models, data, *, called, split, too_long, base, report)",
 }
 """What users call, and with which arguments: a change here is a change for them."""

@@ -17,6 +17,7 @@ ALLOWED = {
     "notices": "the warnings of a part of the report, likewise",
     "logger": "as the logging module has it: one for each module",
     "Message": "a turn of a conversation; the miniature world is below the data and brings its own",
+    "judge": "what scores a reply; the miniature world is below and brings its own, which knows the truth",
     "RATINGS": "the four steps of the paper; report and world are below the data",
     "SAFETY_BINS": "the three bins of the paper, likewise",
 }

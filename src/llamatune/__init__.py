@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llamatune.version import __version__
 
 if TYPE_CHECKING:
+    from llamatune.commands.best_of import best_of, judge, sample
     from llamatune.commands.chat import chat_with
     from llamatune.commands.preview import preview_rows
     from llamatune.commands.score import score
@@ -30,13 +31,16 @@ __all__ = [
     "PPOConfig",
     "PPOTrainer",
     "__version__",
+    "best_of",
     "chat_with",
     "find",
+    "judge",
     "load",
     "open_judges",
     "open_model",
     "preview_rows",
     "run",
+    "sample",
     "score",
 ]
 
@@ -46,13 +50,16 @@ _HOMES = {
     "LlamatuneError": "errors",
     "PPOConfig": "ppo.config",
     "PPOTrainer": "ppo.trainer",
+    "best_of": "commands.best_of",
     "chat_with": "commands.chat",
     "find": "models.found",
+    "judge": "commands.best_of",
     "load": "recipe.load",
     "open_judges": "judging.opening",
     "open_model": "models.open",
     "preview_rows": "commands.preview",
     "run": "pipeline",
+    "sample": "commands.best_of",
     "score": "commands.score",
 }
 

@@ -399,7 +399,9 @@ def _file_of(rows: str) -> Iterator[str]:
 @data.command("card")
 def data_card(
     name: Annotated[str, typer.Argument(help="Name of the card.")],
-    source: Annotated[Path | None, typer.Option("--from", help="Draft a card for this file.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Draft a card for this file, or for a run's rows.")
+    ] = None,
     update: Annotated[bool, typer.Option("--update", help="Measure the card's files again.")] = False,
 ) -> None:
     """Show a card's path, draft a card for a file, or bring a card's hashes and counts up to date."""

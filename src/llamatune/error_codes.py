@@ -175,6 +175,11 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "its memory and speed decide what is planned",
             "name one of the devices that are listed",
         ),
+        "E042": Code(
+            "`plan` of a stage that trains nothing",
+            "it has no step whose memory could be planned",
+            "plan the recipe that trains on its rows",
+        ),
     },
     "Data and data cards": {
         "E100": Code("no such file", "there is nothing to read", "check the name"),
@@ -359,6 +364,11 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "a judge that gives a sample anything but a finite number; the samples are kept",
             "samples could not be compared",
             "mend the judge: the same command goes on with the samples that are there",
+        ),
+        "E148": Code(
+            "no answer to any prompt can be kept: all are empty, cut off, repeat themselves or are below the floor",
+            "no row would be left to train on; the samples are kept",
+            "do what the counts by reason ask for: `sampling.max_new_tokens`, `keep.floor`, or another model",
         ),
         "E150": Code("there is no data card of that name", "it says which data is meant", "check the name"),
         "E151": Code(

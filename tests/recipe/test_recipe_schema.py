@@ -39,7 +39,18 @@ def test_draft_7() -> None:
 
 
 def test_every_field_is_described() -> None:
-    blocks = {"model", "optimization", "generation", "hardware", "logging", "chat", "data", "stage"}
+    blocks = {
+        "model",
+        "optimization",
+        "generation",
+        "sampling",
+        "keep",
+        "hardware",
+        "logging",
+        "chat",
+        "data",
+        "stage",
+    }
     blocks |= {"checkpoint", "loss_spike", "loss", "rollout", "reward", "ppo", "guards"}
     blocks |= {"kl", "reward_drop", "entropy", "truncated", "zero_gradients"}
     for name, definition in json_schema()["definitions"].items():

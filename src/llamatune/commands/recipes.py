@@ -14,7 +14,7 @@ from llamatune.plan.needs import need_of
 from llamatune.recipe.load import loads
 from llamatune.recipe.parsing.yaml import read_text
 from llamatune.recipe.shipped import find_recipe, shipped
-from llamatune.recipe.stages.common import TrainingRecipe
+from llamatune.recipe.stages.common import ModelRecipe, SamplingRecipe
 from llamatune.runs.files import size
 
 _SMALL = 1e9
@@ -30,9 +30,10 @@ class Listed:
     stage: str
     base: str
     trains: str
-    """full, lora, qlora, or adapter: one that an earlier run left."""
-    memory: int
-    """Bytes at the peak of one device, see `plan`; `device` is a processor for small models, else a card."""
+    """full, lora, qlora, adapter: one that an earlier run left; or nothing."""
+    memory: int | None
+    """Bytes at the peak of one device, see `plan`; None of what only samples. `device`: a processor for
+    small models, else a card."""
     device: str
     about: str
 
@@ -49,14 +50,17 @@ def shipped_recipes() -> list[Listed]:
 def _listed(name: str, file: Path) -> Listed:
     text = read_text(file)
     recipe = loads(text, name=str(file))
-    assert isinstance(recipe, TrainingRecipe)
+    assert isinstance(recipe, ModelRecipe)
+    about = _about(text)
+    if isinstance(recipe, SamplingRecipe):
+        return Listed(name, recipe.stage, recipe.model.base, "nothing", None, "", about)
     origin = origin_of(recipe)
     device = device_of("cpu" if origin.shape.weights < _SMALL else "h100")
     memory = round(need_of(recipe, origin, device).peak.bytes)
-    return Listed(name, recipe.stage, recipe.model.base, _trains(recipe), memory, device.name, _about(text))
+    return Listed(name, recipe.stage, recipe.model.base, _trains(recipe), memory, device.name, about)
 
 
-def _trains(recipe: TrainingRecipe) -> str:
+def _trains(recipe: ModelRecipe) -> str:
     if recipe.model.quantization == "nf4":
         return "qlora"
     if recipe.model.adapter is not None:
@@ -104,7 +108,7 @@ def recipes_table(recipes: list[Listed], width: int | None = None) -> str:
 
 
 def _needs(recipe: Listed) -> str:
-    return f"{size(recipe.memory)} {recipe.device}"
+    return "" if recipe.memory is None else f"{size(recipe.memory)} {recipe.device}"
 
 
 def _in_columns(rows: list[tuple[str, ...]]) -> list[str]:
@@ -112,7 +116,7 @@ def _in_columns(rows: list[tuple[str, ...]]) -> list[str]:
     return ["".join(f"{text:{wide}}  " for text, wide in zip(row, widths, strict=True)) for row in rows]
 
 
-def as_records(recipes: list[Listed]) -> list[dict[str, str | int]]:
+def as_records(recipes: list[Listed]) -> list[dict[str, str | int | None]]:
     return [asdict(recipe) for recipe in recipes]
 
 

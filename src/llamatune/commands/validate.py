@@ -42,8 +42,9 @@ from llamatune.recipe.load import load_with_problems
 from llamatune.recipe.paths import FINISHED, MARKER, missing_problem
 from llamatune.recipe.recipes import STAGES, Recipe
 from llamatune.recipe.shipped import find_recipe, run_problem
-from llamatune.recipe.stages.common import TrainingRecipe
+from llamatune.recipe.stages.common import ModelRecipe, SamplingRecipe, TrainingRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
+from llamatune.recipe.stages.rejection_sampling import RejectionSamplingRecipe
 from llamatune.recipe.trackers import check_trackers
 from llamatune.runs.files import check_room, free_bytes, size
 from llamatune.runs.manifest import differences, flatten, must_match, read_manifest
@@ -130,12 +131,12 @@ def validate(
             _check_source(found, role, source, kind, data, folder, deep)
     with found.gathering():
         check_trackers(recipe.logging.report_to)
-    if isinstance(recipe, TrainingRecipe):
+    if isinstance(recipe, ModelRecipe):
         _check_device(found, recipe)
     _check_output(found)
-    if start is not None:
+    if start is not None and isinstance(recipe, TrainingRecipe):
         with found.gathering():
-            _check_disk(found, start)
+            _check_disk(found, recipe, start)
     if deep and start is not None and not problems:
         _check_rows(found, start, folder)
     elif deep:
@@ -154,7 +155,7 @@ def _check_models(found: Validation, folder: Path) -> Found | None:
     recipe = found.recipe
     with found.gathering():
         found.unchecked += [f"{line}; `run` downloads it" for line in check_models(recipe, beside=folder)]
-    if not isinstance(recipe, TrainingRecipe):
+    if not isinstance(recipe, ModelRecipe):
         return None
     try:
         start = find_model(recipe.model, STAGES[recipe.stage].task, beside=folder, download=False)
@@ -163,7 +164,7 @@ def _check_models(found: Validation, folder: Path) -> Found | None:
         return None
     base = start.base
     longest = recipe.data.max_length
-    new = recipe.rollout.max_new_tokens if isinstance(recipe, PpoRecipe) else 0
+    new = _new_tokens(recipe)
     with found.gathering():
         check_trainable(base, recipe.model)
     with found.gathering():
@@ -186,8 +187,15 @@ def _check_models(found: Validation, folder: Path) -> Found | None:
     return start
 
 
-def _judges(recipe: Recipe) -> dict[str, str]:
+def _new_tokens(recipe: Recipe) -> int:
+    """Of the longest answer, where a stage samples."""
     if isinstance(recipe, PpoRecipe):
+        return recipe.rollout.max_new_tokens
+    return recipe.sampling.max_new_tokens if isinstance(recipe, SamplingRecipe) else 0
+
+
+def _judges(recipe: Recipe) -> dict[str, str]:
+    if isinstance(recipe, (PpoRecipe, RejectionSamplingRecipe)):
         return {f"reward.{part}": name for part, name in recipe.reward.models.items()}
     other = getattr(recipe, "compare_with", None)
     return {"compare_with": other} if other else {}
@@ -336,7 +344,7 @@ def _check_rows(found: Validation, start: Found, folder: Path) -> None:
         tokenizer = load_tokenizer(start.base)
         kind, encoder = encoder_for(recipe, tokenizer)
         mixed = mix_encoder_for(recipe, tokenizer) if isinstance(recipe, PpoRecipe) else None
-        new = recipe.rollout.max_new_tokens if isinstance(recipe, PpoRecipe) else 0
+        new = _new_tokens(recipe)
         room = None if context is None else context - new
         problems = refusals(recipe.data, encoder, kind=kind, recipe_dir=folder, room=room)
         if isinstance(recipe, PpoRecipe) and recipe.data.mix is not None and mixed is not None:
@@ -357,7 +365,7 @@ def _check_rows(found: Validation, start: Found, folder: Path) -> None:
 # ---- machine --------------------------------------------------------------------------------------------------
 
 
-def _check_device(found: Validation, recipe: TrainingRecipe) -> None:
+def _check_device(found: Validation, recipe: ModelRecipe) -> None:
     """What needs a GPU, where there is certainly none."""
     asked = recipe.hardware.device
     if asked == "auto" and any(Path(file).exists() for file in DRIVERS):
@@ -372,8 +380,9 @@ def _check_device(found: Validation, recipe: TrainingRecipe) -> None:
         check_precision(recipe.model, cuda=False)
     with found.gathering():
         check_attention(recipe.model.attention, not flash)
-    with found.gathering():
-        check_cpu(recipe)
+    if isinstance(recipe, TrainingRecipe):
+        with found.gathering():
+            check_cpu(recipe)
 
 
 def _check_output(found: Validation) -> None:
@@ -409,9 +418,8 @@ def _check_output(found: Validation) -> None:
     )
 
 
-def _check_disk(found: Validation, start: Found) -> None:
+def _check_disk(found: Validation, recipe: TrainingRecipe, start: Found) -> None:
     """Whether the disk holds the checkpoints and what is trained; raises E230 and E231 of the adapter's shape, too."""
-    recipe = found.recipe
     if start.base.held_in_4_bits:
         found.unchecked.append("the room on the disk: the base's shapes are not in its files")
         return

@@ -101,7 +101,11 @@ class ModelReward:
         if not rows:
             return torch.empty(0)
         ids = [self.ids(row["prompt"], one) for row, one in zip(rows, completions, strict=True)]
-        groups = groupby(zip(rows, ids, strict=True), key=lambda pair: pair[0]["prompt"])
+        return self.of_ids([row["prompt"] for row in rows], ids)
+
+    def of_ids(self, prompts: Sequence[Any], ids: Sequence[list[int]]) -> torch.Tensor:
+        """(rows,) float32: the scores of what the model reads, by `ids`; equal prompts in a row are computed once."""
+        groups = groupby(zip(prompts, ids, strict=True), key=lambda pair: pair[0])
         with self.acting():
             found = score_groups(self.model, [[tokens for _, tokens in group] for _, group in groups])
         return torch.from_numpy(np.concatenate(found)).float()

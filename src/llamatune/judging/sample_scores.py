@@ -1,9 +1,8 @@
 """What a judge says of samples, kept beside them: scored once, and again only by another judge.
 
     scores = SampleScores(run.directory / SCORES, judge, samples.groups())
-    with together(accelerator):
-        scores.make(stop=run.stop, say=display.say)     # each process scores its share
-    scores.by_group()                                   # [[score, ...], ...], as the samples are
+    crew.make(scores, "scoring")        # each process scores its share (`sampling.crew`)
+    scores.by_group()                   # [[score, ...], ...], as the samples are
 
 The folder of the shards is named by the judge's digest, and a part by the replies in it. So the samples of any run can
 be scored by today's judges, without sampling, and what a judge has scored it does not score again.

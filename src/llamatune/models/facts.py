@@ -13,9 +13,11 @@ from typing import Any
 from llamatune.data.encode.encoders import kind_for
 from llamatune.data.read.sources import find_files
 from llamatune.models.found import Found, find, find_model
-from llamatune.recipe.load import models
+from llamatune.recipe.hashing import file_sha256
+from llamatune.recipe.load import earlier_rounds, models
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.stages.common import ModelRecipe, StageRecipe
+from llamatune.runs.handover import ALL_SAMPLES, take
 
 _ROLES = ("train", "eval", "ptx")
 
@@ -43,7 +45,8 @@ def data_facts(sources: Iterable[tuple[str, Iterable[str]]]) -> dict[str, Any]:
 
 
 def model_facts(recipe: ModelRecipe, found: Found | None = None) -> dict[str, Any]:
-    """What the models are that the recipe names: the base, the adapter that training starts from, and judges.
+    """What the models are that the recipe names: the base, the adapter that training starts from, and judges; and the
+    samples of earlier rounds.
 
     Args:
         found: what the recipe's block `model` names, if it was already found.
@@ -52,6 +55,7 @@ def model_facts(recipe: ModelRecipe, found: Found | None = None) -> dict[str, An
     return {
         **start.facts(),
         "models": {part: find(name).facts() for part, name in _judges(recipe).items()},
+        "rounds": [file_sha256(take(run, ALL_SAMPLES)) for _, run in earlier_rounds(recipe)] or None,
     }
 
 

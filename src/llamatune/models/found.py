@@ -293,6 +293,13 @@ def _of_run(folder: Path, key: str | None) -> Path:
             hint="restore it from a copy, or run the recipe again with --overwrite",
         )
     artefact = folder / str(name)
+    if artefact.suffix == ".jsonl":
+        raise ModelError(
+            "E202",
+            f"the run `{folder}` leaves rows and no model",
+            place=key,
+            hint=f"train on them: `data.train: [{{run: {folder}}}]`",
+        )
     if not artefact.is_dir():
         raise ModelError(
             "E202",

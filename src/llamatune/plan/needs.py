@@ -27,7 +27,7 @@ from llamatune.plan.memory import (
     with_margin,
 )
 from llamatune.plan.shapes import Shape
-from llamatune.recipe.recipes import STAGES, Recipe
+from llamatune.recipe.recipes import STAGES, TrainedRecipe
 from llamatune.recipe.stages.ppo import ANSWERS_AT_ONCE, PpoRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
 
@@ -42,7 +42,7 @@ class Need:
     at_once: int | None = None
 
 
-def trained_count(recipe: Recipe, origin: Origin) -> int:
+def trained_count(recipe: TrainedRecipe, origin: Origin) -> int:
     """Weights that are trained, PPO's critic included."""
     shape = origin.shape
     if origin.adapter is not None:
@@ -54,7 +54,7 @@ def trained_count(recipe: Recipe, origin: Origin) -> int:
 
 
 def need_of(
-    recipe: Recipe, origin: Origin, device: Device, devices: int = 1, tokens: int | None = None
+    recipe: TrainedRecipe, origin: Origin, device: Device, devices: int = 1, tokens: int | None = None
 ) -> Need:
     """What one of `devices` needs.
 
@@ -98,7 +98,7 @@ def need_of(
 
 
 def _pass_tokens(
-    recipe: Recipe, shape: Shape, device: Device, devices: int, tokens: int | None
+    recipe: TrainedRecipe, shape: Shape, device: Device, devices: int, tokens: int | None
 ) -> tuple[int, int]:
     """Tokens of the longest row that the recipe allows, and of the largest pass if all rows are as long."""
     longest, rows = recipe.data.max_length, recipe.optimization.batch_size
@@ -112,12 +112,12 @@ def _pass_tokens(
     return longest, max(longest, min(budget, -(-rows // devices) * longest))
 
 
-def _number(recipe: Recipe, device: Device) -> int:
+def _number(recipe: TrainedRecipe, device: Device) -> int:
     """Bytes of a number in matrix products."""
     return 4 if device.on_cpu or recipe.model.dtype == "float32" else 2
 
 
-def _held(recipe: Recipe, origin: Origin, device: Device) -> Held:
+def _held(recipe: TrainedRecipe, origin: Origin, device: Device) -> Held:
     """The base as `models/load` holds it: trained weights in float32, frozen ones in the precision of products."""
     settings, number = recipe.model, _number(recipe, device)
     if settings.quantization == "nf4":
@@ -128,7 +128,7 @@ def _held(recipe: Recipe, origin: Origin, device: Device) -> Held:
     return Held(4, 4) if origin.adapter is None else Held(number, number)
 
 
-def _trained(recipe: Recipe, origin: Origin, device: Device) -> Trained:
+def _trained(recipe: TrainedRecipe, origin: Origin, device: Device) -> Trained:
     moments = 2 if "8bit" in recipe.optimization.optimizer else 8
     count = trained_count(recipe, origin)
     if origin.adapter is not None:
@@ -141,7 +141,7 @@ def _trained(recipe: Recipe, origin: Origin, device: Device) -> Trained:
     return Trained(count, weight=number * critic, gradient=number, optimizer=moments, copy=copy)
 
 
-def _step(recipe: Recipe, origin: Origin, device: Device, tokens: int) -> TrainingPass:
+def _step(recipe: TrainedRecipe, origin: Origin, device: Device, tokens: int) -> TrainingPass:
     shape, number = origin.shape, _number(recipe, device)
     logits: Logits
     positions = tokens
@@ -182,7 +182,7 @@ def _step(recipe: Recipe, origin: Origin, device: Device, tokens: int) -> Traini
 # ---- PPO ------------------------------------------------------------------------------------------------------
 
 
-def _shares_base(recipe: Recipe, origin: Origin) -> bool:
+def _shares_base(recipe: TrainedRecipe, origin: Origin) -> bool:
     return isinstance(recipe, PpoRecipe) and origin.adapter is not None and recipe.ppo.roles != "separate"
 
 

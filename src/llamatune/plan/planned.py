@@ -7,14 +7,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from llamatune.errors import LlamatuneError
+from llamatune.errors import LlamatuneError, RecipeError
 from llamatune.plan.bases import Origin, origin_of
 from llamatune.plan.devices import Device, device_of
 from llamatune.plan.needs import Need, need_of, trained_count
 from llamatune.plan.work import Work, disk_of, work_of
 from llamatune.recipe.load import load_with_problems
-from llamatune.recipe.recipes import Recipe
+from llamatune.recipe.recipes import Recipe, TrainedRecipe
 from llamatune.recipe.shipped import find_recipe
+from llamatune.recipe.stages.common import SamplingRecipe
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Way:
 class Plan:
     """What a recipe needs on `devices` devices of a kind."""
 
-    recipe: Recipe
+    recipe: TrainedRecipe
     origin: Origin
     device: Device
     devices: int
@@ -99,11 +100,11 @@ def plan(
         ways: also look for what would make it fit, where it does not.
 
     Raises:
-        RecipeError: it is no recipe; E041, an unknown device.
+        RecipeError: it is no recipe; E041, an unknown device; E042, a stage that trains nothing.
         ModelError: E260, a base whose shape is not known; E230, E231, an adapter that does not fit it.
     """
     place = device_of(device)
-    recipe, _ = load_with_problems(name, overrides)
+    recipe = _that_trains(load_with_problems(name, overrides)[0])
     if device is None and recipe.hardware.device == "cpu":
         place = device_of("cpu")
     origin = origin_of(recipe)
@@ -115,8 +116,24 @@ def plan(
     return Plan(recipe, origin, place, devices, need, work, trained, disk_of(recipe, trained), found)
 
 
+def _that_trains(recipe: Recipe) -> TrainedRecipe:
+    if isinstance(recipe, SamplingRecipe):
+        raise RecipeError(
+            "E042",
+            f"`plan` is for stages that train, and `{recipe.stage}` only samples",
+            place="stage",
+            hint="it takes about the memory of the models that it names; `sampling.batch_size` limits the rest",
+        )
+    return recipe
+
+
 def _ways(
-    name: str | Path, overrides: Sequence[str], recipe: Recipe, device: Device, devices: int, need: Need
+    name: str | Path,
+    overrides: Sequence[str],
+    recipe: TrainedRecipe,
+    device: Device,
+    devices: int,
+    need: Need,
 ) -> tuple[Way, ...]:
     """Changes in the order of what they cost, each on top of those before, up to the first that fits.
 
@@ -129,7 +146,7 @@ def _ways(
         tried = taken | {key: value}
         written = tuple(f"{one}={tried[one]}" for one in tried)
         try:
-            changed, _ = load_with_problems(name, [*overrides, *written])
+            changed = _that_trains(load_with_problems(name, [*overrides, *written])[0])
             then = need_of(changed, origin_of(changed), device, devices).peak.bytes
         # This stage does not have it.
         except LlamatuneError:
@@ -145,7 +162,7 @@ def _ways(
     return tuple(found)
 
 
-def _candidates(recipe: Recipe, device: Device, need: Need) -> Iterator[tuple[str, str, str]]:
+def _candidates(recipe: TrainedRecipe, device: Device, need: Need) -> Iterator[tuple[str, str, str]]:
     """(what, key, value) of overrides, the cheapest first."""
     hardware = recipe.hardware
     if not hardware.activation_checkpointing:

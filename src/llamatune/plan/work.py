@@ -11,7 +11,7 @@ from llamatune.plan.bases import Origin
 from llamatune.plan.devices import Device
 from llamatune.plan.rows import Amount, amount_of, rows_of_epoch
 from llamatune.plan.shapes import Shape
-from llamatune.recipe.recipes import STAGES, Recipe
+from llamatune.recipe.recipes import STAGES, TrainedRecipe
 from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.recipe.stages.pretrain import PretrainRecipe
@@ -67,7 +67,7 @@ def disk_of(recipe: TrainingRecipe, trained: int) -> int:
 
 
 def work_of(
-    recipe: Recipe, origin: Origin, device: Device, devices: int, at_once: int | None, recipe_dir: Path
+    recipe: TrainedRecipe, origin: Origin, device: Device, devices: int, at_once: int | None, recipe_dir: Path
 ) -> Work:
     """What a run has to compute, and how long that takes.
 
@@ -98,7 +98,7 @@ def work_of(
     return Work(of, seen, seen * length, steps, seconds, devices, device.watts, tuple(guesses))
 
 
-def _length(recipe: Recipe, amounts: Sequence[Amount]) -> tuple[float, str]:
+def _length(recipe: TrainedRecipe, amounts: Sequence[Amount]) -> tuple[float, str]:
     """Tokens of a row or prompt, and where that is from."""
     longest = recipe.data.max_length
     lengths = [amount.tokens for amount in amounts if amount.tokens]
@@ -108,7 +108,7 @@ def _length(recipe: Recipe, amounts: Sequence[Amount]) -> tuple[float, str]:
     return length, f"rows of {length:,.0f} tokens: a token is taken for 4 bytes"
 
 
-def _rows(recipe: Recipe, amounts: Sequence[Amount], length: float) -> float | None:
+def _rows(recipe: TrainedRecipe, amounts: Sequence[Amount], length: float) -> float | None:
     """Rows of an epoch, those that are held out left out; documents are packed into full rows."""
     rows = rows_of_epoch(recipe.data.train, amounts)
     if rows is None:
@@ -137,18 +137,18 @@ def _operations(shape: Shape, length: float, *, has_output: bool = True) -> floa
     return 2 * weights + 2 * shape.queries * length * shape.blocks
 
 
-def _forward_passes(recipe: Recipe, origin: Origin) -> float:
+def _forward_passes(recipe: TrainedRecipe, origin: Origin) -> float:
     """Of a training step, in forward passes: itself, gradients of activations, gradients of weights, recomputation."""
     return 2 + (origin.adapter is None) + recipe.hardware.activation_checkpointing
 
 
-def _speed_of(recipe: Recipe, device: Device) -> float:
+def _speed_of(recipe: TrainedRecipe, device: Device) -> float:
     if device.on_cpu:
         return device.arithmetic
     return device.arithmetic * (SHARE_4_BITS if recipe.model.quantization == "nf4" else SHARE)
 
 
-def _speed(recipe: Recipe, device: Device) -> str:
+def _speed(recipe: TrainedRecipe, device: Device) -> str:
     if device.on_cpu:
         return "two cores of a server's processor compute 0.1 TFLOP/s, as measured with pico"
     share = _speed_of(recipe, device) / device.arithmetic

@@ -8,7 +8,7 @@ Nothing here imports torch, transformers or datasets.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -37,7 +37,16 @@ from llamatune.recipe.stages.common import StageRecipe
 _FIRST = ("stage", "output", "model", "chat", "data")
 """What a reader of a resolved recipe looks for."""
 
-__all__ = ["check_output", "dump", "load_with_problems", "load", "loads", "models", "sources"]
+__all__ = [
+    "check_output",
+    "dump",
+    "load_with_problems",
+    "load",
+    "loads",
+    "models",
+    "earlier_rounds",
+    "sources",
+]
 
 
 def load(path: str | Path, overrides: Sequence[str] = (), *, allow_outside: bool = False) -> Recipe:
@@ -133,21 +142,28 @@ def _path_problems(recipe: Recipe, place: Place, allow_outside: bool) -> Iterato
     bad_output = output_problem(recipe.output, place(("output",), False))
     if bad_output is not None:
         yield bad_output
-    named = [
-        ((*at, origin), path)
-        for at, source in sources(recipe)
-        for origin, path in (("path", source.path), ("run", source.run))
-        if path is not None
-    ]
-    missing = {"path": missing_problem, "run": run_problem}
-    for at, path in [*named, *((at, name) for at, name in models(recipe) if is_local(name))]:
+    named: list[tuple[KeyPath, str, Callable[[str, str | None], Problem | None] | None]] = []
+    for at, source in sources(recipe):
+        if source.path is not None:
+            named.append(((*at, "path"), source.path, missing_problem))
+        if source.run is not None:
+            named.append(((*at, "run"), source.run, run_problem))
+    named += [(at, run, run_problem) for at, run in earlier_rounds(recipe)]
+    named += [(at, name, None) for at, name in models(recipe) if is_local(name)]
+    for at, path, missing in named:
         problem = None if allow_outside else outside_problem(path, place(at, False))
         if bad_output is None:
             problem = problem or inside_output_problem(path, recipe.output, place(at, False))
-        if problem is None and at[-1] in missing:
-            problem = missing[str(at[-1])](path, place(at, False))
+        if problem is None and missing is not None:
+            problem = missing(path, place(at, False))
         if problem:
             yield problem
+
+
+def earlier_rounds(recipe: StageRecipe) -> Iterator[tuple[KeyPath, str]]:
+    """Every run whose samples a recipe takes, with its key path."""
+    pool = getattr(getattr(recipe, "keep", None), "pool", ())
+    yield from ((("keep", "pool", number), name) for number, name in enumerate(pool))
 
 
 def models(recipe: StageRecipe) -> Iterator[tuple[KeyPath, str]]:

@@ -13,14 +13,18 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from llamatune.recipe.blocks import Kind
-from llamatune.recipe.stages import ppo, pretrain, reward, sft
-from llamatune.recipe.stages.common import StageRecipe
+from llamatune.recipe.stages import ppo, pretrain, rejection_sampling, reward, sft
+from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.recipe.stages.pretrain import PretrainRecipe
+from llamatune.recipe.stages.rejection_sampling import RejectionSamplingRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
 from llamatune.recipe.stages.sft import SftRecipe
 
-Recipe = Annotated[PretrainRecipe | SftRecipe | RewardRecipe | PpoRecipe, Field(discriminator="stage")]
+TrainedRecipe = PretrainRecipe | SftRecipe | RewardRecipe | PpoRecipe
+"""The recipe of a stage that trains."""
+
+Recipe = Annotated[TrainedRecipe | RejectionSamplingRecipe, Field(discriminator="stage")]
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,15 @@ STAGES: dict[str, Stage] = {
         tuning="lora",
         starter=reward.starter,
     ),
+    "rejection_sampling": Stage(
+        recipe=RejectionSamplingRecipe,
+        task="generate",
+        rows="prompts",
+        leaves=("data.json", "evaluation.json"),
+        then="train on the best answers: name `data.train: [{{run: {run}}}]` in a recipe of sft",
+        tuning="full",
+        starter=rejection_sampling.starter,
+    ),
     "ppo": Stage(
         recipe=PpoRecipe,
         task="generate",
@@ -86,4 +99,8 @@ STAGES: dict[str, Stage] = {
 
 def stage_for(kind: Kind) -> str:
     """The first stage that learns from such rows."""
-    return next(name for name, stage in STAGES.items() if stage.rows == kind)
+    return next(
+        name
+        for name, stage in STAGES.items()
+        if stage.rows == kind and issubclass(stage.recipe, TrainingRecipe)
+    )

@@ -37,6 +37,10 @@ _FIGURES = (
 )
 
 
+_BETWEEN_LINES = 10.0
+"""Seconds between two lines about parts, where there is no terminal."""
+
+
 class _Console(Console):
     """A reader that has gone (`2>&1 | head`) ends the printing, not the training."""
 
@@ -61,6 +65,7 @@ class Display:
         self._total = 0
         self._done = 0
         self._afterwards = 0.0
+        self._shown_at = 0.0
 
     def __enter__(self) -> Display:
         return self
@@ -106,6 +111,20 @@ class Display:
     def advance(self, step: int) -> None:
         if self._live is not None and self._task is not None:
             self._live.update(self._task, completed=step, left=self._left(step))
+
+    def part(self, what: str, count: int, of: int) -> None:
+        """Show how many parts of some work are there: in a bar, or as a line now and then."""
+        if what != self.stage:
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+            self.stage, self._shown_at = what, 0.0
+            self.start(of, done=count)
+        now = time.monotonic()
+        if self._live is None and (count == of or now - self._shown_at > _BETWEEN_LINES):
+            self._shown_at = now
+            self.update(count, {})
+        self.advance(count)
 
     def update(self, step: int, figures: dict[str, float]) -> None:
         """Show the figures of a logged step: in the bar, or as a line."""

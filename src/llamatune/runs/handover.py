@@ -24,6 +24,9 @@ from llamatune.wording import counted
 
 CONVERSATIONS = "conversations.jsonl"
 PREFERENCES = "preferences.jsonl"
+ASKED = "prompts.jsonl"
+ALL_SAMPLES = "samples.jsonl"
+"""What a stage that makes data sampled: every prompt, and every sample with its scores and what became of it."""
 MADE_BY = "made_by"
 """The column of rows that a stage made: what they were made from and with; no part of what is learnt."""
 
@@ -160,6 +163,25 @@ def take(run: str, name: str) -> Path:
             "its sha256 is not the recorded one",
         )
     return taken
+
+
+def rows_of_run(run: str) -> Path:
+    """The file of rows that a finished run was made for, verified. Raises what `take` raises."""
+    result = Result.read(Path(run))
+    return take(run, CONVERSATIONS if result is None else result.artefact)
+
+
+def told(made_by: Mapping[str, Any]) -> str:
+    """In a line, what a stage says of the first of its rows."""
+    parts = made_by.get("chosen", made_by)
+    known = {name: parts.get(name) for name in ("stage", "run", "policy", "temperature", "sample", "reward")}
+    shown = {
+        name: value[:12] if name == "policy" else value for name, value in known.items() if value is not None
+    }
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in shown.items()
+    )
 
 
 def digest(path: Path) -> str:

@@ -1,10 +1,9 @@
 """K samples of each prompt, sampled once and kept: what every stage that makes data begins with.
 
-    policy = load_policy(recipe, start, chat, report)           # who answers (`sampling.policy`)
+    policy = load_policy(recipe, start, chat, display.say)      # who answers (`sampling.policy`)
     asked = prompts_of(data.train)                              # what is asked, each prompt once
     samples = Samples(run.directory / SAMPLES, policy, asked, k, how, seed=recipe.seed)
-    with together(accelerator):
-        samples.make(stop=run.stop, say=display.say)            # each process makes its share
+    crew.make(samples, "sampling")                              # each process makes its share (`sampling.crew`)
     for prompt, its_samples in samples.groups():                # every process reads all of them
         ...
 
@@ -22,10 +21,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from llamatune.runs.handover import ALL_SAMPLES, ASKED, take
 from llamatune.runs.shards import Part, Say, Shards
 from llamatune.sampling.prompts import PromptRow
 from llamatune.sampling.sampler import How, seed_of
@@ -68,6 +68,10 @@ class Sample:
         """Whether it was not cut off."""
         return self.finish_reason == "stop"
 
+    def to_json(self) -> dict[str, Any]:
+        """Its record."""
+        return asdict(self)
+
 
 Group = tuple[PromptRow, list[Sample]]
 """A prompt and its samples, by their numbers."""
@@ -87,6 +91,32 @@ def prompts_of(dataset: Dataset) -> list[PromptRow]:
         kept = ("prompt", "input_ids", "is_safety", "source", "place")
         found.setdefault(name, {"prompt_id": name, **{key: row[key] for key in kept}})
     return list(found.values())
+
+
+def samples_drawn(
+    policy: Policy, wanted: Sequence[tuple[PromptRow, int]], how: How, seed: int
+) -> list[Sample]:
+    """Sample, in the order given: of each prompt the sample with that number.
+
+    Raises:
+        OutOfMemoryError: memory does not hold a single completion.
+    """
+    seeds = [seed_of(seed, prompt["prompt_id"], number) for prompt, number in wanted]
+    completions = policy.sampler.sample([list(prompt["input_ids"]) for prompt, _ in wanted], seeds, how)
+    return [
+        Sample(
+            prompt_id=prompt["prompt_id"],
+            sample=number,
+            seed=own_seed,
+            temperature=how.temperature,
+            policy=policy.digest,
+            template=policy.chat.fingerprint,
+            tokens=one.tokens,
+            finish_reason="stop" if one.ended else "length",
+            text=policy.chat.reply_text(one.tokens),
+        )
+        for (prompt, number), own_seed, one in zip(wanted, seeds, completions, strict=True)
+    ]
 
 
 class Samples:
@@ -126,10 +156,9 @@ class Samples:
         }
         self._shards = Shards(folder, self.key)
         together = min(_TOGETHER, at_once)
-        self._blocks = blocks(self.prompts, max(at_once // together, 1))
         self._work = {
             _part(block, first, min(together, k - first)): (block, first)
-            for block in self._blocks
+            for block in _blocks(self.prompts, at_once)
             for first in range(0, k, together)
         }
 
@@ -170,23 +199,8 @@ class Samples:
             for number in range(first, first + count)
             if (prompt["prompt_id"], number) not in there
         ]
-        seeds = [seed_of(self.seed, prompt["prompt_id"], number) for prompt, number in wanted]
-        completions = self.policy.sampler.sample(
-            [list(prompt["input_ids"]) for prompt, _ in wanted], seeds, self.how
-        )
-        for (prompt, number), seed, one in zip(wanted, seeds, completions, strict=True):
-            sample = Sample(
-                prompt_id=prompt["prompt_id"],
-                sample=number,
-                seed=seed,
-                temperature=self.how.temperature,
-                policy=self.key["policy"],
-                template=self.key["template"],
-                tokens=one.tokens,
-                finish_reason="stop" if one.ended else "length",
-                text=self.policy.chat.reply_text(one.tokens),
-            )
-            there[prompt["prompt_id"], number] = asdict(sample)
+        for one in samples_drawn(self.policy, wanted, self.how, self.seed):
+            there[one.prompt_id, one.sample] = one.to_json()
         for prompt in block:
             for number in range(first, first + count):
                 yield there[prompt["prompt_id"], number]
@@ -200,9 +214,39 @@ class Samples:
         return {}
 
 
-def blocks(prompts: Sequence[PromptRow], size: int) -> list[list[PromptRow]]:
-    """Prompts of about the same length together, so that little is padded: `size` in each block, the rest in the
-    last."""
+def samples_of(run: str) -> list[Group]:
+    """What an earlier run sampled, prompt by prompt; not what it took over from runs before it.
+
+    Raises:
+        RecipeError: E038, E039, a run that is missing, has not finished or leaves no samples.
+    """
+    prompts = {row["prompt_id"]: row for row in _rows(take(run, ASKED))}
+    found: dict[str, list[Sample]] = {}
+    for row in _rows(take(run, ALL_SAMPLES)):
+        if row["run"] is None:
+            one = Sample(**{field.name: row[field.name] for field in fields(Sample)})
+            found.setdefault(one.prompt_id, []).append(one)
+    return [(prompts[name], sorted(group, key=lambda one: one.sample)) for name, group in found.items()]
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def some_blocks(prompts: Sequence[PromptRow], least: int, *, at_once: int) -> list[PromptRow]:
+    """At least so many of the prompts, short and long ones, whose samples are among those of all prompts, so that
+    nothing is sampled twice."""
+    every = _blocks(prompts, at_once)
+    number = min(-(-least // len(every[0])), len(every))
+    chosen = [every[at * len(every) // number] for at in range(number)]
+    return [prompt for block in chosen for prompt in block]
+
+
+def _blocks(prompts: Sequence[PromptRow], at_once: int) -> list[list[PromptRow]]:
+    """Prompts of about the same length together, so that little is padded."""
+    size = max(at_once // _TOGETHER, 1)
     ordered = sorted(prompts, key=lambda prompt: (len(prompt["input_ids"]), prompt["prompt_id"]))
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 

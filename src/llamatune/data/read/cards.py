@@ -28,6 +28,7 @@ from llamatune.recipe.cards import DataCard, find_card_file, read_card, verify_f
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.parsing.yaml import parse, read_text, to_yaml
 from llamatune.runs.files import write_atomic
+from llamatune.runs.handover import rows_of_run
 from llamatune.wording import counted
 
 _DRAFT = """\
@@ -81,12 +82,15 @@ def draft_card(
     recognised: Recognised | None = None,
 ) -> Path:
     """Write `out_dir/NAME.md`, a card of the data file with an empty licence. `rows` are counted and the format is
-    recognised when left out.
+    recognised when left out. Of a finished run, it is a card of the rows that the run made.
 
     Raises:
         DataError: E114, and those of reading the file and recognising its format.
+        RecipeError: E038, E039, a run that has not finished or leaves no rows.
     """
     name = name or _card_name(path)
+    made_by = f", made by the run `{path}`" if path.is_dir() else ""
+    path = rows_of_run(str(path)) if path.is_dir() else path
     target = out_dir / f"{name}.md"
     if target.exists():
         hint = f"`llamatune data card {name} --update` measures its files again"
@@ -98,7 +102,7 @@ def draft_card(
         "columns": recognised.columns.model_dump(exclude_none=True),
         "splits": {"train": {"files": [{"path": _card_path(path), **_measured(path, rows)}]}},
     }
-    description = {"description": f"Rows of {path.name}, format {recognised.format}."}
+    description = {"description": f"Rows of {path.name}, format {recognised.format}{made_by}."}
     out_dir.mkdir(parents=True, exist_ok=True)
     text = _DRAFT.format(
         name=name,

@@ -20,7 +20,7 @@ BytesError = Callable[[str, int, bytes], DataError]
 """Makes the error for bytes that cannot be text, from place, byte offset and the bytes there."""
 
 
-def sample(text: str | bytes, length: int = 60) -> str:
+def excerpt(text: str | bytes, length: int = 60) -> str:
     """The start of `text`, escaped so that it is safe to print."""
     shown = ascii(text[:length])
     return shown if len(text) <= length else shown + "..."
@@ -62,7 +62,7 @@ def json_object(line: str, name: str, number: int) -> dict[str, Any]:
 
 
 def _not_object(row: Any, place: str) -> DataError:
-    what = f"a row must be an object of columns, found {sample(json.dumps(row))}"
+    what = f"a row must be an object of columns, found {excerpt(json.dumps(row))}"
     return DataError("E107", what, place=place, hint='write {"text": "..."}, {"messages": [...]} and so on')
 
 
@@ -79,7 +79,7 @@ def _broken(error: json.JSONDecodeError, text: str, name: str, first_line: int) 
         hint = "each line holds one object"
     start = text.rfind("\n", 0, error.pos) + 1
     line = first_line + text.count("\n", 0, error.pos)
-    what = f"broken JSON ({error.msg}): {sample(text[max(start, error.pos - 20) :])}"
+    what = f"broken JSON ({error.msg}): {excerpt(text[max(start, error.pos - 20) :])}"
     return DataError("E106", what, place=f"{name}:{line}:{error.pos - start + 1}", hint=hint)
 
 
@@ -159,7 +159,7 @@ class _Window:
 
     def error(self, what: str, hint: str | None) -> DataError:
         place = f"{self.place}:{self.position - self._line_start + 1}"
-        near = sample(self.text[self.position : self.position + 60])
+        near = excerpt(self.text[self.position : self.position + 60])
         if self.ended and self.position == len(self.text):
             what, near, hint = (
                 "the array is not closed",
@@ -229,7 +229,7 @@ def _element(window: _Window, place: str, max_size: int) -> dict[str, Any]:
     if window.peek() != "{":
         raise DataError(
             "E107",
-            f"a row must be an object of columns, found {sample(window.text[window.position :])}",
+            f"a row must be an object of columns, found {excerpt(window.text[window.position :])}",
             place=place,
             hint='write {"text": "..."}, {"messages": [...]} and so on',
         )

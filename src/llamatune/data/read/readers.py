@@ -32,7 +32,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from llamatune.data.read.json_array import array_elements, goes_on, json_object, json_values, sample
+from llamatune.data.read.json_array import array_elements, excerpt, goes_on, json_object, json_values
 from llamatune.data.read.json_shapes import rows_in
 from llamatune.data.read.limits import MAX_BLANK, MAX_LINE, check_expansion
 from llamatune.data.read.tables import Rows, parquet_rows
@@ -229,12 +229,12 @@ def _lines(handle: IO[bytes], name: str) -> Iterator[tuple[int, str]]:
 
 def _nul(place: str, offset: int, near: bytes) -> DataError:
     hint = "the file is binary, UTF-16 or was cut off by a crash: write it again as UTF-8"
-    return DataError("E104", f"NUL at byte {offset:,}: {sample(near)}", place=place, hint=hint)
+    return DataError("E104", f"NUL at byte {offset:,}: {excerpt(near)}", place=place, hint=hint)
 
 
 def _not_utf8(place: str, offset: int, near: bytes) -> DataError:
     hint = "convert the file, for example with `iconv -f windows-1252 -t utf-8`"
-    return DataError("E103", f"not UTF-8 at byte {offset:,}: {sample(near)}", place=place, hint=hint)
+    return DataError("E103", f"not UTF-8 at byte {offset:,}: {excerpt(near)}", place=place, hint=hint)
 
 
 # ---- formats ----------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from llamatune.data.formats.canonical import canonical
 from llamatune.data.formats.known import formats_of
 from llamatune.data.formats.recognise import Recognised, check_usable, recognise_rows
 from llamatune.data.formats.record import Adjusted, Raw
-from llamatune.data.read.json_array import sample
+from llamatune.data.read.json_array import excerpt
 from llamatune.data.read.readers import Skip, read_rows
 from llamatune.data.read.survey import Survey, stored_survey
 from llamatune.data.read.tables import Rows, arrow_rows
@@ -33,7 +33,7 @@ from llamatune.recipe.cards import DataCard, find_card, split_files, verify_file
 from llamatune.recipe.hashing import cache_folder, file_sha256
 from llamatune.recipe.stages.common import PromptSource
 from llamatune.runs.files import disk_errors, sweep, temporary_beside
-from llamatune.runs.handover import CONVERSATIONS, PREFERENCES, take
+from llamatune.runs.handover import CONVERSATIONS, MADE_BY, PREFERENCES, take, told
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,18 @@ class OpenSource:
         )
 
     def describe(self) -> Iterator[str]:
-        """Lines for the user: the format, one pair where a column says which reply is better, and placeholders."""
+        """Lines for the user: the format, who made the rows if a stage did, one pair where a column says which reply is
+        better, and placeholders."""
         yield f"{self.name}: format {self.recognised}"
+        made_by = self.survey.rows[0].get(MADE_BY) if self.survey.rows else None
+        if isinstance(made_by, dict):
+            yield f"{self.name}: made by a stage; of the first row: {told(made_by)}"
         if self.recognised.columns.better is not None:
             for row in self.survey.rows:
                 with suppress(RowRejected, DataError):
                     pair = self.canonical(row, self.name)
                     assert isinstance(pair, Preference)
-                    better, other = (sample(side[0].content) for side in (pair.chosen, pair.rejected))
+                    better, other = (excerpt(side[0].content) for side in (pair.chosen, pair.rejected))
                     yield f"{self.name}: of the first pair, {better} is better than {other}"
                     break
         if self.survey.warning:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from llamatune.data.read.json_array import sample
+from llamatune.data.read.json_array import excerpt
 from llamatune.data.read.limits import check_expansion, check_rows
 from llamatune.errors import DataError, gate
 
@@ -64,7 +64,7 @@ def _rows(batches: Iterable[pa.RecordBatch], name: str, size: int) -> Rows:
         except UnicodeDecodeError as error:
             raise DataError(
                 "E103",
-                f"text that is not UTF-8: {sample(error.object[error.start :])}",
+                f"text that is not UTF-8: {excerpt(error.object[error.start :])}",
                 place=f"{name} after #{number}",
                 hint="write the file again from text that is valid Unicode",
             ) from None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llamatune.runs.report import evaluation, ppo
+from llamatune.runs.report import best_of, evaluation, ppo
 from llamatune.runs.report.series import KNOWN, Known, Series
 
 Metrics = Mapping[str, Series]
@@ -50,6 +50,19 @@ LOOKS = {
         series=evaluation.series,
         about_preview="tokens end a reply: there the model scores it, and the loss counts the score. The rest is "
         "context that the model reads.",
+    ),
+    "rejection_sampling": Look(
+        rows="prompts",
+        unit="prompts",
+        section=best_of.section,
+        tiles=best_of.best_of_tiles,
+        holds={
+            "evaluation.json": "what came of the samples",
+            "preview.json": "prompts as the model reads them",
+        },
+        wide="",
+        preview="Prompts",
+        about_preview="",
     ),
     "ppo": Look(
         rows="training prompts",

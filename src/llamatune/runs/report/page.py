@@ -89,7 +89,7 @@ def contents(directory: Path) -> dict[str, Any]:
     look, leaves = look_of(stage), STAGES[stage].leaves if stage in STAGES else ()
     evaluated = _evaluation(files, recipe) if "evaluation.json" in leaves else {}
     answered = files.lines("completions.jsonl") if "completions.jsonl" in leaves else ()
-    held_out = look.section(evaluated, recipe)
+    held_out = {"pictures": [], "choices": [], **look.section(evaluated, recipe)}
 
     state = head.state(run, finished=bool(result))
     attempts = sections.attempts(run, running=state == "running")

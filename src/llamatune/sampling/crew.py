@@ -1,0 +1,52 @@
+"""The processes of a stage that makes data: they share its parts out, and go on when all are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from accelerate import Accelerator
+
+from llamatune.forward.processes import together
+from llamatune.runs.display import Display
+from llamatune.runs.run import Run
+from llamatune.runs.shards import Say
+from llamatune.runs.signals import StopRequest
+
+
+class InParts(Protocol):
+    """Work that is done in parts, such as `Samples`."""
+
+    def make(self, *, stop: StopRequest, say: Say, done: Callable[[int, int], None]) -> None: ...
+
+
+class Crew:
+    """All processes of a run; make it before anything is loaded, since it gives each process its device.
+
+    Attributes:
+        parts: how many parts this process's share of the work so far had.
+    """
+
+    def __init__(self, run: Run, display: Display, *, cpu: bool) -> None:
+        self.run = run
+        self.display = display
+        self.accelerator = Accelerator(cpu=cpu)
+        self.parts = 0
+
+    def make(self, work: InParts, what: str) -> None:
+        """Do this process's share of some work, and wait for the others.
+
+        Raises:
+            StoppedEarly: somebody asked this process or another one to stop; what was made is there.
+            LlamatuneError: whatever went wrong, here or in another process.
+        """
+        before = self.parts
+        self.run.stop.doing = lambda: f"{what}, part {self.parts - before + 1}"
+
+        def done(count: int, of: int) -> None:
+            self.parts = before + count
+            self.run.beat(self.parts, before + of)
+            self.display.part(what, count, of)
+
+        with together(self.accelerator):
+            work.make(stop=self.run.stop, say=self.display.say, done=done)
