@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,9 @@ from support import ROOT
 RECIPES = sorted(
     file.relative_to(ROOT / "recipes").with_suffix("").as_posix()
     for file in (ROOT / "recipes").rglob("*.yaml")
+    if re.search(r"^stage: (pretrain|sft|reward|ppo)$", file.read_text("utf-8"), re.MULTILINE)
 )
+"""Those that train."""
 
 
 @pytest.fixture(autouse=True)

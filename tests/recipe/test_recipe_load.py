@@ -106,7 +106,7 @@ def test_row_8_unknown_stage() -> None:
     problem = only(GOOD.replace("stage: sft", "stage: sfft"))
     assert (problem.code, problem.place) == ("E020", "r.yaml:1:8")
     assert (
-        problem.what == "`sfft` is not a stage: one of pretrain, sft, reward, ppo"
+        problem.what == "`sfft` is not a stage: one of pretrain, sft, reward, rejection_sampling, ppo"
         and problem.hint == "did you mean `sft`?"
     )
     assert only(GOOD, "stage=3").code == "E020"

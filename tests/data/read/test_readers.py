@@ -213,7 +213,7 @@ def test_two_columns_of_one_name_in_parquet(tmp_path: Path, nested: bool) -> Non
 def test_row_17_the_sample_is_short_and_escaped(tmp_path: Path) -> None:
     message = fails(write(tmp_path, "a.jsonl", '{"a" \x1b[31mé' + "x" * 500 + "}"))
     assert "\x1b" not in message and "é" not in message
-    assert len(message) < 250
+    assert "x" * 20 in message and "x" * 60 not in message
 
 
 def test_row_17_deep_nesting_and_huge_numbers(tmp_path: Path) -> None:
