@@ -530,8 +530,10 @@ def main() -> None:
         (sys.stdout, "backslashreplace"),  # a terminal that is not UTF-8
         (sys.stderr, "backslashreplace"),
     ):
+        # A pipe that took the place of a file since Python opened it cannot be asked for its position.
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors=errors)
+            with suppress(OSError):
+                stream.reconfigure(errors=errors)
     try:
         with without_hub_kernels():
             app()

@@ -18,7 +18,7 @@ from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.policy import Policy
 from llamatune.sampling.prompts import PromptRow, messages_of
 from llamatune.sampling.sampler import How, Sampled
-from llamatune.sampling.samples import Sample, Samples, blocks, prompt_id
+from llamatune.sampling.samples import Sample, Samples, _blocks, prompt_id
 
 QUESTIONS = [f"What is {'the lamp of ' * (number % 5)}Anna{number}?" for number in range(11)]
 
@@ -130,7 +130,7 @@ def test_two_processes_share_the_work(
 
 
 def test_prompts_of_a_length_are_together(policy: Policy) -> None:
-    found = blocks(asked(policy), 4)
+    found = _blocks(asked(policy), 32)
     lengths = [[len(prompt["input_ids"]) for prompt in block] for block in found]
     assert [len(block) for block in found] == [4, 4, 3] and sum(lengths, []) == sorted(sum(lengths, []))
 

@@ -14,6 +14,7 @@ from transformers import TrainingArguments
 
 from llamatune.errors import LlamatuneError, ModelError, RecipeError
 from llamatune.models.placement import Placement, place
+from llamatune.ppo import checks
 from llamatune.ppo.from_recipe import ppo_config
 from llamatune.ppo.roles import passes as roles
 from llamatune.ppo.run_trainer import RecipePPOTrainer
@@ -213,7 +214,12 @@ def test_of_all_fields_only_those_with_an_effect_are_taken() -> None:
 def test_what_is_taken_is_read_by_a_method_that_is_used(stage: str, trainer: type) -> None:
     """Of each method, the first definition counts, and those that it calls by `super()`."""
     kind, taken = upstream_of(stage)
-    read = "".join(used_source(trainer)) + "".join(used_source(kind)) + inspect.getsource(roles)
+    read = (
+        "".join(used_source(trainer))
+        + "".join(used_source(kind))
+        + inspect.getsource(roles)
+        + inspect.getsource(checks)
+    )
     missing = {name for name in taken if not re.search(rf"(args|self)\.{name}\b", read)}
     assert not missing
 

@@ -264,8 +264,32 @@ def _remembers(before: list[nodes.Node], after: list[nodes.Node]) -> bool:
     names = [name for node in before for name in node.find_all(nodes.Name)]
     macros = [macro for node in before for macro in node.find_all(nodes.Macro)]
     known = {name.name for name in names if name.ctx != "load"} | {macro.name for macro in macros}
+    known -= _texts(before)
     used = {name.name for node in after for name in node.find_all(nodes.Name)}
     return bool(known & used or {"joiner", "cycler"} & {name.name for name in names})
+
+
+def _texts(before: list[nodes.Node]) -> set[str]:
+    """Names that are set once, ahead of the loop, to a text, which nothing can change."""
+    *ahead, _ = before
+    set_to = {
+        one.target.name: one.node
+        for one in ahead
+        if isinstance(one, nodes.Assign) and isinstance(one.target, nodes.Name)
+    }
+    stored = [name.name for node in before for name in node.find_all(nodes.Name) if name.ctx != "load"]
+    return {name for name, value in set_to.items() if _is_text(value) and stored.count(name) == 1}
+
+
+def _is_text(node: nodes.Node | None) -> bool:
+    match node:
+        case nodes.Const(value=str()):
+            return True
+        case nodes.Name(name=name):
+            return name.endswith("_token")
+        case nodes.CondExpr(expr1=one, expr2=other):
+            return _is_text(one) and _is_text(other)
+    return False
 
 
 def _within(body: list[nodes.Node]) -> Iterator[nodes.Node]:
