@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -120,30 +118,21 @@ def test_a_bug_is_reported_as_one(
 
 
 def test_interrupt_ends_with_130_and_without_a_traceback() -> None:
-    """A recipe that is a pipe nobody writes to keeps `validate` waiting."""
-    os.mkfifo("pipe.yaml")
+    """In the middle of a command, here one that only waits."""
+    waits = (
+        "import time; from llamatune import cli; "
+        "cli.app = lambda: (print('waiting', flush=True), time.sleep(600)); cli.main()"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "llamatune", "validate", "pipe.yaml"],
+        [sys.executable, "-c", waits],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
     )
-    # A writer's open succeeds once the reader has the pipe open: then the command is inside `load`.
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            writer = os.open("pipe.yaml", os.O_WRONLY | os.O_NONBLOCK)
-            break
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    while process.poll() is None:  # a signal that falls between two system calls does not end the second
-        process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(3)
-        assert time.monotonic() < deadline
+    assert process.stdout and process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGINT)
     _, written = process.communicate(timeout=120)
-    os.close(writer)
     assert process.returncode == 130 and "Traceback" not in written
 
 
