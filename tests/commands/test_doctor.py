@@ -1,11 +1,14 @@
 """`llamatune doctor` says what is here, and never a secret."""
 
 import json
+import threading
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from llamatune.cli import app
+from llamatune.commands import doctor
 
 
 def test_what_is_here_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,3 +23,27 @@ def test_what_is_here_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_reads_well() -> None:
     said = CliRunner().invoke(app, ["doctor"]).output
     assert "devices" in said and "free here" in said
+
+
+def test_a_cache_that_others_write_to(tmp_path: Path) -> None:
+    enough = threading.Event()
+
+    def write_and_remove() -> None:
+        while not enough.is_set():
+            folder = tmp_path / "rows"
+            folder.mkdir()
+            files = [folder / str(number) for number in range(20)]
+            for file in files:
+                file.write_bytes(b"1")
+            for file in files:
+                file.unlink()
+            folder.rmdir()
+
+    other = threading.Thread(target=write_and_remove)
+    other.start()
+    try:
+        for _ in range(300):
+            doctor._folder(tmp_path)
+    finally:
+        enough.set()
+        other.join()

@@ -85,7 +85,7 @@ def test_the_scores_of_pairs_go_to_a_file(rewarded: Runs, tmp_path: Path) -> Non
     pairs = written(tmp_path, [{"prompt": QUESTION, "chosen": REPLIES[0], "rejected": REPLIES[1]}])
     done = CliRunner().invoke(app, ["score", run, "--data", pairs, "--output", str(output)])
     assert done.exit_code == 0, done.output
-    assert "accuracy, 1 pairs" in done.stdout
+    assert "accuracy, 1 pair " in done.stdout
     (line,) = map(json.loads, output.read_text("utf-8").splitlines())
     assert len(line["scores"][run]) == 2
 

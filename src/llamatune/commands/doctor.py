@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import stat
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -57,8 +59,14 @@ def _devices() -> list[dict[str, Any]]:
 
 
 def _folder(path: Path) -> dict[str, Any]:
-    files = [file for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
-    return {"path": str(path), "bytes": sum(file.stat().st_size for file in files)}
+    """What lies in a cache, in bytes. Other processes work in it: what has gone by now counts nothing."""
+    sizes = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with suppress(OSError):
+                found = os.lstat(os.path.join(folder, name))
+                sizes += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return {"path": str(path), "bytes": sizes}
 
 
 def _hub_cache() -> Path:
@@ -76,7 +84,7 @@ def _has_token() -> bool:
 
 def report(found: dict[str, Any]) -> str:
     """For a terminal."""
-    lines = [f"python {found['python']} on {found['machine']}"]
+    lines = [found["machine"]]
     lines += [f"  {name:14} {version}" for name, version in found["versions"].items()]
     lines.append("devices")
     for device in found["devices"]:
