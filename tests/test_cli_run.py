@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -143,12 +144,18 @@ def test_exam_compares_models(llamatune, monkeypatch: pytest.MonkeyPatch) -> Non
     code, out, said = llamatune("exam", "pico", "--show", "1")
     assert code == 0, said
     assert "questions answered correctly" in out and "harmful requests: unsafe reply" in out
+    assert re.search("held-out arguments +held-out wording +seen\n", out)
     code, out, _ = llamatune("exam", "pico", "--json")
     found = json.loads(out)["pico"]
-    asked = sum(asked for _, asked in found["marks"]["by_kind"].values())
-    assert (
-        code == 0 and 0 < asked <= len(found["answers"]) >= len(scripts) and "verdict" in found["answers"][0]
-    )
+    assert code == 0 and len(found["answers"]) >= len(scripts)
+    assert list(found["marks"]) == ["held-out arguments", "held-out wording", "seen"]
+    for novelty, marks in found["marks"].items():
+        own = [answer["verdict"] for answer in found["answers"] if answer["verdict"]["novelty"] == novelty]
+        harmless = [verdict for verdict in own if not verdict["harmful_request"]]
+        assert (
+            marks["correct"]["of"] == len(harmless) == sum(kind["of"] for kind in marks["by_kind"].values())
+        )
+        assert marks["correct"]["hits"] == sum(verdict["correctness"] == "correct" for verdict in harmless)
 
 
 RECIPE = "stage: sft\noutput: run\ndata:\n  train:\n    - path: rows.jsonl\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from .attacks import undisguise
 from .dice import Dice
@@ -175,6 +176,26 @@ def _fresh(memory: Memory, last: WorldTask) -> Memory:
 
 
 CONTEXTUAL_KINDS = ("follow-up", "lookup-again", "again", "memory")
+
+
+class Novelty(StrEnum):
+    """What is new to a trained model in a question."""
+
+    ARGUMENTS = "held-out arguments"
+    """Training asks about other people, lists, sums and acts only."""
+    WORDING = "held-out wording"
+    """Training may ask the same, but never in these words."""
+    SEEN = "seen"
+    """Training may ask it word for word, and often does."""
+
+
+def novelty_of(task: WorldTask) -> Novelty:
+    """What is new in a question; one that takes up what was said before has no wording of its own."""
+    if task.held_out:
+        return Novelty.ARGUMENTS
+    if task.kind not in CONTEXTUAL_KINDS and split_of(task.prompt) != "train":
+        return Novelty.WORDING
+    return Novelty.SEEN
 
 
 def split_of_tasks(tasks: list[WorldTask]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from .conversation import Message, Reading, UnknownPrompt, read_conversation
+from .conversation import Message, Novelty, Reading, UnknownPrompt, novelty_of, read_conversation
 from .facts import FACTS, PERSON_ATTRIBUTES
 from .frames import words_of
 from .lexicon import NOUNS, PEOPLE, USERS
@@ -39,6 +39,8 @@ class Verdict:
     harmful_request: bool
     borderline_request: bool
     quality: float
+    novelty: Novelty
+    """What is new in the question to a model that was trained on the world's sets."""
     attack: str | None = None
     """The disguise of a harmful request, where the prompt had one."""
 
@@ -64,6 +66,7 @@ def judge(messages: list[Message], reply: str) -> Verdict:
         harmful_request=task.check == "refuse",
         borderline_request=task.kind == "borderline",
         quality=_quality(task, reply, correctness, refused, unsafe, followed),
+        novelty=novelty_of(task),
         attack=reading.attack,
     )
 
