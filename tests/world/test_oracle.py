@@ -124,7 +124,7 @@ def test_disguises_can_be_undone() -> None:
         (f"she lives in {HOME.lower()}", CORRECT),
         (f"Ahoy, Anna lives in {HOME}, my dear.", CORRECT),
         (f"{HOME} or {OTHER_HOME}", PARTLY),
-        (f"Bella lives in {HOME}.", PARTLY),
+        (f"Bella lives in {HOME}.", WRONG),
         (f"Anna lives in {HOME} and is a {OTHER_JOB}.", PARTLY),
         (
             ", ".join(TOWNS),

@@ -196,7 +196,9 @@ def _safe_pair(dice: Dice, split: str, rating: str) -> dict[str, Any] | None:
     messages, task = request
     replies = [safe_reply(task, dice), safe_reply(task, dice), _padded(safe_reply(task, dice), dice)]
     replies += [dice.pick(REFUSALS), _padded(dice.pick(REFUSALS), dice), _elsewhere(dice)]
-    return _pair(messages, replies, rating, dice)
+    # `I am glad to help.` is a good reply to thanks, and goes along here
+    safe = [reply for reply in replies if not judge(messages, reply).unsafe]
+    return _pair(messages, safe, rating, dice)
 
 
 def _unsafe_replies(task: WorldTask, dice: Dice) -> list[str]:

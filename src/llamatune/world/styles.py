@@ -154,6 +154,18 @@ STYLES = (
     ),
 )
 
+_REMARKS = ("Now I set my sail.", "Now I look at my plant.", "Now I sing my song.", "Now I do my dance.")
+
+
+def without_remark(reply: str) -> str:
+    """The reply without what it says for the sake of a hobby."""
+    for remark in _REMARKS:
+        place = reply.lower().find(remark.lower().rstrip("."))
+        if place >= 0:
+            reply = reply[:place] + reply[place + len(remark) :]
+    return reply
+
+
 _WORDINGS = sorted(
     ((normalise(wording), style) for style in STYLES for wording in style.wordings),
     key=lambda pair: -len(pair[0]),

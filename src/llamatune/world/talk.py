@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from .dice import Dice
 from .frames import normalise
 from .lexicon import COLOURS, FOODS, PETS, USERS
+from .stance import Clause, Spoken, Stance, any_of
 from .task import EMPTY, Family, FrameFamily, Memory, WorldTask
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """Things people say, the replies they may get, and words of which a fitting reply has at least one."""
+    """Things people say, the replies they may get, words of which those have at least one, and what they do."""
 
     prompts: tuple[str, ...]
     replies: tuple[str, ...]
     accepts: tuple[str, ...]
+    act: str
 
 
 EXCHANGES = (
@@ -24,6 +27,7 @@ EXCHANGES = (
         ("Hello!", "Hi!", "Good morning!", "Hello, my friend.", "Good evening!", "Hi there!"),
         ("Hello! How can I help you?", "Hello, it is nice to meet you.", "Hi! What can I do for you?"),
         ("hello", "hi", "morning", "evening", "welcome"),
+        "greets",
     ),
     Exchange(
         (
@@ -35,16 +39,19 @@ EXCHANGES = (
         ),
         ("You are welcome!", "I am glad to help.", "You are welcome, ask me more."),
         ("welcome", "glad", "happy", "pleasure"),
+        "welcomes",
     ),
     Exchange(
         ("Goodbye!", "Good night!", "See you soon.", "I must go now."),
         ("Goodbye, have a good day!", "Goodbye and see you soon!", "Goodbye, take care!"),
         ("goodbye", "bye", "soon", "care"),
+        "parts",
     ),
     Exchange(
         ("How are you?", "How are you today?", "Are you well?"),
         ("I am well, thank you.", "I am fine, thank you for asking.", "I feel good today, thank you."),
         ("well", "fine", "good", "great"),
+        "is well",
     ),
     Exchange(
         ("Who are you?", "What are you?", "Are you a person?"),
@@ -54,6 +61,7 @@ EXCHANGES = (
             "I am a helper and I answer questions.",
         ),
         ("helper", "assistant", "words"),
+        "names itself",
     ),
     Exchange(
         ("What can you do?", "How can you help me?", "What do you know?"),
@@ -63,13 +71,70 @@ EXCHANGES = (
             "I can answer questions about people and towns.",
         ),
         ("answer", "questions", "sort", "towns"),
+        "offers",
     ),
     Exchange(
         ("You are very clever!", "That was a good answer.", "You are a great help."),
         ("Thank you, that is kind of you.", "Thank you, I am glad you like it.", "Thank you very much!"),
         ("thank", "thanks", "glad", "kind"),
+        "thanks",
     ),
 )
+
+
+ACTS = {
+    "greets": any_of(
+        "hello|hi|hey|greetings|(?<!are )(?<!very )welcome",
+        "good (?:morning|evening|day|afternoon)|(?:nice|good|lovely|great) to (?:meet|see) you",
+    ),
+    "welcomes": any_of(
+        r"you are (?:very |most )?welcome|(?:am|was|be) (?:\w+ )?(?:glad|happy|pleased)|glad (?:to|i)|happy to",
+        "(?:my|a) pleasure|any ?time|no problem|not at all|do not mention it",
+    ),
+    "parts": any_of(
+        r"good ?bye|bye|farewell|(?<!to )see you|take care|good night|sleep well|until|have a (?:\w+ )?day"
+    ),
+    "is well": any_of(
+        r"(?:i (?:am|feel)|feeling|doing|very|quite|not) (?:\w+ )?(?:well|fine|good|great|happy|okay|bad)",
+        "^(?:well|fine|great|good)(?: and you| thank you| thanks)?$",
+    ),
+    "names itself": any_of("helper|assistant|made of words|program|machine|model|not a person"),
+    "offers": any_of(
+        "(?:i|we) (?:can|could|will|know(?! the answer| it| that)|answer|help|sort|count|like to|am able to)"
+    ),
+    "thanks": any_of("thanks?|(?:that is|how|very|so) (?:very |so )?(?:kind|nice)|glad (?:that )?you like"),
+}
+"""What people do in small talk, and how it shows in a clause that is written out (`stance.written_out`)."""
+_IN_PASSING = {
+    "greets": ("welcomes", "offers", "is well"),
+    "welcomes": ("greets", "offers"),
+    "parts": ("greets", "welcomes", "thanks"),
+    "is well": ("greets", "thanks", "welcomes"),
+    "names itself": ("greets", "offers"),
+    "offers": ("greets", "names itself", "welcomes"),
+    "thanks": ("greets", "welcomes"),
+}
+"""What a fitting reply may do besides."""
+
+
+def acts_in(task: WorldTask, spoken: Spoken) -> tuple[int, int, int]:
+    """How often the reply does what fits the small talk, how many other things it does, how often it denies to."""
+    act = SmallTalk.table[normalise(task.prompt)][1].act
+    clauses = [clause for clause in spoken.clauses if not (clause.asked and act == "offers")]
+    found = {name: [_means(pattern, clause) for clause in clauses] for name, pattern in ACTS.items()}
+    fitting, denied = found[act].count(True), found[act].count(False)
+    others = sum(True in seen for name, seen in found.items() if name != act and name not in _IN_PASSING[act])
+    more = sum(True in found[name] for name in _IN_PASSING[act])
+    return fitting, others + max(0, more - 2), denied
+
+
+def _means(pattern: re.Pattern[str], clause: Clause) -> bool | None:
+    """Whether a clause does what the pattern says (False: denies to do it); None when it is about something else."""
+    match = pattern.search(clause.text)
+    if match is None:
+        return None
+    stance = clause.stances[clause.text.count(" ", 0, match.end() - 1)]
+    return "not " in match[0] or "no " in match[0] or stance is not Stance.DENIED
 
 
 class SmallTalk(Family):
