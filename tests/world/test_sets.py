@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,20 @@ from typing import Any
 import pytest
 
 from llamatune.world import SETS, SPLITS, judge, rows, write
-from llamatune.world.conversation import draw_in, read_conversation
+from llamatune.world.conversation import (
+    CONTEXTUAL_KINDS,
+    Novelty,
+    draw_in,
+    novelty_of,
+    read_conversation,
+)
 from llamatune.world.dice import Dice
 from llamatune.world.facts import FACT_QUESTIONS, FACTS, FactQuestion
 from llamatune.world.frames import normalise, sentence
 from llamatune.world.preferences import RATINGS, SAFETY_BINS
-from llamatune.world.task import HELD_OUT_SHARE, is_held_out
+from llamatune.world.skills import SKILLS
+from llamatune.world.styles import split_style
+from llamatune.world.task import HELD_OUT_SHARE, WorldTask, is_held_out
 
 EACH = [(name, split) for name in SETS for split in SPLITS[name]]
 SetRow = dict[str, Any]
@@ -116,16 +125,95 @@ TRAINING = [
 ]
 
 
-def test_no_held_out_question_in_training() -> None:
-    for name, split in TRAINING:
-        for row in made(name, split):
-            messages = row.get("messages") or row["prompt"]
-            for end, message in enumerate(messages):
-                if message["role"] == "user":
-                    assert not read_conversation(messages[: end + 1]).task.held_out, messages[: end + 1]
+def conversations_of(row: SetRow) -> list[list[dict[str, str]]]:
+    """Every beginning of the row's conversation that ends in a user message."""
+    messages = row.get("messages") or row.get("prompt")
+    if messages is None:
+        turns = [
+            [{"role": "user", "content": turn}, {"role": "assistant", "content": "."}]
+            for turn in row["turns"]
+        ]
+        messages = [message for turn in turns for message in turn]
+    return [messages[: end + 1] for end, message in enumerate(messages) if message["role"] == "user"]
+
+
+def bare(message: dict[str, str]) -> str:
+    """What a user message asks, without the style that it asks for."""
+    return normalise(split_style(message["content"])[1])
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question word for word, and what it is about: `And what is her job?` says that only after what was said."""
+
+    words: str
+    answer: str
+    slots: tuple[tuple[str, str], ...]
+
+
+def asked(messages: list[dict[str, str]]) -> tuple[Question, WorldTask]:
+    """The question at the end of a conversation, and its task."""
+    task = read_conversation(messages).task
+    return Question(bare(messages[-1]), task.answer, task.slots), task
+
+
+@cache
+def asked_in_training() -> frozenset[Question]:
+    """Every question of every training set."""
+    sets = [*TRAINING, ("styles", "train")]
+    return frozenset(
+        asked(messages)[0]
+        for name, split in sets
+        for row in made(name, split)
+        for messages in conversations_of(row)
+    )
+
+
+@cache
+def exam_turns() -> list[tuple[Question, WorldTask]]:
+    """Every question of the exam."""
+    return [asked(messages) for row in made("exam", "test") for messages in conversations_of(row)]
+
+
+@pytest.mark.parametrize(("name", "split"), [*TRAINING, ("styles", "train")])
+def test_training_asks_for_nothing_held_out(name: str, split: str) -> None:
+    for row in made(name, split):
+        for messages in conversations_of(row):
+            assert novelty_of(read_conversation(messages).task) is Novelty.SEEN, messages
+
+
+def endings(words: str) -> list[str]:
+    """The words as a whole, and all that comes after a mark: `hello! how are you` asks `how are you`."""
+    return [words, *(words[mark.end() :] for mark in re.finditer(r"[.:!?] ", words))]
+
+
+def test_no_held_out_turn_stands_in_training() -> None:
+    turns = Counter(novelty_of(task) for _, task in exam_turns())
+    assert turns.total() > 900 and min(turns.values()) > 100
+    words_in_training = {part for question in asked_in_training() for part in endings(question.words)}
+    for question, task in exam_turns():
+        if novelty_of(task) is not Novelty.SEEN:
+            assert question not in asked_in_training()
+            assert task.kind in CONTEXTUAL_KINDS or question.words not in words_in_training, question
+
+
+def test_counts_of_the_documentation_are_true() -> None:
+    """Of the turns that training may ask, so many stand in a training set word for word."""
+    turns = Counter(novelty_of(task) for _, task in exam_turns())
+    seen = [question for question, task in exam_turns() if novelty_of(task) is Novelty.SEEN]
+    page = (Path(__file__).parents[2] / "docs" / "world.md").read_text(encoding="utf-8")
+    said = re.search(
+        r"(\d+) have held-out\s+arguments,\s+(\d+) a held-out\s+wording;\s+(\d+) are such as training may ask,"
+        r"\s+and (\d+) of\s+these",
+        page,
+    )
+    stand = sum(question in asked_in_training() for question in seen)
+    counted = [turns[Novelty.ARGUMENTS], turns[Novelty.WORDING], len(seen), stand]
+    assert said and [int(part) for part in said.groups()] == counted
 
 
 def test_no_training_prompt_in_evaluation() -> None:
+    """Conversations of the sets that watch a training, as a whole."""
     trained = {prompt for name, split in TRAINING for row in made(name, split) for prompt in prompts_of(row)}
     trained |= {prompt for row in made("styles", "train") for prompt in prompts_of(row)}
     for row in made("sft-helpful", "train"):
@@ -140,12 +228,39 @@ def test_no_training_prompt_in_evaluation() -> None:
     assert whole > 2000
 
 
-def test_no_exam_question_in_pretraining() -> None:
-    lines = {normalise(line) for row in made("pretrain", "train") for line in re.split("\n", row["text"])}
-    asked = {re.sub(r"^(question|q|a|child|guest): ", "", line) for line in lines}
-    singles = [normalise(row["turns"][0]) for row in made("exam", "test") if len(row["turns"]) == 1]
-    assert len(singles) > 450
-    assert not [question for question in singles if question in asked]
+@cache
+def pretraining_text() -> str:
+    return ". ".join(normalise(row["text"]) for row in made("pretrain", "train"))
+
+
+def test_pretraining_asks_nothing_held_out() -> None:
+    text = pretraining_text()
+    # a greeting of one or two words stands in every dialogue
+    held_out = {
+        question.words
+        for question, task in exam_turns()
+        if novelty_of(task) is not Novelty.SEEN
+        and task.kind not in CONTEXTUAL_KINDS
+        and question.words.count(" ") > 1
+    }
+    assert len(held_out) > 400
+    told = [words for words in held_out if words in text]
+    # the beginning of a longer list is another question
+    assert not [words for words in told if re.search(rf"\b{re.escape(words)}(?![\w,])", text)]
+
+
+def test_pretraining_tells_no_held_out_answer_of_a_skill() -> None:
+    """Facts, rhymes and know-how are told; what a skill makes of held-out arguments is not."""
+    text = pretraining_text()
+    skills = {family.kind: family for family in SKILLS if family.kind != "rhyme"}
+    told = [
+        task.say(task.answer, frame).lower().rstrip(".")
+        for _, task in exam_turns()
+        if task.held_out and task.kind in skills
+        for frame in skills[task.kind].prose
+    ]
+    assert len(told) > 50
+    assert not [line for line in told if line in text]
 
 
 def test_exam_asks_every_kind() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -184,18 +185,33 @@ class Novelty(StrEnum):
     ARGUMENTS = "held-out arguments"
     """Training asks about other people, lists, sums and acts only."""
     WORDING = "held-out wording"
-    """Training may ask the same, but never in these words."""
+    """Training may ask the same, but never in these words, whatever it begins with."""
     SEEN = "seen"
     """Training may ask it word for word, and often does."""
+
+
+_OPENERS = ("Hello! ", "A question: ", "Please remember: ", "Note: ", "Read this note: ")
+"""What prompts of the world may begin with, and ask the same."""
 
 
 def novelty_of(task: WorldTask) -> Novelty:
     """What is new in a question; one that takes up what was said before has no wording of its own."""
     if task.held_out:
         return Novelty.ARGUMENTS
-    if task.kind not in CONTEXTUAL_KINDS and split_of(task.prompt) != "train":
+    if task.kind not in CONTEXTUAL_KINDS and all(split_of(words) != "train" for words in _wordings(task)):
         return Novelty.WORDING
     return Novelty.SEEN
+
+
+def _wordings(task: WorldTask) -> Iterator[str]:
+    """The prompt, and the same words after every opener with which the world knows them."""
+    yield task.prompt
+    bare = next(
+        (task.prompt[len(opener) :] for opener in _OPENERS if task.prompt.startswith(opener)), task.prompt
+    )
+    for opener in ("", *_OPENERS):
+        if read_prompt(opener + bare) is not None:
+            yield opener + bare
 
 
 def split_of_tasks(tasks: list[WorldTask]) -> str:
