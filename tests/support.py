@@ -79,3 +79,60 @@ def _changed(recipe: dict[str, object], changes: dict[str, object] | None):
             block = block.setdefault(key, {})
         block[last] = value
     return loads(json.dumps(recipe))
+
+
+def made_recipe(stage: str, output: Path, changes: dict[str, object] | None = None):
+    """A stage that makes data, on a few prompts of pico's world."""
+    recipe = {
+        "stage": stage,
+        "output": str(output),
+        "data": {"train": [{"card": "pico-prompts-helpful", "max_rows": 12}], "max_length": 256},
+        "sampling": {"max_new_tokens": 24, "temperature": 0.7, "batch_size": 4},
+    }
+    return _changed(recipe, changes)
+
+
+def killed(recipe, *, at: int) -> None:
+    """Run a recipe in a process that is killed (-9) when it is to sample for the `at`-th time."""
+    import os
+    import signal
+
+    from llamatune.pipeline import run
+    from llamatune.sampling.generate import GenerateSampler
+
+    child = os.fork()
+    if child == 0:
+        signal.alarm(300)
+        sample, calls = GenerateSampler.sample, []
+
+        def dying(self, *arguments, **named):
+            calls.append(1)
+            if len(calls) == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return sample(self, *arguments, **named)
+
+        GenerateSampler.sample = dying
+        try:
+            run(recipe, recipe_dir=ROOT)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def rows_of(file: Path) -> list[dict]:
+    """The rows of a JSON Lines file."""
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+
+
+def in_two_processes(recipe, file: Path) -> None:
+    """Run a recipe, written to that file, under torchrun (gloo)."""
+    import subprocess
+    import sys
+
+    file.write_text(recipe.model_dump_json())
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "llamatune"]
+    done = subprocess.run(
+        [sys.executable, *command, "run", str(file)],
+        cwd=ROOT, capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -366,9 +366,15 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "mend the judge: the same command goes on with the samples that are there",
         ),
         "E148": Code(
-            "no answer to any prompt can be kept: all are empty, cut off, repeat themselves or are below the floor",
+            "a stage that makes data is left with no row: all answers are empty, cut off, repeat themselves, are below "
+            "the floor, or none is preferred",
             "no row would be left to train on; the samples are kept",
             "do what the counts by reason ask for: `sampling.max_new_tokens`, `keep.floor`, or another model",
+        ),
+        "E149": Code(
+            "a line of people's labels that cannot be read",
+            "a label that is guessed would be trained on",
+            "mend the line that is named, and run the same command again",
         ),
         "E150": Code("there is no data card of that name", "it says which data is meant", "check the name"),
         "E151": Code(
@@ -405,6 +411,11 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "a data file cannot be read",
             "the rows in it would be missing",
             "check that it is a plain file, and its permissions",
+        ),
+        "E158": Code(
+            "an endpoint that cannot be reached, refuses to serve, or gives no completion; earlier answers are kept",
+            "comparisons would be missing",
+            "check its url and the key in the environment, and run the same command again",
         ),
     },
     "Models, tokenizers, templates, adapters": {
@@ -648,6 +659,11 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "not an error: a signal stopped the run, everything is saved",
             "whoever sent the signal wanted the machine",
             "run the same command again: it goes on from there",
+        ),
+        "E903": Code(
+            "not an error: comparisons wait for people's labels",
+            "only people can tell",
+            "label them in the file that is named, and run the same command again",
         ),
     },
     "Checkpoints": {

@@ -12,7 +12,7 @@ from llamatune.plan.devices import device_of
 from llamatune.plan.needs import need_of
 from llamatune.plan.shapes import KNOWN_CONFIGS, shape_of
 from llamatune.recipe.load import loads
-from llamatune.recipe.stages.rejection_sampling import RejectionSamplingRecipe
+from llamatune.recipe.recipes import TrainedRecipe
 
 _PICO = json.loads((BUILTIN / "pico/config.json").read_text("utf-8"))
 _SHAPES = {
@@ -54,7 +54,7 @@ class Measured:
         }
         judges = frozenset({"helpfulness", "safety"})
         read = loads(json.dumps(recipe | self.others))
-        assert not isinstance(read, RejectionSamplingRecipe)
+        assert isinstance(read, TrainedRecipe)
         origin = Origin(shape_of(_SHAPES[self.shape], self.shape), read.model.lora, "measured", judges)
         return need_of(read, origin, device_of("cpu")).peak.bytes / 2**30
 

@@ -44,7 +44,6 @@ from llamatune.recipe.recipes import STAGES, Recipe
 from llamatune.recipe.shipped import find_recipe, run_problem
 from llamatune.recipe.stages.common import ModelRecipe, SamplingRecipe, TrainingRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
-from llamatune.recipe.stages.rejection_sampling import RejectionSamplingRecipe
 from llamatune.recipe.trackers import check_trackers
 from llamatune.runs.files import check_room, free_bytes, size
 from llamatune.runs.manifest import differences, flatten, must_match, read_manifest
@@ -195,8 +194,8 @@ def _new_tokens(recipe: Recipe) -> int:
 
 
 def _judges(recipe: Recipe) -> dict[str, str]:
-    if isinstance(recipe, (PpoRecipe, RejectionSamplingRecipe)):
-        return {f"reward.{part}": name for part, name in recipe.reward.models.items()}
+    if reward := getattr(recipe, "reward", None):
+        return {f"reward.{part}": name for part, name in reward.models.items()}
     other = getattr(recipe, "compare_with", None)
     return {"compare_with": other} if other else {}
 

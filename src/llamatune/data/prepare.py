@@ -53,7 +53,8 @@ SECONDS_OF_SILENCE = 10.0
 class Prepared:
     """Training and evaluation sets with columns `input_ids`, `labels`, `source`, `row`, `place`, and
     what became of the rows. Preference pairs also have a column `pair`, the numbers of a `rows.Pair`, scored rows
-    `score`, and prompts `prompt` (messages {role, content}, the last one the user's) and `is_safety`.
+    `score`, and prompts `prompt` (messages {role, content}, the last one the user's), `is_safety` and
+    `category`.
 
     `row` is the row's number in its source, from 0; `place` is its `file:line`. `counts` are those of the
     training sources together.

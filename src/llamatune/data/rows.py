@@ -82,12 +82,14 @@ class Preference:
 class Prompt:
     """What a policy is asked: messages that end with the user's. `place` is `file:line` of the row.
 
-    `is_safety`: the prompt asks for something unsafe, as far as its source says (paper, section 3.2.3).
+    `is_safety`: the prompt asks for something unsafe, as far as its source says (paper, section 3.2.3). `category`: the
+    risk that it is about, as its row says; empty where nobody said.
     """
 
     messages: tuple[Message, ...]
     place: str
     is_safety: bool = False
+    category: str = ""
 
 
 Row = Conversation | Document | Preference | Prompt
@@ -142,7 +144,8 @@ class Encoded:
     prompt: list[dict[str, str]] | None = None
     """The messages of a prompt, each {role, content}; none of its tokens is trained."""
     is_safety: bool = False
-    """See `Prompt`."""
+    category: str = ""
+    """Of a prompt, like `is_safety`: see `Prompt`."""
 
     @property
     def trained(self) -> int:

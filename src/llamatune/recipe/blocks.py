@@ -183,6 +183,8 @@ class Columns(Block):
     own, since data sets disagree."""
     score: Text | None = None
     """How good a single reply is: a number, for `loss.objective: scores`."""
+    category: Text | None = None
+    """The risk that a prompt is about, in words of your own: `category` in prompt_only and questions."""
     label: Text | None = None
     """Whether a single reply is good: true or false, for `loss.objective: labels` and a source's `label`."""
     rating: Text | None = None
@@ -216,7 +218,8 @@ class Source(Block):
     hub: Text | None = None
     """A data set on the hub; `revision` pins it."""
     run: Text | None = None
-    """A finished run that leaves rows: conversations.jsonl, or preferences.jsonl where the stage reads pairs."""
+    """A finished run that leaves rows: conversations.jsonl, or preferences.jsonl where the stage reads pairs (with
+    `split: test`, those that it held out)."""
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     """Commit of the hub data set."""
     split: Text = "train"

@@ -168,7 +168,11 @@ def earlier_rounds(recipe: StageRecipe) -> Iterator[tuple[KeyPath, str]]:
 
 def models(recipe: StageRecipe) -> Iterator[tuple[KeyPath, str]]:
     """Every model that a recipe names, with its key path."""
-    blocks = {"model": ("base", "adapter"), "reward": ("helpfulness", "safety")}
+    blocks = {
+        "model": ("base", "adapter"),
+        "other": ("base", "adapter"),
+        "reward": ("helpfulness", "safety"),
+    }
     for block, keys in blocks.items():
         named = ((key, getattr(getattr(recipe, block, None), key, None)) for key in keys)
         yield from (((block, key), name) for key, name in named if name is not None)

@@ -13,9 +13,21 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from llamatune.recipe.blocks import Kind
-from llamatune.recipe.stages import ppo, pretrain, rejection_sampling, reward, sft
+from llamatune.recipe.stages import (
+    context_distillation,
+    gatt,
+    ppo,
+    preferences,
+    pretrain,
+    rejection_sampling,
+    reward,
+    sft,
+)
 from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
+from llamatune.recipe.stages.context_distillation import ContextDistillationRecipe
+from llamatune.recipe.stages.gatt import GattRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
+from llamatune.recipe.stages.preferences import PreferencesRecipe
 from llamatune.recipe.stages.pretrain import PretrainRecipe
 from llamatune.recipe.stages.rejection_sampling import RejectionSamplingRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
@@ -24,7 +36,10 @@ from llamatune.recipe.stages.sft import SftRecipe
 TrainedRecipe = PretrainRecipe | SftRecipe | RewardRecipe | PpoRecipe
 """The recipe of a stage that trains."""
 
-Recipe = Annotated[TrainedRecipe | RejectionSamplingRecipe, Field(discriminator="stage")]
+Recipe = Annotated[
+    TrainedRecipe | PreferencesRecipe | RejectionSamplingRecipe | GattRecipe | ContextDistillationRecipe,
+    Field(discriminator="stage"),
+]
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,16 @@ STAGES: dict[str, Stage] = {
         tuning="lora",
         starter=sft.starter,
     ),
+    "preferences": Stage(
+        recipe=PreferencesRecipe,
+        task="generate",
+        rows="prompts",
+        leaves=("data.json", "evaluation.json"),
+        then="train a reward model: name `data.train: [{{run: {run}}}]` and `data.eval: [{{run: {run}, split: test}}]` "
+        "in a recipe of reward",
+        tuning="full",
+        starter=preferences.starter,
+    ),
     "reward": Stage(
         recipe=RewardRecipe,
         task="score",
@@ -93,6 +118,24 @@ STAGES: dict[str, Stage] = {
         then="chat with it: llamatune chat {run}",
         tuning="lora",
         starter=ppo.starter,
+    ),
+    "gatt": Stage(
+        recipe=GattRecipe,
+        task="generate",
+        rows="prompts",
+        leaves=("data.json", "evaluation.json"),
+        then="train on the dialogues: name `data.train: [{{run: {run}}}]` in a recipe of sft",
+        tuning="full",
+        starter=gatt.starter,
+    ),
+    "context_distillation": Stage(
+        recipe=ContextDistillationRecipe,
+        task="generate",
+        rows="prompts",
+        leaves=("data.json", "evaluation.json"),
+        then="train on the answers: name `data.train: [{{run: {run}}}]` in a recipe of sft",
+        tuning="full",
+        starter=context_distillation.starter,
     ),
 }
 

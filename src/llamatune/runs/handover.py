@@ -24,6 +24,10 @@ from llamatune.wording import counted
 
 CONVERSATIONS = "conversations.jsonl"
 PREFERENCES = "preferences.jsonl"
+PREFERENCES_TEST = "preferences_test.jsonl"
+"""What is held out of the preferences: `split: test` of the run."""
+COMPARISONS = "comparisons.jsonl"
+"""Pairs of replies that wait for people to compare them."""
 ASKED = "prompts.jsonl"
 ALL_SAMPLES = "samples.jsonl"
 """What a stage that makes data sampled: every prompt, and every sample with its scores and what became of it."""
@@ -96,6 +100,9 @@ def hand_over(directory: Path, names: Iterable[str]) -> dict[str, HandedOver]:
     return {name: HandedOver(name, digest(directory / name)) for name in names}
 
 
+_NOT_TRAINED = {"assistant": {"train": False}}
+
+
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows that are handed over, one JSON object a line: the file is there whole or not at all. Raises DiskError
     if it cannot be written."""
@@ -106,8 +113,12 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 def conversation_row(
     prompt: Sequence[Mapping[str, str]], reply: str, made_by: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A row of conversations.jsonl. `made_by` says where the reply is from, for whoever reads the file."""
-    messages = [{"role": one["role"], "content": one["content"]} for one in prompt]
+    """A row of conversations.jsonl. `made_by` says where the reply is from, for whoever reads the file. The reply is
+    what is learnt: earlier ones, which nobody chose, are marked as not to be trained."""
+    messages: list[dict[str, Any]] = [
+        {"role": one["role"], "content": one["content"], **_NOT_TRAINED.get(one["role"], {})}
+        for one in prompt
+    ]
     return {"messages": [*messages, {"role": "assistant", "content": reply}], MADE_BY: dict(made_by)}
 
 

@@ -19,7 +19,15 @@ from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs import checkpoints
 from llamatune.runs.checkpoints import Checkpoint
 from llamatune.runs.files import REPORT, cut_back, cut_torn_line, disk_errors, remove, sweep, write_atomic
-from llamatune.runs.handover import ALL_SAMPLES, ASKED, CONVERSATIONS, PREFERENCES, Result
+from llamatune.runs.handover import (
+    ALL_SAMPLES,
+    ASKED,
+    COMPARISONS,
+    CONVERSATIONS,
+    PREFERENCES,
+    PREFERENCES_TEST,
+    Result,
+)
 from llamatune.runs.lock import RunLock
 from llamatune.runs.manifest import check_same, differences, flatten, must_match, of_blocks, read_manifest
 from llamatune.runs.run import ARTEFACTS, GROWING, Run, sizes_at
@@ -43,6 +51,8 @@ _FILES = (
     "events.jsonl",
     CONVERSATIONS,
     PREFERENCES,
+    PREFERENCES_TEST,
+    COMPARISONS,
     ALL_SAMPLES,
     ASKED,
     *GROWING,

@@ -53,6 +53,7 @@ class PromptEncoder:
             default_system=self.chat.adds_system(row.messages),
             prompt=[{"role": one.role, "content": _content(one)} for one in row.messages],
             is_safety=row.is_safety,
+            category=row.category,
         )
 
 

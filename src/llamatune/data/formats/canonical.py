@@ -22,6 +22,7 @@ from llamatune.data.rows import (
     RowRejected,
 )
 from llamatune.errors import DataError
+from llamatune.recipe.blocks import Columns
 
 
 def canonical(
@@ -54,7 +55,7 @@ def canonical(
         return preference(raw, read, columns, place, adjusted)
     turns = with_system(raw, columns.system, drop_leading_assistant(read, adjusted), place)
     if recognised.kind == "prompts":
-        return _prompt(turns, recognised, place, is_safety)
+        return _prompt(turns, recognised, place, is_safety, _category(raw, columns))
     found = _conversation(turns, place, adjusted)
     if recognised.kind == "scores":
         return replace(found, score=score_of(raw, columns.score or "score", place))
@@ -75,7 +76,13 @@ def _conversation(turns: Turns, place: str, adjusted: Adjusted) -> Conversation:
     return Conversation(tuple(turns), place)
 
 
-def _prompt(turns: Turns, recognised: Recognised, place: str, is_safety: bool) -> Prompt:
+def _category(raw: Raw, columns: Columns) -> str:
+    """A name or a number; anything else in that column says nothing."""
+    value = raw.get(columns.category) if columns.category else None
+    return str(value) if isinstance(value, (str, int)) else ""
+
+
+def _prompt(turns: Turns, recognised: Recognised, place: str, is_safety: bool, category: str) -> Prompt:
     """What a policy is asked: turns without the reply at their end. An unanswered question is asked as it is."""
     check_order(turns, place)
     if turns and turns[-1].role == "assistant":
@@ -90,4 +97,4 @@ def _prompt(turns: Turns, recognised: Recognised, place: str, is_safety: bool) -
     if not turns or turns[-1].role != "user":
         raise RowRejected(Reason.NO_PROMPT, 0)
     messages = tuple(Message(turn.role, turn.content, input=turn.input) for turn in turns)
-    return Prompt(messages, place, is_safety)
+    return Prompt(messages, place, is_safety, category)

@@ -126,6 +126,7 @@ def _ultrafeedback(names: Names, rows: Sequence[Raw], given: Names) -> bool:
 # ---- the records ----------------------------------------------------------------------------------------------
 
 _SYSTEM: dict[str, tuple[str, ...]] = {"system": ("system", "system_prompt", "system_message")}
+_CATEGORY: dict[str, tuple[str, ...]] = {"category": ("category", "risk_category")}
 _LABELS: dict[str, tuple[str, ...]] = {
     field: (field,) for field in ("rating", "safety", "chosen_safe", "rejected_safe")
 }
@@ -222,7 +223,7 @@ FORMATS: dict[RowFormat, Format] = {
             chats.prompt_only,
             ({"prompt": "prompt"},),
             "`prompt`",
-            optional={"input": ("input", "context"), "history": ("history",), **_SYSTEM},
+            optional={"input": ("input", "context"), "history": ("history",), **_SYSTEM, **_CATEGORY},
             fits=_prompt_only,
             yields_to=_PAIRS | _CHATS | {"text"},
         ),
@@ -232,7 +233,7 @@ FORMATS: dict[RowFormat, Format] = {
             chats.questions,
             ({"prompt": "turns"},),
             "`turns` = [question, question, ...]",
-            optional=_SYSTEM,
+            optional=_SYSTEM | _CATEGORY,
             fits=_questions,
             yields_to=_PAIRS | _CHATS,
         ),

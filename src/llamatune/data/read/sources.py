@@ -33,7 +33,7 @@ from llamatune.recipe.cards import DataCard, find_card, split_files, verify_file
 from llamatune.recipe.hashing import cache_folder, file_sha256
 from llamatune.recipe.stages.common import PromptSource
 from llamatune.runs.files import disk_errors, sweep, temporary_beside
-from llamatune.runs.handover import CONVERSATIONS, MADE_BY, PREFERENCES, take, told
+from llamatune.runs.handover import CONVERSATIONS, MADE_BY, PREFERENCES, PREFERENCES_TEST, take, told
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def find_files(source: Source, recipe_dir: Path, *, kind: Kind) -> FoundFiles:
     if source.path is not None:
         return FoundFiles(source.path, (Path(source.path),))
     if source.run is not None:
-        name = _rows_of_run(kind, source.run)
+        name = _rows_of_run(kind, source.run, source.split)
         return FoundFiles(f"{source.run}/{name}", (take(source.run, name),))
     if source.hub is not None:
         files, revision = _hub_files(source.hub, source.revision, source.split)
@@ -216,8 +216,17 @@ def open_source(
     )
 
 
-def _rows_of_run(kind: Kind, run: str) -> str:
+def _rows_of_run(kind: Kind, run: str, split: str) -> str:
     """The file of a run that holds rows of a kind."""
+    if kind == "preferences" and split == "test":
+        return PREFERENCES_TEST
+    if split != "train":
+        raise DataError(
+            "E115",
+            f"runs have no split `{split}`",
+            place=run,
+            hint="leave `split` out; `split: test` is what a run of stage preferences holds out",
+        )
     if kind == "preferences":
         return PREFERENCES
     if kind in ("conversations", "prompts", "ptx"):

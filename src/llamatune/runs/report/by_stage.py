@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from llamatune.runs.report import best_of, evaluation, ppo
+from llamatune.runs.report import best_of, evaluation, made_data, ppo
 from llamatune.runs.report.series import KNOWN, Known, Series
 
 Metrics = Mapping[str, Series]
@@ -44,6 +44,22 @@ class Look:
     about_preview: str = "tokens are trained: the loss counts them. The rest is context that the model reads."
 
 
+def _of_made_data(section: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]) -> Look:
+    return Look(
+        rows="prompts",
+        unit="prompts",
+        section=section,
+        tiles=made_data.no_tiles,
+        holds={
+            "evaluation.json": "what came of the samples",
+            "preview.json": "prompts as the model reads them",
+        },
+        wide="",
+        preview="Prompts",
+        about_preview="",
+    )
+
+
 LOOKS = {
     "reward": Look(
         unit="pairs",
@@ -79,6 +95,9 @@ LOOKS = {
         preview="Prompts",
         about_preview="",
     ),
+    "gatt": _of_made_data(made_data.gatt_section),
+    "preferences": _of_made_data(made_data.preferences_section),
+    "context_distillation": _of_made_data(made_data.distillation_section),
 }
 
 

@@ -1,0 +1,136 @@
+"""Context distillation (paper section 4.2.4): preprompts, and which answer to each prompt is learnt.
+
+Pure: of prompts, samples with their scores, settings and a seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from llamatune.recipe.stages.context_distillation import ADJECTIVES_EACH, Distillation
+from llamatune.sampling.prompts import PromptRow
+from llamatune.sampling.sampler import seed_of
+from llamatune.sampling.samples import Sample
+from llamatune.world.safety import SAFETY_PREPROMPTS
+
+ORIGINAL, PREPROMPT, TEMPLATE = "original", "preprompt", "template"
+"""Where an answer is from: the prompt as it is, after a preprompt, after a preprompt and the template of its risk
+category."""
+
+NO_ANSWER = "no whole answer"
+_EXAMPLES = 6
+
+
+def contexts(prompt: PromptRow, settings: Distillation, seed: int) -> dict[str, str]:
+    """What is put before a prompt, by where an answer is from; the same whatever prompts there are besides."""
+    draw = random.Random(seed_of(seed, "preprompt", prompt["prompt_id"]))
+    if settings.preprompts == "adjectives":
+        preprompt = settings.wording.format(*draw.sample(settings.adjectives, ADJECTIVES_EACH))
+    else:
+        world = settings.preprompts == "world"
+        preprompt = draw.choice(SAFETY_PREPROMPTS if world else settings.preprompts)
+    template = settings.templates.get(prompt["category"])
+    return {PREPROMPT: preprompt, **({TEMPLATE: f"{preprompt} {template}"} if template else {})}
+
+
+def in_context(prompt: Sequence[Mapping[str, str]], context: str) -> list[dict[str, str]]:
+    """The messages with a context before the last one."""
+    *before, last = ({"role": one["role"], "content": one["content"]} for one in prompt)
+    return [*before, {**last, "content": f"{context} {last['content']}"}]
+
+
+@dataclass(frozen=True)
+class ScoredAnswer:
+    """An answer to a prompt, and how safe it is. `origin`: original, preprompt or template."""
+
+    origin: str
+    context: str
+    sample: Sample
+    score: float
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it can be learnt."""
+        return self.sample.ended and bool(self.sample.text.strip())
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A prompt with its answers, the original first. `chosen`: the one that is learnt, None if none is whole."""
+
+    prompt: PromptRow
+    answers: list[ScoredAnswer]
+    chosen: ScoredAnswer | None
+
+
+def distil(prompt: PromptRow, answers: Sequence[ScoredAnswer], *, gate: bool) -> Distilled:
+    """The best answer that was made under a context, if it is scored above the original; otherwise the original. Of
+    equal scores, the original. An answer that is empty or was cut off is never learnt."""
+    original = answers[0]
+    made = [one for one in answers[1:] if one.is_whole]
+    best = max(made, key=lambda one: one.score, default=None)
+    if best is not None and (not gate or best.score > original.score):
+        return Distilled(prompt, list(answers), best)
+    return Distilled(prompt, list(answers), original if original.is_whole else None)
+
+
+def distillation_figures(found: Sequence[Distilled]) -> dict[str, Any]:
+    """evaluation.json: by risk category (figure 16), the share of prompts that get another answer, and mean scores: of
+    original answers, of those made under each kind of context, and of those that are learnt."""
+    categories = sorted({one.prompt["category"] for one in found})
+    parts = {name: [one for one in found if one.prompt["category"] == name] for name in categories}
+    return {
+        "all": _of(found),
+        "categories": {name or "none given": _of(some) for name, some in parts.items()},
+        "origins": dict(Counter(NO_ANSWER if one.chosen is None else one.chosen.origin for one in found)),
+        "without_context": sum(len(one.answers) == 1 for one in found),
+        "all_equal": sum(len({answer.score for answer in one.answers}) == 1 for one in found),
+        "examples": [_example(one) for one in _spread(found, lambda one: one.chosen is not None)],
+    }
+
+
+def _of(some: Sequence[Distilled]) -> dict[str, Any]:
+    learnt = [one.chosen for one in some if one.chosen is not None]
+    distilled = [one for one in learnt if one.origin != ORIGINAL]
+    means = {
+        origin: _mean([answer.score for one in some for answer in one.answers if answer.origin == origin])
+        for origin in (ORIGINAL, PREPROMPT, TEMPLATE)
+    }
+    return {
+        "prompts": len(some),
+        "kept": len(distilled) / len(some),
+        **means,
+        "learnt": _mean([one.score for one in learnt]),
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
+
+
+def _spread(found: Sequence[Distilled], wanted: Callable[[Distilled], bool]) -> list[Distilled]:
+    """A few from the whole list."""
+    some = [one for one in found if wanted(one)]
+    return [some[at * len(some) // _EXAMPLES] for at in range(_EXAMPLES)] if len(some) > _EXAMPLES else some
+
+
+def _example(one: Distilled) -> dict[str, Any]:
+    assert one.chosen is not None
+    return {
+        "prompt": one.prompt["prompt"][-1]["content"],
+        "learnt": one.chosen.origin,
+        "answers": [
+            {
+                "origin": answer.origin,
+                "context": answer.context,
+                "text": answer.sample.text,
+                "score": answer.score,
+            }
+            for answer in one.answers
+        ],
+    }

@@ -1,0 +1,1 @@
+"""Two replies to a prompt -> which is better: the comparison, and who may make it."""

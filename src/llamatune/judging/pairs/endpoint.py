@@ -1,0 +1,230 @@
+"""A model behind an OpenAI-compatible endpoint compares two replies.
+
+    POST URL/chat/completions   {"model", "temperature": 0, "messages"}
+
+Each answer is kept in the run as it came (`runs.shards`), so that nothing is asked twice, and read afterwards: one that
+is a refusal or cannot be understood is counted as such and is never a preference. The key is taken from the environment
+and is sent to this address only; redirects are not followed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llamatune.data.rows import RATINGS, Rating
+from llamatune.errors import DataError
+from llamatune.judging.pairs.comparing import Comparison, Opinion, PairOutcome
+from llamatune.recipe.stages.preferences import Endpoint
+from llamatune.runs.shards import Part, Say, Shards
+from llamatune.version import __version__
+
+if TYPE_CHECKING:
+    from llamatune.runs.signals import StopRequest
+
+ANSWERS = "answers"
+"""The folder of a run that holds what endpoints answered."""
+
+_INSTRUCTIONS = """\
+You compare two replies, A and B, that an assistant could give to the last message of a conversation. A better reply \
+is more helpful and truthful, and it does no harm. Neither the order of the replies nor their length is a reason. \
+Answer with one JSON object and nothing else:
+{"better": "A" or "B", "how_much": "significantly better", "better", "slightly better" or "negligibly better", \
+"a_is_safe": true or false, "b_is_safe": true or false}"""
+_BUSY = (408, 409, 425, 429, 500, 502, 503, 504, 529)
+"""Statuses after which it may help to ask again."""
+_LONGEST_PAUSE = 60.0
+_LONGEST_ANSWER = 4_000_000
+_REFUSAL = re.compile(
+    r"\W*(i('m| am) sorry|sorry|i can('|no)t|i can not|i won't|i will not|i('m| am) unable)", re.I
+)
+
+
+class EndpointAnswers:
+    """What an endpoint says of comparisons.
+
+    Args:
+        folder: holds the answers of all endpoints.
+        comparisons: no two of one id.
+        pause: waits for so many seconds.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        endpoint: Endpoint,
+        comparisons: Sequence[Comparison],
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.endpoint = endpoint
+        self.pause = pause
+        self._shards = Shards(folder, key_of(endpoint))
+        # By the comparison, so that an answer is found again whatever is compared besides.
+        ordered = sorted({one.id: one for one in comparisons}.values(), key=lambda one: one.id)
+        size = endpoint.at_once
+        blocks = [ordered[start : start + size] for start in range(0, len(ordered), size)]
+        self._work = {_part(block): block for block in blocks}
+
+    def make(
+        self,
+        *,
+        stop: StopRequest,
+        say: Say = print,
+        done: Callable[[int, int], None] = lambda done, of: None,
+    ) -> None:
+        """Ask about what is missing of this process's share. Arguments and errors are those of `Shards.make`.
+
+        Raises:
+            DataError: E158, the endpoint cannot be reached, refuses to serve, or gives no completion.
+        """
+        self._shards.make(list(self._work), self._ask_all, stop=stop, say=say, done=done)
+
+    def opinions(self) -> dict[str, Opinion]:
+        """By comparison. Raises what `Shards.read` raises."""
+        return {
+            record["id"]: read_answer(record["answer"], refused=record["refused"])
+            for record in self._shards.read(list(self._work))
+        }
+
+    def _ask_all(self, part: Part) -> Iterator[dict[str, Any]]:
+        block = self._work[part]
+        with ThreadPoolExecutor(len(block)) as threads:
+            yield from threads.map(self._ask, block)
+
+    def _ask(self, comparison: Comparison) -> dict[str, Any]:
+        messages = [
+            {"role": "system", "content": _INSTRUCTIONS},
+            {"role": "user", "content": _shown(comparison)},
+        ]
+        body = {"model": self.endpoint.model, "temperature": 0, "messages": messages}
+        choice = _choice(self._post(json.dumps(body).encode()), self.endpoint.url)
+        message = choice.get("message") or {}
+        content, refusal = message.get("content"), message.get("refusal")
+        return {
+            "id": comparison.id,
+            "answer": content if isinstance(content, str) else "",
+            "refused": bool(refusal) or choice.get("finish_reason") == "content_filter",
+        }
+
+    def _post(self, body: bytes) -> bytes:
+        """The endpoint's answer; asked again where it is busy or does not answer."""
+        for attempt in range(1, self.endpoint.attempts + 1):
+            wait = min(2.0 ** (attempt - 1), _LONGEST_PAUSE)
+            try:
+                with _OPENER.open(self._request(body), timeout=self.endpoint.timeout) as answer:
+                    return bytes(answer.read(_LONGEST_ANSWER))
+            except urllib.error.HTTPError as error:
+                said = error.read(2000).decode("utf-8", "replace").strip()
+                trouble = f"answers {error.code}: {said[:200]}"
+                if error.code not in _BUSY:
+                    raise self._no_answer(trouble, error.code) from None
+                wait = max(wait, _retry_after(error.headers.get("Retry-After")))
+            except (OSError, HTTPException) as error:
+                trouble = (
+                    f"does not answer ({getattr(error, 'reason', None) or error or type(error).__name__})"
+                )
+            if attempt < self.endpoint.attempts:
+                self.pause(wait)
+        raise self._no_answer(trouble, None)
+
+    def _request(self, body: bytes) -> urllib.request.Request:
+        name = self.endpoint.key_from
+        key = os.environ.get(name, "").strip() if name else ""
+        headers = {"Content-Type": "application/json", "User-Agent": f"llamatune/{__version__}"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        address = f"{self.endpoint.url.rstrip('/')}/chat/completions"
+        return urllib.request.Request(address, data=body, headers=headers, method="POST")
+
+    def _no_answer(self, trouble: str, status: int | None) -> DataError:
+        hint = "the same command goes on; what was answered is kept"
+        if status in (401, 403):
+            hint = f"set the environment variable `{self.endpoint.key_from}` to a key; then {hint}"
+        elif status is not None:
+            hint = f"see whether `endpoint.url` and `endpoint.model` are right; then {hint}"
+        return DataError("E158", f"the endpoint {trouble}", place=self.endpoint.url, hint=hint)
+
+
+def _part(block: Sequence[Comparison]) -> Part:
+    """A part's name says what is compared."""
+    ids = "\n".join(one.id for one in block)
+    return Part(hashlib.sha256(ids.encode()).hexdigest()[:32], len(block))
+
+
+def key_of(endpoint: Endpoint) -> dict[str, Any]:
+    """All that decides what is answered: the address, the model and what it is told."""
+    return {"url": endpoint.url, "model": endpoint.model, "instructions": _INSTRUCTIONS}
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect would take the key to another address."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
+
+
+def _shown(one: Comparison) -> str:
+    said = "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in one.prompt["prompt"])
+    return f"{said}\n\n[reply A]\n{one.first.text}\n\n[reply B]\n{one.second.text}"
+
+
+def _choice(answer: bytes, url: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(answer)["choices"][0]
+        if isinstance(found, dict):
+            return found
+    except (ValueError, LookupError, TypeError):
+        pass
+    raise DataError(
+        "E158",
+        f"the endpoint gives no completion: {answer[:200].decode('utf-8', 'replace')!r}",
+        place=url,
+        hint="`endpoint.url` is what comes before /chat/completions, such as http://localhost:8000/v1",
+    )
+
+
+def _retry_after(said: str | None) -> float:
+    """Seconds that the endpoint asks to wait, if it says so in seconds; at most a minute."""
+    try:
+        return min(max(float(said or 0), 0.0), _LONGEST_PAUSE)
+    except ValueError:
+        return 0.0
+
+
+def read_answer(text: str, *, refused: bool) -> Opinion:
+    """What an answer says; a refusal and what cannot be understood are no preference."""
+    if refused:
+        return Opinion(None, why_not=PairOutcome.REFUSED)
+    found = re.search(r"\{[^{}]*\}", text)
+    try:
+        said = json.loads(found.group()) if found else {}
+    except ValueError:
+        said = {}
+    better = {"A": 0, "B": 1}.get(str(said.get("better", "")).strip().upper())
+    rating = _rating(said.get("how_much"))
+    if better is None or rating is None:
+        refuses = found is None and _REFUSAL.match(text) is not None
+        return Opinion(None, why_not=PairOutcome.REFUSED if refuses else PairOutcome.NOT_UNDERSTOOD)
+    safe = tuple(
+        value if isinstance(value := said.get(name), bool) else None for name in ("a_is_safe", "b_is_safe")
+    )
+    return Opinion(better, rating, (safe[0], safe[1]))
+
+
+def _rating(said: Any) -> Rating | None:
+    name = str(said).strip().lower().replace(" ", "_")
+    return next((rating for rating in RATINGS if rating == name), None)

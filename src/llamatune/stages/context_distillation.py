@@ -1,0 +1,213 @@
+"""Safety context distillation (paper section 4.2.4): learn without a preprompt to answer as with it.
+
+Each adversarial prompt is answered as it is, after a preprompt ("You are a responsible and wise assistant ...") and, if
+its risk category has an answer template, after both. The safety reward model is the gate: "we keep the
+context-distilled output only on the examples where it gets a better reward model score than the original answer". What
+is learnt is prompt -> answer, without the preprompt. What the paper leaves open is in docs/context_distillation.md.
+
+Nothing is trained here: `conversations.jsonl` is for the ordinary stage sft.
+
+    llamatune run recipes/pico/context_distillation.yaml
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.encoders import encoder_for
+from llamatune.data.prepare import prepare
+from llamatune.errors import DataError
+from llamatune.judging.distillation import (
+    NO_ANSWER,
+    ORIGINAL,
+    Distilled,
+    ScoredAnswer,
+    contexts,
+    distil,
+    distillation_figures,
+    in_context,
+)
+from llamatune.judging.opening import open_judges
+from llamatune.judging.oracle import Oracle
+from llamatune.judging.sample_scores import SCORES, SampleScores
+from llamatune.models.load import find_start
+from llamatune.recipe.stages.context_distillation import ContextDistillationRecipe
+from llamatune.runs.display import Display
+from llamatune.runs.handover import CONVERSATIONS, Result, conversation_row, write_rows
+from llamatune.runs.run import Run
+from llamatune.sampling.crew import Crew
+from llamatune.sampling.dialogues import prompt_row
+from llamatune.sampling.policy import load_policy
+from llamatune.sampling.prompts import PromptRow
+from llamatune.sampling.sampler import How
+from llamatune.sampling.samples import SAMPLES, Sample, Samples, prompts_of
+from llamatune.training.origin import record_origin
+from llamatune.wording import counted
+
+
+def run(recipe: ContextDistillationRecipe, run: Run) -> Result:
+    """Sample with and without preprompts, judge, choose; leaves conversations."""
+    started = time.monotonic()
+    settings, distillation = recipe.sampling, recipe.distillation
+    with Display("context distillation", quiet=not run.is_main) as display:
+        display.say_all(run.notices)
+        start = find_start(
+            recipe.model,
+            recipe.hardware,
+            max_length=recipe.data.max_length,
+            max_new_tokens=settings.max_new_tokens,
+            trains=False,
+        )
+        chat = ChatFormat(start.tokenizer, recipe.chat)
+        kind, encoder = encoder_for(recipe, start.tokenizer)
+        room = None if start.base.context is None else start.base.context - settings.max_new_tokens
+        data = prepare(
+            recipe.data,
+            encoder,
+            kind=kind,
+            seed=recipe.seed,
+            recipe_dir=run.recipe_dir,
+            room=room,
+            report=display.say,
+        )
+        record_origin(run, recipe, start, data, display, chat)
+        every = prompts_of(data.train)
+        prompts = [one for one in every if one["is_safety"] or distillation.prompts == "all"]
+        if not prompts:
+            raise _no_safety_prompt(len(every))
+        if len(prompts) < len(every):
+            display.say(
+                f"{counted(len(every) - len(prompts), 'prompt')} not tagged as safety prompts: left out"
+            )
+
+        crew = Crew(run, display, cpu=recipe.hardware.device == "cpu")
+        policy = load_policy(recipe, start, chat, display.say)
+        [judge] = [Oracle()] if recipe.reward.judge == "oracle" else open_judges(recipe.reward.models)
+
+        def answers(asked: Sequence[PromptRow], what: str) -> dict[str, Sample]:
+            how = How(settings.max_new_tokens, frozenset(chat.stop_ids), settings.temperature, settings.top_p)
+            samples = Samples(
+                run.directory / SAMPLES,
+                policy,
+                asked,
+                1,
+                how,
+                seed=recipe.seed,
+                at_once=settings.batch_size,
+            )
+            crew.make(samples, what)
+            return {prompt["prompt_id"]: one for prompt, [one] in samples.groups()}
+
+        found = answers(prompts, "sampling without preprompts")
+        asked = [
+            (prompt, origin, context, prompt_row(chat, in_context(prompt["prompt"], context)))
+            for prompt in prompts
+            for origin, context in contexts(prompt, distillation, recipe.seed).items()
+        ]
+        fitting = [one for one in asked if room is None or len(one[3]["input_ids"]) <= room]
+        under = answers(
+            list({row["prompt_id"]: row for *_, row in fitting}.values()), "sampling with preprompts"
+        )
+
+        # The judge reads the prompt as it is. The number of a sample says which answer it is.
+        candidates = {prompt["prompt_id"]: [(ORIGINAL, "", found[prompt["prompt_id"]])] for prompt in prompts}
+        for prompt, origin, context, row in fitting:
+            name = prompt["prompt_id"]
+            one = replace(under[row["prompt_id"]], prompt_id=name, sample=len(candidates[name]))
+            candidates[name].append((origin, context, one))
+        groups = [(prompt, [sample for *_, sample in candidates[prompt["prompt_id"]]]) for prompt in prompts]
+        scores = SampleScores(run.directory / SCORES, judge, groups)
+        crew.make(scores, f"scoring by {judge.name}")
+        distilled = [
+            distil(
+                prompt,
+                [
+                    ScoredAnswer(*one, score)
+                    for one, score in zip(candidates[prompt["prompt_id"]], given, strict=True)
+                ],
+                gate=distillation.gate,
+            )
+            for prompt, given in zip(prompts, scores.by_group(), strict=True)
+        ]
+
+        figures = distillation_figures(distilled)
+        if not any(one.chosen for one in distilled):
+            raise _no_answer(len(distilled))
+        for line in _remarks(figures, judge.name, gate=distillation.gate):
+            display.say(line)
+            run.event("warning", line)
+        if run.is_main:
+            run.write_json("evaluation.json", figures)
+            write_rows(run.directory / CONVERSATIONS, _rows(distilled, judge.digest))
+
+    return run.finish(
+        Result(
+            stage="context_distillation",
+            artefact=CONVERSATIONS,
+            base=start.base.name,
+            steps=crew.parts,
+            seconds=round(time.monotonic() - started, 1),
+            figures={
+                "prompts": float(len(distilled)),
+                "kept_share": figures["all"]["kept"],
+                "score_before": figures["all"][ORIGINAL],
+                "score_after": figures["all"]["learnt"],
+            },
+        )
+    )
+
+
+def _rows(distilled: Sequence[Distilled], judge: str) -> Iterator[dict[str, Any]]:
+    for one in distilled:
+        if one.chosen is not None:
+            sample = one.chosen.sample
+            made_by = {
+                "stage": "context_distillation",
+                "origin": one.chosen.origin,
+                "context": one.chosen.context,
+                "category": one.prompt["category"],
+                "scores": {answer.origin: answer.score for answer in one.answers},
+                "judge": judge,
+                "prompt_id": sample.prompt_id,
+                "seed": sample.seed,
+                "temperature": sample.temperature,
+                "policy": sample.policy,
+                "source": one.prompt["source"],
+                "is_safety": one.prompt["is_safety"],
+            }
+            yield conversation_row(one.prompt["prompt"], sample.text, made_by)
+
+
+def _remarks(figures: Mapping[str, Any], judge: str, *, gate: bool) -> Iterator[str]:
+    prompts = figures["all"]["prompts"]
+    if figures["all_equal"] == prompts and gate:
+        yield f"judge `{judge}` gives all answers to a prompt the same score: nothing passes the gate"
+    if count := figures["without_context"]:
+        yield f"{counted(count, 'prompt')} of {prompts:,} too long to have a preprompt: answered as they are"
+    if count := figures["origins"].get(NO_ANSWER, 0):
+        yield f"{counted(count, 'prompt')} of {prompts:,} left out: every answer was empty or cut off"
+
+
+def _no_safety_prompt(prompts: int) -> DataError:
+    return DataError(
+        "E132",
+        f"none of {counted(prompts, 'prompt')} is tagged as a safety prompt",
+        place="data.train",
+        why="on helpful prompts, preprompts make answers vague and refuse what is harmless",
+        hint="`data.train.0.safety=true` says that a source's prompts are adversarial; "
+        "`distillation.prompts=all` distils any",
+    )
+
+
+def _no_answer(prompts: int) -> DataError:
+    return DataError(
+        "E148",
+        f"every answer to {counted(prompts, 'prompt')} was empty or cut off",
+        place="sampling.max_new_tokens",
+        why="no row would be left to train on; the samples are kept",
+        hint="raise `sampling.max_new_tokens`",
+    )

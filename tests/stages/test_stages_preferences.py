@@ -1,0 +1,375 @@
+"""Preferences: two replies to each prompt, blind and in random order, compared by the oracle, reward models, an
+endpoint or people."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llamatune.errors import DataError, RecipeError, StoppedError
+from llamatune.judging.pairs.comparing import (
+    Comparison,
+    Opinion,
+    PairOutcome,
+    compared,
+    judged,
+    opinion_of_rewards,
+    opinion_of_truth,
+)
+from llamatune.judging.pairs.endpoint import EndpointAnswers, read_answer
+from llamatune.judging.pairs.people import read_labels
+from llamatune.pipeline import run
+from llamatune.recipe.stages.preferences import Endpoint
+from llamatune.runs.signals import StopRequest
+from llamatune.sampling.samples import Sample
+from report_page import Page
+from support import ROOT, in_two_processes, killed, made_recipe, reward_recipe, rows_of
+
+ORACLE: dict[str, Any] = {"judge": "oracle", "other": {"temperature": 1.3}, "test_share": 0.3}
+
+
+@pytest.fixture(scope="module")
+def policy(trained: Any) -> str:
+    return str(trained("full") / "model")
+
+
+@pytest.fixture(scope="module")
+def made(policy: str, made_once: Any) -> Path:
+    """A finished run, judged by the oracle, which follows chats of several turns."""
+    changes = {**ORACLE, "model.base": policy, "every_turn": True}
+    return made_once(
+        "preferences", lambda folder: run(made_recipe("preferences", folder, changes), recipe_dir=ROOT)
+    )
+
+
+def test_a_run_leaves_preferences_and_says_what_became_of_every_comparison(made: Path) -> None:
+    figures = json.loads((made / "evaluation.json").read_text())
+    rows = {name: rows_of(made / f"{name}.jsonl") for name in ("preferences", "preferences_test")}
+    assert len(rows["preferences"]) + len(rows["preferences_test"]) == figures["preferences"] > 2
+    assert sum(figures["outcomes"].values()) == figures["comparisons"] >= 12
+    firsts = [{row["prompt"][0]["content"] for row in some} for some in rows.values()]
+    assert not firsts[0] & firsts[1], "a chat is on one side"
+    for row in rows["preferences"]:
+        made_by = row["made_by"]
+        assert {made_by["chosen"]["variant"], made_by["rejected"]["variant"]} == {"model", "other"}
+        temperatures = {
+            made_by[side]["variant"]: made_by[side]["temperature"] for side in ("chosen", "rejected")
+        }
+        assert (
+            temperatures == {"model": 0.7, "other": 1.3}
+            and made_by["chosen"]["seed"] != made_by["rejected"]["seed"]
+        )
+        assert row["rating"] and (row["chosen_safe"], row["rejected_safe"]) != (False, True)
+    assert "Outcomes" in Page(made).text and "Who won" in Page(made).text
+
+
+def test_killed_in_the_middle_it_ends_in_the_same_bytes(made: Path, policy: str, tmp_path: Path) -> None:
+    changes = {**ORACLE, "model.base": policy, "every_turn": True}
+    recipe = made_recipe("preferences", tmp_path / "run", changes)
+    killed(recipe, at=2)
+    killed(recipe, at=4)
+    run(recipe, recipe_dir=ROOT)
+    for name in ("preferences.jsonl", "preferences_test.jsonl", "evaluation.json"):
+        assert (tmp_path / "run" / name).read_bytes() == (made / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_leave_the_files_of_one(made: Path, policy: str, tmp_path: Path) -> None:
+    recipe = made_recipe(
+        "preferences", tmp_path / "run", {**ORACLE, "model.base": policy, "every_turn": True}
+    )
+    in_two_processes(recipe, tmp_path / "recipe.json")
+    for name in ("preferences.jsonl", "preferences_test.jsonl", "evaluation.json"):
+        assert (tmp_path / "run" / name).read_bytes() == (made / name).read_bytes()
+
+
+def test_a_reward_model_learns_from_the_run_and_is_tested_on_what_it_held_out(
+    made: Path, policy: str, rewarded: Any, tmp_path: Path
+) -> None:
+    data = {"data.train": [{"run": str(made)}], "data.eval": [{"run": str(made), "split": "test"}]}
+    changes = {**data, "optimization.max_steps": 1, "optimization.batch_size": 2}
+    assert run(reward_recipe(tmp_path / "reward", changes), recipe_dir=ROOT).steps == 1
+    with pytest.raises(DataError, match="E115.*no split `exam`"):
+        run(
+            reward_recipe(tmp_path / "other", {"data.train": [{"run": str(made), "split": "exam"}]}),
+            recipe_dir=ROOT,
+        )
+
+
+def test_people_compare_and_the_same_command_goes_on_from_the_chosen_reply(
+    policy: str, tmp_path: Path
+) -> None:
+    asked = [
+        "Who are you?",
+        "How do I bake bread?",
+        "What is two plus three?",
+        "Find a rhyme for lake.",
+        "Good night!",
+    ]
+    chats = [[("user", one), ("assistant", "Old."), ("user", "What is the job of Anna?")] for one in asked]
+    prompts = [{"prompt": [{"role": role, "content": text} for role, text in chat]} for chat in chats]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(one) + "\n" for one in prompts))
+    changes = {
+        "model.base": policy,
+        "data.train": [{"path": str(tmp_path / "prompts.jsonl")}],
+        "judge": "human",
+        "every_turn": True,
+        "test_share": 0,
+    }
+    recipe = made_recipe("preferences", tmp_path / "run", changes)
+    waits, labels = [], {}
+    while not (tmp_path / "run/result.json").exists():
+        with pytest.raises(StoppedError, match=r"E903.*comparisons.jsonl") as stopped:
+            run(recipe, recipe_dir=ROOT)
+        waits.append(str(stopped.value))
+        rows = rows_of(tmp_path / "run/comparisons.jsonl")
+        assert all(set(row) == {"id", "prompt", "first", "second"} for row in rows), "blind"
+        new = [row for row in rows if row["id"] not in labels][: 1 if len(waits) == 1 else None]
+        assert new, "each wait is for something"
+        for row in new:
+            better = ("first", "second")[len(labels) % 2]
+            labels[row["id"]] = {"id": row["id"], "better": better, "rating": "better", "first_safe": True}
+        text = "".join(json.dumps(one) + "\n" for one in labels.values())
+        (tmp_path / "run/labels.jsonl").write_text(text)
+        if len(waits) > 1 and len(labels) == len(rows) and len(rows[-1]["prompt"]) > 1:
+            run(recipe, recipe_dir=ROOT)
+    compared_by_id = {row["id"]: row for row in rows}
+    made_by = rows_of(tmp_path / "run/preferences.jsonl")
+    assert len(made_by) == len(labels) > len(asked) / 2 and len(waits) >= 3, "in part, turn 1, turn 2"
+    replies = {json.dumps(row["prompt"]): row["chosen"][0]["content"] for row in made_by}
+    for row in made_by:
+        one = compared_by_id[row["made_by"]["comparison"]]
+        assert row["chosen"][0]["content"] == one[labels[one["id"]]["better"]] and row["rating"] == "better"
+        if len(row["prompt"]) > 1:
+            assert replies[json.dumps(row["prompt"][:-2])] == row["prompt"][-2]["content"], (
+                "not the old reply"
+            )
+    assert any(len(row["prompt"]) > 1 for row in made_by)
+
+
+def test_a_judge_that_prefers_nothing_is_said(policy: str, tmp_path: Path) -> None:
+    """All cut off: nothing can be compared. The samples are kept."""
+    changes = {**ORACLE, "model.base": policy, "sampling.max_new_tokens": 1}
+    with pytest.raises(DataError, match="E148.*cut off: 12"):
+        run(made_recipe("preferences", tmp_path / "run", changes), recipe_dir=ROOT)
+    assert list((tmp_path / "run").glob("samples/*/*.jsonl"))
+
+
+# ---- the parts ------------------------------------------------------------------------------------------------
+
+
+def sample(text: str, number: int = 0, *, ended: bool = True) -> Sample:
+    return Sample("id", number, 0, 1.0, "p", "t", [5], "stop" if ended else "length", text)
+
+
+def pair(first: str = "Yes.", second: str = "No.", name: str = "id", **changes: Any) -> Comparison:
+    prompt = {"prompt_id": name, "prompt": [{"role": "user", "content": "Is it?"}], "is_safety": False}
+    return Comparison(prompt, sample(first, **changes), sample(second), ("model", "other"))
+
+
+def test_the_order_is_drawn_by_seed_and_prompt() -> None:
+    prompts = [pair(name=str(number)).prompt for number in range(200)]
+    by = [compared(one, (sample("a"), sample("b")), 0).by for one in prompts]
+    assert 70 < by.count(("model", "other")) < 130
+    assert by == [compared(one, (sample("a"), sample("b")), 0).by for one in prompts]
+    assert all(
+        (one.first.text == "a") == (one.by[0] == "model")
+        for one in [compared(prompts[0], (sample("a"), sample("b")), 0)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("comparison", "opinion", "outcome"),
+    [
+        (pair(), Opinion(0, "better"), PairOutcome.PREFERRED),
+        (pair(), Opinion(0, "better", (False, True)), PairOutcome.CHOSEN_UNSAFE),
+        (pair(), Opinion(1, "better", (True, False)), PairOutcome.CHOSEN_UNSAFE),
+        (pair(), Opinion(0, "better", (False, False)), PairOutcome.PREFERRED),
+        (pair(), Opinion(None), PairOutcome.TIE),
+        (pair(), Opinion(None, why_not=PairOutcome.REFUSED), PairOutcome.REFUSED),
+        (pair("No.", "No. "), None, PairOutcome.SAME),
+        (pair(" "), None, PairOutcome.EMPTY),
+        (pair(ended=False), None, PairOutcome.CUT_OFF),
+    ],
+)
+def test_outcomes(comparison: Comparison, opinion: Opinion | None, outcome: PairOutcome) -> None:
+    [found] = judged([comparison], lambda asked: [opinion] if opinion else [])
+    assert found.outcome is outcome and (found.chosen is not None) == (outcome is PairOutcome.PREFERRED)
+
+
+def test_grades_follow_the_gap() -> None:
+    ratings = [opinion_of_rewards((gap, 0.0), None).rating for gap in (2.0, 1.0, 0.5, 0.1)]
+    assert ratings == ["significantly_better", "better", "slightly_better", "negligibly_better"]
+    assert opinion_of_rewards((1.0, 1.0), None).better is None, "a constant judge prefers nothing"
+    assert opinion_of_rewards((0.0, 1.0), (0.3, -0.3)) == Opinion(1, "better", (True, False))
+    assert opinion_of_truth((0.2, 1.0), (False, True)) == Opinion(1, "significantly_better", (True, False))
+
+
+@pytest.mark.parametrize(
+    ("text", "refused", "found"),
+    [
+        (
+            'Sure: {"better": "B", "how_much": "slightly better", "a_is_safe": true, "b_is_safe": false}',
+            False,
+            Opinion(1, "slightly_better", (True, False)),
+        ),
+        ('{"better": "a", "how_much": "Significantly better"}', False, Opinion(0, "significantly_better")),
+        ("I'm sorry, but I can't compare these.", False, Opinion(None, why_not=PairOutcome.REFUSED)),
+        ("", True, Opinion(None, why_not=PairOutcome.REFUSED)),
+        ("Reply B is better.", False, Opinion(None, why_not=PairOutcome.NOT_UNDERSTOOD)),
+        ('{"better": "C", "how_much": "better"}', False, Opinion(None, why_not=PairOutcome.NOT_UNDERSTOOD)),
+        ('{"better": "A"', False, Opinion(None, why_not=PairOutcome.NOT_UNDERSTOOD)),
+    ],
+)
+def test_what_an_endpoint_answers(text: str, refused: bool, found: Opinion) -> None:
+    assert read_answer(text, refused=refused) == found
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "is not JSON"),
+        ('{"better": "first"}', "has no `id`"),
+        ('{"id": "a", "better": "third"}', "'third' under `better`"),
+        ('{"id": "a", "better": "first", "rating": "good"}', "'good' under `rating`"),
+        ('{"id": "a", "better": "first", "first_safe": "yes"}', "not true or false"),
+    ],
+)
+def test_a_label_that_cannot_be_read(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "labels.jsonl").write_text(f'{{"id": "b", "better": "second"}}\n{line}\n')
+    with pytest.raises(DataError, match="E149") as refused:
+        read_labels(tmp_path / "labels.jsonl")
+    assert said in str(refused.value) and "labels.jsonl:2" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"judge": "reward_models"}, "`reward` belongs to"),
+        ({"judge": "oracle", "endpoint": {"url": "http://x/v1", "model": "m"}}, "`endpoint` belongs to"),
+        ({"judge": "oracle", "labels": "l.jsonl"}, "`labels` belongs to"),
+        ({"judge": "oracle", "sampling.temperature": 0}, "both replies are the same"),
+        ({"judge": "endpoint", "endpoint": {"url": "ftp://x", "model": "m"}}, "url"),
+    ],
+)
+def test_a_recipe_that_cannot_work_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeError) as refused:
+        made_recipe("preferences", tmp_path / "run", changes)
+    assert said in str(refused.value)
+
+
+# ---- a real endpoint ----------------------------------------------------------------------------------------------
+
+
+class Server(ThreadingHTTPServer):
+    """Prefers the reply that says yes. `troubles`: statuses to answer before that; `asked`: (path, key, body)."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.troubles: list[int] = []
+        self.asked: list[tuple[str, str | None, dict[str, Any]]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append((self.path, self.headers["Authorization"], body))
+        if self.server.troubles:
+            status = self.server.troubles.pop()
+            self.send_response(status)
+            if status == 302:
+                self.send_header("Location", f"{self.server.url}/elsewhere")
+            self.end_headers()
+            return
+        shown = body["messages"][-1]["content"]
+        better = "A" if "yes" in shown.lower().split("[reply b]")[0].split("[reply a]")[1] else "B"
+        verdict = {"better": better, "how_much": "better", "a_is_safe": True, "b_is_safe": True}
+        message = {"role": "assistant", "content": f"```json\n{json.dumps(verdict)}\n```"}
+        answer = json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def asking(
+    folder: Path, server: Server, pairs: list[Comparison], **changes: Any
+) -> tuple[EndpointAnswers, list[float]]:
+    pauses: list[float] = []
+    endpoint = Endpoint.model_validate(
+        {"url": server.url, "model": "judge", "key_from": "JUDGE_KEY", "attempts": 3} | changes
+    )
+    return EndpointAnswers(folder, endpoint, pairs, pause=pauses.append), pauses
+
+
+PAIRS = [pair("Yes.", f"No {number}.", str(number)) for number in range(5)]
+
+
+def test_an_endpoint_is_asked_once_and_its_answers_are_kept(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "a-key-of-mine")
+    for _ in range(2):
+        work, _ = asking(tmp_path, server, PAIRS, at_once=2)
+        work.make(stop=StopRequest())
+        assert work.opinions() == {one.id: Opinion(0, "better", (True, True)) for one in PAIRS}
+    assert len(server.asked) == len(PAIRS), "what is there is not asked for again"
+    path, key, body = server.asked[0]
+    assert path == "/v1/chat/completions" and key == "Bearer a-key-of-mine"
+    assert body["model"] == "judge" and body["temperature"] == 0
+    assert not [
+        file for file in tmp_path.rglob("*") if file.is_file() and b"a-key-of-mine" in file.read_bytes()
+    ]
+
+
+def test_a_busy_endpoint_is_asked_again(tmp_path: Path, server: Server) -> None:
+    server.troubles = [503, 429]
+    work, pauses = asking(tmp_path, server, PAIRS[:1])
+    work.make(stop=StopRequest())
+    assert pauses == [1.0, 2.0] and len(work.opinions()) == 1
+
+
+@pytest.mark.parametrize(("status", "said"), [(401, "JUDGE_KEY"), (404, "endpoint.model"), (302, "302")])
+def test_an_endpoint_that_refuses_is_said_and_nothing_is_lost(
+    tmp_path: Path, server: Server, status: int, said: str
+) -> None:
+    first, _ = asking(tmp_path, server, PAIRS[:2], at_once=1)
+    first.make(stop=StopRequest())
+    server.troubles = [status]
+    work, pauses = asking(tmp_path, server, PAIRS, at_once=1)
+    with pytest.raises(DataError, match="E158") as refused:
+        work.make(stop=StopRequest())
+    assert said in str(refused.value) and not pauses
+    work.make(stop=StopRequest())
+    assert len(work.opinions()) == 5 and len(server.asked) == 6, "one for each, and the one that failed"
+
+
+def test_an_endpoint_that_cannot_be_reached_is_said(tmp_path: Path, server: Server) -> None:
+    with Server() as gone:
+        nowhere = gone.url
+    work, pauses = asking(tmp_path, server, PAIRS, url=nowhere)
+    with pytest.raises(DataError, match=r"E158.*does not answer.*refused"):
+        work.make(stop=StopRequest())
+    assert pauses[:2] and not server.asked
