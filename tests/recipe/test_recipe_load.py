@@ -106,7 +106,9 @@ def test_row_8_unknown_stage() -> None:
     problem = only(GOOD.replace("stage: sft", "stage: sfft"))
     assert (problem.code, problem.place) == ("E020", "r.yaml:1:8")
     assert (
-        problem.what == "`sfft` is not a stage: one of pretrain, sft, reward, rejection_sampling, ppo"
+        problem.what
+        == "`sfft` is not a stage: one of pretrain, sft, preferences, reward, rejection_sampling, ppo, "
+        "gatt, context_distillation"
         and problem.hint == "did you mean `sft`?"
     )
     assert only(GOOD, "stage=3").code == "E020"

@@ -381,7 +381,6 @@ def test_killed_at_random_the_files_are_the_same(place: Path, models: dict[str, 
     assert files("runs/best") == files("runs/undisturbed")
 
 
-@pytest.mark.slow
 def test_two_processes_leave_the_files_of_one(place: Path, models: dict[str, str]) -> None:
     run(recipe_of(models, "runs/undisturbed"))
     Path("recipe.json").write_text(recipe_of(models).model_dump_json())

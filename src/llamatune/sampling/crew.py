@@ -8,6 +8,7 @@ from typing import Protocol
 from accelerate import Accelerator
 
 from llamatune.forward.processes import together
+from llamatune.models.placement import Placement
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
 from llamatune.runs.shards import Say
@@ -23,14 +24,20 @@ class InParts(Protocol):
 class Crew:
     """All processes of a run; make it before anything is loaded, since it gives each process its device.
 
+    Args:
+        placement: where the run's models are. Processes without a GPU meet only if accelerate is told so.
+
     Attributes:
         parts: how many parts this process's share of the work so far had.
     """
 
-    def __init__(self, run: Run, display: Display, *, cpu: bool) -> None:
+    def __init__(self, run: Run, display: Display, placement: Placement) -> None:
         self.run = run
         self.display = display
-        self.accelerator = Accelerator(cpu=cpu)
+        self.accelerator = Accelerator(cpu=placement.device == "cpu")
+        assert self.accelerator.num_processes == placement.processes, (
+            "processes that would not wait for each other"
+        )
         self.parts = 0
 
     def make(self, work: InParts, what: str) -> None:

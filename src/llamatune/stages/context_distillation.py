@@ -84,7 +84,7 @@ def run(recipe: ContextDistillationRecipe, run: Run) -> Result:
                 f"{counted(len(every) - len(prompts), 'prompt')} not tagged as safety prompts: left out"
             )
 
-        crew = Crew(run, display, cpu=recipe.hardware.device == "cpu")
+        crew = Crew(run, display, start.placement)
         policy = load_policy(recipe, start, chat, display.say)
         [judge] = [Oracle()] if recipe.reward.judge == "oracle" else open_judges(recipe.reward.models)
 

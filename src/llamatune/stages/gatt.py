@@ -73,7 +73,7 @@ def run(recipe: GattRecipe, run: Run) -> Result:
             raise _no_dialogue(len(data.train))
         display.say(f"{counted(len(dialogues), 'dialogue')} of {counted(len(data.train), 'row')}")
 
-        crew = Crew(run, display, cpu=recipe.hardware.device == "cpu")
+        crew = Crew(run, display, start.placement)
         policy = load_policy(recipe, start, chat, display.say)
 
         def asker(what: str, temperature: float) -> Any:

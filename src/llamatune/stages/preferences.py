@@ -77,7 +77,7 @@ def run(recipe: PreferencesRecipe, run: Run) -> Result:
         )
         record_origin(run, recipe, start, data, display, chat)
 
-        crew = Crew(run, display, cpu=recipe.hardware.device == "cpu")
+        crew = Crew(run, display, start.placement)
         policies = [load_policy(recipe, start, chat, display.say)]
         same_model = variants[1].model == recipe.model
         policies += policies if same_model else [load_policy(variants[1], starts[1], chats[1], display.say)]

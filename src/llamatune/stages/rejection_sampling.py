@@ -75,7 +75,7 @@ def run(recipe: RejectionSamplingRecipe, run: Run) -> Result:
         )
         record_origin(run, recipe, start, data, display, chat)
 
-        crew = Crew(run, display, cpu=recipe.hardware.device == "cpu")
+        crew = Crew(run, display, start.placement)
         policy = load_policy(recipe, start, chat, display.say)
         judges = [Oracle()] if reward.judge == "oracle" else open_judges(reward.models)
         rule = RewardRule(reward.combination, reward.weights, reward.safety_threshold, reward.transform)
