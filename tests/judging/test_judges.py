@@ -144,7 +144,7 @@ def test_a_functions_digest_is_its_name_and_source() -> None:
 # ---- reward models ------------------------------------------------------------------------------------------
 
 
-def test_a_reward_models_score_is_that_of_the_command(rewarded: Runs, tmp_path: Path) -> None:
+def test_breakage_6_a_reward_model_reads_what_the_command_gives_it(rewarded: Runs, tmp_path: Path) -> None:
     run = str(rewarded("lora"))
     [judge] = open_judges(run)
     assert judge.name == rewarded("lora").name

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedModel
 
 from llamatune.commands.preview import preview_rows
 from llamatune.data.read.cards import draft_card
@@ -24,6 +24,7 @@ from llamatune.pipeline import run
 from llamatune.recipe.load import loads
 from llamatune.runs.handover import Result
 from llamatune.sampling.generate import GenerateSampler
+from llamatune.sampling.sampler import seed_of
 from support import ROOT
 
 WORDS = ("What", "is", "the", "red", "blue", "cup", "box", "key", "lamp")
@@ -156,9 +157,7 @@ def test_it_leaves_the_best_of_each_prompt(place: Path, models: dict[str, str]) 
         ]
         assert best["reward"] == max(whole) == row["made_by"]["reward"]
         asking = asked[best["prompt_id"]]["prompt"]
-        assert row["messages"] == [*asking, {"role": "assistant", "content": best["text"]}], (
-            "breakages 5 and 7"
-        )
+        assert row["messages"] == [*asking, {"role": "assistant", "content": best["text"]}]
     assert not kept and result.figures["kept"] > 15
     for row in rows("runs/best/preferences.jsonl"):
         made_by = row["made_by"]
@@ -191,6 +190,39 @@ def test_breakage_2_a_larger_k_adds_and_a_changed_temperature_never_mixes(
     assert len(sampled("runs/best")) > len(before)
 
 
+def test_breakage_5_and_7_an_answer_is_the_assistants_and_to_its_own_prompt(
+    place: Path, models: dict[str, str]
+) -> None:
+    """The longest prompts do not fit: what is left out shifts no answer."""
+    run(recipe_of(models, data__max_length=16, data__too_long="drop", data__max_dropped=1.0))
+    asked = {one["prompt_id"]: one["prompt"] for one in rows("runs/best/prompts.jsonl")}
+    assert 0 < len(asked) < 22, "some do not fit"
+    samples = {(one["prompt_id"], one["seed"]): one for one in rows("runs/best/samples.jsonl")}
+    learnt = rows("runs/best/conversations.jsonl")
+    for row in learnt:
+        made_by, (*question, answer) = row["made_by"], row["messages"]
+        own = samples[made_by["prompt_id"], made_by["seed"]]
+        assert question == asked[own["prompt_id"]] and answer == {"role": "assistant", "content": own["text"]}
+        # Sampled from this prompt, and no other one: its seed is of the prompt's id.
+        assert own["seed"] == seed_of(0, own["prompt_id"], own["sample"])
+    assert learnt
+
+
+def test_breakage_9_a_model_is_loaded_once(
+    place: Path, models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: Counter[str] = Counter()
+    load = PreTrainedModel.from_pretrained.__func__  # type: ignore[attr-defined]
+
+    def counting(cls: Any, name: Any, *arguments: Any, **named: Any) -> Any:
+        loaded[str(name)] += 1
+        return load(cls, name, *arguments, **named)
+
+    monkeypatch.setattr(PreTrainedModel, "from_pretrained", classmethod(counting))
+    run(recipe_of(models))
+    assert loaded == dict.fromkeys(models.values(), 1)
+
+
 def test_breakage_8_and_10_what_has_no_winner_is_counted(place: Path, models: dict[str, str]) -> None:
     result = run(recipe_of(models, sampling__samples=1, sampling__max_new_tokens=3))
     found = json.loads(Path("runs/best/evaluation.json").read_text())
@@ -206,7 +238,6 @@ def test_another_judge_costs_no_sampling(
     place: Path, models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(recipe_of(models))
-    from llamatune.sampling.generate import GenerateSampler
 
     def never(*arguments: Any, **others: Any) -> Any:
         raise AssertionError("sampled again")
