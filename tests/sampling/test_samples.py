@@ -91,6 +91,11 @@ def test_more_samples_come_on_top(tmp_path: Path, policy: Policy) -> None:
     assert made(tmp_path / "grown", policy, 3) == (few, 0)
 
 
+def test_of_one_sample_each_a_part_is_as_many_prompts(tmp_path: Path, policy: Policy) -> None:
+    assert [part.records for part in samples(tmp_path, policy, 1).parts] == [2, 2, 2, 2, 2, 1]
+    assert [part.records for part in samples(tmp_path, policy, 1, together=1).parts] == [11]
+
+
 @pytest.mark.parametrize("changed", ["temperature", "policy", "template", "seed", "length"])
 def test_what_is_sampled_otherwise_never_mixes(tmp_path: Path, policy: Policy, changed: str) -> None:
     made(tmp_path, policy, 2)
@@ -130,7 +135,7 @@ def test_two_processes_share_the_work(
 
 
 def test_prompts_of_a_length_are_together(policy: Policy) -> None:
-    found = _blocks(asked(policy), 32)
+    found = _blocks(asked(policy), 4)
     lengths = [[len(prompt["input_ids"]) for prompt in block] for block in found]
     assert [len(block) for block in found] == [4, 4, 3] and sum(lengths, []) == sorted(sum(lengths, []))
 

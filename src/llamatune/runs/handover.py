@@ -52,6 +52,7 @@ class Result:
     """`adapter`, `model` or a file of rows, relative to the run directory."""
     base: str
     steps: int
+    """Steps of training, or parts of the work of a stage that makes rows."""
     seconds: float
     figures: dict[str, float] = field(default_factory=dict)
     files: dict[str, HandedOver] = field(default_factory=dict)
@@ -85,7 +86,8 @@ class Result:
         if self.earlier:
             when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.finished))
             return f"already finished on {when}, from the same recipe, data and models"
-        return f"{counted(self.steps, 'step')} in {duration(self.seconds)}"
+        unit = "part" if self.artefact.endswith(".jsonl") else "step"
+        return f"{counted(self.steps, unit)} in {duration(self.seconds)}"
 
     def to_json(self) -> dict[str, Any]:
         content = asdict(self)

@@ -42,7 +42,6 @@ SAMPLES = "samples"
 _VERSION = 1
 """Part of the key: raise it when the same prompt and seed would give another record."""
 _TOGETHER = 8
-"""Most samples of a prompt in a part: they share the work on the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +126,8 @@ class Samples:
         prompts: with `prompt_id`, `prompt` (messages) and `input_ids`; no two of one id.
         seed: decides, with a prompt's id and a sample's number, what is sampled.
         at_once: samples of a part, which is sampled and written as a whole.
+        together: most samples of a prompt in a part, which share the work on the prompt. A stage for which `k` is
+            always 1 says 1: a part is then as many prompts. Another number is other parts, which share no samples.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class Samples:
         *,
         seed: int,
         at_once: int = 128,
+        together: int = _TOGETHER,
     ) -> None:
         self.policy = policy
         self.prompts = list(prompts)
@@ -155,10 +157,10 @@ class Samples:
             "seed": seed,
         }
         self._shards = Shards(folder, self.key)
-        together = min(_TOGETHER, at_once)
+        together = min(together, at_once)
         self._work = {
             _part(block, first, min(together, k - first)): (block, first)
-            for block in _blocks(self.prompts, at_once)
+            for block in _blocks(self.prompts, at_once // together)
             for first in range(0, k, together)
         }
 
@@ -238,15 +240,14 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 def some_blocks(prompts: Sequence[PromptRow], least: int, *, at_once: int) -> list[PromptRow]:
     """At least so many of the prompts, short and long ones, whose samples are among those of all prompts, so that
     nothing is sampled twice."""
-    every = _blocks(prompts, at_once)
+    every = _blocks(prompts, at_once // min(_TOGETHER, at_once))
     number = min(-(-least // len(every[0])), len(every))
     chosen = [every[at * len(every) // number] for at in range(number)]
     return [prompt for block in chosen for prompt in block]
 
 
-def _blocks(prompts: Sequence[PromptRow], at_once: int) -> list[list[PromptRow]]:
+def _blocks(prompts: Sequence[PromptRow], size: int) -> list[list[PromptRow]]:
     """Prompts of about the same length together, so that little is padded."""
-    size = max(at_once // _TOGETHER, 1)
     ordered = sorted(prompts, key=lambda prompt: (len(prompt["input_ids"]), prompt["prompt_id"]))
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 

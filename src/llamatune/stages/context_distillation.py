@@ -98,6 +98,7 @@ def run(recipe: ContextDistillationRecipe, run: Run) -> Result:
                 how,
                 seed=recipe.seed,
                 at_once=settings.batch_size,
+                together=1,
             )
             crew.make(samples, what)
             return {prompt["prompt_id"]: one for prompt, [one] in samples.groups()}

@@ -87,6 +87,7 @@ def run(recipe: GattRecipe, run: Run) -> Result:
                     how,
                     seed=recipe.seed,
                     at_once=settings.batch_size,
+                    together=1,
                 )
                 crew.make(samples, f"{what}, turn {turn + 1}")
                 return {prompt["prompt_id"]: one for prompt, [one] in samples.groups()}

@@ -96,6 +96,7 @@ def run(recipe: PreferencesRecipe, run: Run) -> Result:
                 # The second reply has random numbers of its own.
                 seed=seed_of(recipe.seed, "other") if which else recipe.seed,
                 at_once=sampling.batch_size,
+                together=1,
             )
             crew.make(samples, what)
             return {prompt["prompt_id"]: one for prompt, [one] in samples.groups()}

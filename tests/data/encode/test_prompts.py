@@ -76,7 +76,7 @@ def test_prompts_of_the_world(chat: ChatFormat) -> None:
     held_out = [PromptSource(card="pico-prompts-helpful", split="eval")]
     found = prepared(chat, HELPFUL, ADVERSARIAL, eval=held_out, max_length=512, lines=lines)
     assert found.train.column_names == [
-        *("input_ids", "labels", "source", "row", "place", "prompt", "is_safety"),
+        *("input_ids", "labels", "source", "row", "place", "prompt", "is_safety", "category"),
     ]
     assert found.eval is not None and len(found.eval) == 200 and not any(found.eval["is_safety"])
     assert found.ptx is None and list(found.eval_by_source) == ["pico-prompts-helpful"]
@@ -89,7 +89,7 @@ def test_prompts_of_the_world(chat: ChatFormat) -> None:
         assert set(row["labels"]) == {IGNORED} and len(row["labels"]) == len(row["input_ids"])
     assert any(len(row["prompt"]) > 1 for row in found.train)
     assert lines[0] == (
-        "pico-prompts-helpful: format prompt_only (columns prompt; not used: kind, category, attack)"
+        "pico-prompts-helpful: format prompt_only (columns prompt, category; not used: kind, attack)"
     )
     about = [line for line in lines if "tokens in an epoch" in line]
     assert about[1].endswith("; tagged as safety") and "trained" not in "".join(about)
