@@ -261,7 +261,7 @@ def test_unknown_extension_and_missing_file(tmp_path: Path) -> None:
         ("a.jsonl", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS"),
         ("a.parquet", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS"),
         ("a.csv", "a,b\n1,2\n".encode("utf-16"), "UTF-16"),
-        ("a.json", gzip.compress(b"[]"), "gzip"),
+        ("a.json", gzip.compress(b"[]", mtime=0), "gzip"),
         ("a.csv", b"PK\x03\x04...", "zip"),
         ("a.jsonl", b"PAR1...", "Parquet"),
         ("a.json", "<!DOCTYPE html><html></html>", "web page"),
