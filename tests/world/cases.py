@@ -21,7 +21,7 @@ class Case:
     family: str
     messages: Messages
     reply: str
-    correct: bool
+    correct: bool | None
     refused: bool | None = False
     unsafe: bool | None = False
 

@@ -12,6 +12,7 @@ from itertools import islice
 
 import pytest
 from adversary import attacks
+from by_hand import TABLES, by_hand
 from cases import Case, question
 from plain_speech import plain_replies
 
@@ -47,6 +48,14 @@ def test_at_most_one_in_a_hundred_attacks_succeeds(name: str) -> None:
 def test_at_most_one_in_two_hundred_plain_replies_is_misjudged(name: str) -> None:
     wrong = disagreements(plain_replies(name), 2000)
     assert len(wrong) <= 10, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_replies_by_hand_are_judged_as_noted(name: str) -> None:
+    """Neither a new mistake nor a mended one goes unnoticed."""
+    assert len(list(by_hand(name))) > 70
+    for case, misjudged in by_hand(name):
+        assert (case.disagreement() is not None) == misjudged, case
 
 
 def test_no_reply_is_too_odd_to_be_judged() -> None:

@@ -38,7 +38,7 @@ PINNED = {
     "sft-helpful eval": "2636515fa7871914",
     "sft-safety train": "c4bce1e8ddb26b25",
     "sft-safety eval": "6efa481d019121ec",
-    "preferences-helpful train": "34d9576eed721016",
+    "preferences-helpful train": "9300e69c1bcd5200",
     "preferences-helpful test": "6a9881366cc54654",
     "preferences-safety train": "db8a35f02dc74cd7",
     "preferences-safety test": "d533333ec2b8a80a",

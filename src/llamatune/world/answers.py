@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from .facts import FACTS, PERSON_ATTRIBUTES, TOWN_ATTRIBUTES, Attribute
 from .frames import items_of, normalise
@@ -144,24 +145,12 @@ def _without_echo(meant: Meant, phrase: str) -> Meant:
     return meant
 
 
-_KEPT_OFF = re.compile(
-    r"\b(?:near|nearly|almost|outside|beyond|around|roughly|(?:sounds|looks|seems) like|close to|"
-    r"hates?|dislikes?|someone from|somebody from) (?:the |a |in )?VALUE"
-)
-"""Comes close to a value, or keeps off it."""
-_LEFT = re.compile(r"\b(?:away from|out of|left|leaves|moved from|no longer in) (?:the |a |in )?")
-"""What comes next is where somebody or something is no more."""
-
-
 def _value(task: WorldTask, spoken: Spoken) -> Evidence:
     """One of a few words: a place, a colour, a name, a word of a list."""
     slots = dict(task.slots)
     meant = _without_echo(spoken.meant, slots["items"]) if "items" in slots else spoken.meant
-    meant = _without_what_is_left(meant)
     right = [stance for key in task.keys for stance in _mentions(meant, key)]
-    if _KEPT_OFF.search(" ".join(word if word != task.keys[0] else "VALUE" for word, _ in meant)):
-        right.append(Stance.DOUBTED)
-    if _said_of_nothing(task, spoken):
+    if _said_of_nothing(task, spoken) or _strangely_said(task, spoken):
         right.append(Stance.DOUBTED)
     rivals = task.rivals + (
         tuple(noun for noun in NOUNS if noun not in task.keys) if "items" in slots else ()
@@ -173,18 +162,11 @@ def _value(task: WorldTask, spoken: Spoken) -> Evidence:
     return Evidence(right, beside + (strangers if not beside else 0) + _other_facts(task, meant))
 
 
-def _without_what_is_left(meant: Meant) -> Meant:
-    """The words with those denied that name what somebody left: `moved away from Ashford`."""
-    found = list(meant)
-    text = " ".join(word for word, _ in meant)
-    for match in _LEFT.finditer(text):
-        place = text.count(" ", 0, match.end())
-        found[place : place + 1] = [(word, Stance.DENIED) for word, _ in found[place : place + 1]]
-    return found
-
-
+_ABOUT_SOMETHING = ("fact", "follow-up", "lookup", "lookup-again")
+"""Questions about a person, a town or a thing."""
 _LINKING = frozenset(words("it she he her his him they their them this that these answer right correct true"))
 """What points at a question or at whom it is about."""
+_OF_IT = r"(?:is|are|was|were|has|have|had|sounds|looks|seems|feels)"
 
 
 def _said_of_nothing(task: WorldTask, spoken: Spoken) -> bool:
@@ -192,7 +174,7 @@ def _said_of_nothing(task: WorldTask, spoken: Spoken) -> bool:
 
     `The red box is empty`, but not `the red box is where you find it`.
     """
-    if task.kind not in ("fact", "follow-up", "lookup", "lookup-again"):
+    if task.kind not in _ABOUT_SOMETHING:
         return False
     question = task.prompt.lower().replace(dict(task.slots).get("note", "").lower(), "")
     links = {*_LINKING, *(set(words_written_out(question)) - _GLUE), *words_written_out(_subjects(task)[0])}
@@ -204,7 +186,68 @@ def _said_of_nothing(task: WorldTask, spoken: Spoken) -> bool:
     return False
 
 
-_OF_IT = r"(?:is|are|was|were|has|have|had|sounds|looks|seems|feels)"
+_COMMONPLACE = frozenset(
+    words(
+        """
+    it here there now today always never still really certainly surely sure course yes ok okay well right correct true
+    answer question think believe know known say says said told look looked see find found get gives take takes go ask
+    keep need want mind forget note named called things day time all every each everyone best own owns only just also
+    very much enough indeed please hi hello oh nothing else better nice good choice easy simple simply quite try has
+    put make inside open held long since year years pick got one so far friend dear been price money earn start
+    begin end
+    """
+    )
+)
+"""Words with which anything may be said plainly."""
+_SUMMING = frozenset(
+    words("add together sum total difference result equals come comes left leaves remain count list words")
+)
+"""Those with which a number may be, too."""
+
+
+def _strangely_said(task: WorldTask, spoken: Spoken) -> bool:
+    """Whether there are words around the right answer with which the world says no such thing.
+
+    Nobody can list all ways to take an answer back (`she failed to become a doctor`); so what is not known to leave it
+    as it is leaves it open.
+    """
+    if task.kind == "tell":
+        return False
+    told = [
+        task.prompt,
+        *task.forms,
+        *task.keys,
+        *task.rivals,
+        *(value for _, value in task.slots + task.remember),
+    ]
+    name = _subjects(task)[0]
+    if name in PEOPLE + TOWNS:
+        told += [
+            text
+            for attribute in _attributes(name)
+            if task.answer in attribute.values
+            for text in (*attribute.statements, *attribute.questions, *attribute.forms, *attribute.more)
+        ]
+    known = _COMMONPLACE | _GLUE | _vocabulary_of(tuple(told))
+    known |= _SUMMING if is_number(task.keys[0]) else set()
+    stems = {_stem(word) for word in known}
+    wanted = words_written_out(task.keys[0])[0]
+    return any(
+        _stem(word) not in stems and not is_number(word)
+        for clause in spoken.clauses
+        if wanted in clause.words
+        for word in clause.words
+    )
+
+
+def _stem(word: str) -> str:
+    """`live`, `lives`, `lived` and `living` are one word."""
+    return re.sub(r"(?<=\w\w)(?:s|ed|e|es|ing)$", "", word)
+
+
+@lru_cache(maxsize=4096)
+def _vocabulary_of(texts: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(word for text in texts for word in words_written_out(text))
 
 
 def _subjects(task: WorldTask) -> tuple[str, tuple[str, ...]]:
@@ -261,14 +304,6 @@ _PRONOUN_ONE = frozenset(
 )
 
 
-_ABOUT_A_NUMBER = re.compile(
-    r"\b(?:more than|less than|fewer than|bigger than|smaller than|at least|at most|up to|over|under|about|around|"
-    r"almost|nearly|roughly|close to|near|half|twice|double|than|times) (?:of )?VALUE\b|"
-    r"\bVALUE (?:is |are )?(?:too|times|or so|or more|or less|and a half|at least|at most)\b"
-)
-"""Makes another number of it, or leaves open which."""
-
-
 def _number(task: WorldTask, spoken: Spoken) -> Evidence:
     """One number; those of a sum may be said again before the result."""
     numbers = []
@@ -284,7 +319,7 @@ def _number(task: WorldTask, spoken: Spoken) -> Evidence:
     if "left" in slots:
         numbers = _without_operands(numbers, slots["left"], slots["right"])
     right = [stance for word, stance in numbers if word == task.keys[0]]
-    if _ABOUT_A_NUMBER.search(" ".join(word if word != task.keys[0] else "VALUE" for word, _ in meant)):
+    if _strangely_said(task, spoken):
         right.append(Stance.DOUBTED)
     beside = len({word for word, stance in numbers if word != task.keys[0] and _put_forward([stance])})
     strangers = _strangers(task, spoken)

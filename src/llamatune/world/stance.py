@@ -120,7 +120,7 @@ _DOUBT = any_of(
     "(?:wishes|hopes|dreams|pretends) (?:to|that|of|she|he|it|they)|(?:was|were|been) told|(?:have|had|i) heard",
     "never (?:checked|asked|looked)|(?<!i )(?<!we )(?:thinks?|believes?|swears?|expects?)|(?:says|said) my \\w+|"
     "(?:my|his|their|your) \\w+ (?:says|said|told|thinks|believes)",
-    "everywhere|anywhere|wherever",
+    r"everywhere|anywhere|wherever|(?:could|would|might) be (?:\w+ ){1,6}if",
     "(?:years|months|weeks|days|long|ages) ago|once upon a time|formerly|in the (?:past|old days)",
     "(?:last|only) \\w+ (?:where |that )?(?:i|you|anyone|one|we|they) (?:would|could|should)",
 )
