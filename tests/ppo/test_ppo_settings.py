@@ -29,7 +29,11 @@ def recipe(**blocks: Any) -> PpoRecipe:
 def decided(one: PpoRecipe) -> dict[str, Any]:
     """What a recipe decides of PPO."""
     shared = run_arguments(one, CPU, Path("x"))
-    return {name: value for name, value in ppo_arguments(one, CPU, Path("x")).items() if name not in shared}
+    return {
+        name: value
+        for name, value in ppo_arguments(one, CPU, Path("x"), width=1).items()
+        if name not in shared
+    }
 
 
 def test_each_setting_that_a_recipe_decides_takes_its_default_from_there() -> None:

@@ -15,7 +15,7 @@ from llamatune.data.prepare import prepare
 from llamatune.data.rows import IGNORED
 from llamatune.forward.attention import can_be_padding_free
 from llamatune.forward.collate import Padded, PaddingFree, trained_tokens
-from llamatune.forward.cutting import cut, share
+from llamatune.forward.cutting import automatic_tokens, cut, share
 from llamatune.models.found import find
 from llamatune.models.load import load_tokenizer
 from llamatune.models.open import open_model
@@ -309,3 +309,11 @@ def saved_between_passes(model: torch.nn.Module, batch: dict) -> int:
 
 def test_peak_memory_is_reported(trained) -> None:
     assert json.loads((trained("lora") / "result.json").read_text())["figures"]["peak_memory_gib"] > 0.1
+
+
+def test_a_pass_on_a_cpu_is_as_large_as_the_model_allows() -> None:
+    assert automatic_tokens(on_cpu=True, width=6 * 192) == 4096, "pico"
+    assert automatic_tokens(on_cpu=True, width=30 * 576) == 970, "135M weights: 2 GiB for the backward pass"
+    assert automatic_tokens(on_cpu=True, width=30 * 576, vocabulary=128_256) == 523, "logits are larger still"
+    assert automatic_tokens(on_cpu=True, width=32 * 4096) == 512
+    assert automatic_tokens(on_cpu=False, width=32 * 4096) == 16_384

@@ -12,6 +12,15 @@ _CPU_LOGITS = 1 << 26
 """Most logits at once on a CPU: 256 MiB, for large vocabularies."""
 
 
+_CPU_HIDDEN = 1 << 24
+"""Most numbers in the hidden states of all blocks at once on a CPU. The backward pass keeps some thirty times as much,
+which is 2 GiB for large models."""
+
+
+_CPU_LEAST = 512
+"""Enough tokens in a pass for a CPU, whatever the model."""
+
+
 _GPU_TOKENS = 16384
 """Where a GPU starts; halved automatically if memory runs out."""
 
@@ -20,15 +29,17 @@ POSITIONS = 1024
 """Positions whose whole distributions exist at a time, where they need not all be kept."""
 
 
-def automatic_tokens(*, on_cpu: bool, vocabulary: int | None = None) -> int:
+def automatic_tokens(*, on_cpu: bool, width: int, vocabulary: int | None = None) -> int:
     """Most tokens in a forward pass, where the recipe does not say.
 
     Args:
+        width: numbers in the hidden states of one token, over all blocks.
         vocabulary: tokens in the vocabulary, where the logits of every trained position are held at once.
     """
     if not on_cpu:
         return _GPU_TOKENS
-    return _CPU_TOKENS if vocabulary is None else min(_CPU_TOKENS, max(_CPU_LOGITS // vocabulary, 1))
+    tokens = min(_CPU_TOKENS, max(_CPU_HIDDEN // max(width, 1), _CPU_LEAST))
+    return tokens if vocabulary is None else min(tokens, max(_CPU_LOGITS // vocabulary, 1))
 
 
 def share(lengths: Sequence[int], processes: int) -> list[list[int]]:

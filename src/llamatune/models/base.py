@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llamatune.errors import ModelError, reason_of
-from llamatune.models.gates import check_config_values, check_size
+from llamatune.models.gates import check_config_values, check_size, hidden_size, number_of_blocks
 from llamatune.outside import is_file, is_plain_name, open_plain, read_any_json
 from llamatune.recipe.hashing import file_sha256
 
@@ -107,6 +107,12 @@ class Base:
         """The longest row that it reads, in tokens, where its config says so."""
         context = self.config.get("max_position_embeddings")
         return context if isinstance(context, int) else None
+
+    @property
+    def width(self) -> int:
+        """Numbers in the hidden states of one token, over all blocks; 0 where its config does not say."""
+        config = self.config
+        return hidden_size(config) * number_of_blocks(config)
 
     def identity(self) -> dict[str, str]:
         """What the model computes: the SHA-256 of its weights, file by file and whole, and of its config."""

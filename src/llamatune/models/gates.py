@@ -111,14 +111,9 @@ def check_size(config: Mapping[str, Any], held: int, folder: Path) -> None:
     Raises:
         ModelError: E251.
     """
-
-    def number(*names: str) -> int:
-        found = next((config[name] for name in names if name in config), 0)
-        return found if type(found) is int else 0
-
-    width, layers = number("hidden_size", "n_embd", "d_model"), number("num_hidden_layers", "n_layer")
-    inner = number("intermediate_size", "n_inner", "ffn_hidden_size") or width
-    described = max(number("vocab_size") * width, layers * width * inner)
+    hidden, blocks = hidden_size(config), number_of_blocks(config)
+    inner = _number(config, "intermediate_size", "n_inner", "ffn_hidden_size") or hidden
+    described = max(_number(config, "vocab_size") * hidden, blocks * hidden * inner)
     if described > _MOST_TIMES * held:
         raise ModelError(
             "E251",
@@ -127,6 +122,21 @@ def check_size(config: Mapping[str, Any], held: int, folder: Path) -> None:
             why="memory would be taken for weights that are in no file",
             hint="take config.json and weights of the same model",
         )
+
+
+def hidden_size(config: Mapping[str, Any]) -> int:
+    """Of a config.json of any architecture; 0 where it does not say."""
+    return _number(config, "hidden_size", "n_embd", "d_model")
+
+
+def number_of_blocks(config: Mapping[str, Any]) -> int:
+    """Of a config.json of any architecture; 0 where it does not say."""
+    return _number(config, "num_hidden_layers", "n_layer")
+
+
+def _number(config: Mapping[str, Any], *names: str) -> int:
+    found = next((config[name] for name in names if name in config), 0)
+    return found if type(found) is int else 0
 
 
 def check_adapter_settings(

@@ -107,7 +107,9 @@ def _pass_tokens(
     elif isinstance(recipe, RewardRecipe) and recipe.loss.objective == "pairs":
         longest *= 2  # two long replies to a short prompt
     whole = STAGES[recipe.stage].task == "generate" and not isinstance(recipe, PpoRecipe)
-    automatic = automatic_tokens(on_cpu=device.on_cpu, vocabulary=shape.vocabulary if whole else None)
+    vocabulary = shape.vocabulary if whole else None
+    width = shape.blocks * shape.hidden
+    automatic = automatic_tokens(on_cpu=device.on_cpu, width=width, vocabulary=vocabulary)
     budget = tokens or recipe.hardware.micro_batch_tokens or automatic
     return longest, max(longest, min(budget, -(-rows // devices) * longest))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.forward.cutting import automatic_tokens
+from llamatune.models.load import Start
 from llamatune.models.placement import Placement
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.settings import of_recipe, value_in
@@ -13,9 +14,11 @@ from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.training.upstream import HEEDED, config_of, optimization_arguments, run_arguments
 
 
-def ppo_config(recipe: PpoRecipe, placement: Placement, output: Path) -> PPOConfig:
+def ppo_config(recipe: PpoRecipe, start: Start, output: Path) -> PPOConfig:
     """The settings of the trainer. Raises what `config_of` raises."""
-    return config_of(PPOConfig, ppo_arguments(recipe, placement, output), recipe, placement, heeded(recipe))
+    placement = start.placement
+    arguments = ppo_arguments(recipe, placement, output, width=start.base.width)
+    return config_of(PPOConfig, arguments, recipe, placement, heeded(recipe))
 
 
 def heeded(recipe: PpoRecipe) -> frozenset[str]:
@@ -32,9 +35,9 @@ def heeded(recipe: PpoRecipe) -> frozenset[str]:
     }
 
 
-def ppo_arguments(recipe: PpoRecipe, placement: Placement, output: Path) -> dict[str, Any]:
-    """Every argument that a recipe decides."""
-    budget = automatic_tokens(on_cpu=placement.device == "cpu")
+def ppo_arguments(recipe: PpoRecipe, placement: Placement, output: Path, *, width: int) -> dict[str, Any]:
+    """Every argument that a recipe decides; `width` is the base's."""
+    budget = automatic_tokens(on_cpu=placement.device == "cpu", width=width)
     at_once = recipe.rollout.batch_size
     return {
         **{name: value_in(recipe, field) for name, field in of_recipe(PPOConfig).items()},

@@ -46,7 +46,7 @@ def choose_batching(
     elif packed:
         require_isolation(model)
     on_cpu = start.placement.device == "cpu"
-    automatic = automatic_tokens(on_cpu=on_cpu, vocabulary=model.config.vocab_size)
+    automatic = automatic_tokens(on_cpu=on_cpu, width=start.base.width, vocabulary=model.config.vocab_size)
     budget = hardware.micro_batch_tokens or automatic
     fused = hardware.loss == "fused" or (hardware.loss == "auto" and (not on_cpu or collate.padded))
     attention = without_adapter(model).config._attn_implementation
@@ -80,7 +80,8 @@ def choose_scored_batching(model: PreTrainedModel, recipe: RewardRecipe, start: 
         collate = (pair_collator if pairs else row_collator)(model, length)
         if collate.padded and hardware.batching == "padding_free":
             raise _cannot_keep_apart()
-    budget = hardware.micro_batch_tokens or automatic_tokens(on_cpu=start.placement.device == "cpu")
+    on_cpu = start.placement.device == "cpu"
+    budget = hardware.micro_batch_tokens or automatic_tokens(on_cpu=on_cpu, width=start.base.width)
     how = "padded" if collate.padded else "padding-free"
     if pairs:
         how += ", prompts computed twice" if collate.padded else ", each prompt computed once"
