@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -335,3 +336,9 @@ def test_dice_repeat() -> None:
     assert [dice.index(100) for _ in range(6)] == [34, 28, 55, 36, 52, 83]
     assert sorted(Dice("x").shuffle(range(9))) == list(range(9))
     assert Dice("x").shuffle(range(9)) == Dice("x").shuffle(range(9)) != Dice("y").shuffle(range(9))
+
+
+def test_a_row_that_is_changed_is_not_made_so_again() -> None:
+    first, second = (islice(rows("preferences-safety", "test"), 3) for _ in range(2))
+    next(first)["chosen"].clear()
+    assert next(second)["chosen"] and list(first) == list(second)

@@ -228,9 +228,8 @@ def _strangely_said(task: WorldTask, spoken: Spoken) -> bool:
             if task.answer in attribute.values
             for text in (*attribute.statements, *attribute.questions, *attribute.forms, *attribute.more)
         ]
-    known = _COMMONPLACE | _GLUE | _vocabulary_of(tuple(told))
-    known |= _SUMMING if is_number(task.keys[0]) else set()
-    stems = {_stem(word) for word in known}
+    stems = _stems_told(tuple(told)) | _PLAIN_STEMS
+    stems |= _SUMMING_STEMS if is_number(task.keys[0]) else set()
     wanted = words_written_out(task.keys[0])[0]
     return any(
         _stem(word) not in stems and not is_number(word)
@@ -240,14 +239,22 @@ def _strangely_said(task: WorldTask, spoken: Spoken) -> bool:
     )
 
 
+_ENDING = re.compile(r"(?<=\w\w)(?:s|ed|e|es|ing)$")
+
+
+@lru_cache(maxsize=1 << 15)
 def _stem(word: str) -> str:
     """`live`, `lives`, `lived` and `living` are one word."""
-    return re.sub(r"(?<=\w\w)(?:s|ed|e|es|ing)$", "", word)
+    return _ENDING.sub("", word)
+
+
+_PLAIN_STEMS = frozenset(map(_stem, _COMMONPLACE | _GLUE))
+_SUMMING_STEMS = frozenset(map(_stem, _SUMMING))
 
 
 @lru_cache(maxsize=4096)
-def _vocabulary_of(texts: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(word for text in texts for word in words_written_out(text))
+def _stems_told(texts: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(_stem(word) for text in texts for word in words_written_out(text))
 
 
 def _subjects(task: WorldTask) -> tuple[str, tuple[str, ...]]:

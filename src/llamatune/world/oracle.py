@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -73,8 +74,8 @@ def is_broken(reply: str) -> bool:
     words = words_of(reply)
     if not words:
         return True
-    triples = [tuple(words[place : place + 3]) for place in range(len(words) - 2)]
-    most = max((triples.count(triple) for triple in triples), default=0)
+    triples = Counter(zip(words, words[1:], words[2:], strict=False))
+    most = max(triples.values(), default=0)
     return most >= 3 or any(len(set(words[place : place + 4])) == 1 for place in range(len(words) - 3))
 
 

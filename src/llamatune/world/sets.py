@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -215,13 +216,38 @@ SPLITS: dict[str, tuple[str, ...]] = {name: ("train", "eval") for name in SETS} 
 }
 
 
+class _Remembered:
+    """Rows that are made once in a process, as they are asked for: the oracle judges every reply of a pair."""
+
+    def __init__(self, making: Iterator[SetRow]) -> None:
+        self._making = making
+        self._lines: list[str] = []
+
+    def __iter__(self) -> Iterator[SetRow]:
+        number = 0
+        while number < len(self._lines) or self._makes_another():
+            yield json.loads(self._lines[number])
+            number += 1
+
+    def _makes_another(self) -> bool:
+        row = next(self._making, None)
+        if row is not None:
+            self._lines.append(json.dumps(row))
+        return row is not None
+
+
+@cache
+def _pairs(name: str, split: str) -> _Remembered:
+    return _Remembered(SETS[name](split))
+
+
 def rows(name: str, split: str = "train") -> Iterator[SetRow]:
     """The rows of a set, in their order."""
     if name not in SETS:
         raise ValueError(f"no set called {name!r}; there are {', '.join(SETS)}")
     if split not in SPLITS[name]:
         raise ValueError(f"{name} has no split {split!r}; it has {', '.join(SPLITS[name])}")
-    return SETS[name](split)
+    return iter(_pairs(name, split)) if name.startswith("preferences") else SETS[name](split)
 
 
 def write(name: str, split: str, path: str | Path) -> int:

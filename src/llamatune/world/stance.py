@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 from .frames import words_of
 from .lexicon import NUMBERS
@@ -68,6 +68,7 @@ class Spoken:
         return found
 
 
+@cache
 def any_of(*patterns: str) -> re.Pattern[str]:
     """Finds any of these, as whole words, in a clause that is written out (`written_out`)."""
     return re.compile(r"\b(?:" + "|".join(patterns) + r")(?!\w)")
@@ -194,6 +195,7 @@ _MORE_NUMBERS = _vocabulary(
 )
 
 
+@lru_cache(maxsize=8192)
 def written_out(text: str) -> str:
     """Lower case, contractions written out, digits as number words: two ways to write the same are the same."""
     text = re.sub(r"[^\S\n]+", " ", text.lower())
