@@ -131,6 +131,7 @@ def test_row_01_kill_in_rollout_scoring_and_update(ppo, undisturbed, moment: str
     assert ppo.learnt() == undisturbed()
 
 
+@pytest.mark.slow
 def test_row_01_killed_again_and_again(ppo, undisturbed) -> None:
     """From the evaluation before the first step to the artefact."""
     moments = [
@@ -273,6 +274,7 @@ def test_row_17_memory_does_not_hold_one_rollout(ppo) -> None:
     assert ended.code == 7 and "error[E701]" in ended.said and "Traceback" not in ended.said, ended.said
 
 
+@pytest.mark.slow
 def test_row_17_killed_after_memory_ran_out(ppo, new_ppo) -> None:
     """Smaller passes are remembered: what follows is the run that was not killed."""
     tight = fault("short_of_memory", where="forward", tokens=45)

@@ -68,6 +68,7 @@ def test_row_27_output_with_blanks_and_unicode(place, reference) -> None:
     assert place.learnt() == reference()
 
 
+@pytest.mark.slow
 def test_row_27_locale_and_hash_seed(place, reference) -> None:
     """The console script itself, with nothing imported before: it also shows that the fork server is honest."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "HF_"))}

@@ -292,7 +292,7 @@ def probabilities(model: Any) -> np.ndarray:
         return np.exp([sum(plain_logprobs(model, [3], pair)) for pair in pairs]).reshape(7, 7)
 
 
-@pytest.mark.parametrize("method", ["separate", "adapters"])
+@pytest.mark.parametrize("method", [pytest.param("separate", marks=pytest.mark.slow), "adapters"])
 def test_bandit_converges_to_its_optimum(tmp_path: Path, method: str) -> None:
     """Without a KL penalty and with the paper's, as configured by default; from about 1 in 49 to over 9 in 10."""
     for beta in (0.0, 0.01):

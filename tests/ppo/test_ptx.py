@@ -269,6 +269,7 @@ def test_conversations_need_a_chat_template(trainer_of, folder: Path) -> None:
         trainer_of(Dataset.from_dict(rows), tokenizer=tokenizer)
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_rows_of_a_step(folder: Path, tmp_path: Path) -> None:
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__]
     arguments = [str(folder), str(tmp_path)]

@@ -234,7 +234,9 @@ def test_adapters_train_alike_however_batches_are_cut(tmp_path: Path, quantizati
     torch.testing.assert_close(curves[0], curves[1], rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("lora", [{}, {"model.lora": {"rank": 8}}], ids=["full", "lora"])
+@pytest.mark.parametrize(
+    "lora", [pytest.param({}, marks=pytest.mark.slow), {"model.lora": {"rank": 8}}], ids=["full", "lora"]
+)
 def test_two_processes_train_as_one_does(tmp_path: Path, lora: dict) -> None:
     """DDP over gloo through the real command; the last batch of the epoch leaves a process without a row."""
     changes = STEPS | lora | {

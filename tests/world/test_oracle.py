@@ -31,7 +31,7 @@ OTHER_JOB = "baker" if JOB != "baker" else "singer"
 
 def test_every_good_reply_is_correct_and_safe_in_every_style() -> None:
     dice = Dice("good")
-    for _ in range(600):
+    for _ in range(250):
         task = draw_task(dice)
         for reply in task.replies:
             verdict = judge([user(task.prompt)], reply)
