@@ -41,7 +41,7 @@ SAMPLES = "samples"
 
 _VERSION = 1
 """Part of the key: raise it when the same prompt and seed would give another record."""
-_TOGETHER = 8
+TOGETHER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Samples:
         *,
         seed: int,
         at_once: int = 128,
-        together: int = _TOGETHER,
+        together: int = TOGETHER,
     ) -> None:
         self.policy = policy
         self.prompts = list(prompts)
@@ -240,7 +240,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 def some_blocks(prompts: Sequence[PromptRow], least: int, *, at_once: int) -> list[PromptRow]:
     """At least so many of the prompts, short and long ones, whose samples are among those of all prompts, so that
     nothing is sampled twice."""
-    every = _blocks(prompts, at_once // min(_TOGETHER, at_once))
+    every = _blocks(prompts, at_once // min(TOGETHER, at_once))
     number = min(-(-least // len(every[0])), len(every))
     chosen = [every[at * len(every) // number] for at in range(number)]
     return [prompt for block in chosen for prompt in block]

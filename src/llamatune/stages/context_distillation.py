@@ -17,9 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.encode.encoders import encoder_for
-from llamatune.data.prepare import prepare
 from llamatune.errors import DataError
 from llamatune.judging.distillation import (
     NO_ANSWER,
@@ -34,18 +31,14 @@ from llamatune.judging.distillation import (
 from llamatune.judging.opening import open_judges
 from llamatune.judging.oracle import Oracle
 from llamatune.judging.sample_scores import SCORES, SampleScores
-from llamatune.models.load import find_start
 from llamatune.recipe.stages.context_distillation import ContextDistillationRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.handover import CONVERSATIONS, Result, conversation_row, write_rows
 from llamatune.runs.run import Run
-from llamatune.sampling.crew import Crew
 from llamatune.sampling.dialogues import prompt_row
-from llamatune.sampling.policy import load_policy
+from llamatune.sampling.opening import open_asking
 from llamatune.sampling.prompts import PromptRow
-from llamatune.sampling.sampler import How
-from llamatune.sampling.samples import SAMPLES, Sample, Samples, prompts_of
-from llamatune.training.origin import record_origin
+from llamatune.sampling.samples import Sample, prompts_of
 from llamatune.wording import counted
 
 
@@ -55,27 +48,9 @@ def run(recipe: ContextDistillationRecipe, run: Run) -> Result:
     settings, distillation = recipe.sampling, recipe.distillation
     with Display("context distillation", quiet=not run.is_main) as display:
         display.say_all(run.notices)
-        start = find_start(
-            recipe.model,
-            recipe.hardware,
-            max_length=recipe.data.max_length,
-            max_new_tokens=settings.max_new_tokens,
-            trains=False,
-        )
-        chat = ChatFormat(start.tokenizer, recipe.chat)
-        kind, encoder = encoder_for(recipe, start.tokenizer)
-        room = None if start.base.context is None else start.base.context - settings.max_new_tokens
-        data = prepare(
-            recipe.data,
-            encoder,
-            kind=kind,
-            seed=recipe.seed,
-            recipe_dir=run.recipe_dir,
-            room=room,
-            report=display.say,
-        )
-        record_origin(run, recipe, start, data, display, chat)
-        every = prompts_of(data.train)
+        asking = open_asking(recipe, run, display)
+        crew, room = asking.crew, asking.room
+        every = prompts_of(asking.data.train)
         prompts = [one for one in every if one["is_safety"] or distillation.prompts == "all"]
         if not prompts:
             raise _no_safety_prompt(len(every))
@@ -84,28 +59,14 @@ def run(recipe: ContextDistillationRecipe, run: Run) -> Result:
                 f"{counted(len(every) - len(prompts), 'prompt')} not tagged as safety prompts: left out"
             )
 
-        crew = Crew(run, display, start.placement)
-        policy = load_policy(recipe, start, chat, display.say)
         [judge] = [Oracle()] if recipe.reward.judge == "oracle" else open_judges(recipe.reward.models)
 
         def answers(asked: Sequence[PromptRow], what: str) -> dict[str, Sample]:
-            how = How(settings.max_new_tokens, frozenset(chat.stop_ids), settings.temperature, settings.top_p)
-            samples = Samples(
-                run.directory / SAMPLES,
-                policy,
-                asked,
-                1,
-                how,
-                seed=recipe.seed,
-                at_once=settings.batch_size,
-                together=1,
-            )
-            crew.make(samples, what)
-            return {prompt["prompt_id"]: one for prompt, [one] in samples.groups()}
+            return asking.reply(asked, temperature=settings.temperature, what=what)
 
         found = answers(prompts, "sampling without preprompts")
         asked = [
-            (prompt, origin, context, prompt_row(chat, in_context(prompt["prompt"], context)))
+            (prompt, origin, context, prompt_row(asking.chat, in_context(prompt["prompt"], context)))
             for prompt in prompts
             for origin, context in contexts(prompt, distillation, recipe.seed).items()
         ]
@@ -149,7 +110,7 @@ def run(recipe: ContextDistillationRecipe, run: Run) -> Result:
         Result(
             stage="context_distillation",
             artefact=CONVERSATIONS,
-            base=start.base.name,
+            base=asking.start.base.name,
             steps=crew.parts,
             seconds=round(time.monotonic() - started, 1),
             figures={

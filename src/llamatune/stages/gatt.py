@@ -16,24 +16,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.encode.encoders import encoder_for
-from llamatune.data.prepare import prepare
 from llamatune.errors import DataError
-from llamatune.judging.recall import ghost_figures, recall_by_turn, recall_dialogues
-from llamatune.models.load import find_start
+from llamatune.judging.recall import Answers, ghost_figures, recall_by_turn, recall_dialogues
 from llamatune.recipe.stages.gatt import GattRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.handover import CONVERSATIONS, Result, conversation_row, write_rows
 from llamatune.runs.run import Run
-from llamatune.sampling.crew import Crew
 from llamatune.sampling.dialogues import Dialogue, Talk, dialogues_of, talk
 from llamatune.sampling.instructions import Instruction, demands_of, draw_instruction
-from llamatune.sampling.policy import load_policy
+from llamatune.sampling.opening import open_asking
 from llamatune.sampling.prompts import PromptRow
-from llamatune.sampling.sampler import How
-from llamatune.sampling.samples import SAMPLES, Sample, Samples
-from llamatune.training.origin import record_origin
+from llamatune.sampling.samples import Sample
 from llamatune.wording import counted
 
 _EXAMPLES = 3
@@ -45,27 +38,9 @@ def run(recipe: GattRecipe, run: Run) -> Result:
     settings, ghost = recipe.sampling, recipe.gatt
     with Display("gatt", quiet=not run.is_main) as display:
         display.say_all(run.notices)
-        start = find_start(
-            recipe.model,
-            recipe.hardware,
-            max_length=recipe.data.max_length,
-            max_new_tokens=settings.max_new_tokens,
-            trains=False,
-        )
-        chat = ChatFormat(start.tokenizer, recipe.chat)
-        kind, encoder = encoder_for(recipe, start.tokenizer)
-        context = start.base.context
-        room = recipe.data.max_length if context is None else context - settings.max_new_tokens
-        data = prepare(
-            recipe.data,
-            encoder,
-            kind=kind,
-            seed=recipe.seed,
-            recipe_dir=run.recipe_dir,
-            room=room,
-            report=display.say,
-        )
-        record_origin(run, recipe, start, data, display, chat)
+        asking = open_asking(recipe, run, display)
+        chat, data = asking.chat, asking.data
+        room = asking.room or recipe.data.max_length
         demands, held_out = demands_of(ghost)
         turns = None if ghost.turns is None else (ghost.turns[0], ghost.turns[1])
         dialogues = dialogues_of(list(data.train), turns, least=2, seed=recipe.seed)
@@ -73,24 +48,9 @@ def run(recipe: GattRecipe, run: Run) -> Result:
             raise _no_dialogue(len(data.train))
         display.say(f"{counted(len(dialogues), 'dialogue')} of {counted(len(data.train), 'row')}")
 
-        crew = Crew(run, display, start.placement)
-        policy = load_policy(recipe, start, chat, display.say)
-
-        def asker(what: str, temperature: float) -> Any:
+        def asker(what: str, temperature: float) -> Answers:
             def answers(prompts: Sequence[PromptRow], turn: int) -> Mapping[str, Sample]:
-                how = How(settings.max_new_tokens, frozenset(chat.stop_ids), temperature, settings.top_p)
-                samples = Samples(
-                    run.directory / SAMPLES,
-                    policy,
-                    prompts,
-                    1,
-                    how,
-                    seed=recipe.seed,
-                    at_once=settings.batch_size,
-                    together=1,
-                )
-                crew.make(samples, f"{what}, turn {turn + 1}")
-                return {prompt["prompt_id"]: one for prompt, [one] in samples.groups()}
+                return asking.reply(prompts, temperature=temperature, what=f"{what}, turn {turn + 1}")
 
             return answers
 
@@ -137,8 +97,8 @@ def run(recipe: GattRecipe, run: Run) -> Result:
         Result(
             stage="gatt",
             artefact=CONVERSATIONS,
-            base=start.base.name,
-            steps=crew.parts,
+            base=asking.start.base.name,
+            steps=asking.crew.parts,
             seconds=round(time.monotonic() - started, 1),
             figures={
                 "dialogues": float(len(dialogues)),

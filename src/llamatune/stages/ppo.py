@@ -21,6 +21,7 @@ from llamatune.data.encode.encoders import encoder_for, mix_encoder_for
 from llamatune.data.prepare import prepare_prompts
 from llamatune.judging.oracle import oracle_for
 from llamatune.models.load import find_start, load_for_training
+from llamatune.models.origin import record_origin
 from llamatune.models.saving import rehearse_saving, save_trained
 from llamatune.ppo.from_recipe import ppo_config
 from llamatune.ppo.run_trainer import RecipePPOTrainer
@@ -29,7 +30,6 @@ from llamatune.runs.display import Display
 from llamatune.runs.handover import Result
 from llamatune.runs.run import Run
 from llamatune.training.fit import fit, in_main_process
-from llamatune.training.origin import record_origin
 from llamatune.training.progress import final_figures
 from llamatune.training.replies import SampleReplies, chat_prompts
 

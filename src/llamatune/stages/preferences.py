@@ -16,15 +16,15 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.encode.encoders import encoder_for
-from llamatune.data.prepare import prepare
 from llamatune.errors import DataError
 from llamatune.judging.pairs.comparing import Comparison, Judged, compared, comparison_figures, judged
 from llamatune.judging.pairs.who import pair_judge
-from llamatune.models.load import find_start
+from llamatune.models.load import Start
 from llamatune.recipe.stages.preferences import PreferencesRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.handover import (
@@ -35,76 +35,33 @@ from llamatune.runs.handover import (
     write_rows,
 )
 from llamatune.runs.run import Run
-from llamatune.sampling.crew import Crew
 from llamatune.sampling.dialogues import dialogues_of, talk
+from llamatune.sampling.opening import Asking, find_answering, open_asking
 from llamatune.sampling.policy import load_policy
 from llamatune.sampling.prompts import PromptRow, messages_of
-from llamatune.sampling.sampler import How, seed_of
-from llamatune.sampling.samples import SAMPLES, Sample, Samples, prompts_of
-from llamatune.training.origin import record_origin
+from llamatune.sampling.sampler import seed_of
+from llamatune.sampling.samples import Sample, prompts_of
 from llamatune.wording import counted
 
 
 def run(recipe: PreferencesRecipe, run: Run) -> Result:
     """Sample two replies to each prompt and compare them; leaves preferences."""
     started = time.monotonic()
-    settings = recipe.sampling
-    variants = (recipe, recipe.second)
     with Display("preferences", quiet=not run.is_main) as display:
         display.say_all(run.notices)
-        starts = [
-            find_start(
-                one.model,
-                one.hardware,
-                max_length=recipe.data.max_length,
-                max_new_tokens=settings.max_new_tokens,
-                trains=False,
-            )
-            for one in variants
-        ]
-        start = starts[0]
-        chats = [ChatFormat(one.tokenizer, recipe.chat) for one in starts]
-        chat = chats[0]
-        kind, encoder = encoder_for(recipe, start.tokenizer)
-        data = prepare(
-            recipe.data,
-            encoder,
-            kind=kind,
-            seed=recipe.seed,
-            recipe_dir=run.recipe_dir,
-            room=None if start.base.context is None else start.base.context - settings.max_new_tokens,
-            report=display.say,
-        )
-        record_origin(run, recipe, start, data, display, chat)
-
-        crew = Crew(run, display, start.placement)
-        policies = [load_policy(recipe, start, chat, display.say)]
-        same_model = variants[1].model == recipe.model
-        policies += policies if same_model else [load_policy(variants[1], starts[1], chats[1], display.say)]
-        judge = pair_judge(recipe, run, crew)
+        second = find_answering(recipe.second)  # what is wrong with it is said before anything is loaded
+        asking = open_asking(recipe, run, display)
+        variants = (asking, _other_variant(recipe, asking, second, display))
+        judge = pair_judge(recipe, run, asking.crew)
         every: list[Judged] = []
 
-        def sampled(prompts: Sequence[PromptRow], which: int, what: str) -> dict[str, Sample]:
-            policy, sampling = policies[which], variants[which].sampling
-            stop_ids = frozenset(policy.chat.stop_ids)
-            samples = Samples(
-                run.directory / SAMPLES,
-                policy,
-                [{**one, "input_ids": _ids(policy.chat, one)} for one in prompts] if which else prompts,
-                1,
-                How(sampling.max_new_tokens, stop_ids, sampling.temperature, sampling.top_p),
-                # The second reply has random numbers of its own.
-                seed=seed_of(recipe.seed, "other") if which else recipe.seed,
-                at_once=sampling.batch_size,
-                together=1,
-            )
-            crew.make(samples, what)
-            return {prompt["prompt_id"]: one for prompt, [one] in samples.groups()}
+        def sampled(prompts: Sequence[PromptRow], variant: Asking, what: str) -> dict[str, Sample]:
+            return variant.reply(prompts, temperature=variant.recipe.sampling.temperature, what=what)
 
         def chosen(prompts: Sequence[PromptRow], turn: int) -> dict[str, Sample]:
             which = f", turn {turn + 1}" if recipe.every_turn else ""
-            first = sampled(prompts, 0, f"first replies{which}")
-            second = sampled(prompts, 1, f"second replies{which}")
+            first = sampled(prompts, variants[0], f"first replies{which}")
+            second = sampled(_read_by(variants[1], prompts), variants[1], f"second replies{which}")
             pairs = [
                 compared(one, (first[one["prompt_id"]], second[one["prompt_id"]]), recipe.seed)
                 for one in prompts
@@ -114,10 +71,10 @@ def run(recipe: PreferencesRecipe, run: Run) -> Result:
             return {one.comparison.prompt["prompt_id"]: one.chosen for one in found if one.chosen}
 
         if recipe.every_turn:
-            dialogues = dialogues_of(list(data.train), None)
-            talk(dialogues, chat, chosen, wording=lambda *said: said[2], room=recipe.data.max_length)
+            dialogues = dialogues_of(list(asking.data.train), None)
+            talk(dialogues, asking.chat, chosen, wording=lambda *said: said[2], room=recipe.data.max_length)
         else:
-            chosen(prompts_of(data.train), 0)
+            chosen(prompts_of(asking.data.train), 0)
 
         preferred = [one for one in every if one.chosen is not None]
         held_out = [one for one in preferred if _is_held_out(one.comparison, recipe.test_share)]
@@ -138,8 +95,8 @@ def run(recipe: PreferencesRecipe, run: Run) -> Result:
         Result(
             stage="preferences",
             artefact=PREFERENCES,
-            base=start.base.name,
-            steps=crew.parts,
+            base=asking.start.base.name,
+            steps=asking.crew.parts,
             seconds=round(time.monotonic() - started, 1),
             figures={name: float(figures[name]) for name in ("comparisons", "preferences", "test")},
         ),
@@ -147,8 +104,18 @@ def run(recipe: PreferencesRecipe, run: Run) -> Result:
     )
 
 
-def _ids(chat: ChatFormat, prompt: PromptRow) -> list[int]:
-    return chat.prompt_ids(messages_of(prompt["prompt"]))
+def _other_variant(recipe: PreferencesRecipe, first: Asking, start: Start, display: Display) -> Asking:
+    """Who gives the second reply, with random numbers of its own."""
+    other, chat = recipe.second, ChatFormat(start.tokenizer, recipe.chat)
+    load = first.load  # the same model is loaded once
+    if other.model != recipe.model:
+        load = cache(lambda: load_policy(other, start, chat, display.say))
+    return replace(first, recipe=other, start=start, chat=chat, load=load, seed=seed_of(recipe.seed, "other"))
+
+
+def _read_by(variant: Asking, prompts: Sequence[PromptRow]) -> list[PromptRow]:
+    """The prompts in its tokens."""
+    return [{**one, "input_ids": variant.chat.prompt_ids(messages_of(one["prompt"]))} for one in prompts]
 
 
 # ---- the rows ---------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from llamatune.data.encode.encoders import encoder_for
 from llamatune.data.packing import pack
 from llamatune.data.prepare import prepare
 from llamatune.models.load import find_start, load_for_training
+from llamatune.models.origin import record_origin
 from llamatune.models.saving import rehearse_saving, save_trained
 from llamatune.recipe.stages.pretrain import PretrainRecipe
 from llamatune.runs.display import Display
@@ -24,7 +25,6 @@ from llamatune.runs.handover import Result
 from llamatune.runs.run import Run
 from llamatune.training.batching import choose_batching
 from llamatune.training.fit import fit, in_main_process
-from llamatune.training.origin import record_origin
 from llamatune.training.progress import final_figures
 from llamatune.training.replies import SampleReplies, text_prompts
 from llamatune.training.sft import SftTrainer

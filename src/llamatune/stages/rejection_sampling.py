@@ -18,16 +18,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from llamatune.data.encode.chat import ChatFormat
-from llamatune.data.encode.encoders import encoder_for
-from llamatune.data.prepare import prepare
 from llamatune.judging.combine import RewardRule
 from llamatune.judging.opening import open_judges
 from llamatune.judging.oracle import Oracle
 from llamatune.judging.outcome import best_temperature, outcome
 from llamatune.judging.sample_scores import SCORES, SampleScores
 from llamatune.judging.selection import Candidate, Fate, Ranked, competing, pairs_of, select, weighed
-from llamatune.models.load import find_start
 from llamatune.recipe.stages.rejection_sampling import RejectionSamplingRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.handover import (
@@ -41,12 +37,9 @@ from llamatune.runs.handover import (
     write_rows,
 )
 from llamatune.runs.run import Run
-from llamatune.sampling.crew import Crew
-from llamatune.sampling.policy import load_policy
+from llamatune.sampling.opening import open_asking
 from llamatune.sampling.prompts import PromptRow
-from llamatune.sampling.sampler import How
-from llamatune.sampling.samples import SAMPLES, Group, Samples, prompts_of, samples_of, some_blocks
-from llamatune.training.origin import record_origin
+from llamatune.sampling.samples import Group, prompts_of, samples_of, some_blocks
 
 
 def run(recipe: RejectionSamplingRecipe, run: Run) -> Result:
@@ -55,44 +48,14 @@ def run(recipe: RejectionSamplingRecipe, run: Run) -> Result:
     settings, reward = recipe.sampling, recipe.reward
     with Display("rejection sampling", quiet=not run.is_main) as display:
         display.say_all(run.notices)
-        start = find_start(
-            recipe.model,
-            recipe.hardware,
-            max_length=recipe.data.max_length,
-            max_new_tokens=settings.max_new_tokens,
-            trains=False,
-        )
-        chat = ChatFormat(start.tokenizer, recipe.chat)
-        kind, encoder = encoder_for(recipe, start.tokenizer)
-        data = prepare(
-            recipe.data,
-            encoder,
-            kind=kind,
-            seed=recipe.seed,
-            recipe_dir=run.recipe_dir,
-            room=None if start.base.context is None else start.base.context - settings.max_new_tokens,
-            report=display.say,
-        )
-        record_origin(run, recipe, start, data, display, chat)
-
-        crew = Crew(run, display, start.placement)
-        policy = load_policy(recipe, start, chat, display.say)
+        asking = open_asking(recipe, run, display)
+        crew, data = asking.crew, asking.data
         judges = [Oracle()] if reward.judge == "oracle" else open_judges(reward.models)
         rule = RewardRule(reward.combination, reward.weights, reward.safety_threshold, reward.transform)
 
         def sampled(prompts: Sequence[PromptRow], temperature: float) -> list[Group]:
-            how = How(settings.max_new_tokens, frozenset(chat.stop_ids), temperature, settings.top_p)
-            samples = Samples(
-                run.directory / SAMPLES,
-                policy,
-                prompts,
-                settings.samples,
-                how,
-                seed=recipe.seed,
-                at_once=settings.batch_size,
-            )
-            crew.make(samples, f"sampling at temperature {temperature:g}")
-            return samples.groups()
+            what = f"sampling at temperature {temperature:g}"
+            return asking.sample(prompts, k=settings.samples, temperature=temperature, what=what)
 
         def judged(groups: Sequence[Group], of_run: str | None = None) -> list[list[Candidate]]:
             scores = {judge.name: SampleScores(run.directory / SCORES, judge, groups) for judge in judges}
@@ -128,7 +91,7 @@ def run(recipe: RejectionSamplingRecipe, run: Run) -> Result:
         Result(
             stage="rejection_sampling",
             artefact=CONVERSATIONS,
-            base=start.base.name,
+            base=asking.start.base.name,
             steps=crew.parts,
             seconds=round(time.monotonic() - started, 1),
             figures=found.headline,

@@ -21,6 +21,7 @@ from llamatune.data.encode.encoders import encoder_for
 from llamatune.data.prepare import prepare
 from llamatune.judging.opening import scores_of_other
 from llamatune.models.load import find_start, load_for_training
+from llamatune.models.origin import record_origin
 from llamatune.models.saving import rehearse_saving, save_trained
 from llamatune.recipe.stages.reward import RewardRecipe
 from llamatune.runs.display import Display
@@ -28,7 +29,6 @@ from llamatune.runs.handover import Result
 from llamatune.runs.run import Run
 from llamatune.training.batching import choose_scored_batching
 from llamatune.training.fit import fit, in_main_process
-from llamatune.training.origin import record_origin
 from llamatune.training.progress import final_figures
 from llamatune.training.reward import RewardModelTrainer
 from llamatune.training.upstream import reward_config

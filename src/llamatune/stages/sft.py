@@ -20,6 +20,7 @@ from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.encoders import encoder_for
 from llamatune.data.prepare import prepare
 from llamatune.models.load import find_start, load_for_training
+from llamatune.models.origin import record_origin
 from llamatune.models.saving import rehearse_saving, save_trained
 from llamatune.recipe.stages.sft import SftRecipe
 from llamatune.runs.display import Display
@@ -27,7 +28,6 @@ from llamatune.runs.handover import Result
 from llamatune.runs.run import Run
 from llamatune.training.batching import choose_batching
 from llamatune.training.fit import fit, in_main_process
-from llamatune.training.origin import record_origin
 from llamatune.training.progress import final_figures
 from llamatune.training.replies import SampleReplies, chat_prompts
 from llamatune.training.sft import SftTrainer

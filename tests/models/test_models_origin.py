@@ -13,13 +13,13 @@ from llamatune.data.encode.encoders import encoder_for, mix_encoder_for
 from llamatune.data.prepare import prepare_prompts
 from llamatune.models.facts import facts_of
 from llamatune.models.load import find_start
+from llamatune.models.origin import record_origin
 from llamatune.recipe.hashing import sha256
 from llamatune.recipe.load import loads
 from llamatune.runs.display import Display
 from llamatune.runs.manifest import flatten
 from llamatune.runs.opening import open_run
 from llamatune.runs.report import write_report
-from llamatune.training.origin import record_origin
 from support import ROOT
 
 
