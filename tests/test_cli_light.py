@@ -201,3 +201,24 @@ def test_light_commands_are_fast(arguments: list[str], seconds: float) -> None:
         return after.children_user + after.children_system - before.children_user - before.children_system
 
     assert min(once() for _ in range(3)) < seconds
+
+
+def test_python_looks_for_no_garbage_when_it_ends() -> None:
+    """With all of torch in memory that took seconds, after the command's last word."""
+    program = """
+import gc, sys
+from llamatune.cli import main
+
+class Ring:
+    def __del__(self):
+        print("searched")
+
+gc.disable()  # nothing looks for the ring before the end
+ring = Ring()
+ring.itself = ring
+del ring
+sys.argv = ["llamatune", "--help"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "searched" not in done.stdout

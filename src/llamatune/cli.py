@@ -6,6 +6,8 @@ stdout is data; messages go to stderr. Exit codes: 0 done, 1 failure, 2 usage, r
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import shlex
 import sys
@@ -94,6 +96,8 @@ def validate(
     from llamatune.commands.validate import validate as validate_recipe
     from llamatune.recipe.load import dump
 
+    if deep:
+        _wait_for_imports()
     with _errors_as_json(as_json):
         found = validate_recipe(recipe, overrides or (), allow_outside=allow_outside, deep=deep)
         if not as_json and not resolved:
@@ -164,6 +168,8 @@ def init(
     if len(chosen) > 1:
         raise typer.BadParameter("give one of --lora, --qlora and --full")
     tuning = chosen[0] if chosen else None
+    if data is not None:
+        _wait_for_imports()
     write_recipe(output, stage=stage, base=base, data=data, tuning=tuning, say=_say)
 
 
@@ -452,6 +458,7 @@ def data_preview(
         folder = find_recipe(recipe).parent
     else:
         loaded, folder = recipe_for_file(Path(recipe), base=base, template=template), Path()
+    _wait_for_imports()
     _write_raw(sys.stdout, preview_rows(loaded, folder, rows, colour=colour))
 
 
@@ -525,6 +532,8 @@ def main() -> None:
     from llamatune.errors import LlamatuneError, StoppedError
     from llamatune.models.quiet import without_hub_kernels
 
+    # Python looks for garbage several times while it ends: seconds with all of torch in memory, after the last word.
+    atexit.register(gc.freeze)
     for stream, errors in (
         (sys.stdin, "surrogateescape"),  # see `chat`
         (sys.stdout, "backslashreplace"),  # a terminal that is not UTF-8

@@ -1,6 +1,7 @@
 """`llamatune init`: what it writes loads, says what it knows, and never overwrites."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -193,6 +194,9 @@ def test_a_first_step_without_a_learning_rate_is_not_the_whole_warm_up() -> None
     Path("few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in few))
     recipe, _ = written(data="few.jsonl")
     assert recipe.optimization.warmup >= 2
+    # Which rows are held out follows from their content, and so how many are.
+    assert "# Here: about 6 of 60 rows" in (text := Path("recipe.yaml").read_text())
+    assert re.search(r"# Here: about \d+ steps\n", text)
 
 
 def test_a_base_behind_a_link_is_named_so_that_the_recipe_runs(working_directory: Path) -> None:

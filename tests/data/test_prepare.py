@@ -86,6 +86,14 @@ def test_rows_and_counts(tmp_path: Path, encoder) -> None:
     assert json.loads(json.dumps(prepared.to_json()))["sources"][0]["counts"]["read"] == 3
 
 
+def test_a_share_of_trained_tokens_is_said_only_where_tokens_are_learnt(tmp_path: Path, encoder) -> None:
+    """A file of labelled replies, of which a reward model learns the labels, had `0% of them trained`."""
+    path = write(tmp_path, "a.jsonl", [pair(1) | {"label": True}, pair(2) | {"label": False}])
+    lines: list[str] = []
+    run(encoder, Source(path=path), kind="labels", lines=lines)
+    assert "tokens in an epoch, longest row" in lines[-1]
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "rows"),
     [

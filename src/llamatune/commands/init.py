@@ -296,7 +296,7 @@ def _choose_steps(kind: Kind, draft: Draft, measured: Measured) -> None:
     sequences *= 1 - share
     size = next((one for one in _BATCHES if sequences * epochs / one >= _ENOUGH_STEPS), 1)
     steps = max(math.ceil(sequences / size) * epochs, 1)
-    about = "about " if kind == "documents" else ""
+    about = "about " if kind == "documents" or share else ""
     draft.set("optimization", "batch_size", size, about + counted(steps, "step"))
     # A reward model's warm-up has a least number of steps anyway.
     if steps < 200 and kind != "preferences":

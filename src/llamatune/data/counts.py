@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from llamatune.data.rows import RATINGS, Reason
-from llamatune.recipe.blocks import RowFormat
+from llamatune.recipe.blocks import Kind, RowFormat
 from llamatune.wording import counted
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 UNRATED = "unrated"
 UNLABELLED = "unlabelled"
+_NO_TOKEN_IS_LEARNT: tuple[Kind, ...] = ("prompts", "scores", "labels")
 _BINS = {(1, 0): "chosen_safe", (1, 1): "both_safe", (0, 0): "both_unsafe", (-1, -1): UNLABELLED}
 
 
@@ -200,7 +201,7 @@ def _add(result: Any, parts: Sequence[Any], leave_out: Sequence[str] = ()) -> No
 # ---- in words ---------------------------------------------------------------------------------------------
 
 
-def describe(info: SourceInfo) -> str:
+def describe(info: SourceInfo, kind: Kind) -> str:
     """What became of a source's rows, in one line; a second one warns of many duplicates."""
     counts = info.counts
     parts = [counted(counts.read, "row"), f"{counts.kept:,} in use"]
@@ -220,7 +221,7 @@ def describe(info: SourceInfo) -> str:
     parts.append(f"{counted(counts.tokens, 'token')} in an epoch")
     if counts.pairs is not None:
         parts.append(f"{_percent(counts.pairs.prompt_tokens, counts.tokens)} of them in prompts")
-    elif info.is_safety is None:
+    elif kind not in _NO_TOKEN_IS_LEARNT:
         parts.append(f"{_percent(counts.trained_tokens, counts.tokens)} of them trained")
     parts.append(f"longest row {counts.longest:,}")
     text = f"{info.name}{_how_much(info)}: " + ", ".join(parts)

@@ -126,7 +126,7 @@ def prepare(
     epochs = [_epoch(part, size, seed) for part in parts]
     infos = [_info(part, epoch) for part, epoch in zip(parts, epochs, strict=True)]
     for info in infos:
-        report(describe(info))
+        report(describe(info, kind))
     _check_left(infos, kind)
     in_eval = _evaluation(parts, epochs)
     return Prepared(
