@@ -49,7 +49,7 @@ def test_a_copy_needs_a_name() -> None:
     assert "name the recipe" in CliRunner().invoke(app, ["recipes", "--copy", "x.yaml"]).output
 
 
-@pytest.mark.parametrize("width", [100, 160])
+@pytest.mark.parametrize("width", [80, 100, 160])
 def test_the_table_wraps_at_words(width: int) -> None:
     recipes = shipped_recipes()
     table = recipes_table(recipes, width)

@@ -175,6 +175,20 @@ def test_facts_are_gathered_only_where_there_is_something_to_compare(stage) -> N
         assert run.checkpoint is None and run.done is None
 
 
+def test_a_request_to_stop_is_told_what_it_waits_for(stage) -> None:
+    """In the evaluation after the last of 2 steps, it was `finishing step 3 and saving`."""
+
+    def ends_at(step: int, evaluating: bool) -> str:
+        run.beat(step, 2)
+        run.evaluating = evaluating
+        return run.stop.doing()
+
+    with open_run(recipe_of("runs/x"), recipe_dir=Path(), facts=dict) as run:
+        assert run.stop.doing() == "step 1"
+        assert ends_at(1, False) == "step 2" and ends_at(1, True) == "the evaluation after step 1"
+        assert ends_at(2, True) == ends_at(2, False) == "the run"
+
+
 # ---- what killed processes left ---------------------------------------------------------------------------
 
 

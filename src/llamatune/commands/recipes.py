@@ -97,13 +97,13 @@ def recipes_table(recipes: list[Listed], width: int | None = None) -> str:
             about = textwrap.wrap(one.about, width - len(head))
             found += [line + about[0], *(" " * len(head) + more for more in about[1:])]
         return "\n".join(found)
-    head, *lines = _in_columns([("name", "stage", "base", "trains"), *(row[:4] for row in cells)])
-    found = [head.rstrip(), "  memory  about"]
+    head, *lines = _in_columns(
+        [("name", "stage", "trains"), *((one.name, one.stage, one.trains) for one in recipes)]
+    )
+    found = [head.rstrip(), "  base  memory  about"]
     for line, one in zip(lines, recipes, strict=True):
-        about = textwrap.wrap(
-            f"{_needs(one)}  {one.about}", width, initial_indent="  ", subsequent_indent="  "
-        )
-        found += [line.rstrip(), *about]
+        rest = "  ".join(filter(None, (one.base, _needs(one), one.about)))
+        found += [line.rstrip(), *textwrap.wrap(rest, width, initial_indent="  ", subsequent_indent="  ")]
     return "\n".join(found)
 
 

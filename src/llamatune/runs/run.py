@@ -81,7 +81,9 @@ class Run:
         self.recipe_dir = recipe_dir
         self.is_main = is_main()
         self.stop = StopRequest()
-        self.stop.doing = lambda: f"step {self.status.step + 1}"
+        self.stop.doing = self._under_way
+        self.evaluating = False
+        """Whether held-out rows are read between two steps."""
         self.status = Status(self.directory / "run.json")
         self.checkpoint: Checkpoint | None = None
         self.done: Result | None = None
@@ -179,6 +181,13 @@ class Run:
         self._append(
             "events.jsonl", {"time": _now(), "step": self.status.step, "kind": kind, "text": masked(text)}
         )
+
+    def _under_way(self) -> str:
+        """What a request to stop waits for; after the last step there is no other place to stop at."""
+        step = self.status.step
+        if step == self.status.total_steps:
+            return "the run"
+        return f"the evaluation after step {step}" if self.evaluating else f"step {step + 1}"
 
     def beat(self, step: int, total_steps: int) -> None:
         if self.is_main:

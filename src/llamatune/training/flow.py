@@ -64,7 +64,7 @@ class Flow(TrainerCallback):  # type: ignore[misc]
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self.going_on = True
+        self.going_on, self.run.evaluating = True, False
 
     def _rehearse(self, args: TrainingArguments) -> None:
         """Save a checkpoint of step 0 to the real disk: what cannot be saved must not be trained first."""
@@ -86,6 +86,7 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         control.should_evaluate = self.trainer.eval_dataset is not None and (
             last or self._evaluation_due(step)
         )
+        self.run.evaluating = control.should_evaluate
         if not last:  # at the last step the artefact is written instead
             self._save_or_stop(control, due=self._checkpoint_due(step))
 
