@@ -119,6 +119,28 @@ def test_greedy_is_what_transformers_decodes(model) -> None:
         assert one.ended == (one.tokens[-1] in STOPS)
 
 
+def test_what_is_shared_and_what_has_ended_is_not_computed(model) -> None:
+    """Equal prompts are read once, and the longest completion of a batch is not computed for all."""
+    how = How(40, frozenset(range(0, 2048, 16)))
+    prompts, seeds = [PROMPTS[0]] * 12 + [PROMPTS[1]] * 12, list(range(24))
+    alone = [
+        GenerateSampler(model, pad_id=0).sample([one], [seed], how)[0]
+        for one, seed in zip(prompts, seeds, strict=True)
+    ]
+    rows: list[int] = []
+    hook = model.register_forward_pre_hook(
+        lambda _, arguments, named: rows.append(len(named["input_ids"])), with_kwargs=True
+    )
+    try:
+        assert GenerateSampler(model, pad_id=0).sample(prompts, seeds, how) == alone
+    finally:
+        hook.remove()
+    lengths = sorted(len(one.tokens) for one in alone)
+    assert lengths[0] < lengths[11] < lengths[-1], "some end early"
+    assert rows[:2] == [2, 24] and sorted(rows[1:], reverse=True) == rows[1:]
+    assert sum(rows[1:]) < 0.75 * 24 * lengths[-1]
+
+
 def test_memory_that_runs_out_halves_the_batch_for_good(model, monkeypatch) -> None:
     how = How(6, STOPS)
     expected = GenerateSampler(model, pad_id=0).sample(PROMPTS, SEEDS, how)
@@ -133,7 +155,7 @@ def test_memory_that_runs_out_halves_the_batch_for_good(model, monkeypatch) -> N
     monkeypatch.setattr(type(model), "generate", runs_out)
     sampler = GenerateSampler(model, pad_id=0, batch_size=5)
     assert sampler.sample(PROMPTS, SEEDS, how) == expected
-    assert sizes == [5, 2, 2, 2, 1]
+    assert sizes == [4, 2, 2, 2, 1], "two of the five prompts are equal"
     assert sampler.sample(PROMPTS, SEEDS, how) == expected and sizes[5:] == [2, 2, 2, 1]
     most = 0
     with pytest.raises(OutOfMemoryError, match="E701.*8 tokens"):

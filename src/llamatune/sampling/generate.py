@@ -7,12 +7,20 @@ nor in PPO the one whose probabilities the ratio and the KL are made of.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import (
+    DynamicCache,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+from transformers.cache_utils import DynamicLayer
 
 from llamatune.forward.memory import free_memory, one_row_too_many, within_memory
 from llamatune.models.inner import without_adapter
@@ -22,6 +30,10 @@ from llamatune.sampling.sampler import How, Sampled, drawn, uniform_numbers, up_
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers.generation import BaseStreamer
+
+
+_FEW = 8
+"""Rows that go on together to the end: so few cost no more than one of them."""
 
 
 class GenerateSampler:
@@ -75,31 +87,88 @@ class GenerateSampler:
     def _generate(
         self, prompts: list[list[int]], seeds: list[int], how: How, streamer: BaseStreamer | None
     ) -> list[list[int]]:
-        """The new tokens of each prompt, with whatever follows their ends."""
+        """The new tokens of each prompt, with whatever follows their ends.
+
+        Whenever half of the completions have ended, the others go on without them, from the cache: the longest of a
+        wide batch would otherwise be computed for all.
+        """
         width = max(map(len, prompts))
+        ids, mask = self._padded(prompts, width)
+        uniform = torch.stack([uniform_numbers(seed, how.max_new_tokens) for seed in seeds])
+        cache = self._cache_of_prompts(prompts, width)
+        going = torch.arange(len(prompts))
+        found: list[list[int]] = [[] for _ in prompts]
+        while True:
+            step = ids.shape[1] - width
+            output = self._continued(
+                ids,
+                mask,
+                cache,
+                max_new_tokens=how.max_new_tokens - step,
+                stop_ids=how.stop_ids,
+                logits_processor=LogitsProcessorList([Draws(uniform[going, step:], how)]),
+                stopping_criteria=StoppingCriteriaList([HalfHaveEnded(how.stop_ids)]),
+                streamer=streamer,
+            )
+            ids = output.sequences
+            for index, row in zip(going.tolist(), ids[:, width:].tolist(), strict=True):
+                found[index] = row
+            ended = torch.isin(ids[:, width:], _stops(how.stop_ids, ids)).any(1)
+            if ids.shape[1] - width == how.max_new_tokens or ended.all():
+                return found
+            left = (~ended).nonzero()[:, 0]
+            mask = torch.nn.functional.pad(mask, (0, ids.shape[1] - mask.shape[1]), value=1)[left]
+            ids, going, cache = ids[left], going[left.cpu()], _of_rows(output.past_key_values, left)
+
+    def _padded(self, prompts: Sequence[list[int]], width: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(prompts, width) token ids and attention mask, padded on the left."""
         ids = torch.tensor([[self.pad_id] * (width - len(prompt)) + prompt for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        output = self.model.generate(
-            input_ids=ids.to(self.model.device),
-            attention_mask=mask.to(self.model.device),
-            generation_config=GenerationConfig(
-                # `Draws` leaves a single token to choose.
-                do_sample=False,
-                max_new_tokens=how.max_new_tokens,
-                eos_token_id=sorted(how.stop_ids),
-                pad_token_id=self.pad_id,
-            ),
-            logits_processor=LogitsProcessorList([Draws(seeds, how)]),
-            streamer=streamer,
+        return ids.to(self.model.device), mask.to(self.model.device)
+
+    def _cache_of_prompts(self, prompts: Sequence[list[int]], width: int) -> DynamicCache | None:
+        """Keys and values of all but the last token of each prompt, computed once for equal ones; None if there are
+        no equal ones, or the model keeps something else."""
+        places = {tuple(prompt): place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        if len(places) == len(prompts) or min(map(len, prompts)) < 2:
+            return None
+        ids, mask = self._padded([list(prompt[:-1]) for prompt in places], width - 1)
+        cache = self._continued(ids, mask, None, max_new_tokens=1, stop_ids=frozenset()).past_key_values
+        return _of_rows(cache, torch.tensor([places[tuple(one)] for one in prompts], device=ids.device))
+
+    def _continued(
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+        cache: DynamicCache | None,
+        *,
+        max_new_tokens: int,
+        stop_ids: Collection[int],
+        **how: Any,
+    ) -> Any:
+        """What `generate` gives: `sequences`, and `past_key_values` of all but their last token."""
+        settings = GenerationConfig(
+            # `Draws` leaves a single token to choose.
+            do_sample=False,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=sorted(stop_ids) or None,
+            pad_token_id=self.pad_id,
+            return_dict_in_generate=True,
         )
-        return [row[width:].tolist() for row in output]
+        return self.model.generate(
+            input_ids=ids, attention_mask=mask, past_key_values=cache, generation_config=settings, **how
+        )
 
 
 class Draws(LogitsProcessor):  # type: ignore[misc]
-    """Draws each row's next token, and leaves it as the only possible one."""
+    """Draws each row's next token, and leaves it as the only possible one.
 
-    def __init__(self, seeds: Sequence[int], how: How) -> None:
-        self.uniform = torch.stack([uniform_numbers(seed, how.max_new_tokens) for seed in seeds])
+    Args:
+        uniform: (rows, steps) the random numbers of each row, from the next token on.
+    """
+
+    def __init__(self, uniform: torch.Tensor, how: How) -> None:
+        self.uniform = uniform
         self.how = how
         self.step = 0
 
@@ -108,6 +177,33 @@ class Draws(LogitsProcessor):  # type: ignore[misc]
         only = drawn(scores, self.uniform[:, self.step], self.how.temperature, self.how.top_p)
         self.step += 1
         return only
+
+
+class HalfHaveEnded(StoppingCriteria):  # type: ignore[misc]
+    """Stops all rows when half of several have ended."""
+
+    def __init__(self, stop_ids: Collection[int]) -> None:
+        self.stop_ids = stop_ids
+        self.ended: torch.Tensor | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        ends = torch.isin(input_ids[:, -1], _stops(self.stop_ids, input_ids))
+        self.ended = ends if self.ended is None else self.ended | ends
+        enough = len(ends) >= _FEW and 2 * int(self.ended.sum()) >= len(ends)
+        return torch.full_like(ends, enough)
+
+
+def _of_rows(cache: Any, rows: torch.Tensor) -> DynamicCache | None:
+    """The cache of these rows, in this order; None where a model keeps more than keys and values: it is computed again
+    from the tokens."""
+    if type(cache) is not DynamicCache or not all(isinstance(layer, DynamicLayer) for layer in cache.layers):
+        return None
+    cache.batch_select_indices(rows)
+    return cache
+
+
+def _stops(stop_ids: Collection[int], beside: torch.Tensor) -> torch.Tensor:
+    return torch.tensor(sorted(stop_ids), device=beside.device, dtype=beside.dtype)
 
 
 @contextmanager
