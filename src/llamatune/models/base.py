@@ -195,7 +195,7 @@ def check_trainable(base: Base, settings: Model) -> None:
     if base.held_in_4_bits and settings.lora is None and settings.adapter is None:
         raise ModelError(
             "E253",
-            f"`{base.name}` is held in 4 bits, and such weights cannot be trained",
+            f"`{base.name}` is held in 4 bits, and all its weights were to be trained",
             place="model.base",
             hint="add `model.lora`, or name the model that it was quantised from",
         )
