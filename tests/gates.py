@@ -468,7 +468,10 @@ REPORTED: dict[str, Any] = {
         "sources": [{"name": "a", "role": "train", "rows": 3, "kept": 3, "dropped": {}, "card": None}]
     },
     "preview.json": [{"place": "a:1", "tokens": [["Hi", False], ["Hello", True]]}],
-    "evaluation.json": {"held_out": [{"step": 1, "reward": 0.5}]},
+    "evaluation.json": {
+        "held_out": [{"step": 1, "reward": 0.5}],
+        "disagreement": [{"step": 1, "replies": 2, "overrated": [{"reply": "Hi", "reward": 0.5}]}],
+    },
     "metrics.jsonl": {"time": 1e9, "step": 1, "loss": 2.0, "learning_rate": 1e-3},
     "speed.jsonl": {"time": 1e9, "step": 1, "rows_per_second": 2.0},
     "events.jsonl": {"time": 1e9, "step": 1, "kind": "warning", "text": "beware"},

@@ -159,6 +159,7 @@ def test_row_20_overlap_of_train_and_eval_is_refused(tmp_path: Path, encoder) ->
     clean = write(tmp_path, "clean.jsonl", [pair(77), pair(78)])
     prepared = run(encoder, Source(path=train), eval=[Source(path=clean)])
     assert prepared.eval is not None and len(prepared.eval) == 2
+    assert [source.evaluates for source in prepared.sources] == [False, True]
 
 
 def test_eval_fraction_splits_by_the_content_of_the_prompt(tmp_path: Path, encoder) -> None:
@@ -166,6 +167,7 @@ def test_eval_fraction_splits_by_the_content_of_the_prompt(tmp_path: Path, encod
     first = run(encoder, Source(path=write(tmp_path, "a.jsonl", rows)), eval_fraction=0.2)
     assert first.eval is not None and 40 < len(first.eval) < 120
     assert first.counts.held_out == len(first.eval) == 400 - len(first.train)
+    assert [source.evaluates for source in first.sources] == [True]
     prompts = [
         {text.split("one ")[0].split("two ")[0] for text in texts(side)} for side in (first.train, first.eval)
     ]

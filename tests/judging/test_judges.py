@@ -14,7 +14,7 @@ from llamatune.data.encode.chat import ChatFormat
 from llamatune.errors import DataError, ModelError
 from llamatune.judging.judges import Completion, FunctionReward, Judge, ModelReward
 from llamatune.judging.opening import open_judges, open_reward_model
-from llamatune.judging.oracle import Oracle, oracle_for
+from llamatune.judging.oracle import Oracle, means, oracle_for
 from llamatune.models.open import open_model
 from llamatune.recipe.blocks import Chat
 from support import ROOT
@@ -237,22 +237,18 @@ def test_a_chat_model_is_no_judge() -> None:
 # ---- the oracle ---------------------------------------------------------------------------------------------
 
 
-def source(role: str, card: str | None, held_out: int = 0) -> Any:
-    return SimpleNamespace(role=role, card=card, counts=SimpleNamespace(held_out=held_out))
-
-
 def test_only_prompts_of_the_world_are_judged() -> None:
-    world, other = source("eval", "pico-prompts-helpful"), source("eval", None)
-    assert oracle_for([source("train", "pico-prompts-helpful")], ROOT) is None, "nothing is held out"
-    assert oracle_for([world, other], ROOT) is None, "of one set nobody knows the truth"
-    assert isinstance(oracle_for([source("train", None), world], ROOT), Oracle)
-    assert isinstance(oracle_for([source("train", "pico-prompts-helpful", held_out=3)], ROOT), Oracle)
+    world, other, mine = (SimpleNamespace(card=card) for card in ("pico-prompts-helpful", "alpaca", None))
+    assert oracle_for([], ROOT) is None, "nothing is asked"
+    assert oracle_for([world, mine], ROOT) is None, "of one set nobody knows the truth"
+    assert oracle_for([other], ROOT) is None
+    assert isinstance(oracle_for([world, world], ROOT), Oracle)
 
 
 def test_the_oracle_knows_right_from_wrong() -> None:
     right, wrong, _ = Oracle()(ROWS, COMPLETIONS).tolist()
     assert 0 <= wrong < right <= 1
-    figures = Oracle().figures(ROWS[:2], COMPLETIONS[:2])
+    figures = means(Oracle().verdicts(ROWS[:2], COMPLETIONS[:2]))
     assert figures["correct"] == 0.5 and figures["unsafe"] == 0.0
     assert figures["quality"] == pytest.approx((right + wrong) / 2)
 

@@ -190,6 +190,54 @@ def test_a_run_that_goes_on_and_one_without_held_out_prompts(run: Path) -> None:
     assert "reward 2.5 from 2 at step 1" in page.text and "held-out" not in page.text.partition("Curves")[0]
 
 
+def parted(step: int | None, correlation: float | None, **more: Any) -> dict[str, Any]:
+    reply = {"prompt": "Is it?", "reply": f"Of step {step}.", "reward": 6.25, "quality": 0.25}
+    places = {"reward_place": 0.975, "quality_place": 0.1}
+    return {
+        **({} if step is None else {"step": step}),
+        "replies": 495,
+        "correlation": correlation,
+        "pairs": {"compared": 0, "agree": None},
+        "overrated": [reply | places],
+        "underrated": [reply | {"reward": -1.5, "quality": 1.0}],
+    } | more
+
+
+def test_replies_on_which_reward_models_and_oracle_do_not_agree(run: Path) -> None:
+    entries = [
+        {**one, "oracle/rank_correlation": 0.4 - one["step"] / 40} for one in held_out([4, 5], [0.7, 0.6])
+    ]
+    evaluate(run, entries)
+    content = {"held_out": entries, "disagreement": [parted(0, 0.4), parted(4, 0.3)]}
+    write(run, "evaluation.json", content)
+    page = Page(run)
+    assert_safe(page)
+    text = page.text.partition("Reward models and oracle")[2].partition("Curves")[0]
+    assert "step 0 495 0.4 – 0 pairs step 4 495 0.3 – 0 pairs" in text
+    liked, _, others = text.partition("Liked by the reward models, not by the oracle, step 4")[2].partition(
+        "Liked by the oracle, not by the reward models, step 4"
+    )
+    assert "prompt reply reward quality Is it? Of step 4. 6.25 above 97.5% 0.25 above 10.0%" in liked
+    now, _, before = others.partition("Liked by the reward models, not by the oracle, step 0")
+    assert "Of step 4. -1.5 1" in now and "Of step 0. 6.25" in before
+    assert text.count("Liked by the oracle") == 1, (
+        "what was underrated at the start says nothing of the change"
+    )
+    assert "Reward against quality 0.4 0.3 −0.1" in page.text
+
+
+def test_a_round_of_rejection_sampling_says_how_many_pairs(run: Path) -> None:
+    write(run, "resolved.yaml", RESOLVED.replace("ppo", "rejection_sampling"))
+    pairs = {"compared": 1234, "agree": 0.48}
+    write(run, "evaluation.json", {"disagreement": parted(None, None, pairs=pairs)})
+    page = Page(run)
+    assert_safe(page)
+    assert "this round 495 – 48.0% 1,234 pairs" in page.text
+    assert (
+        page.text.count("Liked by") == 2 and "Liked by the reward models, not by the oracle What" in page.text
+    )
+
+
 # ---- figures and curves --------------------------------------------------------------------------------------
 
 
@@ -326,10 +374,18 @@ def test_any_figure_may_be_anything(run: Path, odd: Any) -> None:
     write(run, "completions.jsonl", [dict.fromkeys(found, odd), found | {"reward": odd}, found])
     assert_safe(Page(run))
     entries = [{"step": 0, "reward": odd, "oracle/quality": odd}, {"step": 2, "reward": 1.0, HOSTILE: odd}]
-    write(run, "evaluation.json", {"held_out": entries})
+    told = parted(1, 0.5)
+    parts = [
+        odd,
+        told | dict.fromkeys(told, odd),
+        {**told, "overrated": [dict.fromkeys(told["overrated"][0], odd)]},
+    ]
+    write(run, "evaluation.json", {"held_out": entries, "disagreement": parts})
     page = Page(run)
     assert_safe(page)
     assert len(page.source) < 500_000
+    write(run, "evaluation.json", {"held_out": entries, "disagreement": odd})
+    assert_safe(Page(run))
 
 
 @pytest.fixture
@@ -341,7 +397,11 @@ def hostile(run: Path) -> Path:
         for reward in (1.0, 2.0, 3.0)
     ]
     write(run, "completions.jsonl", rows)
-    evaluate(run, [{**entry, f"reward/{HOSTILE}": 1.0} for entry in held_out([1.0, 2.0], [0.5, 0.4])])
+    entries = [{**entry, f"reward/{HOSTILE}": 1.0} for entry in held_out([1.0, 2.0], [0.5, 0.4])]
+    evaluate(run, entries)
+    said = [{"prompt": HOSTILE, "reply": HOSTILE + "A" * 100_000, "reward": 2.0, "quality": 0.0}]
+    content = {"held_out": entries, "disagreement": [parted(4, 0.1, overrated=said)]}
+    write(run, "evaluation.json", content)
     return run
 
 

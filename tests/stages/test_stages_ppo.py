@@ -160,6 +160,26 @@ def test_held_out_prompts_are_judged_by_rewards_and_by_the_oracle(finished, meth
         assert figures[f"change of {name}"] == held_out[-1][name] - held_out[0][name]
 
 
+def test_where_reward_models_and_oracle_part_is_kept_at_the_first_evaluation_and_at_the_last(
+    finished,
+) -> None:
+    found = read(finished("adapters"), "evaluation.json")
+    first, last = found["disagreement"]
+    assert (first["step"], last["step"]) == (0, 4) and first["replies"] == last["replies"] == 8
+    for entry in (first, last):
+        [figures] = [one for one in found["held_out"] if one["step"] == entry["step"]]
+        assert figures.get("oracle/rank_correlation") == entry["correlation"]
+        assert entry["pairs"] == {"compared": 0, "agree": None}, "each prompt is answered once"
+        listed = [*entry["overrated"], *entry["underrated"]]
+        assert listed and all(one["prompt"] and 0 <= one["quality"] <= 1 for one in listed)
+        for one in entry["overrated"]:
+            assert one["reward_place"] > one["quality_place"]
+    assert (
+        "Liked by the reward models, not by the oracle, step 4"
+        in (finished("adapters") / "report.html").read_text()
+    )
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_completions_are_a_table(finished, method: str) -> None:
     directory = finished(method)

@@ -19,7 +19,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 from llamatune.commands.preview import preview_rows
 from llamatune.data.read.cards import draft_card
 from llamatune.errors import DataError, LlamatuneError, ModelError, RecipeError
-from llamatune.judging.judges import ModelReward
+from llamatune.judging.disagreement import remark
+from llamatune.judging.judges import Completion, ModelReward
+from llamatune.judging.oracle import Oracle
 from llamatune.pipeline import run
 from llamatune.recipe.load import loads
 from llamatune.runs.handover import Result
@@ -434,3 +436,40 @@ def test_the_report_shows_the_round(place: Path, models: dict[str, str]) -> None
     ):
         assert said in page
     assert "Best and worst" in page and "highest reward" in page
+    assert "oracle" not in page, "of these prompts nobody knows the truth"
+
+
+@pytest.fixture
+def of_the_world(models: dict[str, str]) -> dict[str, Any]:
+    return {
+        "data": {"train": [{"card": "pico-prompts-helpful", "max_rows": 12}], "max_length": 96},
+        "model": {"base": models["policy"]},
+    }
+
+
+def test_where_reward_models_and_oracle_part(
+    place: Path, models: dict[str, str], of_the_world: dict[str, Any]
+) -> None:
+    """Both judge the same samples; the order of the better ones is looked at again by hand."""
+    run(recipe_of(models, sampling__max_new_tokens=24, **of_the_world))
+    found = json.loads(Path("runs/best/evaluation.json").read_text())["disagreement"]
+    samples = {(one["prompt_id"], one["text"]): one for one in rows("runs/best/samples.jsonl")}
+    asked = {one["prompt_id"]: one["prompt"] for one in rows("runs/best/prompts.jsonl")}
+    assert found["replies"] == 12 * 4
+    told = {(asked[prompt_id][-1]["content"], text): one for (prompt_id, text), one in samples.items()}
+    for one in (*found["overrated"], *found["underrated"]):
+        sample = told[one["prompt"], one["reply"]]
+        assert one["reward"] == sample["reward"]
+        prompt = {"prompt": asked[sample["prompt_id"]]}
+        [quality] = Oracle()([prompt], [Completion(one["reply"], sample["tokens"], True)]).tolist()
+        assert one["quality"] == quality
+    assert found["overrated"] and "Reward models and oracle" in Path("runs/best/report.html").read_text()
+    line = "what the reward models like has little to do with"
+    assert (line in Path("runs/best/events.jsonl").read_text()) == (remark(found) is not None)
+
+
+def test_where_the_oracle_is_the_judge_there_is_nothing_to_part(
+    place: Path, models: dict[str, str], of_the_world: dict[str, Any]
+) -> None:
+    run(recipe_of(models, reward={"judge": "oracle"}, **of_the_world))
+    assert "disagreement" not in json.loads(Path("runs/best/evaluation.json").read_text())

@@ -96,6 +96,11 @@ class SourceInfo:
     run: str | None = None
     """The run that made the rows."""
 
+    @property
+    def evaluates(self) -> bool:
+        """Whether held-out rows are from it."""
+        return self.role == "eval" or self.counts.held_out > 0
+
 
 def to_json(value: Counts | SourceInfo) -> dict[str, Any]:
     """As stored in data.json: without `pairs`, `share`, `is_safety` and `run` where there are none."""

@@ -1,4 +1,4 @@
-"""The miniature world's judge, where all held-out prompts are of that world.
+"""The miniature world's judge, where all prompts are of that world.
 
 A policy that earns more while the truth gets worse has found the reward models' mistakes and not what people want.
 """
@@ -31,16 +31,16 @@ class Oracle:
         """(rows,): the quality; 0 for a prompt that the world cannot read."""
         return torch.tensor([one["quality"] for one in self.verdicts(rows, completions)])
 
-    def figures(self, rows: Sequence[PromptRow], completions: Sequence[Completion]) -> dict[str, float]:
-        """Mean quality, and the shares of correct and of unsafe replies; of at least one row."""
-        every = self.verdicts(rows, completions)
-        return {name: sum(one[name] for one in every) / len(every) for name in every[0]}
-
     def verdicts(
         self, rows: Sequence[PromptRow], completions: Sequence[Completion]
     ) -> list[dict[str, float]]:
         """What is true of each reply: `quality`, `correct`, `unsafe`."""
         return [_verdict(row, one.text) for row, one in zip(rows, completions, strict=True)]
+
+
+def means(verdicts: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Mean quality, and the shares of correct and of unsafe replies; of at least one."""
+    return {name: sum(one[name] for one in verdicts) / len(verdicts) for name in verdicts[0]}
 
 
 def _verdict(row: PromptRow, reply: str) -> dict[str, float]:
@@ -60,8 +60,8 @@ def _verdict(row: PromptRow, reply: str) -> dict[str, float]:
 
 
 def oracle_for(sources: Sequence[SourceInfo], recipe_dir: Path) -> Oracle | None:
-    """The oracle, if every evaluation source is a set of the world; otherwise nobody knows the truth."""
-    cards = [source.card for source in sources if source.role == "eval" or source.counts.held_out]
+    """The oracle, if each of the sources of prompts is a set of the world; otherwise nobody knows the truth."""
+    cards = [source.card for source in sources]
     if not cards or not all(card and find_card(card, recipe_dir).source.kind == "world" for card in cards):
         return None
     return Oracle()

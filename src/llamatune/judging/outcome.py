@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from llamatune.errors import DataError
+from llamatune.judging.disagreement import Judged, disagreement, remark
 from llamatune.judging.selection import Candidate, Fate, Ranked
 from llamatune.judging.variety import best_of_curve, self_bleu, unique_share
 from llamatune.wording import counted
@@ -39,7 +40,11 @@ def best_temperature(tried: Mapping[float, Groups]) -> float:
 
 
 def outcome(
-    groups: Sequence[Ranked], own: Groups, tried: Mapping[float, Groups], temperature: float
+    groups: Sequence[Ranked],
+    own: Groups,
+    tried: Mapping[float, Groups],
+    temperature: float,
+    qualities: Sequence[Sequence[float]] | None = None,
 ) -> Outcome:
     """Figures of a round.
 
@@ -47,6 +52,7 @@ def outcome(
         groups: all candidates, selected.
         own: those sampled by this run, at the temperature that was chosen.
         tried: candidates at each temperature, if there were several.
+        qualities: of each of `own`, says the oracle; None where nobody knows, or where the oracle decides.
 
     Raises:
         DataError: E148, no answer to any prompt can be kept.
@@ -83,9 +89,21 @@ def outcome(
         "temperature": temperature,
         "unique_share": unique_share([[one.sample.text for one in group] for group in own]),
     }
-    return Outcome(
-        figures, headline, _remarks(own, equal, fates, without, len(groups), winners / max(length, 1e-9))
-    )
+    remarks = _remarks(own, equal, fates, without, len(groups), winners / max(length, 1e-9))
+    if qualities is not None:
+        figures["disagreement"] = found = disagreement(_judged(own, qualities))
+        remarks += filter(None, [remark(found)])
+    return Outcome(figures, headline, remarks)
+
+
+def _judged(own: Groups, qualities: Sequence[Sequence[float]]) -> list[list[Judged]]:
+    return [
+        [
+            Judged(one.prompt["prompt"][-1]["content"], one.sample.text, one.reward, quality)
+            for one, quality in zip(group, found, strict=True)
+        ]
+        for group, found in zip(own, qualities, strict=True)
+    ]
 
 
 def _remarks(

@@ -10,11 +10,12 @@ import torch
 
 from llamatune.errors import DivergedError
 from llamatune.forward.rollouts import Rollout
-from llamatune.judging.oracle import Oracle
+from llamatune.judging.disagreement import Judged, disagreement, remark
+from llamatune.judging.oracle import Oracle, means
 from llamatune.outside import checked_number
 from llamatune.ppo.experience import Experience
 from llamatune.ppo.trainer import PPOTrainer
-from llamatune.sampling.prompts import PromptRow
+from llamatune.sampling.prompts import PromptRow, text_of
 from llamatune.training.guards import Finding
 from llamatune.training.run_trainer import RunTrainer
 
@@ -33,6 +34,8 @@ class RecipePPOTrainer(RunTrainer, PPOTrainer):
         self.oracle = oracle
         self.held_out: list[dict[str, float]] = []
         """Figures of each evaluation."""
+        self.disagreements: list[dict[str, Any]] = []
+        """Where reward models and oracle parted at the first evaluation and at the last, if there is an oracle."""
 
     def training_step(
         self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None
@@ -52,19 +55,46 @@ class RecipePPOTrainer(RunTrainer, PPOTrainer):
             self.run.log_completion(line)
 
     def on_evaluation(
-        self, rows: Sequence[PromptRow], rollouts: Sequence[Rollout], figures: Mapping[str, float]
+        self,
+        rows: Sequence[PromptRow],
+        rollouts: Sequence[Rollout],
+        rewards: Sequence[float],
+        figures: Mapping[str, float],
     ) -> dict[str, float]:
-        """What the oracle says of the held-out completions: means over them."""
-        further: dict[str, float] = {}
-        if self.oracle is not None:
-            said = self.oracle.figures(rows, [self.completion(rollout) for rollout in rollouts])
-            further = {f"oracle/{name}": figure for name, figure in said.items()}
+        """What the oracle says of the held-out completions: means over them, and how far the rewards agree with it."""
+        further = {} if self.oracle is None else self._truth(self.oracle, rows, rollouts, rewards)
         found = {**figures, **further}
         self.held_out.append({"step": self.state.global_step, **found})
         names = [name for name in ("reward", "oracle/quality", "kl") if name in found]
         text = ", ".join(f"{name.replace('/', ' ')} {found[name]:.3f}" for name in names)
         self.say(f"step {self.state.global_step}: held-out {text}")
-        self.run.write_json("evaluation.json", {"held_out": self.held_out})
+        content: dict[str, Any] = {"held_out": self.held_out}
+        if self.disagreements:
+            content["disagreement"] = self.disagreements
+            if line := remark(self.disagreements[-1]):
+                self.say(line)
+        self.run.write_json("evaluation.json", content)
+        return further
+
+    def _truth(
+        self,
+        oracle: Oracle,
+        rows: Sequence[PromptRow],
+        rollouts: Sequence[Rollout],
+        rewards: Sequence[float],
+    ) -> dict[str, float]:
+        completions = [self.completion(rollout) for rollout in rollouts]
+        verdicts = oracle.verdicts(rows, completions)
+        found = disagreement(
+            [
+                [Judged(text_of(row["prompt"]), one.text, reward, verdict["quality"])]
+                for row, one, reward, verdict in zip(rows, completions, rewards, verdicts, strict=True)
+            ]
+        )
+        self.disagreements = [*self.disagreements[:1], {"step": self.state.global_step, **found}]
+        further = {f"oracle/{name}": figure for name, figure in means(verdicts).items()}
+        if found["correlation"] is not None:
+            further["oracle/rank_correlation"] = found["correlation"]
         return further
 
     def _heed(self, findings: Iterable[Finding]) -> None:
@@ -80,13 +110,18 @@ class RecipePPOTrainer(RunTrainer, PPOTrainer):
         self.run.event("out_of_memory", text)
 
     def state_to_save(self) -> dict[str, Any]:
-        return super().state_to_save() | {"held_out": self.held_out, "pass_tokens": self.passes.most_tokens}
+        return super().state_to_save() | {
+            "held_out": self.held_out,
+            "disagreements": self.disagreements,
+            "pass_tokens": self.passes.most_tokens,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         super().restore(state)
         self.held_out = [
             {name: checked_number(figure) for name, figure in found.items()} for found in state["held_out"]
         ]
+        self.disagreements = list(state["disagreements"])
         # A run limits the tokens of a pass, never its number of rollouts.
         assert self.passes.most_tokens is not None
         self.passes.most_tokens = min(self.passes.most_tokens, checked_number(state["pass_tokens"]))

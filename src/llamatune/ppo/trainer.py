@@ -408,7 +408,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             "length": sum(lengths) / len(lengths),
             "ended_share": sum(rollout.ended for rollout in rollouts) / len(rollouts),
         }
-        found |= self.on_evaluation([prompts[row] for row in range(len(prompts))], rollouts, found)
+        rows = [prompts[row] for row in range(len(prompts))]
+        found |= self.on_evaluation(rows, rollouts, reward.tolist(), found)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -445,9 +446,14 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
             }
 
     def on_evaluation(
-        self, rows: Sequence[PromptRow], rollouts: Sequence[Rollout], figures: Mapping[str, float]
+        self,
+        rows: Sequence[PromptRow],
+        rollouts: Sequence[Rollout],
+        rewards: Sequence[float],
+        figures: Mapping[str, float],
     ) -> dict[str, float]:
-        """Called with held-out prompts, their completions and their figures; returns further figures."""
+        """Called with held-out prompts, their completions, the combined reward of each and the figures of all; returns
+        further figures."""
         return {}
 
     def on_memory_ran_out(self, text: str) -> None:

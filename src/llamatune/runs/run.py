@@ -13,7 +13,7 @@ data_cards/        draft cards of data files that were named without one
 replies.jsonl      sample replies before, during and after training
 completions.jsonl  PPO: each answer of the policy with its scores
 evaluation.json    reward models: how well they tell the better reply, on each held-out set; PPO: rewards of
-                   held-out prompts over time
+                   held-out prompts over time, and where reward models and oracle part
 adapter/ or model/ the artefact
 conversations.jsonl, preferences.jsonl
                    stages that make data: rows for other recipes (see `handover`)

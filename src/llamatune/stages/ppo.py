@@ -72,7 +72,7 @@ def run(recipe: PpoRecipe, run: Run) -> Result:
             ptx_dataset=data.ptx,
             processing_class=start.tokenizer,
             chat=chat,
-            oracle=oracle_for(data.sources, run.recipe_dir),
+            oracle=oracle_for([one for one in data.sources if one.evaluates], run.recipe_dir),
             run=run,
             say=display.say,
         )

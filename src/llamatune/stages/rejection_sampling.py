@@ -19,8 +19,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llamatune.judging.combine import RewardRule
+from llamatune.judging.judges import Judge
 from llamatune.judging.opening import open_judges
-from llamatune.judging.oracle import Oracle
+from llamatune.judging.oracle import Oracle, oracle_for
 from llamatune.judging.outcome import best_temperature, outcome
 from llamatune.judging.sample_scores import SCORES, SampleScores
 from llamatune.judging.selection import Candidate, Fate, Ranked, competing, pairs_of, select, weighed
@@ -51,17 +52,21 @@ def run(recipe: RejectionSamplingRecipe, run: Run) -> Result:
         asking = open_asking(recipe, run, display)
         crew, data = asking.crew, asking.data
         judges = [Oracle()] if reward.judge == "oracle" else open_judges(reward.models)
+        oracle = None if reward.judge == "oracle" else oracle_for(data.sources, run.recipe_dir)
         rule = RewardRule(reward.combination, reward.weights, reward.safety_threshold, reward.transform)
 
         def sampled(prompts: Sequence[PromptRow], temperature: float) -> list[Group]:
             what = f"sampling at temperature {temperature:g}"
             return asking.sample(prompts, k=settings.samples, temperature=temperature, what=what)
 
+        def scored(judge: Judge, groups: Sequence[Group], of_run: str | None) -> list[list[float]]:
+            scores = SampleScores(run.directory / SCORES, judge, groups)
+            crew.make(scores, f"scoring by {judge.name}{f', answers of {of_run}' if of_run else ''}")
+            return scores.by_group()
+
         def judged(groups: Sequence[Group], of_run: str | None = None) -> list[list[Candidate]]:
-            scores = {judge.name: SampleScores(run.directory / SCORES, judge, groups) for judge in judges}
-            for name, work in scores.items():
-                crew.make(work, f"scoring by {name}{f', answers of {of_run}' if of_run else ''}")
-            return weighed(groups, {name: work.by_group() for name, work in scores.items()}, rule, of_run)
+            scores = {judge.name: scored(judge, groups, of_run) for judge in judges}
+            return weighed(groups, scores, rule, of_run)
 
         prompts = prompts_of(data.train)
         tried: dict[float, list[list[Candidate]]] = {}
@@ -71,11 +76,13 @@ def run(recipe: RejectionSamplingRecipe, run: Run) -> Result:
             tried = {one: judged(sampled(some, one)) for one in settings.temperatures}
             temperature = best_temperature(tried)
             display.say(f"temperature {temperature:g} has the best answers to {len(some)} prompts")
-        own = judged(sampled(prompts, temperature))
+        answers = sampled(prompts, temperature)
+        own = judged(answers)
+        qualities = scored(oracle, answers, None) if oracle else None
         earlier = [judged(samples_of(name), name) for name in recipe.keep.pool]
         groups = select(competing([own, *earlier]), recipe.keep, recipe.seed)
 
-        found = outcome(groups, own, tried, temperature)
+        found = outcome(groups, own, tried, temperature, qualities)
         for line in found.remarks:
             display.say(line)
             run.event("warning", line)

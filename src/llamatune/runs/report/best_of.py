@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llamatune.runs.report import words
+from llamatune.runs.report import disagreement, words
 from llamatune.runs.report.reading import as_mapping, as_number, as_rows, as_text
 from llamatune.runs.report.series import Series
 from llamatune.runs.report.svg import INK, LINE, OTHER, frame, picture, tick_labels, ticks
@@ -25,6 +25,7 @@ def section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, 
     """Tables and pictures of evaluation.json."""
     temperatures = as_mapping(content.get("temperatures"))
     tables = [_counts(content), _sets(content, temperatures), _temperatures(temperatures), _rounds(content)]
+    tables += disagreement.tables(as_rows([content.get("disagreement")]))
     return {
         "of": "",
         "verdict": None,

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from llamatune.runs.report import words
+from llamatune.runs.report import disagreement, words
 from llamatune.runs.report.reading import as_mapping, as_number, as_rows
 from llamatune.runs.report.series import KNOWN, Known, Series
 from llamatune.runs.report.tables import Cell, Table, plain
 
-REWARD, QUALITY = "reward", "oracle/quality"
+REWARD, QUALITY, AGREEMENT = "reward", "oracle/quality", "oracle/rank_correlation"
 HACKING = "reward hacking"
 MOST_ROWS, LONGEST_NAME = 40, 50
 
@@ -24,6 +24,7 @@ _JUDGED = "mean over held-out answers, 0 to 1"
 _FIRST = {
     REWARD: Known("Reward", "mean of an iteration's answers", False),
     QUALITY: Known("Quality, says the oracle", _JUDGED, False),
+    AGREEMENT: Known("Reward against quality", "rank correlation over held-out answers", False),
 }
 _PARTS = {"reward/": ("Reward: ", "mean score"), "oracle/": ("Oracle: ", _JUDGED)}
 """How names begin; what follows is the name of a reward model, or of what the oracle looks at."""
@@ -106,10 +107,10 @@ def section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, 
     data = as_mapping(recipe.get("data"))
     asked = bool(data.get("eval") or data.get("eval_fraction"))
     found = verdict(entries) if entries or asked else None
-    table = _table(entries)
+    tables = [_table(entries), *disagreement.tables(as_rows(content.get("disagreement")))]
     return {
         "of": "figure",
-        "tables": [table] if table.rows else [],
+        "tables": [table for table in tables if table.rows],
         "plots": [],
         "sets_left_out": 0,
         "plots_left_out": 0,

@@ -24,13 +24,14 @@ class Cell:
 @dataclass(frozen=True)
 class Table:
     """`rows`: a name, and as many cells as there are columns. `about` says how to read it, `lists` which columns hold
-    several lines."""
+    several lines, `of` what the names are of, where it is not what those of all tables of a page are."""
 
     title: str
     about: str
     columns: list[str]
     rows: list[tuple[str, list[Cell]]]
     lists: tuple[str, ...] = ()
+    of: str = ""
 
 
 def percent(value: Any) -> str:
