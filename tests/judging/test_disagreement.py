@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from llamatune.judging.disagreement import Judged, disagreement, remark
+from llamatune.judging.disagreement import JudgedTwice, disagreement, remark
 
 
-def replies(rewards: Sequence[float], qualities: Sequence[float], prompt: str = "q") -> list[Judged]:
+def replies(rewards: Sequence[float], qualities: Sequence[float], prompt: str = "q") -> list[JudgedTwice]:
     both = zip(rewards, qualities, strict=True)
-    return [Judged(prompt, f"{prompt}{number}", *values) for number, values in enumerate(both)]
+    return [JudgedTwice(prompt, f"{prompt}{number}", *values) for number, values in enumerate(both)]
 
 
 def names(found: dict[str, Any], kind: str) -> list[str]:
@@ -68,7 +68,7 @@ def test_pairs_are_of_one_prompt_and_the_correlation_is_of_all() -> None:
     ],
     ids=["none", "an empty group", "one", "all equal", "equal rewards", "equal qualities"],
 )
-def test_without_an_order_nothing_is_said_of_it(groups: list[list[Judged]]) -> None:
+def test_without_an_order_nothing_is_said_of_it(groups: list[list[JudgedTwice]]) -> None:
     """0.1 seven times does not sum up to 0.7: a deviation of them would not be zero."""
     found = disagreement(groups)
     assert found["correlation"] is None and found["replies"] == sum(map(len, groups))

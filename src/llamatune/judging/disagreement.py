@@ -20,7 +20,7 @@ _LITTLE = 0.1
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedTwice:
     """A reply, and what it is worth to both sides. `prompt`: what a reader sees of it. `reward`: combined, as the stage
     uses it. `quality`: the oracle's."""
 
@@ -30,7 +30,7 @@ class Judged:
     quality: float
 
 
-def disagreement(groups: Sequence[Sequence[Judged]]) -> dict[str, Any]:
+def disagreement(groups: Sequence[Sequence[JudgedTwice]]) -> dict[str, Any]:
     """How far two orders of the same replies agree, and the replies on whose place they agree least.
 
     Args:
@@ -97,7 +97,7 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float | None:
     return float(np.corrcoef(first, second)[0, 1])
 
 
-def _pairs(groups: Sequence[Sequence[Judged]]) -> dict[str, Any]:
+def _pairs(groups: Sequence[Sequence[JudgedTwice]]) -> dict[str, Any]:
     compared, agree = 0, 0.0
     for group in groups:
         rewards, qualities = (

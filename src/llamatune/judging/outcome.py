@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from llamatune.errors import DataError
-from llamatune.judging.disagreement import Judged, disagreement, remark
+from llamatune.judging.disagreement import JudgedTwice, disagreement, remark
 from llamatune.judging.selection import Candidate, Fate, Ranked
 from llamatune.judging.variety import best_of_curve, self_bleu, unique_share
 from llamatune.wording import counted
@@ -96,10 +96,10 @@ def outcome(
     return Outcome(figures, headline, remarks)
 
 
-def _judged(own: Groups, qualities: Sequence[Sequence[float]]) -> list[list[Judged]]:
+def _judged(own: Groups, qualities: Sequence[Sequence[float]]) -> list[list[JudgedTwice]]:
     return [
         [
-            Judged(one.prompt["prompt"][-1]["content"], one.sample.text, one.reward, quality)
+            JudgedTwice(one.prompt["prompt"][-1]["content"], one.sample.text, one.reward, quality)
             for one, quality in zip(group, found, strict=True)
         ]
         for group, found in zip(own, qualities, strict=True)

@@ -10,7 +10,7 @@ import torch
 
 from llamatune.errors import DivergedError
 from llamatune.forward.rollouts import Rollout
-from llamatune.judging.disagreement import Judged, disagreement, remark
+from llamatune.judging.disagreement import JudgedTwice, disagreement, remark
 from llamatune.judging.oracle import Oracle, means
 from llamatune.outside import checked_number
 from llamatune.ppo.experience import Experience
@@ -87,7 +87,7 @@ class RecipePPOTrainer(RunTrainer, PPOTrainer):
         verdicts = oracle.verdicts(rows, completions)
         found = disagreement(
             [
-                [Judged(text_of(row["prompt"]), one.text, reward, verdict["quality"])]
+                [JudgedTwice(text_of(row["prompt"]), one.text, reward, verdict["quality"])]
                 for row, one, reward, verdict in zip(rows, completions, rewards, verdicts, strict=True)
             ]
         )
