@@ -1,5 +1,7 @@
 """Chat templates of strangers and users: bounded, checked row by row, found by name or by file."""
 
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,20 @@ def test_only_the_row_that_sets_off_a_bomb_is_refused(monkeypatch: pytest.Monkey
     assert encoded(format, *TALK).trained
     with pytest.raises(ModelError, match=r"E216.*rows.jsonl:1"):
         encoded(format, Message("user", "now"), TALK[1])
+
+
+def test_a_template_that_has_to_wait_is_no_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the process that renders may get no processor for long."""
+    format = format_of(PLAIN)
+    monkeypatch.setattr(rendering, "SECONDS", 0.5)
+    child = rendering._child._running()
+    child.send_signal(signal.SIGSTOP)
+    goes_on = threading.Timer(1.5, child.send_signal, (signal.SIGCONT,))
+    goes_on.start()
+    try:
+        assert encoded(format, Message("user", "never seen before"), TALK[1]).trained
+    finally:
+        goes_on.join()
 
 
 def test_a_slow_template_is_not_called_a_bomb_for_a_long_conversation(
