@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -164,7 +165,7 @@ JSON = st.recursive(
 STAGES = {
     "sft": (recipe(), sft_config),
     "reward": (recipe(stage="reward"), reward_config),
-    "ppo": (ppo_recipe(), ppo_config),
+    "ppo": (ppo_recipe(), partial(ppo_config, width=1)),
 }
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.forward.cutting import automatic_tokens
-from llamatune.models.load import Start
 from llamatune.models.placement import Placement
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.settings import of_recipe, value_in
@@ -14,10 +13,9 @@ from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.training.upstream import HEEDED, config_of, optimization_arguments, run_arguments
 
 
-def ppo_config(recipe: PpoRecipe, start: Start, output: Path) -> PPOConfig:
-    """The settings of the trainer. Raises what `config_of` raises."""
-    placement = start.placement
-    arguments = ppo_arguments(recipe, placement, output, width=start.base.width)
+def ppo_config(recipe: PpoRecipe, placement: Placement, output: Path, *, width: int) -> PPOConfig:
+    """The settings of the trainer; `width` is the base's. Raises what `config_of` raises."""
+    arguments = ppo_arguments(recipe, placement, output, width=width)
     return config_of(PPOConfig, arguments, recipe, placement, heeded(recipe))
 
 

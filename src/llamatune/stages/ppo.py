@@ -60,7 +60,7 @@ def run(recipe: PpoRecipe, run: Run) -> Result:
         )
         record_origin(run, recipe, start, data, display, chat)
 
-        arguments = ppo_config(recipe, start, run.checkpoints)
+        arguments = ppo_config(recipe, start.placement, run.checkpoints, width=start.base.width)
         arguments.eval_on_start = data.eval is not None and run.checkpoint is None
         model = load_for_training(start, recipe.model, seed=recipe.seed, report=display.say)
         trainer = RecipePPOTrainer(
