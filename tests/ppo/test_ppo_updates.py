@@ -232,7 +232,10 @@ WAYS = [
 
 @pytest.mark.proves("A19", "B7")
 @both
-@pytest.mark.parametrize("aggregation, padding_free", [("token_mean", True), ("sequence_mean", False)])
+@pytest.mark.parametrize(
+    "aggregation, padding_free",
+    [("token_mean", True), pytest.param("sequence_mean", False, marks=pytest.mark.slow)],
+)
 def test_the_cut_into_passes_changes_nothing(
     tmp_path: Path, method: str, aggregation: str, padding_free: bool
 ) -> None:

@@ -183,7 +183,15 @@ def _turns(text: str) -> list[Message]:
 
 
 @pytest.mark.parametrize(
-    "name", ["llama2_hf", "llama2_legacy", "llama2_new", "llama3", "mistral_v1", "mistral_v3"]
+    "name",
+    [
+        "llama2_hf",
+        "llama2_legacy",
+        "llama2_new",
+        pytest.param("llama3", marks=pytest.mark.slow),  # half a minute to read and write
+        "mistral_v1",
+        pytest.param("mistral_v3", marks=pytest.mark.slow),
+    ],
 )
 def test_a_real_vocabulary_saved_gives_the_tokens_of_training(name: str, tmp_path: Path) -> None:
     for template in ("llama2", "mistral", "chatml", "vicuna", "alpaca"):
