@@ -46,7 +46,7 @@ def test_row_04_sigterm_in_the_middle_of_something(place, reference, moment: str
 
 def test_row_04_sigterm_before_the_first_step(place, reference) -> None:
     ended = place.run(faults=[fault("send", at="replies 0: token 2", signals=[TERM])])
-    assert ended.code == 75 and "stopped by SIGTERM before there was anything to save" in ended.said
+    assert ended.code == 75 and "stopped by SIGTERM before there was anything new to save" in ended.said
     assert "continue with:" in ended.said and "Traceback" not in ended.said
     assert place.run().code == 0
     assert place.learnt() == reference()

@@ -341,5 +341,5 @@ def test_a_request_to_stop_says_where_the_work_is(stage) -> None:
     with pytest.raises(StoppedError, match="stopped by SIGTERM after 3 of 10 parts") as caught:
         stage("runs/x", until=stop)
     assert caught.value.exit_code == 75
-    with pytest.raises(LlamatuneError, match="stopped by SIGTERM before there was anything to save"):
+    with pytest.raises(LlamatuneError, match="stopped by SIGTERM before there was anything new to save"):
         stage("runs/x", until=lambda run: os.kill(os.getpid(), signal.SIGTERM))

@@ -15,6 +15,6 @@ def check_characters(value: Any, place: str) -> None:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         half = error.object[error.start : error.start + 1]
-        what = f"half of a surrogate pair ({half!a}), which is not a character"
+        what = f"half of a surrogate pair ({half!a})"
         hint = "write the text again as valid Unicode, or leave such rows out with `data.on_bad_row: drop`"
         raise DataError("E103", what, place=place, hint=hint) from None

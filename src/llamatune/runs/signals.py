@@ -127,8 +127,8 @@ def _tell(text: str) -> None:
 
 
 class StoppedEarly(BaseException):
-    """A request to stop ends the work here: by itself, before there was anything to save; `str` says where. Not an
+    """A request to stop ends the work here: by itself, before there was anything new to save; `str` says where. Not an
     Exception: nothing may swallow it."""
 
-    def __init__(self, when: str = "before there was anything to save") -> None:
+    def __init__(self, when: str = "before there was anything new to save") -> None:
         super().__init__(when)
