@@ -149,7 +149,7 @@ def test_breakage_6_a_reward_model_reads_what_the_command_gives_it(rewarded: Run
     [judge] = open_judges(run)
     assert judge.name == rewarded("lora").name
     outside = score([run], written(tmp_path), report=lambda line: None).scores[run]
-    assert judge(ROWS[:2], COMPLETIONS[:2]).tolist() == outside.tolist()
+    assert judge(ROWS[:2], COMPLETIONS[:2]).tolist() == pytest.approx(outside.tolist(), abs=1e-5)
     assert judge([], []).shape == (0,)
 
 
