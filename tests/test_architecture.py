@@ -36,6 +36,7 @@ FLOORS = [
     {"stages"},
     {"pipeline"},
     {"commands"},
+    {"hub"},
     {"cli"},
     {"__main__"},
 ]

@@ -25,6 +25,7 @@ EXIT_CODES = {
     1: "failure, or a bug of llamatune",
     2: "usage, recipe, data or model is not valid",
     4: "no checkpoint can be trusted",
+    5: "the hub did not take or give something; nothing here is lost, the same command goes on",
     6: "training diverged",
     7: "memory does not hold a single row",
     8: "disk full or not writable",
@@ -696,6 +697,83 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "a checkpoint holds no state of the optimizer, the schedule or the random generators",
             "going on from it would begin them anew, in silence",
             "begin anew with `--overwrite`, or name its weights as another recipe's base",
+        ),
+    },
+    "The hub": {
+        "E501": Code(
+            "what was to be pushed is not a run",
+            "the card is made from what a run notes",
+            "name the folder that a recipe's `output` names",
+        ),
+        "E502": Code(
+            "an adapter whose base nobody else can get",
+            "an adapter without its base is of no use to others",
+            "name the same model on the hub (`--base org/name`), or push the merged model (`--merge`)",
+        ),
+        "E503": Code(
+            "the model on the hub has other weights than the run's base",
+            "whoever loads the adapter would put it on a model that it was not trained on",
+            "name the right model and commit, or push the merged model (`--merge`)",
+        ),
+        "E504": Code(
+            "a credential, or a path of this machine, in what would be published",
+            "what is once on the hub is copied by others",
+            "mend the file that is named, and push again",
+        ),
+        "E505": Code(
+            "the lines with which others load it fail",
+            "the model card shows them, and nothing is pushed that they do not load",
+            "run them with the staged folder in place of the name",
+        ),
+        "E506": Code(
+            "the card, read again, says something else",
+            "the hub would show what was not meant",
+            "please report this as a bug of llamatune",
+        ),
+        "E507": Code(
+            "an option that does not fit what is pushed",
+            "it would change nothing, or something else than what is meant",
+            "leave it out, or name a run that it fits",
+        ),
+        "E510": Code(
+            "the hub does not know who is asking (401)",
+            "only its owners may write to a repository",
+            "run `hf auth login`, or set HF_TOKEN, with a token that may write",
+        ),
+        "E511": Code(
+            "you may not write there (403)",
+            "only its owners may write to a repository",
+            "check the name, and that the token may write (`hf auth whoami`)",
+        ),
+        "E512": Code(
+            "the hub has no such repository or revision that you may see (404)",
+            "private ones look as if they were not there",
+            "check the name, the revision and `hf auth whoami`",
+        ),
+        "E513": Code(
+            "somebody else changed it at the same time (409, 412)",
+            "one of the two changes would be lost",
+            "look at its latest commits, then push again",
+        ),
+        "E514": Code(
+            "too many requests (429)",
+            "the hub limits how much one may ask of it",
+            "wait some minutes, then run the same command: what has arrived is kept",
+        ),
+        "E515": Code(
+            "the hub is not there, broke off, or may not be asked",
+            "what is not sent is not there",
+            "check the network, then run the same command: what has arrived is kept",
+        ),
+        "E516": Code(
+            "the hub refused it, for another reason",
+            "it would be refused again",
+            "mend what it says; `--dry-run` shows what would go",
+        ),
+        "E517": Code(
+            "what has arrived is not what was sent",
+            "others would load something else than what was trained",
+            "run the same command again",
         ),
     },
     "Disk": {

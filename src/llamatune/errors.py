@@ -5,6 +5,7 @@
     ├── DataError             2   a data file, a data card or a row
     ├── ModelError            2   a base model, a tokenizer, a template or an adapter
     ├── CheckpointError       4   a checkpoint that cannot be trusted
+    ├── HubError              5   the hub did not take or give something; nothing here is lost
     ├── DivergedError         6   non-finite loss or gradient, or a loss that went up and stayed up
     ├── OutOfMemoryError      7   the memory does not hold a single row
     ├── DiskError             8   the disk is full or not writable
@@ -100,6 +101,12 @@ class ModelError(LlamatuneError):
 
 class CheckpointError(LlamatuneError):
     exit_code = 4
+
+
+class HubError(LlamatuneError):
+    """Not a loss: what was to be pushed lies where it was, and the same command goes on."""
+
+    exit_code = 5
 
 
 class DivergedError(LlamatuneError):

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from llamatune.commands.exam import Share
 from llamatune.data.rows import RATINGS
 from llamatune.judging.figures import SAFETY_BINS, flat, pair_figures, score_figures
 from llamatune.runs.report import evaluation, plots, write_report
 from llamatune.runs.report.by_stage import Look
 from llamatune.runs.report.head import headline_figures
 from llamatune.runs.report.series import Series
-from llamatune.runs.report.tables import percent
+from llamatune.runs.report.tables import Cell, measured, percent
 from report_page import HOSTILE, Page, assert_safe, browse, in_browser, write
 
 RESOLVED = """\
@@ -93,8 +94,19 @@ def reward(tmp_path: Path) -> Path:
 
 
 def cells(figures: list[Any]) -> str:
-    """Shares with one digit, each with its number of pairs."""
-    return " ".join(f"{100 * part['accuracy']:.1f}% {part['pairs']} pairs" for part in figures)
+    """Shares with one digit, each with its number of pairs and its interval."""
+    shown = [measured(part["accuracy"], part["pairs"], "pairs") for part in figures]
+    return " ".join(f"{cell.text} {cell.note}" for cell in shown)
+
+
+def test_a_share_has_wilsons_interval() -> None:
+    """Of 50 of 100 it is 40.4 to 59.6%, as in any table; the exam has the same."""
+    assert measured(0.5, 100, "pairs") == Cell("50.0%", "100 pairs, 40%-60%")
+    assert measured(1.0, 1, "pairs") == Cell("100.0%", "1 pair, 21%-100%")
+    assert measured(None, 0, "pairs") == Cell("–", "0 pairs")
+    for hits, of in ((0, 7), (3, 12), (997, 1000)):
+        low, high = Share(hits, of).interval
+        assert measured(hits / of, of, "rows").note.endswith(f", {low:.0%}-{high:.0%}")
 
 
 def test_the_figures_are_those_of_the_file(reward: Path) -> None:

@@ -2,8 +2,9 @@
 
     pico                         ships with llamatune
     ./folder, /folder, runs/x    a path; so is a name whose first part is a folder here
-    hub:org/name                 a model of the hub
+    hub:org/name                 a model or an adapter of the hub
     org/name                     the same, where there is no folder `org`
+    org/name@REVISION            the same at a branch, a tag or a commit
 
 A path is never looked up on the hub: whoever registers `runs` there would serve the weights. Nothing here imports
 torch or transformers.
@@ -123,9 +124,9 @@ def find(
     """Resolve a model's name, and check what it means.
 
     Args:
-        name: `pico`, a model folder, an adapter folder, a finished run, or a hub id.
+        name: `pico`, a model folder, an adapter folder, a finished run, or a hub id, perhaps with `@REVISION`.
         base: the base of an adapter, if it cannot be found under the name noted with the adapter.
-        revision: commit of a hub model.
+        revision: branch, tag or commit of a hub model, where its name gives none.
         weights: False where only the architecture and the tokenizer are wanted (`init: random`).
         key: the recipe's key that holds the name, for errors.
         beside: a folder of recipes, to say which of them writes a run that is missing.
@@ -145,7 +146,7 @@ def find(
         if (folder / "adapter_config.json").is_file():
             return _adapter(name, folder, base, beside, download)
         return _whole(Base(name, folder), weights)
-    org_name = name.removeprefix(_HUB)
+    org_name, _, named = name.removeprefix(_HUB).partition("@")
     if org_name.count("/") != 1:
         raise ModelError(
             "E201",
@@ -154,7 +155,10 @@ def find(
             why="it is neither `pico`, nor a folder, nor a hub id of the form org/name",
             hint=_near_folders(name),
         )
-    return _whole(_from_hub(org_name, revision, key, download), weights)
+    hub = from_hub(org_name, named or revision, key=key, download=download)
+    if (hub.folder / "adapter_config.json").is_file():
+        return _adapter(name, hub.folder, base, beside, download, published=True)
+    return _whole(hub, weights)
 
 
 def find_model(settings: Model, task: Task, *, beside: Path | None = None, download: bool = True) -> Found:
@@ -360,8 +364,17 @@ def _whole(base: Base, weights: bool) -> Found:
     return Found(base.name, base, None, "score" if base.has_head else "generate")
 
 
-def _adapter(name: str, folder: Path, base: str | Base | None, beside: Path | None, download: bool) -> Found:
-    """An adapter with the base it was trained on, or with the one given."""
+def _adapter(
+    name: str,
+    folder: Path,
+    base: str | Base | None,
+    beside: Path | None,
+    download: bool,
+    *,
+    published: bool = False,
+) -> Found:
+    """An adapter with the base it was trained on, or with the one given. What is `published` on the hub names no folder
+    of this machine."""
     check_not_pickled(folder, "adapter_model.safetensors")
     tensors = tensors_in(folder / "adapter_model.safetensors", code="E234")
     settings = read_model_json(folder / "adapter_config.json")
@@ -379,10 +392,13 @@ def _adapter(name: str, folder: Path, base: str | Base | None, beside: Path | No
     task: Task = "score" if scores else "generate"
     trained_on = read_note(folder).get("base", {})
     noted = [name for name in (trained_on.get("name"), settings.get("base_model_name_or_path")) if name]
+    if published:
+        noted = [name for name in noted if name.startswith(_HUB) or name == "pico" or not is_local(name)]
     if base is None and not noted:
         raise ModelError(
             "E232",
-            "the adapter does not say which base it belongs to",
+            "the adapter does not say which base it belongs to"
+            + (", or names a folder of its author's machine" if published else ""),
             place=str(folder),
             hint="give `--base`",
         )
@@ -390,7 +406,9 @@ def _adapter(name: str, folder: Path, base: str | Base | None, beside: Path | No
         return Found(name, base, folder, task)
     # The note's name may be a path from another working directory: then take the folder that peft's file names.
     chosen = base or next((one for one in noted if not is_local(one) or is_folder(Path(one))), noted[0])
-    revision = trained_on.get("revision") if base is None else None
+    revision = trained_on.get("revision") or settings.get("revision")
+    if base is not None or not isinstance(revision, str):
+        revision = None
     found = find(chosen, revision=revision, beside=beside, download=download)
     if found.adapter is not None:
         raise ModelError(
@@ -464,7 +482,8 @@ def write_note(folder: Path, base: Base, *, stage: str, chat: Chat | None) -> No
 # ---- the hub ------------------------------------------------------------------------------------------------
 
 
-def _from_hub(name: str, revision: str | None, key: str | None, download: bool) -> Base:
+def from_hub(name: str, revision: str | None, *, key: str | None = None, download: bool = True) -> Base:
+    """The files of a hub model, downloaded where they are not cached. Raises ModelError (E201, E203)."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -472,6 +491,7 @@ def _from_hub(name: str, revision: str | None, key: str | None, download: bool) 
         HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
+        RevisionNotFoundError,
     )
 
     try:
@@ -499,6 +519,13 @@ def _from_hub(name: str, revision: str | None, key: str | None, download: bool) 
             f"the hub has no model `{name}` that you may read",
             place=key,
             hint=_near_cached(name) or "check the spelling; for a private model run `hf auth login`",
+        ) from None
+    except RevisionNotFoundError:
+        raise ModelError(
+            "E203",
+            f"the hub model `{name}` has no revision `{revision}`",
+            place=key,
+            hint="a revision is a branch, a tag, or a commit of 40 digits: the model's page lists them",
         ) from None
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ModelError(

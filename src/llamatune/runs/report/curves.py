@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from llamatune.runs.report.series import Chart, Series
-from llamatune.runs.report.svg import BAD, INK, LINE, NARROW, OTHER, frame, picture, tick_labels, ticks
+from llamatune.runs.report.svg import BAD, GRID, INK, LINE, NARROW, OTHER, frame, picture, tick_labels, ticks
 
 if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.axes import Axes
+
+_ON_WHITE = {INK: "#444444", GRID: "#dddddd", LINE: "#1f5fa8", OTHER: "#b4540a", BAD: "#b00020"}
+"""The colours of a picture without a page, for the placeholders of those in it."""
 
 MOST_POINTS = 600
 """Points drawn for one series: more than there are pixels to see."""
@@ -31,6 +34,29 @@ def draw(chart: Chart, resumes: Sequence[float], last_step: float, size: tuple[i
         _lines(axes, chart)
 
     return picture(chart.name, paint, up=chart.unit, across="step", size=size)
+
+
+def draw_all(charts: Sequence[Chart], last_step: float) -> bytes:
+    """Several charts in one PNG, for where there is no page around them: two in a row, dark on white."""
+    import io
+
+    from matplotlib import style
+    from matplotlib.figure import Figure
+
+    rows = math.ceil(len(charts) / 2)
+    with style.context(["default", {"font.size": 11}]):
+        figure = Figure(figsize=(10, 2.9 * rows), dpi=100, layout="constrained")
+        for at, chart in enumerate(charts, 1):
+            axes = figure.add_subplot(rows, 2, at)
+            _frame(axes, chart, max(last_step, 1.0), most=5)
+            _lines(axes, chart)
+            axes.set_title(", ".join(filter(None, (chart.title, chart.unit))), fontsize=11, loc="left")
+            axes.set_xlabel("step (dashed: held-out)" if chart.held_out.logged else "step")
+        for artist in figure.findobj(lambda one: hasattr(one, "get_color")):
+            artist.set_color(_ON_WHITE.get(artist.get_color(), artist.get_color()))  # type: ignore[attr-defined]
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
 
 
 def _frame(axes: Axes, chart: Chart, last_step: float, most: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from llamatune.runs.report import plots, words
 from llamatune.runs.report.reading import as_mapping, as_number, as_rows, as_text
 from llamatune.runs.report.series import KNOWN, Known, Series
-from llamatune.runs.report.tables import MOST_COLUMNS, Cell, Table, amount, heading, percent, plain
+from llamatune.runs.report.tables import MOST_COLUMNS, Cell, Table, amount, heading, measured, percent, plain
 
 MOST_SETS, MOST_PLOTS, LONGEST_NAME = 50, 12, 80
 
@@ -53,7 +53,7 @@ def _ratings(sets: _Sets) -> Table:
     return Table(
         "Accuracy by rating" if parts else "Accuracy",
         "Share of the pairs whose chosen reply gets the higher score, by how much better people found it. "
-        "A tie counts half; guessing gets 50%.",
+        "A tie counts half; guessing gets 50%. After the number of pairs: the 95% interval.",
         [*map(heading, parts), "all"],
         [(name, [*_parts(figures.get("by_rating"), parts), _part(figures)]) for name, figures in sets],
     )
@@ -155,9 +155,9 @@ def _parts(found: Any, names: Iterable[str]) -> list[Cell]:
 
 
 def _part(found: Any) -> Cell:
-    """The accuracy on some pairs, and how many they are."""
+    """The accuracy on some pairs, how many they are, and between what the true one lies."""
     part = as_mapping(found)
-    return Cell(percent(part.get("accuracy")), amount(part.get("pairs"), "pairs"))
+    return measured(part.get("accuracy"), part.get("pairs"), "pairs")
 
 
 # ---- curves -----------------------------------------------------------------------------------------------

@@ -56,6 +56,18 @@ def amount(value: Any, what: str) -> str:
     return f"{number(found)} {what.removesuffix('s') if found == 1 else what}"
 
 
+def measured(share: Any, of: Any, what: str) -> Cell:
+    """A share of so many, with its 95% interval (Wilson's): `71.6%`, and `95 pairs, 62-80%`."""
+    found, number_of = as_number(share), as_number(of)
+    noted = [amount(of, what)]
+    if found is not None and number_of is not None and 0 <= found <= 1 and 1 <= number_of < 1e15:
+        z = 1.96
+        middle = (found * number_of + z * z / 2) / (number_of + z * z)
+        reach = z * math.sqrt(number_of * found * (1 - found) + z * z / 4) / (number_of + z * z)
+        noted.append(f"{max(0.0, middle - reach):.0%}-{min(1.0, middle + reach):.0%}")
+    return Cell(percent(share), ", ".join(filter(None, noted)))
+
+
 def heading(name: str) -> str:
     """The name of a figure as the head of a column: `chosen_safe` is chosen safe."""
     return shorten(name, LONGEST_HEAD).replace("_", " ")

@@ -1,0 +1,155 @@
+"""What a finished run has to give away: its model, adapter or rows, and what its folder says of how they were made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from llamatune.errors import ModelError, RecipeError
+from llamatune.models.found import Found, find, read_note
+from llamatune.recipe.hashing import file_sha256
+from llamatune.recipe.paths import FINISHED, MARKER
+from llamatune.runs.handover import Result, take
+from llamatune.runs.report.reading import RunFiles, as_mapping, as_rows, as_text
+
+_HUB = "hub:"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The base that a run began from, as others can get it."""
+
+    name: str
+    """As the run's note has it: `pico`, a folder, or `hub:org/name`."""
+    id: str | None
+    """On the hub; None for a base that is not there."""
+    revision: str | None
+    """The commit."""
+    weights: str | None
+    """SHA-256 over the names and hashes of its weight files; None where they are held in 4 bits."""
+
+    @property
+    def shown(self) -> str:
+        """For people, without a path of this machine."""
+        return self.id or (self.name if self.name == "pico" else f"{Path(self.name).name} (not on the hub)")
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A finished run: `files` are what its stage handed over, verified; `said` reads what its folder says."""
+
+    run: Path
+    result: Result
+    files: dict[str, Path]
+    said: RunFiles
+
+    @property
+    def stage(self) -> str:
+        return self.result.stage
+
+    @property
+    def makes_rows(self) -> bool:
+        """Whether it is a run of a stage that makes data."""
+        return self.result.artefact.endswith(".jsonl")
+
+    @property
+    def folder(self) -> Path:
+        """Of the adapter or model."""
+        return self.files[self.result.artefact]
+
+    @cached_property
+    def found(self) -> Found:
+        """Its model, with the base of an adapter. Raises ModelError where that is gone."""
+        return find(str(self.run))
+
+    @cached_property
+    def origin(self) -> Origin:
+        """What the model was trained from."""
+        noted = as_mapping(read_note(self.folder).get("base"))
+        name = as_text(noted.get("name")) or self.result.base
+        is_hub = name.startswith(_HUB)
+        return Origin(
+            name=name,
+            id=name.removeprefix(_HUB) if is_hub else None,
+            revision=noted.get("revision") if is_hub else None,
+            weights=as_mapping(noted.get("identity")).get("weights"),
+        )
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """resolved.yaml, as plain data."""
+        return self.said.recipe()[1]
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        return self.said.mapping("manifest.json")
+
+    @cached_property
+    def sources(self) -> list[dict[str, Any]]:
+        """The data sets, as data.json has them."""
+        return as_rows(self.said.mapping("data.json").get("sources"))
+
+
+def finished_artefact(name: str) -> Artefact:
+    """What a finished run, or a file of rows in it, has to give away; every file is as it was written.
+
+    Raises:
+        RecipeError: E501 it is no run; E038 it has not finished; E039 something else is there than it wrote.
+    """
+    path = Path(name)
+    run = path.parent if path.is_file() and path.suffix == ".jsonl" else path
+    if not (run / MARKER).is_file() and not (run / FINISHED).is_file():
+        raise RecipeError(
+            "E501",
+            f"`{name}` is not a run",
+            why="the card that others read is made from what a run notes: its recipe, data, base and figures",
+            hint="name the folder that a recipe's `output` names, such as runs/pico-sft",
+        )
+    result = Result.read(run)
+    if result is None:
+        take(str(run), "")  # says what is missing
+    assert result is not None
+    files = {handed: take(str(run), handed) for handed in result.files}
+    if path != run and path.name not in files:
+        files[path.name] = take(str(run), path.name)  # says what it leaves
+    return Artefact(run, result, files, RunFiles(run))
+
+
+def same_weights(origin: Origin, id: str, revision: str | None) -> str:
+    """The commit of a hub model that has the weights a run began from.
+
+    Known by the hashes that the hub lists, without a download where it lists them.
+
+    Raises:
+        ModelError: E503, its weights are others; E203, the hub does not give it.
+    """
+    from huggingface_hub import HfApi
+
+    from llamatune.hub.answers import hub_answers
+
+    with hub_answers(id):
+        info = HfApi().model_info(id, revision=revision, files_metadata=True)
+    commit = as_text(info.sha)
+    if origin.weights is None:
+        return commit
+    files = [one for one in info.siblings or () if one.rfilename.endswith(".safetensors")]
+    plain = sorted(one.rfilename for one in files if "/" not in one.rfilename)
+    listed = {one.rfilename: one.lfs.sha256 for one in files if one.lfs is not None}
+    if not all(name in listed for name in plain):
+        from llamatune.models.found import from_hub
+
+        folder = from_hub(id, commit).folder
+        listed = {name: file_sha256(folder / name) for name in plain}
+    lines = [f"{name} {listed[name]}\n" for name in plain]
+    if sha256("".join(lines).encode()).hexdigest() != origin.weights:
+        raise ModelError(
+            "E503",
+            f"the hub's `{id}` has other weights than the base that the run began from",
+            place=origin.shown,
+            why="whoever loads the result would put it on a model that it was not trained on",
+            hint="name the right model and commit (`--base org/name@COMMIT`), or push the merged model: `--merge`",
+        )
+    return commit

@@ -1,0 +1,161 @@
+"""The folder that is pushed: made anew from a list of what may go, and looked through before it goes.
+
+Nothing is pushed from a run directory itself: beside the weights lie logs, states of optimizers, and paths of this
+machine. Weights are linked, not copied; what names a path or a base is written again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+from llamatune.errors import RecipeError
+from llamatune.hub.artefact import Artefact, Origin
+from llamatune.models.found import NOTE
+from llamatune.outside import read_whole
+from llamatune.recipe.parsing.yaml import to_yaml
+from llamatune.runs.files import disk_errors
+from llamatune.runs.report.reading import as_mapping
+from llamatune.shown import CREDENTIAL
+
+CARD = "README.md"
+RECIPE = "recipe.yaml"
+METRICS = "metrics.json"
+
+_TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+)
+_MAY_GO = {
+    "adapter": ("adapter_model.safetensors", "adapter_config.json", "generation_config.json", *_TOKENIZER),
+    "model": ("config.json", "generation_config.json", "model.safetensors.index.json", *_TOKENIZER),
+}
+"""What may go of a folder of each kind, besides the note; of a model the weights `*.safetensors` too."""
+
+_LARGEST_TEXT = 64 << 20
+_HOME = re.compile(r"(?:/(?:home|Users)/|[A-Za-z]:\\+Users\\+)[A-Za-z0-9_.-]+")
+"""Folders of people, on any machine."""
+
+
+def stage_model(artefact: Artefact, origin: Origin, weights: Path, staged: Path) -> list[str]:
+    """Fill `staged` with all but the card.
+
+    Args:
+        weights: the folder of the adapter or of a whole model.
+
+    Returns:
+        What lies in that folder and does not go.
+    """
+    kind = "adapter" if (weights / "adapter_config.json").is_file() else "model"
+    left = []
+    for file in sorted(weights.iterdir()):
+        if file.name == NOTE:
+            _write_json(staged / NOTE, _note_of(file, origin))
+        elif file.name == "adapter_config.json":
+            _write_json(staged / file.name, _settings_of(file, origin))
+        elif file.name in _MAY_GO[kind] or (kind == "model" and file.suffix == ".safetensors"):
+            link(file, staged / file.name)
+        else:
+            left.append(file.name)
+    stage_facts(artefact, origin, staged)
+    return left
+
+
+def stage_facts(artefact: Artefact, origin: Origin | None, staged: Path) -> None:
+    """The recipe and the figures of a run, without paths of this machine."""
+    recipe = plain(artefact.recipe)
+    model = as_mapping(recipe.get("model"))
+    if origin is not None and origin.id is not None and "base" in model:
+        model["base"], model["revision"] = origin.id, origin.revision
+    (staged / RECIPE).write_text(to_yaml(recipe), encoding="utf-8")
+    figures = {
+        "stage": artefact.stage,
+        "steps": artefact.result.steps,
+        "seconds": artefact.result.seconds,
+        "figures": artefact.result.figures,
+        "evaluation": plain(artefact.said.mapping("evaluation.json")),
+    }
+    _write_json(staged / METRICS, figures)
+
+
+def _note_of(file: Path, origin: Origin) -> dict[str, Any]:
+    note: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    base = note["base"]
+    base["name"] = f"hub:{origin.id}" if origin.id else PurePath(origin.name).name
+    base["revision"] = origin.revision
+    return note
+
+
+def _settings_of(file: Path, origin: Origin) -> dict[str, Any]:
+    """peft's settings, with the base that others have: by id and commit."""
+    settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return settings | {
+        "base_model_name_or_path": origin.id,
+        "revision": origin.revision,
+        "inference_mode": True,
+    }
+
+
+def plain(value: Any) -> Any:
+    """The same, with each path that begins at the root or at home cut to its last part."""
+    if isinstance(value, Mapping):
+        return {plain(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    is_path = isinstance(value, str) and value.startswith(("/", "~", "../")) and not re.search(r"\s", value)
+    return PurePath(value).name or "." if is_path else value
+
+
+def link(file: Path, to: Path) -> None:
+    """The same file under another name, without a copy of its bytes."""
+    with disk_errors(to):
+        to.symlink_to(file.resolve())
+
+
+def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+# ---- what must not go -------------------------------------------------------------------------------------
+
+
+def check_staged(staged: Path, artefact: Artefact) -> None:
+    """Look through what would go for credentials and for paths of this machine.
+
+    Raises:
+        RecipeError: E504, with the file and the line.
+    """
+    paths = {str(Path.home()), str(Path.cwd()), str(artefact.run.resolve())} - {"/"}
+    own = re.compile("|".join(rf"{re.escape(path)}(?=[/\\\"'\s]|$)" for path in sorted(paths)))
+    for file in sorted(staged.rglob("*")):
+        for line, what in _found_in(file, own):
+            raise RecipeError(
+                "E504",
+                f"{what}: it would be published",
+                place=f"{file.name}:{line}",
+                why="what is once on the hub is copied by others; nothing was sent",
+                hint="mend the run's file of that name, or what it was made from, and push again",
+            )
+
+
+def _found_in(file: Path, own: re.Pattern[str]) -> Iterator[tuple[int, str]]:
+    """(line, what) of each thing in a text file that must not go."""
+    if file.suffix in (".safetensors", ".png") or not file.is_file():
+        return
+    text = read_whole(file, max(_LARGEST_TEXT, file.stat().st_size)).decode("utf-8", "replace")
+    for pattern, what in (
+        (CREDENTIAL, "this looks like a credential"),
+        (own, "this is a path of this machine"),
+    ):
+        if found := pattern.search(text):
+            yield text.count("\n", 0, found.start()) + 1, what
+    if file.name in (CARD, RECIPE, NOTE, METRICS, "adapter_config.json", "config.json") and (
+        found := _HOME.search(text)
+    ):
+        yield text.count("\n", 0, found.start()) + 1, "this is somebody's home folder"

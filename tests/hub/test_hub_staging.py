@@ -1,0 +1,127 @@
+"""What may go and what must not, without a hub and without loading a model."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from llamatune.errors import LlamatuneError, RecipeError
+from llamatune.hub.artefact import finished_artefact
+from llamatune.hub.card import fenced, in_line
+from llamatune.hub.push import Target, check_name, push
+from llamatune.hub.staging import check_staged, plain
+
+
+@pytest.fixture(autouse=True)
+def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_paths_are_cut_to_their_last_part() -> None:
+    said = {
+        "path": "/home/anna/rows.jsonl",
+        "runs": ["../other/run", "~/x", "runs/mine"],
+        "prompt": "/me waves at you",
+    }
+    assert plain(said) == {
+        "path": "rows.jsonl",
+        "runs": ["run", "x", "runs/mine"],
+        "prompt": "/me waves at you",
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        ("README.md", f"a\nb hf_{'a1' * 16}\n", "README.md:2: this looks like a credential"),
+        ("tokenizer.json", f'["hf_{"a1" * 16}"]', "tokenizer.json:1: this looks like a credential"),
+        ("config.json", '{"_name_or_path": "/home/anna/llama"}', "config.json:1: this is somebody's home"),
+        ("notes.txt", "{cwd}/rows.jsonl", "notes.txt:1: this is a path of this machine"),
+    ],
+)
+def test_credentials_and_paths_are_found(
+    rows_run: Path, tmp_path: Path, file: str, text: str, says: str
+) -> None:
+    staged = tmp_path / "staged"
+    staged.mkdir()
+    (staged / file).write_text(text.replace("{cwd}", str(tmp_path)))
+    with pytest.raises(RecipeError, match=re.escape(f"error[E504] {says}")) as caught:
+        check_staged(staged, finished_artefact(str(rows_run)))
+    assert "a1a1" not in str(caught.value)
+
+
+def test_only_a_finished_run_with_what_it_wrote_can_go(rows_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="E501"):
+        finished_artefact("absent")
+    (rows_run / "conversations.jsonl").write_text("{}\n")
+    with pytest.raises(RecipeError, match=r"E039.*has changed since it finished"):
+        finished_artefact(str(rows_run))
+    (rows_run / "result.json").unlink()
+    with pytest.raises(RecipeError, match=r"E038.*has not finished"):
+        finished_artefact(str(rows_run))
+    with pytest.raises(RecipeError, match=r"E038"):
+        finished_artefact(str(rows_run / "preferences.jsonl"))
+
+
+def test_options_that_do_not_fit(rows_run: Path) -> None:
+    def say(line: str) -> None:
+        raise AssertionError(line)
+
+    for target, says in (
+        (Target("rows"), "is not a name of the hub"),
+        (Target("a/b/c"), "is not a name of the hub"),
+        (Target("me/a b"), "is not a name of the hub"),
+        (Target("me/rows", revision="x", pull_request=True), "--revision x"),
+    ):
+        with pytest.raises(RecipeError, match="E507") as caught:
+            check_name(target)
+        assert says in str(caught.value)
+    with pytest.raises(RecipeError, match=r"E507.*leaves rows and no model") as rows:
+        push(str(rows_run), Target("me/rows"), say=say)
+    assert "--dataset" in str(rows.value)
+
+
+def test_text_of_others_is_no_markup() -> None:
+    assert in_line("a|b\n<img src=x> [x](y) `z` \x1b[1m") == (
+        r"a\|b &lt;img src=x> \[x\](y) \`z\` ⟨U+001B⟩\[1m"
+    )
+    assert fenced("```\nx\n````\n").splitlines()[0] == "`````"
+
+
+def adapter_of(folder: Path, base: dict[str, object]) -> Path:
+    """A run that says it has finished an adapter on that base."""
+    from llamatune.runs.handover import digest
+
+    adapter = folder / "adapter"
+    adapter.mkdir(parents=True)
+    (adapter / "llamatune.json").write_text(json.dumps({"base": base}))
+    (folder / "resolved.yaml").write_text("stage: sft\n")
+    result = {
+        "stage": "sft",
+        "artefact": "adapter",
+        "base": "x",
+        "steps": 1,
+        "seconds": 1.0,
+        "finished": 1.8e9,
+    }
+    files = {"adapter": {"path": "adapter", "sha256": digest(adapter)}}
+    (folder / "result.json").write_text(json.dumps({**result, "files": files}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("base", "options", "says"),
+    [
+        ({"name": "pico"}, {}, r"E502.*pico, which only llamatune has(.|\n)*--merge"),
+        ({"name": "/home/anna/llama"}, {}, r"E502.*a folder of this machine, llama(.|\n)*--base org/name"),
+        ({"name": "hub:them/base", "revision": "0" * 40}, {"base": "me/other"}, r"E507.*names another"),
+        ({"name": "hub:me/tuned", "revision": "0" * 40}, {}, r"E507.*is the base that the run began from"),
+    ],
+)
+def test_a_base_that_others_do_not_have(tmp_path: Path, base: dict, options: dict, says: str) -> None:
+    run = adapter_of(tmp_path / "run", base)
+    with pytest.raises(LlamatuneError, match=says):
+        push(str(run), Target("me/tuned"), say=print, **options)
+    assert not (run / "hub").exists()
