@@ -4,12 +4,13 @@
 # make test-all   also those that are slow and rarely break
 # make bench   llamatune beside plain trl and TRL 1.12's PPO, the price of guards, light commands, data preparation
 # make bench-gpu   the same on a GPU, switch by switch
+# make release the wheel and the source archive, tried in an environment of their own
 # make pico    rebuild the built-in model from nothing (about twenty minutes)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all check bench bench-gpu pico format
+.PHONY: setup demo test test-all check bench bench-gpu pico format release
 
 setup: .venv/.installed
 
@@ -57,6 +58,9 @@ bench: setup
 
 bench-gpu: setup
 	$(BIN)/python benchmarks/gpu.py --save gpu
+
+release: setup
+	$(BIN)/python scripts/release.py
 
 pico: setup
 	$(BIN)/python scripts/make_pico_tokenizer.py

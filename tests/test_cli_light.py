@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -148,6 +149,18 @@ def test_version() -> None:
     from llamatune import __version__
 
     assert llamatune("--version").stdout.strip() == __version__
+
+
+def test_help_names_every_command_under_what_it_is_for() -> None:
+    from llamatune.cli import app
+
+    shown = llamatune("--help").stdout
+    parts = [line.rstrip(":") for line in shown.splitlines() if re.fullmatch(r"\w[^:]*:", line)]
+    assert parts == ["Options", "Begin", "Look before", "Train", "Use what was trained", "Take it away"]
+    names = [one.name or one.callback.__name__ for one in app.registered_commands if one.callback]
+    names += [one.typer_instance.info.name for one in app.registered_groups]
+    for name in names:
+        assert re.search(rf"^  {name} +[A-Z]", shown, re.MULTILINE), name
 
 
 def test_schema_is_json() -> None:

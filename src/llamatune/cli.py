@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
+from typer.core import TyperGroup
 
 from llamatune.shown import masked, printable
 
@@ -27,8 +28,27 @@ if TYPE_CHECKING:
     from llamatune.errors import LlamatuneError
     from llamatune.recipe.stages.common import Tuning
 
+BEGIN, CHECK, TRAIN, USE, SHARE = "Begin", "Look before", "Train", "Use what was trained", "Take it away"
+"""What one wants to do: the parts of `llamatune --help`, in this order."""
+
+
+class _ByPurpose(TyperGroup):
+    """Commands under the panels that they name, as plain text."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        longest = max(map(len, self.commands))
+        for panel in (BEGIN, CHECK, TRAIN, USE, SHARE):
+            named = [(name, one) for name, one in self.commands.items() if one.rich_help_panel == panel]
+            with formatter.section(panel):
+                room = formatter.width - longest - 6
+                formatter.write_dl(
+                    [(name.ljust(longest), one.get_short_help_str(room)) for name, one in named]
+                )
+
+
 app = typer.Typer(
     name="llamatune",
+    cls=_ByPurpose,
     help="Fine-tune Llama-architecture models from YAML recipes.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -39,7 +59,7 @@ app = typer.Typer(
 data = typer.Typer(
     name="data", help="Look at data and data cards.", no_args_is_help=True, rich_markup_mode=None
 )
-app.add_typer(data)
+app.add_typer(data, rich_help_panel=CHECK)
 
 RecipeArgument = Annotated[str, typer.Argument(help="Recipe file, or a shipped recipe such as pico/sft.")]
 OverridesArgument = Annotated[
@@ -79,7 +99,7 @@ def _options(
 ) -> None: ...
 
 
-@app.command()
+@app.command(rich_help_panel=CHECK)
 def validate(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
@@ -110,7 +130,7 @@ def validate(
         _write(sys.stdout, dump(found.recipe), end="")
 
 
-@app.command()
+@app.command(rich_help_panel=CHECK)
 def plan(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
@@ -137,7 +157,7 @@ def plan(
             _write(sys.stdout, line)
 
 
-@app.command()
+@app.command(rich_help_panel=CHECK)
 def schema() -> None:
     """Print the JSON schema of recipes, for editors."""
     from llamatune.recipe.schema import json_schema
@@ -145,7 +165,7 @@ def schema() -> None:
     _print_json(json_schema())
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN)
 def init(
     output: Annotated[Path, typer.Option(help="Recipe file to write.")] = Path("recipe.yaml"),
     stage: Annotated[
@@ -173,7 +193,7 @@ def init(
     write_recipe(output, stage=stage, base=base, data=data, tuning=tuning, say=_say)
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN)
 def recipes(
     name: Annotated[str | None, typer.Argument(help="A shipped recipe to copy.", show_default=False)] = None,
     copy: Annotated[
@@ -202,7 +222,7 @@ def recipes(
         _write(sys.stdout, text)
 
 
-@app.command()
+@app.command(rich_help_panel=BEGIN)
 def doctor(as_json: JsonOption = False) -> None:
     """Print versions, devices, where things are kept, and what is missing."""
     import json
@@ -214,7 +234,7 @@ def doctor(as_json: JsonOption = False) -> None:
     _write(sys.stdout, json.dumps(found, indent=2) if as_json else report_on(found))
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def run(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
@@ -261,7 +281,7 @@ def run(
     _write(sys.stdout, f"{loaded.output}/{result.artefact}")
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def report(
     directory: Annotated[Path, typer.Argument(help="A run directory, finished or not.")],
 ) -> None:
@@ -271,7 +291,7 @@ def report(
     _write(sys.stdout, str(write_report(directory)))
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def chat(
     models: Annotated[list[str], typer.Argument(help="A model, or several that answer side by side.")],
     system: Annotated[str | None, typer.Option(help="System message.", show_default=False)] = None,
@@ -310,7 +330,7 @@ def _find_all(models: list[str]) -> None:
                 raise
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def merge(
     adapter: Annotated[str, typer.Argument(help="A finished run, or an adapter folder.")],
     output: Annotated[Path, typer.Option(help="Folder to write the merged model to.")],
@@ -328,7 +348,7 @@ def merge(
     _write(sys.stdout, str(merged))
 
 
-@app.command()
+@app.command(rich_help_panel=SHARE)
 def push(
     run: Annotated[str, typer.Argument(help="A finished run; with --dataset one that made rows.")],
     name: Annotated[str, typer.Argument(help="Where to, as the hub calls it: org/name.")],
@@ -383,7 +403,7 @@ def push(
     _write(sys.stdout, pushed)
 
 
-@app.command()
+@app.command(rich_help_panel=SHARE)
 def pull(
     name: Annotated[str, typer.Argument(help="What the hub calls it: org/name, or org/name@REVISION.")],
     dataset: Annotated[bool, typer.Option("--dataset", help="A data set, not a model.")] = False,
@@ -401,7 +421,7 @@ def pull(
     _write(sys.stdout, str(pull(name, dataset=dataset, revision=revision, output=output, say=_say)))
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def exam(
     models: Annotated[list[str], typer.Argument(help="Models, runs or adapters, shown side by side.")],
     show: Annotated[
@@ -421,7 +441,7 @@ def exam(
         _write(sys.stdout, exam_report(answers, show=show))
 
 
-@app.command()
+@app.command(rich_help_panel=USE)
 def score(
     models: Annotated[list[str], typer.Argument(help="Reward models: runs, adapters, folders or hub ids.")],
     rows: Annotated[

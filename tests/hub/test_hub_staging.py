@@ -10,7 +10,7 @@ from llamatune.errors import LlamatuneError, RecipeError
 from llamatune.hub.artefact import finished_artefact
 from llamatune.hub.card import fenced, in_line
 from llamatune.hub.push import Target, check_name, push
-from llamatune.hub.staging import check_staged, plain
+from llamatune.hub.staging import check_staged, without_paths
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def test_paths_are_cut_to_their_last_part() -> None:
         "runs": ["../other/run", "~/x", "runs/mine"],
         "prompt": "/me waves at you",
     }
-    assert plain(said) == {
+    assert without_paths(said) == {
         "path": "rows.jsonl",
         "runs": ["run", "x", "runs/mine"],
         "prompt": "/me waves at you",
@@ -73,7 +73,7 @@ def test_options_that_do_not_fit(rows_run: Path) -> None:
         (Target("rows"), "is not a name of the hub"),
         (Target("a/b/c"), "is not a name of the hub"),
         (Target("me/a b"), "is not a name of the hub"),
-        (Target("me/rows", revision="x", pull_request=True), "--revision x"),
+        (Target("me/rows", revision="x", pull_request=True), "leave out one of the two"),
     ):
         with pytest.raises(RecipeError, match="E507") as caught:
             check_name(target)

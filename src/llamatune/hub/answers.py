@@ -93,7 +93,8 @@ def hub_answers(name: str) -> Iterator[None]:
 
 def _said(error: BaseException, name: str) -> HubError:
     """The first cause that has a status says what it was; uploads wrap theirs."""
-    status, cause = None, error
+    status: int | None = None
+    cause: BaseException | None = error
     chain: list[BaseException] = []
     while cause is not None and cause not in chain and status is None:
         chain.append(cause)
@@ -105,7 +106,7 @@ def _said(error: BaseException, name: str) -> HubError:
         answer = _DOWN
     else:
         answer = _BY_STATUS.get(_STATUSES.get(status, status), _REFUSED)
-    told = reason_of(chain[-1])
+    told = getattr(chain[-1], "server_message", None) or reason_of(chain[-1])
     return HubError(
         answer.code,
         answer.what.format(name=name),

@@ -19,7 +19,7 @@ _HUB = "hub:"
 
 
 @dataclass(frozen=True)
-class Origin:
+class BaseOrigin:
     """The base that a run began from, as others can get it."""
 
     name: str
@@ -66,12 +66,12 @@ class Artefact:
         return find(str(self.run))
 
     @cached_property
-    def origin(self) -> Origin:
+    def origin(self) -> BaseOrigin:
         """What the model was trained from."""
         noted = as_mapping(read_note(self.folder).get("base"))
         name = as_text(noted.get("name")) or self.result.base
         is_hub = name.startswith(_HUB)
-        return Origin(
+        return BaseOrigin(
             name=name,
             id=name.removeprefix(_HUB) if is_hub else None,
             revision=noted.get("revision") if is_hub else None,
@@ -118,7 +118,7 @@ def finished_artefact(name: str) -> Artefact:
     return Artefact(run, result, files, RunFiles(run))
 
 
-def same_weights(origin: Origin, id: str, revision: str | None) -> str:
+def same_weights(origin: BaseOrigin, id: str, revision: str | None) -> str:
     """The commit of a hub model that has the weights a run began from.
 
     Known by the hashes that the hub lists, without a download where it lists them.

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llamatune.errors import DataError, ModelError
-from llamatune.hub.artefact import Artefact, Origin
-from llamatune.hub.staging import CARD, RECIPE, plain
+from llamatune.hub.artefact import Artefact, BaseOrigin
+from llamatune.hub.staging import CARD, RECIPE, without_paths
 from llamatune.models.found import Task
 from llamatune.recipe.cards import DataCard, License, find_card_file, read_card
 from llamatune.recipe.hashing import file_sha256
@@ -19,6 +19,7 @@ from llamatune.runs.report import words
 from llamatune.runs.report.page import contents
 from llamatune.runs.report.reading import as_mapping, as_number, as_text
 from llamatune.runs.report.tables import Table
+from llamatune.shown import masked
 from llamatune.version import __version__
 
 Relation = Literal["adapter", "finetune"]
@@ -42,7 +43,7 @@ class Pushed:
     name: str
     """org/name on the hub."""
     artefact: Artefact
-    origin: Origin
+    origin: BaseOrigin
     relation: Relation
     merged: bool
     task: Task
@@ -53,6 +54,11 @@ class Pushed:
     licence: License | None
     """Of the base, or what the user says."""
     cards: dict[str, DataCard] = field(default_factory=dict)
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the base gave its architecture only."""
+        return as_mapping(self.artefact.recipe.get("model")).get("init") == "random"
 
 
 def data_cards(artefact: Artefact) -> dict[str, DataCard]:
@@ -69,7 +75,7 @@ def data_cards(artefact: Artefact) -> dict[str, DataCard]:
     return found
 
 
-def write_card(pushed: Pushed, staged: Path) -> Path:
+def write_model_card(pushed: Pushed, staged: Path) -> Path:
     """Write README.md beside everything else, and read it again.
 
     Raises:
@@ -116,8 +122,8 @@ def _metadata(pushed: Pushed) -> dict[str, Any]:
         "license_name": licence.name if licence else None,
         "license_link": licence.link if licence else None,
         "language": sorted(languages),
-        "base_model": origin.id,
-        "base_model_relation": pushed.relation if origin.id else None,
+        "base_model": None if pushed.from_scratch else origin.id,
+        "base_model_relation": pushed.relation if origin.id and not pushed.from_scratch else None,
         "datasets": list(datasets),
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-classification" if pushed.task == "score" else "text-generation",
@@ -178,14 +184,14 @@ def _weights(staged: Path) -> list[Path]:
 
 def in_line(text: object) -> str:
     """Text as part of a line of Markdown, or of a table's cell: nothing in it is markup."""
-    shown = words.visible(words.shorten(str(text), _LONGEST_SHOWN)).replace("\n", " ")
+    shown = words.visible(words.shorten(masked(str(text)), _LONGEST_SHOWN)).replace("\n", " ")
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", shown.replace("&", "&amp;").replace("<", "&lt;"))
 
 
 def fenced(text: str, language: str = "") -> str:
     """Text as a fenced block, whatever is in it."""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
-    return f"{fence}{language}\n{words.visible(text).rstrip()}\n{fence}"
+    return f"{fence}{language}\n{words.visible(masked(text)).rstrip()}\n{fence}"
 
 
 def source_lines(artefact: Artefact) -> list[str]:
@@ -204,7 +210,7 @@ def _source(source: dict[str, Any], cards: Mapping[str, DataCard]) -> dict[str, 
     dropped = sum(int(as_number(rows) or 0) for rows in as_mapping(counts.get("dropped")).values())
     hashes = source.get("sha256") or [""]
     run = source.get("run")
-    name = f"made by run {plain(run)}" if run else plain(as_text(source.get("name")))
+    name = f"made by run {without_paths(run)}" if run else without_paths(as_text(source.get("name")))
     return {
         "name": card.source.id if card is not None and card.source.id else name,
         "about": card.description if card is not None else "",
@@ -286,7 +292,7 @@ def _lineage(pushed: Pushed) -> Iterable[tuple[str, str]]:
         yield "base, sha256 of its weights", pushed.origin.weights
     started = as_mapping(pushed.artefact.recipe.get("model")).get("adapter")
     if started:
-        yield "began from", f"{plain(started)}, sha256 {_weights_of(facts.get('adapter'))}"
+        yield "began from", f"{without_paths(started)}, sha256 {_weights_of(facts.get('adapter'))}"
     for part, judge in as_mapping(facts.get("models")).items():
         said = as_mapping(judge)
         yield f"judge: {part}", f"sha256 {_weights_of(said.get('adapter') or said.get('base'))}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 from llamatune.errors import ModelError, RecipeError
 from llamatune.hub.artefact import Artefact, finished_artefact
 from llamatune.hub.card import data_cards, fenced, in_line, source_lines
-from llamatune.hub.push import STAGED, Say, Target, check_name, deliver
-from llamatune.hub.staging import CARD, RECIPE, check_staged, plain, stage_facts
+from llamatune.hub.push import STAGED, Target, check_name, deliver
+from llamatune.hub.staging import CARD, RECIPE, check_staged, own_paths, stage_facts, without_paths
 from llamatune.models.quiet import quiet_upstream
 from llamatune.outside import open_plain
 from llamatune.recipe.hashing import file_sha256
@@ -20,6 +21,8 @@ from llamatune.recipe.parsing.yaml import to_yaml
 from llamatune.runs.files import jsonl_line, making_folder, remove
 from llamatune.runs.handover import CONVERSATIONS, MADE_BY, PREFERENCES, PREFERENCES_TEST
 from llamatune.runs.report.reading import as_mapping, as_text
+from llamatune.runs.shards import Say
+from llamatune.shown import CREDENTIAL
 from llamatune.version import __version__
 from llamatune.wording import counted
 
@@ -61,7 +64,8 @@ def push_rows(
     staged = artefact.run / STAGED / f"{target.name.replace('/', '--')}.rows"
     remove(staged)
     with making_folder(staged) as folder:
-        counts = {split: _write_plainly(file, folder / file.name) for split, file in splits.items()}
+        own = own_paths(artefact)
+        counts = {split: _write_rows(file, folder / file.name, own, say) for split, file in splits.items()}
         stage_facts(artefact, None, folder)
         files = {split: file.name for split, file in splits.items()}
         (folder / CARD).write_text(
@@ -79,14 +83,23 @@ def _splits(artefact: Artefact, name: str) -> dict[str, Path]:
     return splits
 
 
-def _write_plainly(file: Path, to: Path) -> int:
-    """Copy rows without paths of this machine in what they say of their making; returns how many there are."""
-    number = 0
+def _write_rows(file: Path, to: Path, own: re.Pattern[str], say: Say) -> int:
+    """Copy rows without paths of this machine in what they say of their making; returns how many there are. A row whose
+    text looks as if it held a credential, or such a path, is left out."""
+    kept = left_out = 0
     with to.open("wb") as stream:
         for row in _rows(file):
-            stream.write(jsonl_line({**row, MADE_BY: plain(row[MADE_BY])} if MADE_BY in row else row))
-            number += 1
-    return number
+            line = jsonl_line({**row, MADE_BY: without_paths(row[MADE_BY])} if MADE_BY in row else row)
+            if CREDENTIAL.search(text := line.decode()) or own.search(text):
+                left_out += 1
+            else:
+                stream.write(line)
+                kept += 1
+    if left_out:
+        say(
+            f"{file.name}: {counted(left_out, 'row')} left out, which may hold a credential or a path of yours"
+        )
+    return kept
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
@@ -202,7 +215,7 @@ def _lineage(artefact: Artefact) -> Iterator[tuple[str, str]]:
         ("adapter", model.get("adapter"), facts.get("adapter")),
     ):
         if name:
-            yield what, f"{plain(name)}, sha256 {as_mapping(said).get('weights')}"
+            yield what, f"{without_paths(name)}, sha256 {as_mapping(said).get('weights')}"
     for part, judge in as_mapping(facts.get("models")).items():
         said = as_mapping(judge)
         weights = as_mapping(said.get("adapter") or said.get("base")).get("weights")

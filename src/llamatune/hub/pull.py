@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from llamatune.errors import RecipeError
@@ -11,6 +10,7 @@ from llamatune.hub.answers import hub_answers
 from llamatune.models.found import Found, find
 from llamatune.models.quiet import quiet_upstream
 from llamatune.runs.files import making_folder, size
+from llamatune.runs.shards import Say
 
 _NEVER = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.gguf", "*.onnx", "*.h5", "*.msgpack", "original/*"]
 """Pickles, which run code, and copies of the weights for other programs."""
@@ -23,7 +23,7 @@ def pull(
     dataset: bool = False,
     revision: str | None = None,
     output: Path | None = None,
-    say: Callable[[str], None],
+    say: Say,
 ) -> Path:
     """Download what is not here yet; returns the folder.
 

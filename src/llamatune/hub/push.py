@@ -8,7 +8,6 @@ never changed.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from llamatune.errors import HubError, ModelError, RecipeError
 from llamatune.hub.answers import hub_answers
-from llamatune.hub.artefact import Artefact, Origin, finished_artefact, same_weights
-from llamatune.hub.card import CURVES, Pushed, data_cards, write_card
+from llamatune.hub.artefact import Artefact, BaseOrigin, finished_artefact, same_weights
+from llamatune.hub.card import CURVES, Pushed, data_cards, write_model_card
 from llamatune.hub.snippets import HubBase, execute, loading_snippet
 from llamatune.hub.staging import check_staged, stage_model
 from llamatune.models.quiet import quiet_upstream
@@ -28,11 +27,11 @@ from llamatune.runs.report.by_stage import look_of
 from llamatune.runs.report.curves import draw_all
 from llamatune.runs.report.reading import as_text
 from llamatune.runs.report.series import charts, collect
+from llamatune.runs.shards import Say
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import CommitInfo
 
-Say = Callable[[str], None]
 
 STAGED = "hub"
 """The folder of a run in which what goes is made ready. It is removed when all has arrived."""
@@ -97,7 +96,7 @@ def push(
         _terms(origin, folder, say)
         _draw_curves(artefact, folder)
         pushed = _pushed(artefact, origin, target, folder, merge, licence, say)
-        write_card(pushed, folder)
+        write_model_card(pushed, folder)
         check_staged(folder, artefact)
     if left:
         say(f"stays here: {', '.join(left)}")
@@ -128,7 +127,7 @@ def deliver(staged: Path, target: Target, *, dry_run: bool, say: Say) -> str:
 def check_name(target: Target) -> None:
     """Raises RecipeError (E507) for a name that is none, and for two places at once."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(target.name)
@@ -145,14 +144,14 @@ def check_name(target: Target) -> None:
         raise RecipeError(
             "E507",
             "a pull request is opened against the main branch, and `--revision` names another",
-            hint=f"leave out one of the two; to go on with a pull request: `--revision {target.revision}`",
+            hint="leave out one of the two",
         )
 
 
 # ---- what goes --------------------------------------------------------------------------------------------
 
 
-def _origin(artefact: Artefact, base: str | None, merge: bool) -> Origin:
+def _origin(artefact: Artefact, base: str | None, merge: bool) -> BaseOrigin:
     """The run's base, as others will find it."""
     origin, is_adapter = artefact.origin, artefact.result.artefact == "adapter"
     if merge and not is_adapter:
@@ -169,7 +168,7 @@ def _origin(artefact: Artefact, base: str | None, merge: bool) -> Origin:
                 hint="`--base` is for a base that was a folder: leave it out",
             )
         id, _, revision = base.removeprefix("hub:").partition("@")
-        return Origin(f"hub:{id}", id, same_weights(origin, id, revision or None), origin.weights)
+        return BaseOrigin(f"hub:{id}", id, same_weights(origin, id, revision or None), origin.weights)
     if origin.id is None and is_adapter and not merge:
         is_pico = origin.name == "pico"
         raise ModelError(
@@ -209,7 +208,7 @@ def _weights(artefact: Artefact, merge: bool, say: Say) -> Path:
 
 def _pushed(
     artefact: Artefact,
-    origin: Origin,
+    origin: BaseOrigin,
     target: Target,
     staged: Path,
     merge: bool,
@@ -259,7 +258,7 @@ def _draw_curves(artefact: Artefact, staged: Path) -> None:
 # ---- the base's terms -------------------------------------------------------------------------------------
 
 
-def _licence_of(origin: Origin) -> License | None:
+def _licence_of(origin: BaseOrigin) -> License | None:
     """As the base's page says; None where it does not, or where the hub cannot be asked."""
     from huggingface_hub import HfApi
 
@@ -277,7 +276,7 @@ def _licence_of(origin: Origin) -> License | None:
     return License(id=id, name=name or None, link=link or None) if id else None
 
 
-def _terms(origin: Origin, staged: Path, say: Say) -> None:
+def _terms(origin: BaseOrigin, staged: Path, say: Say) -> None:
     """The base's licence and notices go with what is made from it."""
     from huggingface_hub import snapshot_download
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from llamatune.errors import RecipeError
-from llamatune.hub.artefact import Artefact, Origin
+from llamatune.hub.artefact import Artefact, BaseOrigin
 from llamatune.models.found import NOTE
 from llamatune.outside import read_whole
 from llamatune.recipe.parsing.yaml import to_yaml
@@ -38,12 +38,15 @@ _MAY_GO = {
 }
 """What may go of a folder of each kind, besides the note; of a model the weights `*.safetensors` too."""
 
+_SETTINGS = (NOTE, RECIPE, "adapter_config.json", "config.json", "tokenizer_config.json")
+"""Files in which a home folder is a path, and not what somebody talks about."""
+
 _LARGEST_TEXT = 64 << 20
 _HOME = re.compile(r"(?:/(?:home|Users)/|[A-Za-z]:\\+Users\\+)[A-Za-z0-9_.-]+")
 """Folders of people, on any machine."""
 
 
-def stage_model(artefact: Artefact, origin: Origin, weights: Path, staged: Path) -> list[str]:
+def stage_model(artefact: Artefact, origin: BaseOrigin, weights: Path, staged: Path) -> list[str]:
     """Fill `staged` with all but the card.
 
     Args:
@@ -67,9 +70,9 @@ def stage_model(artefact: Artefact, origin: Origin, weights: Path, staged: Path)
     return left
 
 
-def stage_facts(artefact: Artefact, origin: Origin | None, staged: Path) -> None:
+def stage_facts(artefact: Artefact, origin: BaseOrigin | None, staged: Path) -> None:
     """The recipe and the figures of a run, without paths of this machine."""
-    recipe = plain(artefact.recipe)
+    recipe = without_paths(artefact.recipe)
     model = as_mapping(recipe.get("model"))
     if origin is not None and origin.id is not None and "base" in model:
         model["base"], model["revision"] = origin.id, origin.revision
@@ -79,12 +82,12 @@ def stage_facts(artefact: Artefact, origin: Origin | None, staged: Path) -> None
         "steps": artefact.result.steps,
         "seconds": artefact.result.seconds,
         "figures": artefact.result.figures,
-        "evaluation": plain(artefact.said.mapping("evaluation.json")),
+        "evaluation": without_paths(artefact.said.mapping("evaluation.json")),
     }
     _write_json(staged / METRICS, figures)
 
 
-def _note_of(file: Path, origin: Origin) -> dict[str, Any]:
+def _note_of(file: Path, origin: BaseOrigin) -> dict[str, Any]:
     note: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     base = note["base"]
     base["name"] = f"hub:{origin.id}" if origin.id else PurePath(origin.name).name
@@ -92,7 +95,7 @@ def _note_of(file: Path, origin: Origin) -> dict[str, Any]:
     return note
 
 
-def _settings_of(file: Path, origin: Origin) -> dict[str, Any]:
+def _settings_of(file: Path, origin: BaseOrigin) -> dict[str, Any]:
     """peft's settings, with the base that others have: by id and commit."""
     settings: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return settings | {
@@ -102,12 +105,12 @@ def _settings_of(file: Path, origin: Origin) -> dict[str, Any]:
     }
 
 
-def plain(value: Any) -> Any:
+def without_paths(value: Any) -> Any:
     """The same, with each path that begins at the root or at home cut to its last part."""
     if isinstance(value, Mapping):
-        return {plain(key): plain(part) for key, part in value.items()}
+        return {without_paths(key): without_paths(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [plain(part) for part in value]
+        return [without_paths(part) for part in value]
     is_path = isinstance(value, str) and value.startswith(("/", "~", "../")) and not re.search(r"\s", value)
     return PurePath(value).name or "." if is_path else value
 
@@ -131,8 +134,7 @@ def check_staged(staged: Path, artefact: Artefact) -> None:
     Raises:
         RecipeError: E504, with the file and the line.
     """
-    paths = {str(Path.home()), str(Path.cwd()), str(artefact.run.resolve())} - {"/"}
-    own = re.compile("|".join(rf"{re.escape(path)}(?=[/\\\"'\s]|$)" for path in sorted(paths)))
+    own = own_paths(artefact)
     for file in sorted(staged.rglob("*")):
         for line, what in _found_in(file, own):
             raise RecipeError(
@@ -142,6 +144,12 @@ def check_staged(staged: Path, artefact: Artefact) -> None:
                 why="what is once on the hub is copied by others; nothing was sent",
                 hint="mend the run's file of that name, or what it was made from, and push again",
             )
+
+
+def own_paths(artefact: Artefact) -> re.Pattern[str]:
+    """Folders that only this machine has: home, the working directory, and that of the run."""
+    paths = {str(Path.home()), str(Path.cwd()), str(artefact.run.resolve())} - {"/"}
+    return re.compile("|".join(rf"{re.escape(path)}(?=[/\\\"'\s]|$)" for path in sorted(paths)))
 
 
 def _found_in(file: Path, own: re.Pattern[str]) -> Iterator[tuple[int, str]]:
@@ -155,7 +163,5 @@ def _found_in(file: Path, own: re.Pattern[str]) -> Iterator[tuple[int, str]]:
     ):
         if found := pattern.search(text):
             yield text.count("\n", 0, found.start()) + 1, what
-    if file.name in (CARD, RECIPE, NOTE, METRICS, "adapter_config.json", "config.json") and (
-        found := _HOME.search(text)
-    ):
+    if file.name in _SETTINGS and (found := _HOME.search(text)):
         yield text.count("\n", 0, found.start()) + 1, "this is somebody's home folder"
