@@ -38,7 +38,11 @@ class _ByPurpose(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         longest = max(map(len, self.commands))
         for panel in (BEGIN, CHECK, TRAIN, USE, SHARE):
-            named = [(name, one) for name, one in self.commands.items() if one.rich_help_panel == panel]
+            named = [
+                (name, one)
+                for name, one in self.commands.items()
+                if getattr(one, "rich_help_panel", None) == panel
+            ]
             with formatter.section(panel):
                 room = formatter.width - longest - 6
                 formatter.write_dl(
