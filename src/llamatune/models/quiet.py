@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 _ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"}
-_LOGGERS = ("trl", "bitsandbytes")
 _KERNELS, _ABSENT = "kernels", object()
 
 
@@ -32,9 +31,9 @@ def quiet_upstream() -> Iterator[None]:
         warnings.filterwarnings("ignore", category=FutureWarning)
         # In a notebook tqdm asks for widgets, which the bars that are switched off below would need.
         warnings.filterwarnings("ignore", message="IProgress not found")
-        for name in _LOGGERS:
-            restore.callback(logging.getLogger(name).setLevel, logging.getLogger(name).level)
-            logging.getLogger(name).setLevel(logging.ERROR)
+        trl = logging.getLogger("trl")
+        restore.callback(trl.setLevel, trl.level)
+        trl.setLevel(logging.ERROR)
         _silence_transformers(restore)
         _silence_datasets(restore)
         yield
@@ -45,13 +44,19 @@ def without_hub_kernels() -> Iterator[None]:
     """A block in which there is no package `kernels`.
 
     Where it is installed, bitsandbytes fetches native code from the hub while it is imported, and transformers while it
-    builds some models; both would run it unasked.
+    builds some models; both would run it unasked. bitsandbytes would advise to install it, and is not heard.
     """
+    import logging
+
+    log = logging.getLogger("bitsandbytes")
+    level = log.level
     before = sys.modules.get(_KERNELS, _ABSENT)
     sys.modules[_KERNELS] = None  # type: ignore[assignment]
+    log.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        log.setLevel(level)
         if before is _ABSENT:
             sys.modules.pop(_KERNELS, None)
         else:
