@@ -23,9 +23,10 @@ from typer.core import TyperGroup
 from llamatune.shown import masked, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from llamatune.errors import LlamatuneError
+    from llamatune.recipe.graph.steps import Pipeline
     from llamatune.recipe.stages.common import Tuning
 
 BEGIN, CHECK, TRAIN, USE, SHARE = "Begin", "Look before", "Train", "Use what was trained", "Take it away"
@@ -149,15 +150,16 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Say what a run will need: memory, what makes it fit, hours, disk, energy. Loads and downloads nothing."""
-    from llamatune.commands.plan import plan_lines
-    from llamatune.plan.planned import plan as plan_recipe
+    from llamatune.commands.plan import pipeline_plan_lines, plan_lines
+    from llamatune.plan.planned import PipelinePlan, plan_all
 
     with _errors_as_json(as_json):
-        planned = plan_recipe(recipe, overrides or (), device=device, devices=devices)
+        planned = plan_all(recipe, overrides or (), device=device, devices=devices)
     if as_json:
         _print_json(planned.to_json())
     else:
-        for line in plan_lines(planned):
+        lines = pipeline_plan_lines(planned) if isinstance(planned, PipelinePlan) else plan_lines(planned)
+        for line in lines:
             _write(sys.stdout, line)
 
 
@@ -254,26 +256,41 @@ def run(
         typer.Option(metavar="KEY", help="Resume although KEY has changed; repeatable.", show_default=False),
     ] = None,
     allow_outside: AllowOutside = False,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="STEP", help="Of a pipeline: only this step and all that depend on it."
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="STEP", help="Of a pipeline: only this step; repeatable."),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Of a pipeline: say which steps would run, and why. Runs nothing."),
+    ] = False,
 ) -> None:
-    """Run a recipe's stage, or resume it; prints what the run made."""
+    """Run a recipe's stage or a pipeline's steps, or resume them; prints what was made."""
     from llamatune.errors import StoppedError
+    from llamatune.pipeline import run as run_recipe
+    from llamatune.recipe.graph.steps import Pipeline
     from llamatune.recipe.load import load
     from llamatune.recipe.recipes import STAGES
     from llamatune.recipe.shipped import find_recipe
     from llamatune.runs.ranks import is_main, part_processes
 
     loaded = load(recipe, overrides or (), allow_outside=allow_outside)
-    _wait_for_imports()
-    from llamatune.pipeline import run as run_recipe
-
+    how: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "force": force_resume or ()}
     try:
-        result = run_recipe(
-            loaded,
-            recipe_dir=find_recipe(recipe).parent,
-            overwrite=overwrite,
-            resume=resume,
-            force=force_resume or (),
-        )
+        if isinstance(loaded, Pipeline):
+            _run_pipeline(loaded, start, only or (), dry_run=dry_run, how=how)
+            part_processes()
+            return
+        if start or only or dry_run:
+            raise typer.BadParameter("--from, --only and --dry-run are for pipelines")
+        _wait_for_imports()
+        result = run_recipe(loaded, recipe_dir=find_recipe(recipe).parent, **how)
     except StoppedError:
         part_processes()
         raise
@@ -283,6 +300,29 @@ def run(
     then = STAGES[loaded.stage].then.format(run=loaded.output)
     _say(f"{result.describe()}; report: {loaded.output}/report.html; {then}")
     _write(sys.stdout, f"{loaded.output}/{result.artefact}")
+
+
+def _run_pipeline(
+    pipeline: Pipeline, start: str | None, only: Sequence[str], *, dry_run: bool, how: dict[str, Any]
+) -> None:
+    from llamatune.pipeline import chosen_steps, due_steps, run_steps, tree_of
+    from llamatune.runs.ranks import is_main
+    from llamatune.wording import counted
+
+    chosen = chosen_steps(pipeline, start, only)
+    if dry_run:
+        for line in tree_of(pipeline, due_steps(pipeline, chosen, overwrite=how["overwrite"])):
+            _write(sys.stdout, line)
+        return
+    results = run_steps(pipeline, chosen=chosen, **how)
+    if not is_main():
+        return
+    ran = sum(not result.earlier for result in results.values())
+    steps = f"{counted(ran, 'step')} ran, {len(results) - ran:,} of {len(pipeline.steps):,} had been done"
+    _say(f"{steps}; report: {pipeline.output}/report.html")
+    for step in pipeline.steps:
+        if step.name in results:
+            _write(sys.stdout, f"{step.recipe.output}/{results[step.name].artefact}")
 
 
 @app.command(rich_help_panel=TRAIN)
@@ -546,12 +586,12 @@ def data_preview(
 ) -> None:
     """Show rows as the model will see them, with the trained tokens marked."""
     from llamatune.commands.preview import preview_rows, recipe_for_file
-    from llamatune.recipe.load import load
+    from llamatune.recipe.load import load_stage
     from llamatune.recipe.shipped import find_recipe
 
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     if recipe.endswith((".yaml", ".yml")) or not Path(recipe).is_file():
-        loaded = load(recipe, overrides or (), allow_outside=allow_outside)
+        loaded = load_stage(recipe, overrides or (), allow_outside=allow_outside)
         folder = find_recipe(recipe).parent
     else:
         loaded, folder = recipe_for_file(Path(recipe), base=base, template=template), Path()

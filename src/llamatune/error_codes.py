@@ -182,6 +182,38 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "plan the recipe that trains on its rows",
         ),
     },
+    "Pipelines": {
+        "E060": Code(
+            "a reference to a step that is not there",
+            "nothing would be taken, or something else than was meant",
+            "name one of the steps that are listed: step:NAME, step:previous, or earlier:NAME in a list",
+        ),
+        "E061": Code(
+            "steps that wait for each other",
+            "none of them could begin",
+            "take one of the references out, or take what an earlier round made: step:previous",
+        ),
+        "E062": Code(
+            "a step that does not leave what another takes from it",
+            "the step would stop as soon as it began, after those before it have been paid for",
+            "name a step that leaves what is taken",
+        ),
+        "E063": Code(
+            "a name that a step cannot have, or a pipeline as a step",
+            "two runs would be in one folder, or in another's",
+            "give the step another name, and name the recipe of one stage",
+        ),
+        "E064": Code(
+            "`--from` or `--only` names no step, or one whose input is not there",
+            "there is nothing that it could run on",
+            "name a step that `llamatune run RECIPE --dry-run` lists",
+        ),
+        "E065": Code(
+            "a pipeline, where the recipe of one stage is asked for",
+            "it has several, each with rows of its own",
+            "name the recipe of one of its steps",
+        ),
+    },
     "Data and data cards": {
         "E100": Code("no such file", "there is nothing to read", "check the name"),
         "E101": Code(

@@ -1,45 +1,65 @@
-"""From a loaded recipe to a finished run."""
+"""From a loaded recipe to a finished run, and from a loaded pipeline to the runs of all its steps.
+
+A step of a pipeline is an ordinary run. It is done while it would be made from the same recipe, data and models again;
+so a change deep in the graph makes those steps run again that depend on it, and no others: where a step comes out the
+same, to the byte, what takes from it is done as before.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import gc
+import sys
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
+from llamatune.errors import RecipeError
 from llamatune.models.facts import facts_of
 from llamatune.models.found import check_models
 from llamatune.models.quiet import quiet_upstream
+from llamatune.recipe.graph.steps import Pipeline, Step
+from llamatune.recipe.parsing.problems import did_you_mean
 from llamatune.recipe.stages.common import StageRecipe
+from llamatune.runs.display import Display
+from llamatune.runs.due import Doing, Due, Standing, depending, due
+from llamatune.runs.files import disk_errors
 from llamatune.runs.handover import Result
-from llamatune.runs.opening import Resume, open_run
+from llamatune.runs.lock import RunLock
+from llamatune.runs.opening import Resume, open_run, standing_of
+from llamatune.runs.pipelines import PipelineRecord
+from llamatune.runs.ranks import is_main
 from llamatune.runs.run import Run
 
 
 def run(
-    recipe: StageRecipe,
+    recipe: StageRecipe | Pipeline,
     *,
     recipe_dir: Path = Path(),
     overwrite: bool = False,
     resume: Resume = "auto",
     force: Collection[str] = (),
 ) -> Result:
-    """Run a recipe's stage, or resume it where an earlier process stopped.
+    """Run a recipe's stage, or all steps of a pipeline; or resume where an earlier process stopped.
 
     Args:
         recipe: from `llamatune.load(path)`.
         recipe_dir: where data cards beside the recipe are looked for.
-        overwrite: replace a finished run in the recipe's `output`.
+        overwrite: replace a finished run in the recipe's `output`; of a pipeline, those of all steps.
         resume: `auto` resumes from the newest valid checkpoint, `none` starts again.
         force: facts that may differ from those the run was started with, such as `optimization.epochs`.
 
     Returns:
-        What `result.json` holds. A run that had finished before, and would be made from the same recipe, data and
-        models again, is not run again: its result has `earlier` set.
+        What `result.json` holds, of a pipeline that of its last step. A run that had finished before, and would be made
+        from the same recipe, data and models again, is not run again: its result has `earlier` set.
 
     Raises:
         LlamatuneError: bad input, with place, reason and hint, before anything is spent; or what ended the run.
         StoppedError: a signal asked the run to stop; call again to go on.
     """
+    if isinstance(recipe, Pipeline):
+        return run_steps(recipe, overwrite=overwrite, resume=resume, force=force)[recipe.steps[-1].name]
     check_models(recipe, beside=recipe_dir)
     with open_run(
         recipe,
@@ -56,3 +76,172 @@ def run(
 def _run_stage(recipe: StageRecipe, target: Run) -> Result:
     result: Result = import_module(f"llamatune.stages.{recipe.stage}").run(recipe, target)
     return result
+
+
+# ---- steps ----------------------------------------------------------------------------------------------------
+
+
+def chosen_steps(pipeline: Pipeline, start: str | None, only: Collection[str]) -> frozenset[str]:
+    """The steps that may run.
+
+    Args:
+        start: this step, and all that depend on it; all when None.
+        only: these steps; all when empty. A step of rounds is named as round-2/NAME, or as NAME for all rounds.
+
+    Raises:
+        RecipeError: E064, there is no such step.
+    """
+    found = frozenset(pipeline.needs)
+    if start is not None:
+        below = [depending(pipeline.needs, name) for name in _called(pipeline, start)]
+        found &= frozenset().union(*below)
+    if only:
+        found &= {name for one in only for name in _called(pipeline, one)}
+    return found
+
+
+def _called(pipeline: Pipeline, name: str) -> list[str]:
+    found = [known for known in pipeline.needs if name in (known, known.rpartition("/")[2])]
+    if not found:
+        hint = did_you_mean(name, pipeline.needs) or f"the steps are {', '.join(pipeline.needs)}"
+        raise RecipeError("E064", f"the pipeline has no step `{name}`", place=pipeline.output, hint=hint)
+    return found
+
+
+def due_steps(
+    pipeline: Pipeline, chosen: Collection[str] | None = None, *, overwrite: bool = False
+) -> dict[str, Due]:
+    """What a start would do with each step, and why. Nothing is written, and torch stays unimported.
+
+    Raises:
+        LlamatuneError: data or models that steps begin with are not there.
+    """
+    standing: dict[str, Standing] = {}
+    for step in pipeline.steps:
+        made = all(standing[name] == Standing("finished") for name in step.needs)
+        standing[step.name] = _standing(step, made, overwrite and (chosen is None or step.name in chosen))
+    return due(pipeline.needs, standing, chosen)
+
+
+def _standing(step: Step, made: bool, overwrite: bool) -> Standing:
+    """`made`: whether all that it takes is there, and stays."""
+    found = standing_of(step.recipe, (lambda: facts_of(step.recipe, step.folder)) if made else None)
+    if overwrite and found.state == "finished" and not found.changed:
+        return Standing("finished", ("--overwrite",))
+    return found
+
+
+def run_steps(
+    pipeline: Pipeline,
+    *,
+    chosen: Collection[str] | None = None,
+    overwrite: bool = False,
+    resume: Resume = "auto",
+    force: Collection[str] = (),
+) -> dict[str, Result]:
+    """Run the steps of a pipeline that are not done, each after those that it needs.
+
+    Args:
+        chosen: from `chosen_steps`; the others are left as they are.
+        overwrite: run the chosen steps again although they are done.
+        resume, force: as in `run`.
+
+    Returns:
+        The result of each step that has finished.
+
+    Raises:
+        RecipeError: E031, a step's folder holds a run that the pipeline did not begin, and that is out of date; E064,
+            what a chosen step takes is not there.
+        LlamatuneError: what ended a step.
+    """
+    may = frozenset(pipeline.needs if chosen is None else chosen)
+    results: dict[str, Result] = {}
+    with _opened(pipeline) as record, Display("pipeline", quiet=not is_main()) as display:
+        for number, step in enumerate(pipeline.steps, 1):
+            found = _due_now(step, may, overwrite)
+            if not found.doing.runs:
+                known = Result.read(Path(step.recipe.output))
+                if known is not None:
+                    results[step.name] = known
+                    record.reuse(step.name)
+                continue
+            _check_needs(step, results)
+            _check_ours(step, found, record)
+            why = f": {found.why}" if found.why else ""
+            display.say(f"step {number} of {len(pipeline.steps)}, {step.name}: {found.doing.value}{why}")
+            record.begin(step.name, found)
+            started = time.monotonic()
+            results[step.name] = run(
+                step.recipe,
+                recipe_dir=step.folder,
+                overwrite=found.doing is Doing.AGAIN,
+                resume="none" if found.doing is Doing.AGAIN and not force else resume,
+                force=force,
+            )
+            _give_back()
+            record.end(step.name, time.monotonic() - started)
+            display.say(f"step {step.name}: {results[step.name].describe()}")
+    return results
+
+
+def _due_now(step: Step, chosen: Collection[str], overwrite: bool) -> Due:
+    """What becomes of a step once all that it needs has been made."""
+    may = step.name in chosen
+    standing = _standing(step, made=may, overwrite=overwrite and may)
+    return due({step.name: ()}, {step.name: standing}, chosen)[step.name]
+
+
+def _check_needs(step: Step, results: dict[str, Result]) -> None:
+    missing = [name for name in step.needs if name not in results]
+    if missing:
+        raise RecipeError(
+            "E064",
+            f"the step `{step.name}` takes from `{missing[0]}`, which has not finished",
+            place=step.recipe.output,
+            hint=f"leave --only and --from out, or begin with `--from {missing[0]}`",
+        )
+
+
+def _check_ours(step: Step, found: Due, record: PipelineRecord) -> None:
+    if found.doing is Doing.AGAIN and step.name not in record.begun:
+        raise RecipeError(
+            "E031",
+            f"`{step.recipe.output}` holds a run that the pipeline did not begin, and that is out of date: {found.why}",
+            place=step.recipe.output,
+            hint="move it away, or name another `output` for the pipeline",
+        )
+
+
+@contextmanager
+def _opened(pipeline: Pipeline) -> Iterator[PipelineRecord]:
+    """The pipeline's folder, held by this process; however it ends, the report says how far it came."""
+    folder = Path(pipeline.output)
+    record = PipelineRecord.read(folder)
+    if not is_main():
+        yield record
+        return
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = RunLock.take(folder)
+    try:
+        record.open(pipeline)
+        yield record
+    finally:
+        record.write()
+        lock.release()
+
+
+def _give_back() -> None:
+    """Free the memory of a step before the next one."""
+    gc.collect()
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def tree_of(pipeline: Pipeline, found: dict[str, Due]) -> Iterator[str]:
+    """The steps as lines: what becomes of each, and what it takes from."""
+    for step in pipeline.steps:
+        takes = f" <- {', '.join(step.needs)}" if step.needs else ""
+        one = found[step.name]
+        why = f" ({one.why})" if one.why else ""
+        yield f"{step.name} [{step.recipe.stage}]{takes}: {one.doing.value}{why}"

@@ -11,8 +11,9 @@ from pydantic import Field
 
 from llamatune.errors import Problem, RecipeError
 from llamatune.recipe.blocks import Block
-from llamatune.recipe.load import check_output, dump, load, loads
+from llamatune.recipe.load import dump, load, loads
 from llamatune.recipe.parsing.secrets import refuse_secrets
+from llamatune.recipe.paths import check_output
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.stages.common import TrainingRecipe
 
@@ -108,7 +109,7 @@ def test_row_8_unknown_stage() -> None:
     assert (
         problem.what
         == "`sfft` is not a stage: one of pretrain, sft, preferences, reward, rejection_sampling, ppo, "
-        "gatt, context_distillation"
+        "gatt, context_distillation, pipeline"
         and problem.hint == "did you mean `sft`?"
     )
     assert only(GOOD, "stage=3").code == "E020"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from llamatune.errors import Problem, RecipeError
-from llamatune.recipe.load import dump, load, loads, sources
+from llamatune.recipe.load import dump, load, loads
+from llamatune.recipe.reading import sources
 from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.runs.manifest import flatten, must_match
 

@@ -17,7 +17,7 @@ CARDS = sorted((ROOT / "data_cards").glob("*.md"))
 
 
 def test_nothing_is_missing() -> None:
-    assert len(RECIPES) == 48 and len(CARDS) == 25
+    assert len(RECIPES) == 49 and len(CARDS) == 25
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -168,6 +168,8 @@ def test_what_a_recipe_goes_on_from_is_what_another_one_leaves(monkeypatch: pyte
     """Each run that is named is a shipped recipe's, leaves what is taken from it, and speaks the same chat format."""
     monkeypatch.chdir(ROOT)
     every = {name: load_with_problems(name)[0] for name in RECIPES}
+    # Of those, load checks it.
+    every = {name: recipe for name, recipe in every.items() if recipe.stage != "pipeline"}
     by_output = {recipe.output: recipe for recipe in every.values()}
     followed = 0
     for name, recipe in every.items():

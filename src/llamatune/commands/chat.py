@@ -13,7 +13,7 @@ from llamatune.errors import ModelError, RecipeError
 from llamatune.models.open import OpenModel, open_model
 from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.blocks import Chat, Generation
-from llamatune.recipe.load import load
+from llamatune.recipe.load import load_stage
 from llamatune.recipe.parsing.yaml import SURROGATE
 from llamatune.recipe.paths import MARKER
 from llamatune.runs import checkpoints
@@ -170,7 +170,7 @@ def _open(name: str, base: str | None, say: Say) -> tuple[OpenModel, Chat]:
         newest = checkpoints.find_checkpoint(Path(name) / "checkpoints").newest
         if error.problems[0].code != "E250" or newest is None:
             raise
-        recipe = load(Path(name) / MARKER, allow_outside=True)
+        recipe = load_stage(Path(name) / MARKER, allow_outside=True)
         say(f"{name} has not finished: this is its {newest.folder.name}")
         opened = open_model(str(newest.folder), base=base or recipe.model.base)
         return opened, getattr(recipe, "chat", Chat())

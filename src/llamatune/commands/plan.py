@@ -4,11 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llamatune.plan.planned import Plan
+from llamatune.plan.planned import PipelinePlan, Plan
 from llamatune.plan.work import CO2_A_KWH
+from llamatune.recipe.recipes import STAGES
 from llamatune.runs.files import size
 from llamatune.runs.report.words import duration
 from llamatune.wording import counted
+
+
+def pipeline_plan_lines(planned: PipelinePlan) -> Iterator[str]:
+    """For a terminal: a line for each step, and all of them together."""
+    width = max(map(len, planned.steps))
+    for step in planned.pipeline.steps:
+        head = f"{step.name:{width}}  {step.recipe.stage:{max(map(len, STAGES))}}"
+        one = planned.steps[step.name]
+        if one is None:
+            yield f"{head}  samples only: about the memory of the models that it names"
+            continue
+        yield (
+            f"{head}  {size(round(one.need.peak.bytes)):>9}, {_verdict(one)}; "
+            f"{duration(one.work.seconds)} for {one.work.of} (guess); disk {size(one.disk)}"
+        )
+    plans = [one for one in planned.steps.values() if one is not None]
+    if not plans:
+        return
+    most = max(plans, key=lambda one: one.need.peak.bytes)
+    yield (
+        f"all      {size(round(most.need.peak.bytes))} on {most.device.name} ({size(round(most.device.memory))}), "
+        f"disk {size(sum(one.disk for one in plans))}, "
+        f"{duration(sum(one.work.seconds for one in plans))} of training (guess), and the sampling"
+    )
+    yield f"for one step in full: llamatune plan {planned.pipeline.steps[0].file} [KEY=VALUE ...]"
 
 
 def plan_lines(planned: Plan) -> Iterator[str]:

@@ -11,11 +11,13 @@ from llamatune.commands.init import write_beside_schema
 from llamatune.plan.bases import origin_of
 from llamatune.plan.devices import device_of
 from llamatune.plan.needs import need_of
-from llamatune.recipe.load import loads
+from llamatune.recipe.graph.steps import Pipeline
+from llamatune.recipe.load import load_with_problems
 from llamatune.recipe.parsing.yaml import read_text
 from llamatune.recipe.shipped import find_recipe, shipped
 from llamatune.recipe.stages.common import ModelRecipe, SamplingRecipe
 from llamatune.runs.files import size
+from llamatune.wording import counted
 
 _SMALL = 1e9
 """Weights of a model that a processor trains in a time that one waits for."""
@@ -30,10 +32,10 @@ class Listed:
     stage: str
     base: str
     trains: str
-    """full, lora, qlora, adapter: one that an earlier run left; or nothing."""
+    """full, lora, qlora, adapter: one that an earlier run left; or nothing; of a pipeline, its steps."""
     memory: int | None
-    """Bytes at the peak of one device, see `plan`; None of what only samples. `device`: a processor for
-    small models, else a card."""
+    """Bytes at the peak of one device, see `plan`; None of what only samples, and of a pipeline. `device`: a processor
+    for small models, else a card."""
     device: str
     about: str
 
@@ -48,10 +50,15 @@ def shipped_recipes() -> list[Listed]:
 
 
 def _listed(name: str, file: Path) -> Listed:
-    text = read_text(file)
-    recipe = loads(text, name=str(file))
+    about = _about(read_text(file))
+    recipe = load_with_problems(file)[0]
+    if isinstance(recipe, Pipeline):
+        bases = {
+            step.recipe.model.base: None for step in recipe.steps if isinstance(step.recipe, ModelRecipe)
+        }
+        trains = counted(len(recipe.steps), "step")
+        return Listed(name, recipe.stage, ", ".join(bases), trains, None, "", about)
     assert isinstance(recipe, ModelRecipe)
-    about = _about(text)
     if isinstance(recipe, SamplingRecipe):
         return Listed(name, recipe.stage, recipe.model.base, "nothing", None, "", about)
     origin = origin_of(recipe)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -32,17 +32,21 @@ from llamatune.models.base import (
     targeted,
     tensors_in,
 )
-from llamatune.models.found import Found, check_models, find_model
+from llamatune.models.found import Found, check_models, find_model, without
 from llamatune.models.placement import check_attention, check_cpu, check_precision
+from llamatune.outside import is_file
 from llamatune.plan.devices import DRIVERS
 from llamatune.plan.work import disk_of
 from llamatune.recipe.blocks import Data, Kind, Source
 from llamatune.recipe.cards import find_card
+from llamatune.recipe.graph.steps import Pipeline
 from llamatune.recipe.load import load_with_problems
 from llamatune.recipe.paths import FINISHED, MARKER, missing_problem
+from llamatune.recipe.reading import sources
 from llamatune.recipe.recipes import STAGES, Recipe
 from llamatune.recipe.shipped import find_recipe, run_problem
 from llamatune.recipe.stages.common import ModelRecipe, SamplingRecipe, TrainingRecipe
+from llamatune.recipe.stages.pipeline import PipelineRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.recipe.trackers import check_trackers
 from llamatune.runs.files import check_room, free_bytes, size
@@ -107,10 +111,53 @@ class Validation:
         }
 
 
+@dataclass
+class PipelineValidation:
+    """What was checked of each step of a pipeline, and what is wrong with the graph."""
+
+    recipe: PipelineRecipe
+    steps: dict[str, Validation] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def raise_problems(self) -> None:
+        """Raises all problems as one error, if there are any; of steps that are alike in this, the first says it."""
+        found = {(one.code, one.what, one.place): one for one in self.problems}
+        kind: type[LlamatuneError] = RecipeError
+        for name, step in self.steps.items():
+            if step.problems and not found:
+                kind = step.error
+            for one in step.problems:
+                found.setdefault(
+                    (one.code, one.what, one.place), replace(one, what=f"step `{name}`: {one.what}")
+                )
+        if found:
+            raise kind.of(list(found.values()))
+
+    def lines(self) -> Iterator[str]:
+        """What steps have in common is said once."""
+        said: set[str] = set()
+        for name, step in self.steps.items():
+            yield f"step {name}: stage {step.recipe.stage}, output {step.recipe.output}"
+            for line in step.lines():
+                if line not in said and not line.startswith("recipe: "):
+                    said.add(line)
+                    yield f"  {line}"
+        if not self.problems and not any(step.problems for step in self.steps.values()):
+            yield f"recipe: valid, a pipeline of {counted(len(self.steps), 'step')}, output {self.recipe.output}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "valid": not self.problems and not any(step.problems for step in self.steps.values()),
+            "stage": self.recipe.stage,
+            "output": self.recipe.output,
+            "steps": {name: step.to_json() for name, step in self.steps.items()},
+        }
+
+
 def validate(
     name: str, overrides: Sequence[str] = (), *, allow_outside: bool = False, deep: bool = False
-) -> Validation:
-    """Check a recipe and all that it names.
+) -> Validation | PipelineValidation:
+    """Check a recipe and all that it names; of a pipeline, every step, as far as its input is there.
 
     Args:
         name: a recipe file, or a shipped recipe.
@@ -120,23 +167,52 @@ def validate(
         RecipeError: it is no recipe; all else that is wrong is in the result.
     """
     recipe, problems = load_with_problems(name, overrides, allow_outside=allow_outside)
+    if recipe is None:
+        raise RecipeError.of(problems)
+    if not isinstance(recipe, Pipeline):
+        return _validated(recipe, find_recipe(name).parent, problems, deep=deep)
+    found = PipelineValidation(recipe.recipe, problems=problems)
+    coming = {step.recipe.output for step in recipe.steps if not is_file(Path(step.recipe.output) / FINISHED)}
+    for step in recipe.steps:
+        found.steps[step.name] = _validated(step.recipe, step.folder, [], deep=deep, coming=coming)
+    return found
+
+
+def _validated(
+    recipe: Recipe,
+    folder: Path,
+    problems: list[Problem],
+    *,
+    deep: bool,
+    coming: Collection[str] | None = None,
+) -> Validation:
+    """`coming`: of a step of a pipeline, the runs that have yet to be made."""
+    in_pipeline, coming = coming is not None, coming or ()
     found = Validation(recipe)
     if problems:
         found.refuse(RecipeError.of(problems))
-    folder = find_recipe(name).parent
-    start = _check_models(found, folder)
+    start = _check_models(found, folder, coming)
     for role, source, kind, data in _sources(recipe):
+        if source.run in coming:
+            found.unchecked.append(f"the rows of {source.run}, which has yet to be made")
+            continue
         with found.gathering():
             _check_source(found, role, source, kind, data, folder, deep)
     with found.gathering():
         check_trackers(recipe.logging.report_to)
     if isinstance(recipe, ModelRecipe):
         _check_device(found, recipe)
-    _check_output(found)
+    _check_writable(found)
+    if not in_pipeline:
+        _check_output(found)
     if start is not None and isinstance(recipe, TrainingRecipe):
-        with found.gathering():
-            _check_disk(found, recipe, start)
-    if deep and start is not None and not problems:
+        if recipe.model.adapter in coming:
+            found.unchecked.append(f"the room on the disk: {recipe.model.adapter} has yet to be made")
+        else:
+            with found.gathering():
+                _check_disk(found, recipe, start)
+    comes_first = any(source.run in coming for _, source in sources(recipe))
+    if deep and start is not None and not problems and not comes_first:
         _check_rows(found, start, folder)
     elif deep:
         found.unchecked.append("every row: what is named above comes first")
@@ -149,15 +225,16 @@ def validate(
 # ---- models ---------------------------------------------------------------------------------------------------
 
 
-def _check_models(found: Validation, folder: Path) -> Found | None:
+def _check_models(found: Validation, folder: Path, coming: Collection[str]) -> Found | None:
     """Every model of the recipe; the one that training starts from, where it is here and in order."""
     recipe = found.recipe
     with found.gathering():
-        found.unchecked += [f"{line}; `run` downloads it" for line in check_models(recipe, beside=folder)]
-    if not isinstance(recipe, ModelRecipe):
+        unchecked = check_models(recipe, beside=folder, coming=coming)
+        found.unchecked += [f"{line}; `run` downloads it" for line in unchecked]
+    if not isinstance(recipe, ModelRecipe) or (settings := without(recipe.model, coming)) is None:
         return None
     try:
-        start = find_model(recipe.model, STAGES[recipe.stage].task, beside=folder, download=False)
+        start = find_model(settings, STAGES[recipe.stage].task, beside=folder, download=False)
     # Said above.
     except ModelError:
         return None
@@ -384,10 +461,8 @@ def _check_device(found: Validation, recipe: ModelRecipe) -> None:
             check_cpu(recipe)
 
 
-def _check_output(found: Validation) -> None:
-    """Whether the folder can be written, and what is in it."""
-    recipe = found.recipe
-    output = Path(recipe.output)
+def _check_writable(found: Validation) -> None:
+    output = Path(found.recipe.output)
     there = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
     if not os.access(there, os.W_OK):
         found.refuse(
@@ -395,8 +470,14 @@ def _check_output(found: Validation) -> None:
                 "E801", f"`{there}` cannot be written", place="output", hint="check its owner and permissions"
             )
         )
-    if getattr(recipe, "upstream", None):
+    if getattr(found.recipe, "upstream", None):
         found.unchecked.append("the arguments under `upstream`, which the trainer's config has to know")
+
+
+def _check_output(found: Validation) -> None:
+    """What is in the folder."""
+    recipe = found.recipe
+    output = Path(recipe.output)
     if not (output / MARKER).is_file():
         return
     recorded = (read_manifest(output) or {"recipe": {}})["recipe"]

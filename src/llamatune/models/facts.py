@@ -14,7 +14,7 @@ from llamatune.data.encode.encoders import kind_for
 from llamatune.data.read.sources import find_files
 from llamatune.models.found import Found, find, find_model
 from llamatune.recipe.hashing import file_sha256
-from llamatune.recipe.load import earlier_rounds, models
+from llamatune.recipe.reading import earlier_rounds, models
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.stages.common import ModelRecipe, StageRecipe
 from llamatune.runs.handover import ALL_SAMPLES, take

@@ -15,7 +15,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -37,9 +37,9 @@ from llamatune.models.base import (
 from llamatune.models.gates import check_adapter_settings, is_note
 from llamatune.outside import is_folder, is_plain_name, read_whole
 from llamatune.recipe.blocks import Chat, Model
-from llamatune.recipe.load import models
 from llamatune.recipe.parsing.yaml import MAX_BYTES
 from llamatune.recipe.paths import FINISHED, MARKER, is_local
+from llamatune.recipe.reading import models
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.shipped import shipped
 from llamatune.recipe.stages.common import ModelRecipe, StageRecipe
@@ -204,11 +204,14 @@ def find_model(settings: Model, task: Task, *, beside: Path | None = None, downl
     return adapter
 
 
-def check_models(recipe: StageRecipe, *, beside: Path | None = None) -> list[str]:
+def check_models(
+    recipe: StageRecipe, *, beside: Path | None = None, coming: Collection[str] = ()
+) -> list[str]:
     """Find every model that a recipe names, without a network; returns what could not be checked.
 
     Args:
         beside: a folder of recipes, to say which of them writes a run that is missing.
+        coming: runs that will be made before this one, and need not be there.
 
     Raises:
         ModelError: everything that is wrong with them.
@@ -219,9 +222,10 @@ def check_models(recipe: StageRecipe, *, beside: Path | None = None) -> list[str
     for key, name in {"model": None, **judges}.items():
         try:
             if name is not None:
-                check_task(find(name, key=key, beside=beside, download=False), "score", key)
-            elif isinstance(recipe, ModelRecipe):
-                find_model(recipe.model, STAGES[recipe.stage].task, beside=beside, download=False)
+                if name not in coming:
+                    check_task(find(name, key=key, beside=beside, download=False), "score", key)
+            elif isinstance(recipe, ModelRecipe) and (start := without(recipe.model, coming)):
+                find_model(start, STAGES[recipe.stage].task, beside=beside, download=False)
         except ModelError as error:
             # Without a network, this code means nothing else.
             missing = [problem for problem in error.problems if problem.code == "E203"]
@@ -230,6 +234,13 @@ def check_models(recipe: StageRecipe, *, beside: Path | None = None) -> list[str
     if problems:
         raise ModelError.of(problems)
     return unchecked
+
+
+def without(settings: Model, coming: Collection[str]) -> Model | None:
+    """A `model` block without an adapter that has yet to be made; None where the base has."""
+    if settings.base in coming:
+        return None
+    return settings if settings.adapter not in coming else settings.model_copy(update={"adapter": None})
 
 
 def check_task(found: Found, task: Task, place: str | None) -> None:

@@ -16,7 +16,7 @@ from llamatune.recipe.load import loads
 from llamatune.recipe.parsing.yaml import read_text
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.shipped import find_recipe, recipe_that_writes
-from llamatune.recipe.stages.common import TrainingRecipe
+from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
 
 _STEPS = 8
@@ -44,25 +44,29 @@ class AdapterShape:
     widths: int
 
 
-def origin_of(recipe: TrainingRecipe) -> Origin:
+def origin_of(recipe: TrainingRecipe, makers: Mapping[str, StageRecipe] | None = None) -> Origin:
     """Where a recipe starts.
+
+    Args:
+        makers: recipes by the run directories that they have yet to write, of a pipeline's steps.
 
     Raises:
         ModelError: E260, a base whose shape is not known; E230, E231, an adapter that does not fit it.
     """
-    shape, source = _shape(recipe.model.base, _STEPS)
+    makers = makers or {}
+    shape, source = _shape(recipe.model.base, _STEPS, makers)
     if STAGES[recipe.stage].task == "score":
         # A reward model's head takes the output layer's place.
         shape = replace(shape, tied=True)
     guesses: tuple[str, ...] = ()
     adapter = recipe.model.lora
     if recipe.model.adapter is not None:
-        adapter = _adapter(recipe.model.adapter, _STEPS)
+        adapter = _adapter(recipe.model.adapter, _STEPS, makers)
         if adapter is None:
             adapter = Lora()
             guesses = (f"the adapter `{recipe.model.adapter}` is not there: rank {adapter.rank} is assumed",)
     rewards = recipe.reward.models if isinstance(recipe, PpoRecipe) else {}
-    judges = frozenset(part for part, model in rewards.items() if _is_adapter(model))
+    judges = frozenset(part for part, model in rewards.items() if _is_adapter(model, makers))
     return Origin(shape, adapter, source, judges, guesses)
 
 
@@ -73,15 +77,15 @@ def adapter_shape(shape: Shape, lora: Lora) -> AdapterShape:
     return AdapterShape(shape.blocks * count, sum(wide for wide, _ in chosen.values()))
 
 
-def _is_adapter(model: str) -> bool:
+def _is_adapter(model: str, makers: Mapping[str, StageRecipe]) -> bool:
     """Whether a model's name is that of an adapter, also of one that a recipe has yet to make."""
     if (Path(model) / "adapter").is_dir() or (Path(model) / "adapter_config.json").is_file():
         return True
-    maker = _maker(model)
+    maker = _maker(model, makers)
     return maker is not None and (maker.model.lora is not None or maker.model.adapter is not None)
 
 
-def _shape(name: str, steps: int) -> tuple[Shape, str]:
+def _shape(name: str, steps: int, makers: Mapping[str, StageRecipe]) -> tuple[Shape, str]:
     config = Path(name) / "config.json"
     if config.is_file():
         return shape_of(read_model_json(config), name), str(config)
@@ -94,22 +98,21 @@ def _shape(name: str, steps: int) -> tuple[Shape, str]:
     except ModelError as error:
         if error.problems[0].code == "E260":
             raise
-    maker = _maker(name)
+    maker = _maker(name, makers)
     if maker is not None and steps:
-        shape, source = _shape(maker.model.base, steps - 1)
-        return shape, source
+        return _shape(maker.model.base, steps - 1, makers)
     return known_shape(name), name
 
 
-def _adapter(name: str, steps: int) -> Lora | None:
+def _adapter(name: str, steps: int, makers: Mapping[str, StageRecipe]) -> Lora | None:
     for folder in (Path(name), Path(name) / "adapter"):
         if (folder / "adapter_config.json").is_file():
             return _peft(read_model_json(folder / "adapter_config.json"))
-    maker = _maker(name)
+    maker = _maker(name, makers)
     if maker is None or not steps:
         return None
     if maker.model.adapter is not None:
-        return _adapter(maker.model.adapter, steps - 1)
+        return _adapter(maker.model.adapter, steps - 1, makers)
     return maker.model.lora
 
 
@@ -129,9 +132,12 @@ def _peft(settings: Mapping[str, object]) -> Lora | None:
         return None
 
 
-def _maker(name: str) -> TrainingRecipe | None:
+def _maker(name: str, makers: Mapping[str, StageRecipe]) -> TrainingRecipe | None:
     """The recipe that makes a run which is not there yet."""
     run = name.removesuffix("/model").removesuffix("/adapter")
+    if run in makers:
+        known = makers[run]
+        return known if isinstance(known, TrainingRecipe) else None
     written = recipe_that_writes(run)
     if written is None:
         return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from llamatune.plan.bases import Origin, origin_of
 from llamatune.plan.devices import Device, device_of
 from llamatune.plan.needs import Need, need_of, trained_count
 from llamatune.plan.work import Work, disk_of, work_of
+from llamatune.recipe.graph.steps import Pipeline
 from llamatune.recipe.load import load_with_problems
 from llamatune.recipe.recipes import Recipe, TrainedRecipe
 from llamatune.recipe.shipped import find_recipe
-from llamatune.recipe.stages.common import SamplingRecipe
+from llamatune.recipe.stages.common import SamplingRecipe, StageRecipe
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,29 @@ class Plan:
         }
 
 
+@dataclass(frozen=True)
+class PipelinePlan:
+    """What each step of a pipeline needs, by name; None of one that only samples."""
+
+    pipeline: Pipeline
+    steps: dict[str, Plan | None]
+
+    @property
+    def fits(self) -> bool:
+        return all(step.fits for step in self.steps.values() if step is not None)
+
+    def to_json(self) -> dict[str, Any]:
+        plans = [step for step in self.steps.values() if step is not None]
+        return {
+            "stage": self.pipeline.stage,
+            "output": self.pipeline.output,
+            "peak": round(max((step.need.peak.bytes for step in plans), default=0)),
+            "seconds": round(sum(step.work.seconds for step in plans), 1),
+            "disk": sum(step.disk for step in plans),
+            "steps": {name: step and step.to_json() for name, step in self.steps.items()},
+        }
+
+
 def plan(
     name: str | Path,
     overrides: Sequence[str] = (),
@@ -92,7 +116,7 @@ def plan(
     devices: int = 1,
     ways: bool = True,
 ) -> Plan:
-    """Plan a recipe, a file or a shipped one. Files that it names need not be there.
+    """Plan a stage's recipe, a file or a shipped one. Files that it names need not be there.
 
     Args:
         device: a card's name, or `cpu`.
@@ -100,20 +124,53 @@ def plan(
         ways: also look for what would make it fit, where it does not.
 
     Raises:
-        RecipeError: it is no recipe; E041, an unknown device; E042, a stage that trains nothing.
+        RecipeError: it is no recipe; E041, an unknown device; E042, a stage that trains nothing; E065, a pipeline.
         ModelError: E260, a base whose shape is not known; E230, E231, an adapter that does not fit it.
     """
     place = device_of(device)
-    recipe = _that_trains(load_with_problems(name, overrides)[0])
+    loaded = load_with_problems(name, overrides)[0]
+    if loaded is None or isinstance(loaded, Pipeline):
+        raise RecipeError("E065", f"`{name}` is a pipeline: plan its steps", place="stage")
+    recipe = _that_trains(loaded)
     if device is None and recipe.hardware.device == "cpu":
         place = device_of("cpu")
-    origin = origin_of(recipe)
+    found = _plan(recipe, find_recipe(name).parent, place, devices, {})
+    if found.fits or not ways:
+        return found
+    return replace(found, ways=_ways(name, overrides, recipe, place, devices, found.need))
+
+
+def _plan(
+    recipe: TrainedRecipe, folder: Path, place: Device, devices: int, makers: Mapping[str, StageRecipe]
+) -> Plan:
+    """Without what would make it fit. `makers`: see `origin_of`."""
+    origin = origin_of(recipe, makers)
     need = need_of(recipe, origin, place, devices)
     trained = trained_count(recipe, origin)
-    work = work_of(recipe, origin, place, devices, need.at_once, find_recipe(name).parent)
-    fits = need.peak.bytes <= place.memory
-    found = () if fits or not ways else _ways(name, overrides, recipe, place, devices, need)
-    return Plan(recipe, origin, place, devices, need, work, trained, disk_of(recipe, trained), found)
+    work = work_of(recipe, origin, place, devices, need.at_once, folder)
+    return Plan(recipe, origin, place, devices, need, work, trained, disk_of(recipe, trained), ())
+
+
+def plan_all(
+    name: str | Path, overrides: Sequence[str] = (), *, device: str | None = None, devices: int = 1
+) -> Plan | PipelinePlan:
+    """`plan`, and of a pipeline the plan of every step. Raises what `plan` raises."""
+    loaded, problems = load_with_problems(name, overrides)
+    if loaded is None:
+        raise RecipeError.of(problems)
+    if not isinstance(loaded, Pipeline):
+        return plan(name, overrides, device=device, devices=devices)
+    place = device_of(device)
+    makers = {step.recipe.output: step.recipe for step in loaded.steps}
+    plans: dict[str, Plan | None] = {}
+    for step in loaded.steps:
+        recipe = step.recipe
+        if isinstance(recipe, SamplingRecipe):
+            plans[step.name] = None
+            continue
+        on = device_of("cpu") if device is None and recipe.hardware.device == "cpu" else place
+        plans[step.name] = _plan(recipe, step.folder, on, devices, makers)
+    return PipelinePlan(loaded, plans)
 
 
 def _that_trains(recipe: Recipe) -> TrainedRecipe:
@@ -146,7 +203,8 @@ def _ways(
         tried = taken | {key: value}
         written = tuple(f"{one}={tried[one]}" for one in tried)
         try:
-            changed = _that_trains(load_with_problems(name, [*overrides, *written])[0])
+            changed = load_with_problems(name, [*overrides, *written])[0]
+            assert not isinstance(changed, (Pipeline, SamplingRecipe)) and changed is not None
             then = need_of(changed, origin_of(changed), device, devices).peak.bytes
         # This stage does not have it.
         except LlamatuneError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from typing import Literal
 
 from llamatune.errors import Problem, RecipeError
 from llamatune.outside import kind_of_file
@@ -19,10 +20,18 @@ FINISHED = "result.json"
 """Written last: a run that holds it has finished."""
 LOCK = "run.lock"
 """Written first, to keep a second run out."""
+PIPELINE_MARKER = "pipeline.yaml"
+"""A folder that holds this file holds the runs of a pipeline."""
 
 
-def output_problem(output: str, place: str | None = None) -> Problem | None:
-    """What is wrong with `output`: a dangerous place (E030), or one that holds other files (E031)."""
+def output_problem(
+    output: str, place: str | None = None, *, holds: Literal["run", "pipeline"] = "run"
+) -> Problem | None:
+    """What is wrong with `output`: a dangerous place (E030), or one that holds other files (E031).
+
+    Args:
+        holds: what will be in it.
+    """
     if output.startswith("~"):
         return _output(f"output `{output}`: `~` is not expanded", place, "write the path out")
     try:
@@ -43,7 +52,7 @@ def output_problem(output: str, place: str | None = None) -> Problem | None:
     if run := _run_around(target, working):
         what = f"output `{output}` is inside another run, `{run}`"
         return _output(what, place, "name a folder outside it: --overwrite and moving a run take all of it")
-    return _foreign_problem(Path(output), place)
+    return _foreign_problem(Path(output), place, holds)
 
 
 def _run_around(target: Path, working: Path) -> Path | None:
@@ -66,17 +75,22 @@ def inside_output_problem(path: str, output: str, place: str | None = None) -> P
     return Problem("E030", what, place, "The run would write over what it reads", "name another `output`")
 
 
-def _foreign_problem(path: Path, place: str | None) -> Problem | None:
+def _foreign_problem(path: Path, place: str | None, holds: Literal["run", "pipeline"]) -> Problem | None:
     if path.exists() and not path.is_dir():
         return Problem("E031", f"output `{path}` is a file", place, hint="name a folder")
-    if (
-        not path.exists()
-        or not any(path.iterdir())
-        or any((path / name).is_file() for name in (MARKER, LOCK))
-    ):
+    if not path.exists() or not any(path.iterdir()):
         return None
-    what = f"output `{path}` is not empty and is not a llamatune run (it has no {MARKER})"
-    why = "A run never writes among other files, not even with --overwrite"
+    found = {name for name in (MARKER, LOCK, PIPELINE_MARKER) if (path / name).is_file()}
+    other = PIPELINE_MARKER if holds == "run" else MARKER
+    if found and other not in found:
+        return None
+    if found:
+        what = f"output `{path}` holds a {'pipeline' if holds == 'run' else 'run'}"
+        why = "A pipeline's runs have a folder of their own"
+    else:
+        marker = MARKER if holds == "run" else PIPELINE_MARKER
+        what = f"output `{path}` is not empty and is not a llamatune {holds} (it has no {marker})"
+        why = "A run never writes among other files, not even with --overwrite"
     return Problem("E031", what, place, why, "name another folder")
 
 

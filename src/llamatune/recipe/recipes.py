@@ -33,6 +33,10 @@ from llamatune.recipe.stages.rejection_sampling import RejectionSamplingRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
 from llamatune.recipe.stages.sft import SftRecipe
 
+PIPELINE = "pipeline"
+"""What `stage` is in a recipe of steps, each with a recipe of its own: no entry of the table, since it runs no stage
+itself."""
+
 TrainedRecipe = PretrainRecipe | SftRecipe | RewardRecipe | PpoRecipe
 """The recipe of a stage that trains."""
 
@@ -59,6 +63,8 @@ class Stage:
     """What `llamatune init` suggests to train."""
     starter: Callable[..., dict[str, Any]]
     """(tuning, source) -> the blocks of a first recipe, without `stage`, `output` and `model`."""
+    makes: tuple[Kind, ...] = ()
+    """The rows that it leaves for others, where it makes data."""
 
 
 _TRAINED = ("metrics.jsonl", "speed.jsonl", "data.json", "preview.json")
@@ -91,6 +97,7 @@ STAGES: dict[str, Stage] = {
         "in a recipe of reward",
         tuning="full",
         starter=preferences.starter,
+        makes=("preferences",),
     ),
     "reward": Stage(
         recipe=RewardRecipe,
@@ -109,6 +116,7 @@ STAGES: dict[str, Stage] = {
         then="train on the best answers: name `data.train: [{{run: {run}}}]` in a recipe of sft",
         tuning="full",
         starter=rejection_sampling.starter,
+        makes=("conversations", "preferences"),
     ),
     "ppo": Stage(
         recipe=PpoRecipe,
@@ -127,6 +135,7 @@ STAGES: dict[str, Stage] = {
         then="train on the dialogues: name `data.train: [{{run: {run}}}]` in a recipe of sft",
         tuning="full",
         starter=gatt.starter,
+        makes=("conversations",),
     ),
     "context_distillation": Stage(
         recipe=ContextDistillationRecipe,
@@ -136,6 +145,7 @@ STAGES: dict[str, Stage] = {
         then="train on the answers: name `data.train: [{{run: {run}}}]` in a recipe of sft",
         tuning="full",
         starter=context_distillation.starter,
+        makes=("conversations",),
     ),
 }
 

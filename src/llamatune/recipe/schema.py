@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from llamatune.recipe.recipes import STAGES
-from llamatune.recipe.stages.common import StageRecipe
+from llamatune.recipe.blocks import Block
+from llamatune.recipe.recipes import PIPELINE, STAGES
+from llamatune.recipe.stages.pipeline import PipelineRecipe
 
 TITLE = "llamatune recipe"
 
@@ -32,14 +33,17 @@ def json_schema() -> dict[str, Any]:
         "title": TITLE,
         "type": "object",
         "required": ["stage"],
-        "properties": {"stage": {"enum": list(STAGES), "description": "Which step of the method to run."}},
+        "properties": {
+            "stage": {"enum": list(_recipes()), "description": "Which step of the method to run."}
+        },
         "allOf": by_stage,
         "definitions": _draft_7(schema["$defs"]),
     }
 
 
-def _recipes() -> dict[str, type[StageRecipe]]:
-    return {name: stage.recipe for name, stage in STAGES.items()}
+def _recipes() -> dict[str, type[Block]]:
+    stages: dict[str, type[Block]] = {name: stage.recipe for name, stage in STAGES.items()}
+    return stages | {PIPELINE: PipelineRecipe}
 
 
 def _draft_7(node: Any) -> Any:

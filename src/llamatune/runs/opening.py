@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llamatune.errors import CheckpointError, DiskError, LlamatuneError, RecipeError, StoppedError
-from llamatune.recipe.load import check_output, dump
-from llamatune.recipe.paths import FINISHED, MARKER
+from llamatune.recipe.load import dump
+from llamatune.recipe.paths import FINISHED, MARKER, check_output
 from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs import checkpoints
 from llamatune.runs.checkpoints import Checkpoint
+from llamatune.runs.due import Standing
 from llamatune.runs.files import REPORT, cut_back, cut_torn_line, disk_errors, remove, sweep, write_atomic
 from llamatune.runs.handover import (
     ALL_SAMPLES,
@@ -59,6 +60,7 @@ _FILES = (
 )
 _FOLDERS = (*ARTEFACTS, "data_cards")
 _MADE_LAST = (*ARTEFACTS, FINISHED)
+_UNREADABLE = ", which says what it was made from, cannot be read"
 _SHOWN = 12
 """How many differences a message lists."""
 
@@ -136,20 +138,44 @@ def _done(run: Run, facts: Facts) -> Result | None:
     result = _result(run)
     if result is None:
         return None
-    manifest = read_manifest(run.directory)
-    if manifest is None:
-        raise _finished(run, "and its manifest.json, which says what it was made from, cannot be read")
-    recipe = must_match(flatten(run.recipe.model_dump()))
-    other = differences(manifest["recipe"], recipe)
-    # What other recipes name need not even be there.
-    if not other:
-        now = facts()
-        other = differences(of_blocks(manifest["facts"], now), flatten(now))
-    if other:
-        changes = [f"{key}: {change}" for key, change in other.items()]
+    changes = _changes(run.recipe, facts)
+    if changes is None:
+        raise _finished(run, f"and its manifest.json{_UNREADABLE}")
+    if changes:
         more = f"; and {len(changes) - _SHOWN:,} more" if len(changes) > _SHOWN else ""
         raise _finished(run, f"which was made from something else: {'; '.join(changes[:_SHOWN])}{more}")
     return result
+
+
+def standing_of(recipe: StageRecipe, facts: Facts | None) -> Standing:
+    """How far the run in a recipe's output has come, and what has changed since.
+
+    Args:
+        facts: None where they cannot be known yet, since what the recipe names has to be made first.
+
+    Raises:
+        LlamatuneError: what gathering the facts raises.
+    """
+    directory = Path(recipe.output)
+    if not (directory / MARKER).is_file():
+        return Standing("absent")
+    changes = _changes(recipe, facts)
+    if Result.read(directory) is None:
+        return Standing("unfinished", tuple(changes or ()))
+    return Standing("finished", (f"manifest.json{_UNREADABLE}",) if changes is None else tuple(changes))
+
+
+def _changes(recipe: StageRecipe, facts: Facts | None) -> list[str] | None:
+    """What a run was made from and would not be made from now, as `key: old -> new`; None where it does not say."""
+    manifest = read_manifest(Path(recipe.output))
+    if manifest is None:
+        return None
+    other = differences(manifest["recipe"], must_match(flatten(recipe.model_dump())))
+    # What other recipes name need not even be there.
+    if not other and facts is not None:
+        now = facts()
+        other = differences(of_blocks(manifest["facts"], now), flatten(now))
+    return [f"{key}: {change}" for key, change in other.items()]
 
 
 def _finished(run: Run, which: str) -> RecipeError:

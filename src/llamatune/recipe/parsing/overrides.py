@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from llamatune.errors import Problem, RecipeError
 from llamatune.recipe.parsing.scalars import read_scalar
 from llamatune.recipe.parsing.yaml import MAX_DEPTH, SURROGATE, KeyPath, YamlDocument, parse
 
+WHOLE = "set"
+"""A block of a pipeline whose keys are key paths: what comes after it in an override is one key."""
+
 
 @dataclass(frozen=True)
 class Overridden:
-    """A document with overrides applied; `place` names the override where a value comes from one."""
+    """A document with overrides applied. `origins`: for each key path that was set, the place of what is below it;
+    `place` names that where a value comes from it."""
 
     document: YamlDocument
-    overrides: dict[KeyPath, str]
+    origins: dict[KeyPath, Callable[[KeyPath], str]]
 
     def place(self, path: KeyPath, of_key: bool = False) -> str:
-        for known, text in reversed(self.overrides.items()):
+        for known, origin in reversed(self.origins.items()):
             if path[: len(known)] == known:
-                return f"override {text}"
+                return origin(path[len(known) :])
         if path not in self.document.values:  # a block that only an override opened
-            for known, text in self.overrides.items():
+            for known, origin in self.origins.items():
                 if path and known[: len(path)] == path:
-                    return f"override {text}"
+                    return origin(())
         return self.document.place(path, of_key=of_key)
+
+    def put(self, key: str, value: Any, origin: Callable[[KeyPath], str]) -> KeyPath:
+        """Set one more value; returns its path. Raises ValueError where there is no such place."""
+        path = _put(self.document.data, _keys(key, self.document.data), value)
+        self.origins.pop(path, None)
+        self.origins[path] = origin
+        return path
 
 
 def split(override: str) -> tuple[str, str]:
@@ -43,21 +55,33 @@ def split(override: str) -> tuple[str, str]:
 
 def apply(document: YamlDocument, overrides: Sequence[str]) -> Overridden:
     """Put the overrides into the document's data, in order. Raises RecipeError with all the bad ones (E026)."""
-    applied: dict[KeyPath, str] = {}
+    applied = Overridden(document, {})
     problems: list[Problem] = []
     for override in overrides:
         try:
             key, text = split(override)
-            path = _put(document.data, key.split("."), read_value(text))
-            applied.pop(path, None)
-            applied[path] = f"{key}={text}" if len(text) <= 60 else f"{key}={text[:57]}..."
+            shown = f"{key}={text}" if len(text) <= 60 else f"{key}={text[:57]}..."
+            applied.put(key, read_value(text), partial(_override, shown))
         except ValueError as error:
             problems.append(Problem("E026", str(error), f"override {override[:60]}"))
         except RecipeError as error:
             problems += error.problems
     if problems:
         raise RecipeError.of(problems[:20])
-    return Overridden(document, applied)
+    return applied
+
+
+def _override(shown: str, below: KeyPath) -> str:
+    return f"override {shown}"
+
+
+def _keys(key: str, data: dict[str, Any]) -> list[str]:
+    """The keys of a key path."""
+    keys = key.split(".")
+    if data.get("stage") == "pipeline" and WHOLE in keys[:-1]:
+        first = keys.index(WHOLE) + 1
+        keys[first:] = [".".join(keys[first:])]
+    return keys
 
 
 def read_value(text: str) -> Any:

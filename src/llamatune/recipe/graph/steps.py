@@ -1,0 +1,302 @@
+"""From a pipeline's recipe to its steps: each with its own recipe, what it takes from which, and the order.
+
+    steps and rounds -> each step's recipe file, with `set` and references put in -> schema -> hand-over, order
+
+All that is wrong is said at once: of a value that the pipeline sets, at its place there; of what the recipe of a step
+says itself, at its place in that file.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from llamatune.errors import Problem, RecipeError
+from llamatune.recipe.graph.handing import hand_over_problems
+from llamatune.recipe.graph.references import PREVIOUS, NoSuchStep, References, Referred, Slot, refer
+from llamatune.recipe.parsing.overrides import WHOLE, Overridden
+from llamatune.recipe.parsing.problems import Place, problems_of
+from llamatune.recipe.parsing.secrets import refuse_secret_keys, refuse_secrets
+from llamatune.recipe.parsing.yaml import KeyPath, parse, read_text
+from llamatune.recipe.paths import output_problem
+from llamatune.recipe.reading import card_problems, path_problems, recipe_of, stage_of
+from llamatune.recipe.recipes import PIPELINE, STAGES, Recipe
+from llamatune.recipe.shipped import find_recipe
+from llamatune.recipe.stages.pipeline import PipelineRecipe, StepBlock
+
+_ROUND = re.compile(r"round-\d+")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a pipeline. `recipe`: its own, with its output and the runs that it takes something from; `file`: where
+    it was read from; `needs`: the names of those steps; `name`: sft, round-2/samples."""
+
+    name: str
+    recipe: Recipe
+    file: Path
+    needs: tuple[str, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Where data cards beside its recipe are looked for."""
+        return self.file.parent
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A loaded pipeline: its steps, each after all that it needs."""
+
+    recipe: PipelineRecipe
+    steps: tuple[Step, ...]
+    stage: Literal["pipeline"] = "pipeline"
+
+    @property
+    def output(self) -> str:
+        """The folder of all its runs."""
+        return self.recipe.output
+
+    @cached_property
+    def needs(self) -> dict[str, tuple[str, ...]]:
+        """Name of each step -> the names of those that it takes something from, in the order of the steps."""
+        return {step.name: step.needs for step in self.steps}
+
+    @cached_property
+    def outputs(self) -> frozenset[str]:
+        """The run directories of all steps."""
+        return frozenset(step.recipe.output for step in self.steps)
+
+
+def pipeline_of(source: Overridden, allow_outside: bool) -> tuple[Pipeline | None, list[Problem]]:
+    """The pipeline in a file with overrides applied, and what is wrong with it; None where a step has no recipe.
+
+    Raises:
+        RecipeError: it is no recipe of a pipeline at all.
+    """
+    data = source.document.data
+    others = {name: stage.recipe for name, stage in STAGES.items()}
+    try:
+        recipe = PipelineRecipe.model_validate(data)
+    except ValidationError as error:
+        raise RecipeError.of(problems_of(error, PipelineRecipe, data, source.place, others)) from None
+    work = _Work(recipe, source, allow_outside)
+    return work.pipeline(), work.problems
+
+
+@dataclass
+class _Draft:
+    """A step's recipe while it is being put together."""
+
+    slot: Slot
+    source: Overridden
+    file: Path
+    referred: Referred
+    recipe: Recipe | None = None
+
+    def place(self, path: KeyPath, of_key: bool) -> str:
+        return self.source.place(self.referred.before(path), of_key)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.referred.targets.values()))
+
+
+class _Work:
+    def __init__(self, recipe: PipelineRecipe, source: Overridden, allow_outside: bool) -> None:
+        self.recipe = recipe
+        self.place: Place = source.place
+        self.allow_outside = allow_outside
+        self.problems: list[Problem] = []
+        self._said: set[tuple[str, str | None, KeyPath]] = set()
+
+    def pipeline(self) -> Pipeline | None:
+        """All steps, as far as they can be made; the problems are in `problems`."""
+        at_output = self.place(("output",), False)
+        if bad := output_problem(self.recipe.output, at_output, holds="pipeline"):
+            self.problems.append(bad)
+        self._check_names()
+        written = [self._written(*declared) for declared in self._declared()]
+        if None in written or self.problems:
+            return None
+        known = [one for one in written if one is not None]
+        references = self._references([slot for slot, _, _ in known])
+        drafts = {slot.name: self._draft(slot, source, file, references) for slot, source, file in known}
+        order = self._order(drafts)
+        if order is None:
+            return None
+        for draft in drafts.values():
+            self._read(draft)
+        outputs = [f"{self.recipe.output}/{name}" for name in drafts]
+        made_by = {name: draft.recipe for name, draft in drafts.items() if draft.recipe is not None}
+        for draft in drafts.values():
+            self._check(draft, made_by, outputs)
+        if len(made_by) < len(drafts):
+            return None
+        steps = (Step(name, made_by[name], drafts[name].file, drafts[name].needs) for name in order)
+        return Pipeline(self.recipe, tuple(steps))
+
+    def _add(self, slot: str, at: KeyPath, problem: Problem) -> None:
+        """Note what is wrong with a step; what is wrong with it in every round is said once."""
+        key = (problem.code, problem.place, at)
+        if key not in self._said:
+            self._said.add(key)
+            place = problem.place or self.place(at, True)
+            self.problems.append(replace(problem, what=f"step `{slot}`: {problem.what}", place=place))
+
+    # ---- what is written ----------------------------------------------------------------------------------------
+
+    def _check_names(self) -> None:
+        """Note names that the pipeline itself needs (E063), and rounds that there are not (E025)."""
+        rounds = self.recipe.rounds
+        in_rounds: list[KeyPath] = [("rounds", "steps", name) for name in (rounds.steps if rounds else ())]
+        for at in [*(("steps", name) for name in self.recipe.steps), *in_rounds]:
+            if at[-1] == PREVIOUS or _ROUND.fullmatch(str(at[-1])):
+                what = f"a step cannot be called `{at[-1]}`"
+                why = (
+                    "`step:previous` is what the round before ended with, and round-1 the folder of its runs"
+                )
+                self.problems.append(Problem("E063", what, self.place(at, True), why))
+        for name, step in rounds.steps.items() if rounds else ():
+            for position, number in enumerate(step.only or ()):
+                if rounds and number != "last" and number > rounds.count:
+                    place = self.place(("rounds", "steps", name, "only", position), False)
+                    what = f"step `{name}`: `only` names round {number:,} of {rounds.count:,}"
+                    self.problems.append(Problem("E025", what, place, hint="`only: [last]` is the last one"))
+
+    def _declared(self) -> Iterator[tuple[str, str, int | None, KeyPath, StepBlock]]:
+        """(name, name in the recipe, round, key path, block) of every run."""
+        for name, block in self.recipe.steps.items():
+            yield name, name, None, ("steps", name), block
+        if (rounds := self.recipe.rounds) is None:
+            return
+        for number in range(1, rounds.count + 1):
+            for name, step in rounds.of_round(number).items():
+                yield f"round-{number}/{name}", name, number, ("rounds", "steps", name), step
+
+    def _written(
+        self, name: str, called: str, number: int | None, at: KeyPath, block: StepBlock
+    ) -> tuple[Slot, Overridden, Path] | None:
+        """A step's recipe as it is written, with `set` and `output` put in, and its file."""
+        try:
+            file = find_recipe(block.recipe)
+        except RecipeError as error:
+            place = self.place((*at, "recipe"), False)
+            for problem in error.problems:
+                self._add(name, at, replace(problem, place=place))
+            return None
+        try:
+            text = read_text(file)
+            refuse_secrets(text, str(file))
+            document = parse(text, str(file))
+            refuse_secret_keys(document)
+            source = Overridden(document, {})
+            if document.data.get("stage") == PIPELINE:
+                what = f"`{block.recipe}` is a pipeline, and a step runs one stage"
+                raise RecipeError("E063", what, place=self.place((*at, "recipe"), False))
+            stage = stage_of(document.data, source.place)
+        except RecipeError as error:
+            for problem in error.problems:
+                self._add(name, at, problem)
+            return None
+        self._put_in(source, name, ("set",), self.recipe.set)
+        self._put_in(source, name, (*at, WHOLE), block.set)
+        output = self.place(("output",), False)
+        source.put("output", f"{self.recipe.output}/{name}", lambda below: output)
+        return Slot(name, called, number, at, stage), source, file
+
+    def _put_in(self, source: Overridden, name: str, at: KeyPath, settings: Mapping[str, Any]) -> None:
+        for key, value in settings.items():
+            try:
+                if key in ("output", "stage"):
+                    raise ValueError(f"`{key}` of a step is what the pipeline says")
+                source.put(key, copy.deepcopy(value), partial(self._place_below, (*at, key)))
+            except ValueError as error:
+                self._add(name, at, Problem("E026", str(error), self.place((*at, key), True)))
+
+    def _place_below(self, at: KeyPath, below: KeyPath) -> str:
+        return self.place((*at, *below), False)
+
+    # ---- references -------------------------------------------------------------------------------------------
+
+    def _references(self, slots: list[Slot]) -> References:
+        """With the step that `rounds.first` names."""
+        references = References(slots)
+        first = self.recipe.rounds.first if self.recipe.rounds else None
+        if first is None:
+            return references
+        at = ("rounds", "first")
+        outside = Slot("rounds.first", "", None, at, "")
+        try:
+            word, _, name = first.partition(":")
+            if word != "step":
+                raise NoSuchStep(f"`{first[:60]}` names no step", "write step:NAME")
+            slot = next(slot for slot in slots if slot.name == references.step(name, outside))
+            if slot.round is not None or not slot.is_policy:
+                raise NoSuchStep(
+                    f"`{name}` is {'a step of a round' if slot.round else f'a step of {slot.stage}'}",
+                    "name a step before the rounds that trains a model that writes",
+                )
+            return References(slots, slot.name)
+        except NoSuchStep as error:
+            what = f"`rounds.first`: {error}"
+            self.problems.append(Problem("E060", what, self.place(at, False), hint=error.hint))
+            # The rest is checked as if it were right.
+            return References(slots, next((one.name for one in slots if one.is_policy), None))
+
+    def _draft(self, slot: Slot, source: Overridden, file: Path, references: References) -> _Draft:
+        referred = refer(source.document.data, slot, references, self.recipe.output)
+        for path, problem in referred.problems:
+            self._add(slot.name, slot.at, replace(problem, place=source.place(path)))
+        return _Draft(slot, source, file, referred)
+
+    def _order(self, drafts: Mapping[str, _Draft]) -> list[str] | None:
+        """The names of the steps, each after those that it needs, and as they are declared apart from that."""
+        needs = {name: draft.needs for name, draft in drafts.items()}
+        try:
+            TopologicalSorter(needs).prepare()
+        except CycleError as error:
+            # Each needs the one before it.
+            circle = error.args[1][::-1]
+            draft = drafts[circle[0]]
+            at = next(path for path, target in draft.referred.targets.items() if target == circle[1])
+            what = f"steps wait for each other: {' needs '.join(f'`{name}`' for name in circle)}"
+            self._add(draft.slot.name, draft.slot.at, Problem("E061", what, draft.place(at, False)))
+            return None
+        ordered: list[str] = []
+        while len(ordered) < len(needs):
+            ordered.append(next(n for n in needs if n not in ordered and set(needs[n]) <= set(ordered)))
+        return ordered
+
+    # ---- recipes ----------------------------------------------------------------------------------------------
+
+    def _read(self, draft: _Draft) -> None:
+        if draft.referred.problems:
+            return
+        try:
+            draft.recipe = recipe_of(draft.referred.data, draft.place)
+        except RecipeError as error:
+            for problem in error.problems:
+                self._add(draft.slot.name, draft.slot.at, problem)
+
+    def _check(self, draft: _Draft, made_by: Mapping[str, Recipe], outputs: Collection[str]) -> None:
+        """What a step takes from others, and the files and cards that it names."""
+        recipe = draft.recipe
+        if recipe is None:
+            return
+        found = [
+            replace(problem, place=draft.place(at, False))
+            for at, problem in hand_over_problems(recipe, draft.referred.targets, made_by)
+        ]
+        # Of the output, the pipeline's own problem says it.
+        found += path_problems(recipe, draft.place, self.allow_outside, outputs)
+        found += card_problems(recipe, draft.place, draft.file)
+        for problem in found:
+            self._add(draft.slot.name, draft.slot.at, problem)
