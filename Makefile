@@ -1,5 +1,6 @@
 # make setup   install everything into .venv
-# make demo    fine-tune pico and show what it learned (about five minutes)
+# make demo    the whole method on pico: SFT, reward models, two rounds, PPO, Ghost Attention (about a quarter of an hour)
+# make quick   fine-tune pico and show what it learned (about three minutes)
 # make test    run the tests            make check   lint, format, types, what is installed
 # make test-all   also those that are slow and rarely break
 # make bench   llamatune beside plain trl and TRL 1.12's PPO, the price of guards, light commands, data preparation
@@ -10,7 +11,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-all check bench bench-gpu pico format release
+.PHONY: setup demo quick test test-all check bench bench-gpu pico format release
 
 setup: .venv/.installed
 
@@ -27,6 +28,10 @@ LOCKED := $(BIN)/pip install --quiet --require-hashes --no-deps --requirement
 	@touch $@
 
 demo: setup
+	$(BIN)/llamatune run recipes/pico/llama2_chat.yaml
+	@echo 'To use the commands above: . $(BIN)/activate'
+
+quick: setup
 	$(BIN)/llamatune run recipes/pico/sft.yaml --overwrite
 	$(BIN)/llamatune exam pico runs/pico-sft --show 4
 	@echo 'To use the commands above: . $(BIN)/activate'

@@ -136,3 +136,49 @@ def in_two_processes(recipe, file: Path) -> None:
         cwd=ROOT, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+TALKING = {
+    "vocab_size": 2048,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 128,
+    "tie_word_embeddings": False,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+"""The config of a tiny Llama with pico's tokenizer."""
+
+
+def talking_base(folder: Path, **changes: object) -> None:
+    """A model, never trained, that says a few words in a random order and stops; `changes`: of TALKING."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    talks = LlamaForCausalLM(LlamaConfig(**(TALKING | changes)))
+    folder.mkdir(parents=True, exist_ok=True)
+    copy_tokenizer(folder)
+    known = AutoTokenizer.from_pretrained(folder)
+    words = ("What", "is", "the", "red", "blue", "cup", "box", "key", "lamp")
+    said = [known.encode(f" {word}", add_special_tokens=False)[-1] for word in words]
+    with torch.no_grad():
+        # One direction is the same in every hidden state, and the words and the end are likely along it.
+        talks.model.embed_tokens.weight[:, 0] = 1.0
+        talks.lm_head.weight[:] = 0.0
+        talks.lm_head.weight[said, 0] = 2.0
+        talks.lm_head.weight[2, 0] = 2.2
+    talks.save_pretrained(folder)
+
+
+def copy_tokenizer(folder: Path) -> None:
+    """Pico's tokenizer and chat template, into the folder of another model."""
+    import shutil
+
+    for file in (ROOT / "src/llamatune/builtin/pico").glob("*"):
+        if file.name.startswith(("tokenizer", "chat_template")):
+            shutil.copy(file, folder)

@@ -307,6 +307,7 @@ def _run_pipeline(
 ) -> None:
     from llamatune.pipeline import chosen_steps, due_steps, run_steps, tree_of
     from llamatune.runs.ranks import is_main
+    from llamatune.runs.report.steps import version_lines
     from llamatune.wording import counted
 
     chosen = chosen_steps(pipeline, start, only)
@@ -318,6 +319,8 @@ def _run_pipeline(
     if not is_main():
         return
     ran = sum(not result.earlier for result in results.values())
+    for line in version_lines(Path(pipeline.output)):
+        _say(line)
     steps = f"{counted(ran, 'step')} ran, {len(results) - ran:,} of {len(pipeline.steps):,} had been done"
     _say(f"{steps}; report: {pipeline.output}/report.html")
     for step in pipeline.steps:

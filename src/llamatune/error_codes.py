@@ -186,7 +186,7 @@ SECTIONS: dict[str, dict[str, Code]] = {
         "E060": Code(
             "a reference to a step that is not there",
             "nothing would be taken, or something else than was meant",
-            "name one of the steps that are listed: step:NAME, step:previous, or earlier:NAME in a list",
+            "name one of the steps that are listed: step:NAME, step:previous, or, in a list, earlier:NAME or all:NAME",
         ),
         "E061": Code(
             "steps that wait for each other",
@@ -199,7 +199,7 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "name a step that leaves what is taken",
         ),
         "E063": Code(
-            "a name that a step cannot have, or a pipeline as a step",
+            "a name that a step cannot have, or a recipe that cannot be a step",
             "two runs would be in one folder, or in another's",
             "give the step another name, and name the recipe of one stage",
         ),

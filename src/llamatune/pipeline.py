@@ -11,7 +11,7 @@ import gc
 import sys
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from llamatune.runs.handover import Result
 from llamatune.runs.lock import RunLock
 from llamatune.runs.opening import Resume, open_run, standing_of
 from llamatune.runs.pipelines import PipelineRecord
-from llamatune.runs.ranks import is_main
+from llamatune.runs.ranks import is_main, wait_for_all
 from llamatune.runs.run import Run
 
 
@@ -156,6 +156,7 @@ def run_steps(
     """
     may = frozenset(pipeline.needs if chosen is None else chosen)
     results: dict[str, Result] = {}
+    _check_inputs(pipeline, may)
     with _opened(pipeline) as record, Display("pipeline", quiet=not is_main()) as display:
         for number, step in enumerate(pipeline.steps, 1):
             found = _due_now(step, may, overwrite)
@@ -165,7 +166,6 @@ def run_steps(
                     results[step.name] = known
                     record.reuse(step.name)
                 continue
-            _check_needs(step, results)
             _check_ours(step, found, record)
             why = f": {found.why}" if found.why else ""
             display.say(f"step {number} of {len(pipeline.steps)}, {step.name}: {found.doing.value}{why}")
@@ -178,6 +178,8 @@ def run_steps(
                 resume="none" if found.doing is Doing.AGAIN and not force else resume,
                 force=force,
             )
+            # What the first process writes is there for all, before the next step reads it.
+            wait_for_all()
             _give_back()
             record.end(step.name, time.monotonic() - started)
             display.say(f"step {step.name}: {results[step.name].describe()}")
@@ -191,15 +193,18 @@ def _due_now(step: Step, chosen: Collection[str], overwrite: bool) -> Due:
     return due({step.name: ()}, {step.name: standing}, chosen)[step.name]
 
 
-def _check_needs(step: Step, results: dict[str, Result]) -> None:
-    missing = [name for name in step.needs if name not in results]
-    if missing:
-        raise RecipeError(
-            "E064",
-            f"the step `{step.name}` takes from `{missing[0]}`, which has not finished",
-            place=step.recipe.output,
-            hint=f"leave --only and --from out, or begin with `--from {missing[0]}`",
-        )
+def _check_inputs(pipeline: Pipeline, chosen: Collection[str]) -> None:
+    """What the chosen steps take from others is there. Raises RecipeError (E064)."""
+    there = {step.name: Result.read(Path(step.recipe.output)) is not None for step in pipeline.steps}
+    for step in pipeline.steps:
+        missing = [name for name in step.needs if name not in chosen and not there[name]]
+        if step.name in chosen and missing:
+            raise RecipeError(
+                "E064",
+                f"the step `{step.name}` takes from `{missing[0]}`, which has not finished",
+                place=step.recipe.output,
+                hint=f"leave --only and --from out, or begin with `--from {missing[0]}`",
+            )
 
 
 def _check_ours(step: Step, found: Due, record: PipelineRecord) -> None:
@@ -218,6 +223,7 @@ def _opened(pipeline: Pipeline) -> Iterator[PipelineRecord]:
     folder = Path(pipeline.output)
     record = PipelineRecord.read(folder)
     if not is_main():
+        record.open(pipeline)
         yield record
         return
     with disk_errors(folder):
@@ -227,8 +233,19 @@ def _opened(pipeline: Pipeline) -> Iterator[PipelineRecord]:
         record.open(pipeline)
         yield record
     finally:
-        record.write()
-        lock.release()
+        try:
+            record.write()
+            _report(folder)
+        finally:
+            lock.release()
+
+
+def _report(folder: Path) -> None:
+    """The page about the pipeline; if it fails, the pipeline must not: `llamatune report` says why."""
+    from llamatune.runs.report import write_report
+
+    with suppress(Exception):
+        write_report(folder)
 
 
 def _give_back() -> None:

@@ -32,8 +32,7 @@ rounds:
       recipe: pico/sft
       set:
         data.train:
-          - run: earlier:samples
-          - run: step:samples
+          - run: all:samples
           - card: pico-sft-helpful
     ppo:
       recipe: pico/ppo
@@ -162,17 +161,17 @@ MISTAKES = {
     ),
     "a circle": ("step:previous", "step:tuned", "E061", "17:24", "wait for each other"),
     "rows from a model": (
-        "run: step:samples",
+        "run: all:samples",
         "run: step:sft",
         "E062",
-        "25:18",
+        "24:18",
         "sft takes conversations; `sft` is a step of sft",
     ),
     "a model from rows": (
         "model.adapter: step:tuned",
         "model.adapter: step:samples",
         "E062",
-        "31:24",
+        "30:24",
         "leaves conversations and preferences",
     ),
     "a judge that writes": (
@@ -186,31 +185,31 @@ MISTAKES = {
         "model.adapter: step:tuned",
         "model.adapter: step:helpful",
         "E062",
-        "31:24",
+        "30:24",
         "a model that writes",
     ),
     "an adapter as base": (
         "model.adapter: step:tuned",
         "model.base: step:tuned",
         "E062",
-        "31:21",
+        "30:21",
         "a whole model",
     ),
     "a run where none is": (
         "model.adapter: step:tuned",
         "chat.system: step:tuned",
         "E062",
-        "31:22",
+        "30:22",
         "names no run",
     ),
     "no such recipe": (
         "recipe: pico/ppo",
         "recipe: pico/pop",
         "E033",
-        "28:15",
+        "27:15",
         "step `round-3/ppo`: recipe `pico/pop`",
     ),
-    "a pipeline as a step": ("recipe: pico/ppo", "recipe: all.yaml", "E063", "28:15", "is a pipeline"),
+    "a pipeline as a step": ("recipe: pico/ppo", "recipe: all.yaml", "E063", "27:15", "is a pipeline"),
     "a name that is taken": ("  helpful:\n", "  round-2:\n", "E063", "6:3", "cannot be called"),
     "an output of its own": (
         "keep.pool: [earlier:samples]",
@@ -234,8 +233,8 @@ MISTAKES = {
         "step `round-1/samples`",
     ),
     "an unknown key": ("  count: 3\n", "  counts: 3\n  count: 3\n", "E021", "11:3", "unknown key `counts`"),
-    "a round too many": ("only: [last]", "only: [4]", "E025", "29:14", "round 4 of 3"),
-    "a card": ("card: pico-sft-helpful", "card: pico-sft-helpfull", "E150", "26:19", "pico-sft-helpful"),
+    "a round too many": ("only: [last]", "only: [4]", "E025", "28:14", "round 4 of 3"),
+    "a card": ("card: pico-sft-helpful", "card: pico-sft-helpfull", "E150", "25:19", "pico-sft-helpful"),
 }
 
 
@@ -269,7 +268,7 @@ def test_all_mistakes_at_once_and_each_of_a_round_once() -> None:
     )
     assert [one.place for one in problems(wrong)] == ["all.yaml:7:13"], "first, that a step has a recipe"
     wrong = GOOD.replace("helpfulness: step:helpful", "helpfulness: step:helpfull")
-    assert [one.place for one in problems(wrong)] == ["all.yaml:18:31", "all.yaml:32:31"]
+    assert [one.place for one in problems(wrong)] == ["all.yaml:18:31", "all.yaml:31:31"]
 
 
 def test_a_step_that_the_round_does_not_have_yet() -> None:

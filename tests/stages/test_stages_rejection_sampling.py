@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedModel
+from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedModel
 
 from llamatune.commands.preview import preview_rows
 from llamatune.data.read.cards import draft_card
@@ -27,9 +26,7 @@ from llamatune.recipe.load import loads
 from llamatune.runs.handover import Result
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.sampler import seed_of
-from support import ROOT
-
-WORDS = ("What", "is", "the", "red", "blue", "cup", "box", "key", "lamp")
+from support import TALKING, copy_tokenizer, talking_base
 
 
 @pytest.fixture(autouse=True)
@@ -41,43 +38,15 @@ def one_thread() -> None:
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A model that says a few words in a random order and stops, and two reward models: random, but each its own."""
     folder = tmp_path_factory.mktemp("models")
-    config = {
-        "vocab_size": 2048,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "max_position_embeddings": 128,
-        "tie_word_embeddings": False,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        "pad_token_id": 0,
-    }
-    tokenizer = ROOT / "src/llamatune/builtin/pico"
-    torch.manual_seed(0)
-    talks = LlamaForCausalLM(LlamaConfig(**config))
-    from transformers import AutoTokenizer
-
-    known = AutoTokenizer.from_pretrained(tokenizer)
-    said = [known.encode(f" {word}", add_special_tokens=False)[-1] for word in WORDS]
-    with torch.no_grad():
-        # One direction is the same in every hidden state, and the words and the end are likely along it.
-        talks.model.embed_tokens.weight[:, 0] = 1.0
-        talks.lm_head.weight[:] = 0.0
-        talks.lm_head.weight[said, 0] = 2.0
-        talks.lm_head.weight[2, 0] = 2.2
-    talks.save_pretrained(folder / "policy")
+    talking_base(folder / "policy")
     for seed, name in enumerate(("helpful", "safe")):
         torch.manual_seed(seed)
-        judge = LlamaForSequenceClassification(LlamaConfig(**config, num_labels=1))
+        judge = LlamaForSequenceClassification(LlamaConfig(**TALKING, num_labels=1))
         with torch.no_grad():
             judge.score.weight.normal_(0, 1)
         judge.save_pretrained(folder / name)
-    for name in ("policy", "helpful", "safe"):
-        for file in tokenizer.glob("*"):
-            if file.name.startswith(("tokenizer", "chat_template")):
-                shutil.copy(file, folder / name)
+    for name in ("helpful", "safe"):
+        copy_tokenizer(folder / name)
     return {name: str(folder / name) for name in ("policy", "helpful", "safe")}
 
 

@@ -18,8 +18,9 @@ from llamatune.recipe.parsing.yaml import to_yaml
 from llamatune.recipe.paths import PIPELINE_MARKER
 from llamatune.runs.due import Due
 from llamatune.runs.files import read_json, write_atomic, write_json
+from llamatune.runs.ranks import is_main
+from llamatune.runs.report.steps import PIPELINE_RECORD
 
-PIPELINE_RECORD = "pipeline.json"
 _STARTS = 50
 """How many starts the record keeps."""
 
@@ -47,12 +48,15 @@ class PipelineRecord:
 
     def open(self, pipeline: Pipeline) -> None:
         """Note a start of a pipeline in its folder, and that this is one."""
-        write_atomic(self.folder / PIPELINE_MARKER, to_yaml(pipeline.recipe.model_dump(exclude_none=True)))
+        if is_main():
+            write_atomic(
+                self.folder / PIPELINE_MARKER, to_yaml(pipeline.recipe.model_dump(exclude_none=True))
+            )
         self.steps = [
             {
                 "name": step.name,
                 "stage": step.recipe.stage,
-                "recipe": str(step.file),
+                "recipe": step.called,
                 "needs": list(step.needs),
             }
             for step in pipeline.steps
@@ -77,7 +81,7 @@ class PipelineRecord:
         self.starts[-1]["steps"][name] = {"did": "done"}
 
     def write(self) -> None:
-        write_json(
-            self.folder / PIPELINE_RECORD,
-            {"format": 1, "steps": self.steps, "begun": self.begun, "starts": self.starts},
-        )
+        """Only the first process of a distributed run writes."""
+        content = {"format": 1, "steps": self.steps, "begun": self.begun, "starts": self.starts}
+        if is_main():
+            write_json(self.folder / PIPELINE_RECORD, content)

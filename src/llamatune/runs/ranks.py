@@ -21,6 +21,13 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def wait_for_all() -> None:
+    """Wait until all processes of a distributed run are here, where they have met before."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
 def part_processes() -> None:
     """End the processes of a distributed run in order, once all of them are done or stopped.
 

@@ -11,7 +11,8 @@ from llamatune.recipe.reading import earlier_rounds, models, sources
 from llamatune.recipe.recipes import STAGES, Recipe
 from llamatune.recipe.stages.common import ModelRecipe, TrainingRecipe
 
-_JUDGES = (("reward", "helpfulness"), ("reward", "safety"), ("compare_with",))
+_JUDGES = ("reward", "judges", "compare_with")
+"""Blocks whose models score."""
 
 
 def hand_over_problems(
@@ -69,7 +70,7 @@ def _wrong_model(recipe: Recipe, at: KeyPath, maker: Recipe) -> str | None:
     if not isinstance(maker, TrainingRecipe):
         return f"`{key}` is a model"
     task = STAGES[maker.stage].task
-    if at in _JUDGES:
+    if at[0] in _JUDGES:
         return None if task == "score" else f"`{key}` is a reward model"
     if task == "score" and STAGES[recipe.stage].task == "generate":
         return f"`{key}` is a model that writes, and not one that scores"

@@ -4,6 +4,7 @@ step:sft           that step; in a round, this round's, or the newest before it 
 step:previous      in a round: the model that the round before ended with; in the first one, `rounds.first`
 step:round-2/sft   the step of that round, from anywhere
 earlier:samples    in a list: the step of each earlier round, an item each; outside of rounds, of every round
+all:samples        the same with this round's
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.stages.common import TrainingRecipe
 
 PREVIOUS = "previous"
-_REFERENCE = re.compile(r"(step|earlier):(\S+)")
+_REFERENCE = re.compile(r"(step|earlier|all):(\S+)")
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,14 @@ class References:
             )
         raise self._unknown(name)
 
-    def earlier(self, name: str, user: Slot) -> list[str]:
-        """The full names of the step of each earlier round. Raises NoSuchStep where no round has it."""
+    def several(self, name: str, user: Slot, *, own: bool) -> list[str]:
+        """The full names of the step of each earlier round, and of the user's own one. Raises NoSuchStep where no round
+        has it."""
         named = [slot for slot in self.slots if slot.called == name and slot.round is not None]
         if not named:
             raise self._unknown(name)
-        return [slot.name for slot in named if user.round is None or (slot.round or 0) < user.round]
+        end = len(self.slots) if user.round is None else user.round + own
+        return [slot.name for slot in named if (slot.round or 0) < end]
 
     def _previous(self, user: Slot) -> str:
         if user.round is None:
@@ -119,7 +122,7 @@ class Referred:
     `targets`: key path -> the step that it names. `moved`: where items of a list stood before others were put in.
     """
 
-    data: dict[str, Any]
+    data: dict[str, Any] = field(default_factory=dict)
     targets: dict[KeyPath, str] = field(default_factory=dict)
     moved: dict[KeyPath, KeyPath] = field(default_factory=dict)
     problems: list[tuple[KeyPath, Problem]] = field(default_factory=list)
@@ -134,7 +137,7 @@ class Referred:
 
 def refer(data: Mapping[str, Any], user: Slot, references: References, output: str) -> Referred:
     """Replace every reference in a step's data by the run directory of the step that it means."""
-    work = _Work(user, references, output, Referred({}))
+    work = _Work(user, references, output, Referred())
     work.found.data = work.replaced(data, (), ())
     return work.found
 
@@ -146,7 +149,7 @@ class _Work:
     output: str
     found: Referred
     standing_for: str | None = None
-    """The step that `earlier:` means in the item of a list that is being made."""
+    """The step that `earlier:` or `all:` means in the item of a list that is being made."""
 
     def replaced(self, value: Any, at: KeyPath, was: KeyPath) -> Any:
         if isinstance(value, Mapping):
@@ -170,7 +173,7 @@ class _Work:
             return self.references.step(name, self.user)
         if self.standing_for is None:
             raise NoSuchStep(
-                f"`earlier:{name}` stands for the steps of several rounds",
+                f"`{word}:{name}` stands for the steps of several rounds",
                 "it belongs in a list, which then has an item for each of them",
             )
         return self.standing_for
@@ -188,20 +191,21 @@ class _Work:
 
     def _repeats(self, item: Any, was: KeyPath) -> Sequence[str | None]:
         """The steps that an item of a list is repeated for; once, where it names no earlier rounds."""
-        name = next(_earlier_in(item), None)
-        if name is None:
+        found = next(_several_in(item), None)
+        if found is None:
             return [None]
+        word, name = found
         try:
-            return self.references.earlier(name, self.user)
+            return self.references.several(name, self.user, own=word == "all")
         except NoSuchStep as error:
             self.found.problems.append((was, Problem("E060", str(error), hint=error.hint)))
             return []
 
 
-def _earlier_in(item: Any) -> Iterator[str]:
-    """The names after `earlier:` in an item of a list, and in the mappings in it."""
+def _several_in(item: Any) -> Iterator[tuple[str, str]]:
+    """(word, name) of references to several rounds in an item of a list, and in the mappings in it."""
     if isinstance(item, Mapping):
         for one in item.values():
-            yield from _earlier_in(one)
-    elif isinstance(item, str) and (match := _REFERENCE.fullmatch(item)) and match[1] == "earlier":
-        yield match[2]
+            yield from _several_in(one)
+    elif isinstance(item, str) and (match := _REFERENCE.fullmatch(item)) and match[1] != "step":
+        yield match[1], match[2]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -32,16 +32,19 @@ from llamatune.recipe.recipes import PIPELINE, STAGES, Recipe
 from llamatune.recipe.shipped import find_recipe
 from llamatune.recipe.stages.pipeline import PipelineRecipe, StepBlock
 
+EVALUATE = "evaluate"
 _ROUND = re.compile(r"round-\d+")
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a pipeline. `recipe`: its own, with its output and the runs that it takes something from; `file`: where
-    it was read from; `needs`: the names of those steps; `name`: sft, round-2/samples."""
+    """A step of a pipeline. `name`: sft, round-2/samples; `recipe`: its own, with its output and the runs that it takes
+    something from; `called`: the recipe's name in the pipeline; `file`: where it was read from; `needs`: the names of
+    the steps that it takes something from."""
 
     name: str
     recipe: Recipe
+    called: str
     file: Path
     needs: tuple[str, ...]
 
@@ -69,11 +72,6 @@ class Pipeline:
         """Name of each step -> the names of those that it takes something from, in the order of the steps."""
         return {step.name: step.needs for step in self.steps}
 
-    @cached_property
-    def outputs(self) -> frozenset[str]:
-        """The run directories of all steps."""
-        return frozenset(step.recipe.output for step in self.steps)
-
 
 def pipeline_of(source: Overridden, allow_outside: bool) -> tuple[Pipeline | None, list[Problem]]:
     """The pipeline in a file with overrides applied, and what is wrong with it; None where a step has no recipe.
@@ -93,12 +91,13 @@ def pipeline_of(source: Overridden, allow_outside: bool) -> tuple[Pipeline | Non
 
 @dataclass
 class _Draft:
-    """A step's recipe while it is being put together."""
+    """A step's recipe while it is being put together. `called`: its name in the pipeline."""
 
     slot: Slot
+    called: str
     source: Overridden
     file: Path
-    referred: Referred
+    referred: Referred = field(default_factory=Referred)
     recipe: Recipe | None = None
 
     def place(self, path: KeyPath, of_key: bool) -> str:
@@ -108,6 +107,12 @@ class _Draft:
     def needs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(self.referred.targets.values()))
 
+    @property
+    def leaves_adapter(self) -> bool:
+        """As it is written: what its schema does not allow is found later."""
+        model = self.source.document.data.get("model")
+        return isinstance(model, dict) and bool(model.get("lora") or model.get("adapter"))
+
 
 class _Work:
     def __init__(self, recipe: PipelineRecipe, source: Overridden, allow_outside: bool) -> None:
@@ -115,7 +120,7 @@ class _Work:
         self.place: Place = source.place
         self.allow_outside = allow_outside
         self.problems: list[Problem] = []
-        self._said: set[tuple[str, str | None, KeyPath]] = set()
+        self._said: set[tuple[str, str]] = set()
 
     def pipeline(self) -> Pipeline | None:
         """All steps, as far as they can be made; the problems are in `problems`."""
@@ -123,12 +128,14 @@ class _Work:
         if bad := output_problem(self.recipe.output, at_output, holds="pipeline"):
             self.problems.append(bad)
         self._check_names()
-        written = [self._written(*declared) for declared in self._declared()]
-        if None in written or self.problems:
+        written = [self._written(*one) for one in self._declared()]
+        drafts = {draft.slot.name: draft for draft in written if draft is not None}
+        self._compare_models(drafts)
+        if len(drafts) < len(written) or self.problems:
             return None
-        known = [one for one in written if one is not None]
-        references = self._references([slot for slot, _, _ in known])
-        drafts = {slot.name: self._draft(slot, source, file, references) for slot, source, file in known}
+        references = self._references([draft.slot for draft in drafts.values()])
+        for draft in drafts.values():
+            self._refer(draft, references)
         order = self._order(drafts)
         if order is None:
             return None
@@ -140,15 +147,17 @@ class _Work:
             self._check(draft, made_by, outputs)
         if len(made_by) < len(drafts):
             return None
-        steps = (Step(name, made_by[name], drafts[name].file, drafts[name].needs) for name in order)
+        steps = []
+        for name in order:
+            draft = drafts[name]
+            steps.append(Step(name, made_by[name], draft.called, draft.file, draft.needs))
         return Pipeline(self.recipe, tuple(steps))
 
     def _add(self, slot: str, at: KeyPath, problem: Problem) -> None:
-        """Note what is wrong with a step; what is wrong with it in every round is said once."""
-        key = (problem.code, problem.place, at)
-        if key not in self._said:
-            self._said.add(key)
-            place = problem.place or self.place(at, True)
+        """Note what is wrong with a step; what is wrong at one place for several steps is said once."""
+        place = problem.place or self.place(at, True)
+        if (problem.code, place) not in self._said:
+            self._said.add((problem.code, place))
             self.problems.append(replace(problem, what=f"step `{slot}`: {problem.what}", place=place))
 
     # ---- what is written ----------------------------------------------------------------------------------------
@@ -158,7 +167,8 @@ class _Work:
         rounds = self.recipe.rounds
         in_rounds: list[KeyPath] = [("rounds", "steps", name) for name in (rounds.steps if rounds else ())]
         for at in [*(("steps", name) for name in self.recipe.steps), *in_rounds]:
-            if at[-1] == PREVIOUS or _ROUND.fullmatch(str(at[-1])):
+            taken = {PREVIOUS, EVALUATE} if self.recipe.evaluate else {PREVIOUS}
+            if at[-1] in taken or _ROUND.fullmatch(str(at[-1])):
                 what = f"a step cannot be called `{at[-1]}`"
                 why = (
                     "`step:previous` is what the round before ended with, and round-1 the folder of its runs"
@@ -175,15 +185,16 @@ class _Work:
         """(name, name in the recipe, round, key path, block) of every run."""
         for name, block in self.recipe.steps.items():
             yield name, name, None, ("steps", name), block
-        if (rounds := self.recipe.rounds) is None:
-            return
-        for number in range(1, rounds.count + 1):
-            for name, step in rounds.of_round(number).items():
-                yield f"round-{number}/{name}", name, number, ("rounds", "steps", name), step
+        if (rounds := self.recipe.rounds) is not None:
+            for number in range(1, rounds.count + 1):
+                for name, step in rounds.of_round(number).items():
+                    yield f"round-{number}/{name}", name, number, ("rounds", "steps", name), step
+        if self.recipe.evaluate is not None:
+            yield EVALUATE, EVALUATE, None, (EVALUATE,), self.recipe.evaluate
 
     def _written(
         self, name: str, called: str, number: int | None, at: KeyPath, block: StepBlock
-    ) -> tuple[Slot, Overridden, Path] | None:
+    ) -> _Draft | None:
         """A step's recipe as it is written, with `set` and `output` put in, and its file."""
         try:
             file = find_recipe(block.recipe)
@@ -210,7 +221,7 @@ class _Work:
         self._put_in(source, name, (*at, WHOLE), block.set)
         output = self.place(("output",), False)
         source.put("output", f"{self.recipe.output}/{name}", lambda below: output)
-        return Slot(name, called, number, at, stage), source, file
+        return _Draft(Slot(name, called, number, at, stage), block.recipe, source, file)
 
     def _put_in(self, source: Overridden, name: str, at: KeyPath, settings: Mapping[str, Any]) -> None:
         for key, value in settings.items():
@@ -251,11 +262,40 @@ class _Work:
             # The rest is checked as if it were right.
             return References(slots, next((one.name for one in slots if one.is_policy), None))
 
-    def _draft(self, slot: Slot, source: Overridden, file: Path, references: References) -> _Draft:
-        referred = refer(source.document.data, slot, references, self.recipe.output)
-        for path, problem in referred.problems:
-            self._add(slot.name, slot.at, replace(problem, place=source.place(path)))
-        return _Draft(slot, source, file, referred)
+    def _refer(self, draft: _Draft, references: References) -> None:
+        slot = draft.slot
+        draft.referred = refer(draft.source.document.data, slot, references, self.recipe.output)
+        for path, problem in draft.referred.problems:
+            self._add(slot.name, slot.at, replace(problem, place=draft.source.place(path)))
+
+    def _compare_models(self, drafts: Mapping[str, _Draft]) -> None:
+        """Name the models that `evaluate` compares, in the order of the steps; the first is the baseline."""
+        block, draft = self.recipe.evaluate, drafts.get(EVALUATE)
+        if block is None or draft is None:
+            return
+        if draft.slot.stage != EVALUATE:
+            what = f"`{block.recipe}` is a recipe of {draft.slot.stage}, and `evaluate` takes one of evaluate"
+            self._add(EVALUATE, (EVALUATE,), Problem("E063", what, self.place((EVALUATE, "recipe"), False)))
+            return
+        policies = [one for one in drafts.values() if one.slot.is_policy]
+        names = list(block.models) if block.models != "all" else [one.slot.name for one in policies]
+        for position, name in enumerate(names):
+            if not any(name in (one.slot.name, one.slot.called) for one in policies):
+                known = ", ".join(dict.fromkeys(one.slot.called for one in policies))
+                place = self.place((EVALUATE, "models", position), False)
+                self._add(
+                    EVALUATE,
+                    (),
+                    Problem("E060", f"no step `{name}` trains a model that writes", place, hint=known),
+                )
+        chosen = [one for one in policies if {one.slot.name, one.slot.called} & set(names)]
+        models = {
+            one.slot.name: {"adapter" if one.leaves_adapter else "base": f"step:{one.slot.name}"}
+            for one in chosen
+        }
+        baseline = {"baseline": next(iter(models), None)} if "baseline" not in block.set else {}
+        for key, value in {"models": models, **baseline}.items():
+            draft.source.put(key, value, lambda below: self.place((EVALUATE, "models"), False))
 
     def _order(self, drafts: Mapping[str, _Draft]) -> list[str] | None:
         """The names of the steps, each after those that it needs, and as they are declared apart from that."""

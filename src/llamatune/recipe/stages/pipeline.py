@@ -4,7 +4,8 @@ What a step takes from another is named in its values:
 
 step:NAME       that step; in a round, this round's NAME, or the newest before it where this round has none
 step:previous   in a round: the model that the round before ended with; in the first one, `rounds.first`
-earlier:NAME    in a list: NAME of every earlier round, an item each; after the rounds, of every round
+earlier:NAME    in a list: NAME of every earlier round, an item each; outside of rounds, of every round
+all:NAME        the same with this round's
 """
 
 from __future__ import annotations
@@ -52,6 +53,14 @@ class RoundsBlock(Block):
         }
 
 
+class EvaluateBlock(StepBlock):
+    """The models that were made, side by side: a step of stage evaluate."""
+
+    models: Literal["all"] | Annotated[list[Text], Field(min_length=1)] = "all"
+    """The steps whose models are compared, the first of them as baseline: all that train a model that writes, or some
+    by their names (NAME of every round, or round-2/NAME)."""
+
+
 class PipelineRecipe(Block):
     """Several stages in one: steps, and rounds of them. Each step is a run of its own below `output`."""
 
@@ -63,3 +72,4 @@ class PipelineRecipe(Block):
     steps: Annotated[dict[StepName, StepBlock], Field(min_length=1)]
     """The steps that are no part of a round; each runs once those that it names have finished."""
     rounds: RoundsBlock | None = None
+    evaluate: EvaluateBlock | None = None

@@ -16,6 +16,9 @@ data.py           rows by source and reason, and what pairs are like
 sections.py       masks, replies, environment, attempts, events, recipe
 page.py           all of it, and the file
 page.html.jinja   how it looks
+steps.py          a pipeline: its steps, where each artefact comes from, figures by version
+pipeline.html.jinja, style.html.jinja
+                  how that looks, and what both pages share
 
 The page needs no network and holds no program: no script, no font, no picture from elsewhere. Its text comes from
 data and models, so it is hostile: it is escaped, its control characters are shown and its length is bounded.

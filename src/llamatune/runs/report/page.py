@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.errors import RecipeError
+from llamatune.recipe.paths import PIPELINE_MARKER
 from llamatune.recipe.recipes import STAGES
 from llamatune.runs.files import REPORT, write_atomic
 from llamatune.runs.report import completions, curves, data, head, ppo, sections, svg, words
 from llamatune.runs.report.by_stage import look_of
 from llamatune.runs.report.reading import RunFiles, as_mapping, as_text
 from llamatune.runs.report.series import KNOWN, Chart, charts, collect
+from llamatune.runs.report.steps import pipeline_contents
 
 MOST_CHARTS = 60
 
@@ -31,12 +33,17 @@ _HOLDS = {
 
 
 def write_report(directory: Path) -> Path:
-    """Make `report.html` in a run directory from the files there; an earlier one is replaced.
+    """Make `report.html` in a run directory, or in a pipeline's folder, from the files there; an earlier one is
+    replaced.
 
     Raises:
         RecipeError: E037, the directory is not a run.
         DiskError: the page cannot be written.
     """
+    if (directory / PIPELINE_MARKER).is_file():
+        path = directory / REPORT
+        write_atomic(path, _rendered("pipeline.html.jinja", pipeline_contents(directory)))
+        return path
     if not (directory / "resolved.yaml").is_file():
         raise RecipeError(
             "E037",
@@ -51,6 +58,10 @@ def write_report(directory: Path) -> Path:
 
 def page(directory: Path) -> str:
     """The page as text. The same files give the same text, except for a run that is still going on."""
+    return _rendered("page.html.jinja", contents(directory))
+
+
+def _rendered(template: str, content: dict[str, Any]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -61,7 +72,7 @@ def page(directory: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.jinja").render(contents(directory))
+    return environment.get_template(template).render(content)
 
 
 def _shown(value: Any) -> Any:
