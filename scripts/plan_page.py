@@ -63,7 +63,7 @@ def _recipes() -> str:
         smallest = one.device if one.device == "cpu" else _smallest(one.name)
         work = plans[0].work
         times = [f"{duration(planned.work.seconds)}" for planned in plans]
-        of = "run" if work.steps is not None else work.of
+        of = work.of.removeprefix("the ")
         memory = f"{one.memory / 1e9:.1f} GB"
         rows.append(
             (one.name, one.trains, memory, smallest, of, *(times if len(times) == 2 else [*times, ""]))

@@ -176,11 +176,6 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "its memory and speed decide what is planned",
             "name one of the devices that are listed",
         ),
-        "E042": Code(
-            "`plan` of a stage that trains nothing",
-            "it has no step whose memory could be planned",
-            "plan the recipe that trains on its rows",
-        ),
     },
     "Pipelines": {
         "E060": Code(

@@ -18,21 +18,16 @@ def pipeline_plan_lines(planned: PipelinePlan) -> Iterator[str]:
     for step in planned.pipeline.steps:
         head = f"{step.name:{width}}  {step.recipe.stage:{max(map(len, STAGES))}}"
         one = planned.steps[step.name]
-        if one is None:
-            yield f"{head}  samples only: about the memory of the models that it names"
-            continue
         yield (
             f"{head}  {size(round(one.need.peak.bytes)):>9}, {_verdict(one)}; "
             f"{duration(one.work.seconds)} for {one.work.of} (guess); disk {size(one.disk)}"
         )
-    plans = [one for one in planned.steps.values() if one is not None]
-    if not plans:
-        return
+    plans = planned.steps.values()
     most = max(plans, key=lambda one: one.need.peak.bytes)
     yield (
         f"all      {size(round(most.need.peak.bytes))} on {most.device.name} ({size(round(most.device.memory))}), "
         f"disk {size(sum(one.disk for one in plans))}, "
-        f"{duration(sum(one.work.seconds for one in plans))} of training (guess), and the sampling"
+        f"{duration(sum(one.work.seconds for one in plans))} (guess)"
     )
     yield f"for one step in full: llamatune plan {planned.pipeline.steps[0].file} [KEY=VALUE ...]"
 
@@ -44,7 +39,7 @@ def plan_lines(planned: Plan) -> Iterator[str]:
     many = f"{planned.devices} x " if planned.devices > 1 else ""
     yield (
         f"model    {planned.recipe.model.base}: {_billions(shape.weights)} weights, "
-        f"{_billions(planned.trained)} trained (shape from {planned.origin.source})"
+        f"{_billions(planned.trained) if planned.trained else 'none'} trained (shape from {planned.origin.source})"
     )
     yield f"device   {many}{device.name}, {size(round(device.memory))} each"
     yield f"memory   {size(round(need.peak.bytes))} at the peak of a device: {_verdict(planned)}"
@@ -59,7 +54,7 @@ def plan_lines(planned: Plan) -> Iterator[str]:
     if planned.ways:
         yield f"  {' '.join(planned.ways[-1].overrides)}"
     steps = f", {counted(work.steps, 'step')}" if work.steps is not None else ""
-    yield f"work     {work.of}: {work.tokens:,.0f} tokens of {counted(round(work.rows), 'row')}{steps} (guess)"
+    yield f"work     {work.of}: {work.tokens:,.0f} tokens of {counted(round(work.rows), work.unit)}{steps} (guess)"
     energy = ""
     if work.kilowatt_hours is not None:
         energy = (
@@ -68,7 +63,8 @@ def plan_lines(planned: Plan) -> Iterator[str]:
         )
     hours = f", {work.device_hours:,.2f} device hours" if not device.on_cpu else ""
     yield f"time     {duration(work.seconds)}{hours}{energy} (guess)"
-    yield f"disk     {size(planned.disk)}: checkpoints, and what the run leaves"
+    kept = "checkpoints" if planned.trained else "samples"
+    yield f"disk     {size(planned.disk)}: {kept}, and what the run leaves"
     for guess in (*planned.origin.guesses, *work.guesses):
         yield f"guess    {guess}"
     if energy:
@@ -84,7 +80,8 @@ def _verdict(planned: Plan) -> str:
 
 def _passes(planned: Plan) -> Iterator[str]:
     need = planned.need
-    yield f"  passes of {need.tokens:,} tokens, if all rows are as long as allowed ({need.longest:,})"
+    if need.tokens is not None:
+        yield f"  passes of {need.tokens:,} tokens, if all rows are as long as allowed ({need.longest:,})"
     if need.at_once is not None:
         yield f"  {counted(need.at_once, 'answer')} sampled at once, as many as fit or as the recipe allows"
 

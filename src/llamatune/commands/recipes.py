@@ -9,8 +9,7 @@ from pathlib import Path
 
 from llamatune.commands.init import write_beside_schema
 from llamatune.plan.bases import origin_of
-from llamatune.plan.devices import device_of
-from llamatune.plan.needs import need_of
+from llamatune.plan.planned import plan
 from llamatune.recipe.graph.steps import Pipeline
 from llamatune.recipe.load import load_with_problems
 from llamatune.recipe.parsing.yaml import read_text
@@ -34,8 +33,8 @@ class Listed:
     trains: str
     """full, lora, qlora, adapter: one that an earlier run left; or nothing; of a pipeline, its steps."""
     memory: int | None
-    """Bytes at the peak of one device, see `plan`; None of what only samples, and of a pipeline. `device`: a processor
-    for small models, else a card."""
+    """Bytes at the peak of one device, see `plan`; None of a pipeline. `device`: a processor for small models, else a
+    card."""
     device: str
     about: str
 
@@ -59,15 +58,15 @@ def _listed(name: str, file: Path) -> Listed:
         trains = counted(len(recipe.steps), "step")
         return Listed(name, recipe.stage, ", ".join(bases), trains, None, "", about)
     assert isinstance(recipe, ModelRecipe)
-    if isinstance(recipe, SamplingRecipe):
-        return Listed(name, recipe.stage, recipe.model.base, "nothing", None, "", about)
-    origin = origin_of(recipe)
-    device = device_of("cpu" if origin.shape.weights < _SMALL else "h100")
-    memory = round(need_of(recipe, origin, device).peak.bytes)
-    return Listed(name, recipe.stage, recipe.model.base, _trains(recipe), memory, device.name, about)
+    small = origin_of(recipe).shape.weights < _SMALL
+    planned = plan(file, device="cpu" if small else "h100", ways=False)
+    memory = round(planned.need.peak.bytes)
+    return Listed(name, recipe.stage, recipe.model.base, _trains(recipe), memory, planned.device.name, about)
 
 
 def _trains(recipe: ModelRecipe) -> str:
+    if isinstance(recipe, SamplingRecipe):
+        return "nothing"
     if recipe.model.quantization == "nf4":
         return "qlora"
     if recipe.model.adapter is not None:

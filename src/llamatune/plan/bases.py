@@ -16,7 +16,7 @@ from llamatune.recipe.load import loads
 from llamatune.recipe.parsing.yaml import read_text
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.shipped import find_recipe, recipe_that_writes
-from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
+from llamatune.recipe.stages.common import ModelRecipe, StageRecipe, TrainingRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
 
 _STEPS = 8
@@ -44,7 +44,7 @@ class AdapterShape:
     widths: int
 
 
-def origin_of(recipe: TrainingRecipe, makers: Mapping[str, StageRecipe] | None = None) -> Origin:
+def origin_of(recipe: ModelRecipe, makers: Mapping[str, StageRecipe] | None = None) -> Origin:
     """Where a recipe starts.
 
     Args:
@@ -83,6 +83,15 @@ def _is_adapter(model: str, makers: Mapping[str, StageRecipe]) -> bool:
         return True
     maker = _maker(model, makers)
     return maker is not None and (maker.model.lora is not None or maker.model.adapter is not None)
+
+
+def shape_named(name: str, makers: Mapping[str, StageRecipe]) -> Shape:
+    """The shape of a model's base, also of one that a recipe has yet to make. `makers`: see `origin_of`.
+
+    Raises:
+        ModelError: E260, it is not known.
+    """
+    return _shape(name, _STEPS, makers)[0]
 
 
 def _shape(name: str, steps: int, makers: Mapping[str, StageRecipe]) -> tuple[Shape, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import NamedTuple
 
 from llamatune.forward.cutting import automatic_tokens
 from llamatune.plan.bases import AdapterShape, Origin, adapter_shape
@@ -28,18 +30,27 @@ from llamatune.plan.memory import (
 )
 from llamatune.plan.shapes import Shape
 from llamatune.recipe.recipes import STAGES, TrainedRecipe
+from llamatune.recipe.stages.common import ModelRecipe
 from llamatune.recipe.stages.ppo import ANSWERS_AT_ONCE, PpoRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
 
 
 @dataclass(frozen=True)
 class Need:
-    """The peak of one device, the tokens of its forward passes, and the answers that it generates at once."""
+    """The peak of one device. `tokens`: of a pass that trains, `longest`: of its longest row, None where nothing is
+    trained; `at_once`: answers that it generates at once, None where there are none."""
 
     peak: Peak
-    tokens: int
-    longest: int
+    tokens: int | None
+    longest: int | None
     at_once: int | None = None
+
+
+class Length(NamedTuple):
+    """Most tokens of a prompt, and of its answer."""
+
+    prompt: int
+    new: int
 
 
 def trained_count(recipe: TrainedRecipe, origin: Origin) -> int:
@@ -47,9 +58,9 @@ def trained_count(recipe: TrainedRecipe, origin: Origin) -> int:
     shape = origin.shape
     if origin.adapter is not None:
         own = adapter_shape(shape, origin.adapter).count
-        critic = own if _shares_base(recipe, origin) else _without_output(shape).weights
+        critic = own if _shares_base(recipe, origin) else without_output(shape).weights
     else:
-        own, critic = shape.weights, _without_output(shape).weights
+        own, critic = shape.weights, without_output(shape).weights
     return own + critic if isinstance(recipe, PpoRecipe) else own
 
 
@@ -67,11 +78,7 @@ def need_of(
     shape = origin.shape
     longest, in_pass = _pass_tokens(recipe, shape, device, devices, tokens)
     parts = [MemoryPart("weights", _held(recipe, origin, device).bytes_of(shape))]
-    if recipe.model.quantization == "nf4":
-        # A 4-bit matrix is unpacked to be multiplied with.
-        parts.append(
-            MemoryPart("unpacked matrix", _number(recipe, device) * max(map(prod, shape.linear.values())))
-        )
+    parts += unpacked(recipe, shape, number_of(recipe, device))
     trained = _trained(recipe, origin, device)
     parts += trained_parts(trained)
     if devices > 1 and not isinstance(recipe, PpoRecipe):
@@ -79,22 +86,45 @@ def need_of(
     if isinstance(recipe, PpoRecipe):
         parts += _other_roles(recipe, origin, device)
     parts += pass_parts(shape, _step(recipe, origin, device, in_pass))
-    fixed = (
-        MemoryPart("Python and its libraries", PROCESS, guess=True)
-        if device.on_cpu
-        else MemoryPart("CUDA context", CUDA_CONTEXT, guess=True)
-    )
-    of_passes = CPU_MARGIN if device.on_cpu else MARGIN
     if not isinstance(recipe, PpoRecipe):
-        return Need(with_margin(parts, fixed, of_passes=of_passes), in_pass, longest)
+        return Need(_of_process(parts, device), in_pass, longest)
     at_once = min(recipe.rollout.batch_size or ANSWERS_AT_ONCE, -(-recipe.optimization.batch_size // devices))
+    length = Length(recipe.data.max_length, recipe.rollout.max_new_tokens)
+    peak, at_once = with_answers(parts, shape, device, number_of(recipe, device), length, at_once)
+    return Need(peak, in_pass, longest, at_once)
+
+
+def with_answers(
+    parts: Sequence[MemoryPart], shape: Shape, device: Device, number: int, length: Length, at_once: int
+) -> tuple[Peak, int]:
+    """The peak of these parts and of answers under way, and how many of those there are at once.
+
+    Sampling halves them until they fit; where training does not, into what that would need.
+
+    Args:
+        number: bytes of a number in matrix products.
+        at_once: most answers at once.
+    """
     while True:
-        sampling = _sampling(recipe, shape, device, at_once)
-        peak = with_margin([*parts, *sampling], fixed, of_passes=of_passes)
-        # Sampling halves its batch until it fits; where training does not, into what that would need.
+        peak = _of_process([*parts, *_sampling(shape, number, length, at_once)], device)
         if at_once == 1 or peak.of("sampling") <= max(device.memory, peak.of("training")):
-            return Need(peak, in_pass, longest, at_once)
+            return peak, at_once
         at_once //= 2
+
+
+def _of_process(parts: Sequence[MemoryPart], device: Device) -> Peak:
+    """With what a process takes anyway."""
+    if device.on_cpu:
+        libraries = MemoryPart("Python and its libraries", PROCESS, guess=True)
+        return with_margin(parts, libraries, of_passes=CPU_MARGIN)
+    return with_margin(parts, MemoryPart("CUDA context", CUDA_CONTEXT, guess=True), of_passes=MARGIN)
+
+
+def unpacked(recipe: ModelRecipe, shape: Shape, number: int) -> list[MemoryPart]:
+    """A 4-bit matrix is unpacked to be multiplied with."""
+    if recipe.model.quantization != "nf4":
+        return []
+    return [MemoryPart("unpacked matrix", number * max(map(prod, shape.linear.values())))]
 
 
 def _pass_tokens(
@@ -114,14 +144,14 @@ def _pass_tokens(
     return longest, max(longest, min(budget, -(-rows // devices) * longest))
 
 
-def _number(recipe: TrainedRecipe, device: Device) -> int:
+def number_of(recipe: ModelRecipe, device: Device) -> int:
     """Bytes of a number in matrix products."""
     return 4 if device.on_cpu or recipe.model.dtype == "float32" else 2
 
 
 def _held(recipe: TrainedRecipe, origin: Origin, device: Device) -> Held:
     """The base as `models/load` holds it: trained weights in float32, frozen ones in the precision of products."""
-    settings, number = recipe.model, _number(recipe, device)
+    settings, number = recipe.model, number_of(recipe, device)
     if settings.quantization == "nf4":
         # peft holds whatever is not in 4 bits in float32.
         return Held(NF4_DOUBLE if settings.double_quantization else NF4, 4)
@@ -139,12 +169,12 @@ def _trained(recipe: TrainedRecipe, origin: Origin, device: Device) -> Trained:
     critic = (count - origin.shape.weights) / count
     number = 2 if recipe.model.dtype in ("bfloat16", "float16") else 4
     moments = min(moments, 2 * number)
-    copy = 2 if number == 4 and _number(recipe, device) == 2 else 0
+    copy = 2 if number == 4 and number_of(recipe, device) == 2 else 0
     return Trained(count, weight=number * critic, gradient=number, optimizer=moments, copy=copy)
 
 
 def _step(recipe: TrainedRecipe, origin: Origin, device: Device, tokens: int) -> TrainingPass:
-    shape, number = origin.shape, _number(recipe, device)
+    shape, number = origin.shape, number_of(recipe, device)
     logits: Logits
     positions = tokens
     if isinstance(recipe, RewardRecipe):
@@ -188,13 +218,13 @@ def _shares_base(recipe: TrainedRecipe, origin: Origin) -> bool:
     return isinstance(recipe, PpoRecipe) and origin.adapter is not None and recipe.ppo.roles != "separate"
 
 
-def _without_output(shape: Shape) -> Shape:
+def without_output(shape: Shape) -> Shape:
     return replace(shape, tied=True)
 
 
 def _other_roles(recipe: PpoRecipe, origin: Origin, device: Device) -> list[MemoryPart]:
     """The roles that are not trained: a reference, and reward models."""
-    shape, number = origin.shape, _number(recipe, device)
+    shape, number = origin.shape, number_of(recipe, device)
     shares = _shares_base(recipe, origin)
     parts = []
     if shares and recipe.model.adapter is not None:
@@ -208,18 +238,18 @@ def _other_roles(recipe: PpoRecipe, origin: Origin, device: Device) -> list[Memo
             size = 4.0 * adapter_shape(shape, origin.adapter).count
             parts.append(MemoryPart(f"reward adapter, {what}", size, guess=True))
         else:
-            size = number * _without_output(shape).weights
+            size = number * without_output(shape).weights
             parts.append(MemoryPart(f"reward model, {what}", size, guess=True))
     return parts
 
 
-def _sampling(recipe: PpoRecipe, shape: Shape, device: Device, rows: int) -> list[MemoryPart]:
-    number, prompt = _number(recipe, device), recipe.data.max_length
-    new = recipe.rollout.max_new_tokens
+def _sampling(shape: Shape, number: int, length: Length, rows: int) -> list[MemoryPart]:
     # Whole distributions: as computed, and three times in float64 to draw from.
     drawing = rows * shape.vocabulary * (number + 4 + 3 * 8)
-    reading = rows * prompt * number * (4 * shape.hidden + 2 * shape.inner)
+    reading = rows * length.prompt * number * (4 * shape.hidden + 2 * shape.inner)
     return [
-        MemoryPart("keys and values", cache_bytes(shape, rows, prompt + new, number), "sampling"),
+        MemoryPart(
+            "keys and values", cache_bytes(shape, rows, length.prompt + length.new, number), "sampling"
+        ),
         MemoryPart("reading prompts, drawing tokens", max(reading, drawing), "sampling"),
     ]

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.errors import LlamatuneError, RecipeError
+from llamatune.plan.answers import answers_disk, answers_need, answers_work
 from llamatune.plan.bases import Origin, origin_of
 from llamatune.plan.devices import Device, device_of
 from llamatune.plan.needs import Need, need_of, trained_count
 from llamatune.plan.work import Work, disk_of, work_of
 from llamatune.recipe.graph.steps import Pipeline
 from llamatune.recipe.load import load_with_problems
-from llamatune.recipe.recipes import Recipe, TrainedRecipe
+from llamatune.recipe.recipes import TrainedRecipe
 from llamatune.recipe.shipped import find_recipe
 from llamatune.recipe.stages.common import SamplingRecipe, StageRecipe
+
+PlannedRecipe = TrainedRecipe | SamplingRecipe
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Way:
 class Plan:
     """What a recipe needs on `devices` devices of a kind."""
 
-    recipe: TrainedRecipe
+    recipe: PlannedRecipe
     origin: Origin
     device: Device
     devices: int
@@ -87,24 +90,24 @@ class Plan:
 
 @dataclass(frozen=True)
 class PipelinePlan:
-    """What each step of a pipeline needs, by name; None of one that only samples."""
+    """What each step of a pipeline needs, by name."""
 
     pipeline: Pipeline
-    steps: dict[str, Plan | None]
+    steps: dict[str, Plan]
 
     @property
     def fits(self) -> bool:
-        return all(step.fits for step in self.steps.values() if step is not None)
+        return all(step.fits for step in self.steps.values())
 
     def to_json(self) -> dict[str, Any]:
-        plans = [step for step in self.steps.values() if step is not None]
+        plans = self.steps.values()
         return {
             "stage": self.pipeline.stage,
             "output": self.pipeline.output,
             "peak": round(max((step.need.peak.bytes for step in plans), default=0)),
             "seconds": round(sum(step.work.seconds for step in plans), 1),
             "disk": sum(step.disk for step in plans),
-            "steps": {name: step and step.to_json() for name, step in self.steps.items()},
+            "steps": {name: step.to_json() for name, step in self.steps.items()},
         }
 
 
@@ -124,27 +127,30 @@ def plan(
         ways: also look for what would make it fit, where it does not.
 
     Raises:
-        RecipeError: it is no recipe; E041, an unknown device; E042, a stage that trains nothing; E065, a pipeline.
+        RecipeError: it is no recipe; E041, an unknown device; E065, a pipeline.
         ModelError: E260, a base whose shape is not known; E230, E231, an adapter that does not fit it.
     """
     place = device_of(device)
     loaded = load_with_problems(name, overrides)[0]
     if loaded is None or isinstance(loaded, Pipeline):
         raise RecipeError("E065", f"`{name}` is a pipeline: plan its steps", place="stage")
-    recipe = _that_trains(loaded)
-    if device is None and recipe.hardware.device == "cpu":
+    if device is None and loaded.hardware.device == "cpu":
         place = device_of("cpu")
-    found = _plan(recipe, find_recipe(name).parent, place, devices, {})
+    found = _plan(loaded, find_recipe(name).parent, place, devices, {})
     if found.fits or not ways:
         return found
-    return replace(found, ways=_ways(name, overrides, recipe, place, devices, found.need))
+    return replace(found, ways=_ways(name, overrides, found))
 
 
 def _plan(
-    recipe: TrainedRecipe, folder: Path, place: Device, devices: int, makers: Mapping[str, StageRecipe]
+    recipe: PlannedRecipe, folder: Path, place: Device, devices: int, makers: Mapping[str, StageRecipe]
 ) -> Plan:
     """Without what would make it fit. `makers`: see `origin_of`."""
     origin = origin_of(recipe, makers)
+    if isinstance(recipe, SamplingRecipe):
+        need = answers_need(recipe, origin, place, makers)
+        work = answers_work(recipe, origin, place, devices, need.at_once or 1, folder, makers)
+        return Plan(recipe, origin, place, devices, need, work, 0, answers_disk(recipe, work), ())
     need = need_of(recipe, origin, place, devices)
     trained = trained_count(recipe, origin)
     work = work_of(recipe, origin, place, devices, need.at_once, folder)
@@ -162,50 +168,28 @@ def plan_all(
         return plan(name, overrides, device=device, devices=devices)
     place = device_of(device)
     makers = {step.recipe.output: step.recipe for step in loaded.steps}
-    plans: dict[str, Plan | None] = {}
+    plans: dict[str, Plan] = {}
     for step in loaded.steps:
-        recipe = step.recipe
-        if isinstance(recipe, SamplingRecipe):
-            plans[step.name] = None
-            continue
-        on = device_of("cpu") if device is None and recipe.hardware.device == "cpu" else place
-        plans[step.name] = _plan(recipe, step.folder, on, devices, makers)
+        on = device_of("cpu") if device is None and step.recipe.hardware.device == "cpu" else place
+        plans[step.name] = _plan(step.recipe, step.folder, on, devices, makers)
     return PipelinePlan(loaded, plans)
 
 
-def _that_trains(recipe: Recipe) -> TrainedRecipe:
-    if isinstance(recipe, SamplingRecipe):
-        raise RecipeError(
-            "E042",
-            f"`plan` is for stages that train, and `{recipe.stage}` only samples",
-            place="stage",
-            hint="it takes about the memory of the models that it names; `sampling.batch_size` limits the rest",
-        )
-    return recipe
-
-
-def _ways(
-    name: str | Path,
-    overrides: Sequence[str],
-    recipe: TrainedRecipe,
-    device: Device,
-    devices: int,
-    need: Need,
-) -> tuple[Way, ...]:
+def _ways(name: str | Path, overrides: Sequence[str], planned: Plan) -> tuple[Way, ...]:
     """Changes in the order of what they cost, each on top of those before, up to the first that fits.
 
     Each is loaded as an override of the recipe, so that what is advised is what the recipe takes.
     """
     found: list[Way] = []
     taken: dict[str, str] = {}
-    lowest = need.peak.bytes
-    for what, key, value in _candidates(recipe, device, need):
+    device, lowest = planned.device, planned.need.peak.bytes
+    for what, key, value in _candidates(planned):
         tried = taken | {key: value}
         written = tuple(f"{one}={tried[one]}" for one in tried)
         try:
             changed = load_with_problems(name, [*overrides, *written])[0]
-            assert not isinstance(changed, (Pipeline, SamplingRecipe)) and changed is not None
-            then = need_of(changed, origin_of(changed), device, devices).peak.bytes
+            assert changed is not None and not isinstance(changed, Pipeline)
+            then = _plan(changed, Path(), device, planned.devices, {}).need.peak.bytes
         # This stage does not have it.
         except LlamatuneError:
             continue
@@ -220,9 +204,15 @@ def _ways(
     return tuple(found)
 
 
-def _candidates(recipe: TrainedRecipe, device: Device, need: Need) -> Iterator[tuple[str, str, str]]:
+def _candidates(planned: Plan) -> Iterator[tuple[str, str, str]]:
     """(what, key, value) of overrides, the cheapest first."""
-    hardware = recipe.hardware
+    recipe, hardware, need = planned.recipe, planned.recipe.hardware, planned.need
+    if isinstance(recipe, SamplingRecipe):
+        # Answers under way are halved until they fit.
+        if recipe.model.quantization == "none":
+            yield "hold the base in 4 bits", "model.quantization", "nf4"
+        return
+    assert need.tokens is not None and need.longest is not None
     if not hardware.activation_checkpointing:
         yield "recompute activations, for a third more time", "hardware.activation_checkpointing", "true"
     tokens = need.tokens
@@ -233,7 +223,7 @@ def _candidates(recipe: TrainedRecipe, device: Device, need: Need) -> Iterator[t
         yield "train an adapter: LoRA, usually at 10 times the learning rate", "model.lora.rank", "16"
     if recipe.model.quantization == "none":
         yield "hold the frozen base in 4 bits: QLoRA", "model.quantization", "nf4"
-    if device.on_cpu:
+    if planned.device.on_cpu:
         return
     if "8bit" not in recipe.optimization.optimizer:
         yield (

@@ -44,6 +44,8 @@ class Work:
     devices: int
     watts: float | None
     guesses: tuple[str, ...]
+    unit: str = "row"
+    """What `rows` counts: rows, or answers of a stage that trains nothing."""
 
     @property
     def device_hours(self) -> float:
@@ -75,8 +77,9 @@ def work_of(
         at_once: answers that PPO samples at once.
     """
     amounts = [amount_of(source, recipe_dir) for source in recipe.data.train]
-    length, guess = _length(recipe, amounts)
-    guesses = [_speed(recipe, device), guess]
+    length, guess = length_of(amounts, recipe.data.max_length)
+    quantized = recipe.model.quantization == "nf4"
+    guesses = [speed_said(device, quantized=quantized), guess]
     steps: int | None
     if isinstance(recipe, PpoRecipe):
         iterations, new = recipe.optimization.iterations, recipe.rollout.max_new_tokens
@@ -92,15 +95,14 @@ def work_of(
         if isinstance(recipe, PretrainRecipe) and recipe.data.packing:
             length = recipe.data.max_length
         of, steps, seen = _epochs(recipe, rows)
-        a_token = _operations(origin.shape, length, has_output=STAGES[recipe.stage].task == "generate")
-        operations = seen * length * a_token * _forward_passes(recipe, origin)
-        seconds = operations / (_speed_of(recipe, device) * devices)
+        a_token = operations(origin.shape, length, has_output=STAGES[recipe.stage].task == "generate")
+        needed = seen * length * a_token * _forward_passes(recipe, origin)
+        seconds = needed / (speed_of(device, quantized=quantized) * devices)
     return Work(of, seen, seen * length, steps, seconds, devices, device.watts, tuple(guesses))
 
 
-def _length(recipe: TrainedRecipe, amounts: Sequence[Amount]) -> tuple[float, str]:
-    """Tokens of a row or prompt, and where that is from."""
-    longest = recipe.data.max_length
+def length_of(amounts: Sequence[Amount], longest: int) -> tuple[float, str]:
+    """Tokens of a row or prompt, at most `longest`, and where that is from."""
     lengths = [amount.tokens for amount in amounts if amount.tokens]
     if not lengths:
         return longest / 2, f"rows of {longest / 2:,.0f} tokens: half of data.max_length"
@@ -131,7 +133,7 @@ def _epochs(
     return "the run", steps, rows * settings.epochs
 
 
-def _operations(shape: Shape, length: float, *, has_output: bool = True) -> float:
+def operations(shape: Shape, length: float, *, has_output: bool = True) -> float:
     """Of a token's forward pass: two for each weight, and attention over half of the row on average."""
     weights = shape.linear_weights + (shape.embedding if has_output else 0)
     return 2 * weights + 2 * shape.queries * length * shape.blocks
@@ -142,16 +144,18 @@ def _forward_passes(recipe: TrainedRecipe, origin: Origin) -> float:
     return 2 + (origin.adapter is None) + recipe.hardware.activation_checkpointing
 
 
-def _speed_of(recipe: TrainedRecipe, device: Device) -> float:
+def speed_of(device: Device, *, quantized: bool) -> float:
+    """Operations a second that are used."""
     if device.on_cpu:
         return device.arithmetic
-    return device.arithmetic * (SHARE_4_BITS if recipe.model.quantization == "nf4" else SHARE)
+    return device.arithmetic * (SHARE_4_BITS if quantized else SHARE)
 
 
-def _speed(recipe: TrainedRecipe, device: Device) -> str:
+def speed_said(device: Device, *, quantized: bool) -> str:
+    """`speed_of` as a sentence."""
     if device.on_cpu:
         return "two cores of a server's processor compute 0.1 TFLOP/s, as measured with pico"
-    share = _speed_of(recipe, device) / device.arithmetic
+    share = speed_of(device, quantized=quantized) / device.arithmetic
     return f"{share:.0%} of the card's 16-bit arithmetic ({device.arithmetic / 1e12:,.0f} TFLOP/s) is used"
 
 
@@ -160,16 +164,26 @@ def _iteration(
 ) -> float:
     """Seconds of an iteration of PPO: sampling, passes that read, passes that train."""
     shape, new = origin.shape, recipe.rollout.max_new_tokens
-    answers, length = recipe.optimization.batch_size / devices, prompt + recipe.rollout.max_new_tokens
-    speed = _speed_of(recipe, device)
-    token = _operations(shape, length)
-    weight = 4 if device.on_cpu else 2
-    # Each token reads all weights and the keys and values so far; 4-bit weights are unpacked to 16 bits first.
-    read = weight * shape.weights * (1.5 if recipe.model.quantization == "nf4" else 1)
-    read += at_once * length * shape.blocks * 2 * shape.keys * weight
-    bandwidth = device.bandwidth * (1 if device.on_cpu else SHARE_BANDWIDTH)
-    sampling = math.ceil(answers / at_once) * new * max(read / bandwidth, at_once * token / speed)
+    answers, length = recipe.optimization.batch_size / devices, prompt + new
+    quantized = recipe.model.quantization == "nf4"
+    speed, token = speed_of(device, quantized=quantized), operations(shape, length)
+    sampling = sampling_seconds(
+        shape, device, quantized=quantized, answers=answers, at_once=at_once, new=new, length=length
+    )
     # Policy, reference, critic, and reward models, which read all answers once.
     reading = answers * length * token * (3 + len(recipe.reward.models))
     training = recipe.ppo.epochs * answers * length * token * 2 * _forward_passes(recipe, origin)
     return sampling + (reading + training) / speed
+
+
+def sampling_seconds(
+    shape: Shape, device: Device, *, quantized: bool, answers: float, at_once: int, new: int, length: float
+) -> float:
+    """Of one device that samples `answers`, `at_once` side by side, of `new` tokens each; `length` with the prompt."""
+    weight = 4 if device.on_cpu else 2
+    # Each token reads all weights and the keys and values so far; 4-bit weights are unpacked to 16 bits first.
+    read = weight * shape.weights * (1.5 if quantized else 1)
+    read += at_once * length * shape.blocks * 2 * shape.keys * weight
+    bandwidth = device.bandwidth * (1 if device.on_cpu else SHARE_BANDWIDTH)
+    computed = at_once * operations(shape, length) / speed_of(device, quantized=quantized)
+    return math.ceil(answers / at_once) * new * max(read / bandwidth, computed)

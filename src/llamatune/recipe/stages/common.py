@@ -163,6 +163,16 @@ class SamplingRecipe(ModelRecipe):
     data: PromptData
     sampling: Sampling = Sampling()
 
+    @property
+    def asked(self) -> list[PromptSource]:
+        """The sets of prompts that are answered."""
+        return self.data.train
+
+    @property
+    def answers_each(self) -> float:
+        """Answers to each prompt, all in all: what `llamatune plan` counts with."""
+        return 1.0
+
     @model_validator(mode="after")
     def _nothing_is_trained(self) -> SamplingRecipe:
         if self.model.init == "random" or self.model.lora is not None:

@@ -73,6 +73,10 @@ class ContextDistillationRecipe(SamplingRecipe):
     distillation: Distillation = Distillation()
     reward: SafetyJudge
 
+    @property
+    def answers_each(self) -> float:
+        return 2.0  # as it is, and under a preprompt
+
     @model_validator(mode="after")
     def _only_prompts_to_answer(self) -> ContextDistillationRecipe:
         if self.data.eval or self.data.eval_fraction:

@@ -84,6 +84,11 @@ class GattRecipe(SamplingRecipe):
     gatt: GhostAttention = GhostAttention()
     recall: Recall = Recall()
 
+    @property
+    def answers_each(self) -> float:
+        """Of a dialogue's first question, those to all of its questions."""
+        return sum(self.gatt.turns) / 2 if self.gatt.turns else 3.0
+
     @model_validator(mode="after")
     def _only_dialogues(self) -> GattRecipe:
         if (self.data.eval or self.data.eval_fraction) and not self.recall.dialogues:

@@ -74,6 +74,10 @@ class PreferencesRecipe(SamplingRecipe):
             )
         return self
 
+    @property
+    def answers_each(self) -> float:
+        return 2.0
+
     @model_validator(mode="after")
     def _replies_that_differ(self) -> PreferencesRecipe:
         same_model = self.other.base is None and self.other.adapter is None

@@ -78,6 +78,10 @@ class RejectionSamplingRecipe(SamplingRecipe):
     reward: BestOfReward
     keep: Keep = Keep()
 
+    @property
+    def answers_each(self) -> float:
+        return float(self.sampling.samples)
+
     @model_validator(mode="after")
     def _only_prompts_to_answer(self) -> RejectionSamplingRecipe:
         if self.data.eval or self.data.eval_fraction:
