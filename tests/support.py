@@ -92,6 +92,21 @@ def made_recipe(stage: str, output: Path, changes: dict[str, object] | None = No
     return _changed(recipe, changes)
 
 
+def evaluate_recipe(output: Path, models: dict[str, object], changes: dict[str, object] | None = None):
+    """Models side by side on a few prompts of pico's world, judged by its oracle; the first is the baseline."""
+    cards = [{"card": f"pico-prompts-{name}", "split": "eval"} for name in ("helpful", "adversarial")]
+    recipe = {
+        "stage": "evaluate",
+        "output": str(output),
+        "models": models,
+        "data": {"eval": [{**card, "max_rows": 6} for card in cards], "max_length": 256},
+        "sampling": {"max_new_tokens": 12, "batch_size": 4},
+        "judges": {"oracle": True},
+        "resamples": 100,
+    }
+    return _changed(recipe, changes)
+
+
 def killed(recipe, *, at: int) -> None:
     """Run a recipe in a process that is killed (-9) when it is to sample for the `at`-th time."""
     import os

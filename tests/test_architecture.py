@@ -134,6 +134,8 @@ SURFACE = {
     "PPOTrainer": "(model, args, reward_funcs, *, train_dataset, eval_dataset, ptx_dataset, processing_class, "
     "reward_processing_classes, reward_combine, ref_model, value_model, peft_config, quantization_config, sampler, "
     "chat, callbacks, optimizers)",
+    "WinRateCallback": "(prompts, judges, *, baseline, tokenizer, chat, max_new_tokens, temperature, every_steps, log, "
+    "batch_size, resamples, seed)",
     "best_of": "(model, prompts, judges, *, samples, keep, rule, is_safety, seed, **how)",
     "chat_with": "(models, lines, generation, *, system, base, write, say)",
     "find": "(name, *, base, revision, weights, key, beside, download)",

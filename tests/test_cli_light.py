@@ -95,7 +95,7 @@ def test_colour_is_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("validat", "r.yaml"), "Did you mean 'validate'?"),
+        (("validat", "r.yaml"), "Did you mean 'validate'"),
         (("validate", "r.yaml", "--resolvd"), "--resolved"),
         (("validate",), "Missing argument"),
         (("init", "--lora", "--full"), "give one of --lora, --qlora and --full"),

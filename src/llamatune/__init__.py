@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from llamatune.ppo.config import PPOConfig
     from llamatune.ppo.trainer import PPOTrainer
     from llamatune.recipe.load import load
+    from llamatune.training.win_rate import WinRateCallback
 
 __all__ = [
     "Judge",
     "LlamatuneError",
     "PPOConfig",
     "PPOTrainer",
+    "WinRateCallback",
     "__version__",
     "best_of",
     "chat_with",
@@ -50,6 +52,7 @@ _HOMES = {
     "LlamatuneError": "errors",
     "PPOConfig": "ppo.config",
     "PPOTrainer": "ppo.trainer",
+    "WinRateCallback": "training.win_rate",
     "best_of": "commands.best_of",
     "chat_with": "commands.chat",
     "find": "models.found",

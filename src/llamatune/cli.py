@@ -478,7 +478,8 @@ def exam(
 ) -> None:
     """Examine chat models on the miniature world's held-out questions, marked by its oracle."""
     _wait_for_imports()
-    from llamatune.commands.exam import exam_record, exam_report, examine
+    from llamatune.commands.exam import exam_report, examine
+    from llamatune.judging.evaluation.exam import exam_record
 
     with _errors_as_json(as_json):
         answers = examine(models, say=_say)
@@ -486,6 +487,74 @@ def exam(
         _print_json({name: exam_record(given) for name, given in answers.items()})
     else:
         _write(sys.stdout, exam_report(answers, show=show))
+
+
+@app.command(rich_help_panel=USE)
+def evaluate(
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Models, runs or adapters, side by side; or a recipe of stage evaluate."),
+    ],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="A data card or a file of prompts; repeatable.", show_default=False),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split of the cards: eval where there is one.", show_default=False)
+    ] = None,
+    helpfulness: Annotated[str | None, typer.Option(help="A reward model.", show_default=False)] = None,
+    safety: Annotated[str | None, typer.Option(help="A reward model for safety.", show_default=False)] = None,
+    max_rows: Annotated[
+        int | None, typer.Option(help="Most prompts of each set.", min=1, show_default=False)
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.", min=1)] = 256,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            help="An earlier evaluation.json: print what has changed, and exit with 3 if a figure has become worse by "
+            "more than its interval.",
+            show_default=False,
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Of the recipe; repeatable.")
+    ] = None,
+) -> None:
+    """Evaluate models side by side on held-out prompts; prints figures with intervals."""
+    from llamatune.commands.evaluate import evaluation_table, quick_recipe, recipe_named
+
+    given = recipe_named(models[0], overrides or ()) if len(models) == 1 else None
+    if given is None:
+        recipe, folder = (
+            quick_recipe(
+                models,
+                data or ["pico-prompts-helpful", "pico-prompts-adversarial", "pico-prompts-borderline"],
+                split=split,
+                helpfulness=helpfulness,
+                safety=safety,
+                max_rows=max_rows,
+                max_new_tokens=max_new_tokens,
+                overrides=overrides or (),
+            ),
+            Path(),
+        )
+    else:
+        recipe, folder = given
+    from llamatune.judging.evaluation.baseline import changes, changes_table, read_evaluation
+
+    before = None if baseline is None else read_evaluation(baseline)
+    _wait_for_imports()
+    from llamatune.pipeline import run as run_recipe
+
+    result = run_recipe(recipe, recipe_dir=folder)
+    content = read_evaluation(Path(recipe.output))
+    _say(f"{result.describe()}; report: {recipe.output}/report.html")
+    _write(sys.stdout, evaluation_table(content))
+    if before is not None:
+        found = changes(before, content)
+        _write(sys.stdout, "\n" + changes_table(found))
+        if any(one.is_worse for one in found):
+            sys.exit(3)
 
 
 @app.command(rich_help_panel=USE)

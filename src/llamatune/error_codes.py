@@ -445,6 +445,21 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "comparisons would be missing",
             "check its url and the key in the environment, and run the same command again",
         ),
+        "E159": Code(
+            "the oracle is to judge replies to prompts that are not of its world",
+            "it knows the truth of the miniature world, and nothing else",
+            "evaluate these prompts without it, by reward models, an endpoint or people",
+        ),
+        "E160": Code(
+            "a baseline that is no evaluation, or has no figure in common with this one",
+            "nothing could be compared",
+            "name the evaluation.json of an evaluation on the same prompts by the same judges",
+        ),
+        "E161": Code(
+            "a win rate without replies to compare with",
+            "it would be against something else than before",
+            "give one reply to each prompt, or keep the file of the replies at the start",
+        ),
     },
     "Models, tokenizers, templates, adapters": {
         "E201": Code("there is no such model", "there is nothing to start from", "check the name"),

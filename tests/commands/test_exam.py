@@ -2,7 +2,9 @@
 
 import pytest
 
-from llamatune.commands.exam import Answer, Share, mark_by_novelty, marks_table
+from llamatune.commands.exam import marks_table
+from llamatune.judging.evaluation.estimates import Share
+from llamatune.judging.evaluation.exam import Answer, mark_by_novelty
 from llamatune.world import Novelty, judge
 
 

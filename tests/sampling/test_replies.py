@@ -8,9 +8,10 @@ import pytest
 from datasets import Dataset
 
 from llamatune.commands.chat import chat_with
-from llamatune.commands.exam import sit_exam
+from llamatune.commands.exam import asker
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.rows import IGNORED, Message
+from llamatune.judging.evaluation.exam import sit_exam
 from llamatune.models.base import BUILTIN
 from llamatune.models.open import open_model
 from llamatune.recipe.blocks import Chat, Generation
@@ -63,7 +64,8 @@ def chatted(base: str, temperature: float = 0.0, top_p: float = 1.0) -> list[str
 def examined(base: str) -> list[str]:
     opened = open_model(base)
     scripts = list(rows("exam", "test"))[::40]
-    return [one.reply for one in sit_exam(opened.model, ChatFormat(opened.tokenizer, opened.chat), scripts)]
+    ask = asker(opened.model, ChatFormat(opened.tokenizer, opened.chat))
+    return [one.reply for one in sit_exam(ask, scripts)]
 
 
 def shown(base: str, temperature: float = 0.0) -> list[str]:

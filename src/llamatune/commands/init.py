@@ -209,7 +209,8 @@ def _measured(draft: Draft, say: Say) -> Measured | None:
     from llamatune.models.load import load_tokenizer
 
     blocks = dict(draft.blocks)
-    blocks["data"] = {"train": blocks["data"]["train"], "max_length": 1 << 20, "on_bad_row": "drop"}
+    role = _role(draft)
+    blocks["data"] = {role: blocks["data"][role], "max_length": 1 << 20, "on_bad_row": "drop"}
     recipe = loads(json.dumps(blocks), name="recipe")
     try:
         base = find_model(recipe.model, "score").base
@@ -219,7 +220,7 @@ def _measured(draft: Draft, say: Say) -> Measured | None:
         say(f"{error.problems[0].what}: lengths were not measured, and `data.max_length` is a guess")
         return None
     kind, encoder = encoder_for(recipe, load_tokenizer(base))
-    opened = open_source(recipe.data.train[0], Path(), kind=kind, on_bad_row="drop")
+    opened = open_source((recipe.data.train or recipe.data.eval)[0], Path(), kind=kind, on_bad_row="drop")
     with counting("reading rows") as tick:
         measured = measure(opened, encoder, tick=tick)
     measured.context = int(base.config.get("max_position_embeddings") or 1 << 20)
@@ -232,6 +233,11 @@ def _measured(draft: Draft, say: Say) -> Measured | None:
             hint="`llamatune data preview` shows what a stage makes of a file",
         )
     return measured
+
+
+def _role(draft: Draft) -> str:
+    """What its rows are for."""
+    return "train" if "train" in draft.blocks["data"] else "eval"
 
 
 def _choose_lengths(kind: Kind, draft: Draft, measured: Measured) -> None:
@@ -254,7 +260,7 @@ def _choose_lengths(kind: Kind, draft: Draft, measured: Measured) -> None:
         limit = f"the base's context, {room:,}" if most == room else counted(most, "token")
         are = "is" if longer == 1 else "are"
         reason = f"{longer:,} of {counted(measured.rows, 'row')} {are} longer than {limit}"
-        single = draft.blocks["data"]["train"][0].get("format") in _ONE_REPLY
+        single = draft.blocks["data"][_role(draft)][0].get("format") in _ONE_REPLY
         if kind == "conversations" and single and longer > _MANY * measured.rows:
             draft.set("data", "too_long", "truncate_reply", f"{reason}, and too many to lose")
         else:

@@ -58,7 +58,8 @@ def preview_rows(recipe: Recipe, recipe_dir: Path, rows: int, *, colour: bool) -
 
     on_bad_row = recipe.data.on_bad_row
     opened = [
-        open_source(source, recipe_dir, kind=kind, on_bad_row=on_bad_row) for source in recipe.data.train
+        open_source(source, recipe_dir, kind=kind, on_bad_row=on_bad_row)
+        for source in recipe.data.train or recipe.data.eval
     ]
     # `run` shows and counts bad rows; here they are passed over where the recipe says so.
     passed_over = (DataError, ModelError) if on_bad_row == "drop" else ()

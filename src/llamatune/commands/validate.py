@@ -42,7 +42,7 @@ from llamatune.recipe.cards import find_card
 from llamatune.recipe.graph.steps import Pipeline
 from llamatune.recipe.load import load_with_problems
 from llamatune.recipe.paths import FINISHED, MARKER, missing_problem
-from llamatune.recipe.reading import sources
+from llamatune.recipe.reading import models, sources
 from llamatune.recipe.recipes import STAGES, Recipe
 from llamatune.recipe.shipped import find_recipe, run_problem
 from llamatune.recipe.stages.common import ModelRecipe, SamplingRecipe, TrainingRecipe
@@ -258,7 +258,7 @@ def _check_models(found: Validation, folder: Path, coming: Collection[str]) -> F
         figures["adapter"] = str(start.adapter)
         text += f", goes on from the adapter {start.adapter}"
     found.add("model", text, **figures)
-    for part, name in _judges(recipe).items():
+    for part, name in _others(recipe).items():
         found.add(part, name)
     return start
 
@@ -270,11 +270,9 @@ def _new_tokens(recipe: Recipe) -> int:
     return recipe.sampling.max_new_tokens if isinstance(recipe, SamplingRecipe) else 0
 
 
-def _judges(recipe: Recipe) -> dict[str, str]:
-    if reward := getattr(recipe, "reward", None):
-        return {f"reward.{part}": name for part, name in reward.models.items()}
-    other = getattr(recipe, "compare_with", None)
-    return {"compare_with": other} if other else {}
+def _others(recipe: Recipe) -> dict[str, str]:
+    """Further models, by their key."""
+    return {".".join(map(str, at)): name for at, name in models(recipe) if at[0] != "model"}
 
 
 def _check_tokenizer(found: Validation, base: Base) -> None:

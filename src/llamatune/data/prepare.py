@@ -53,11 +53,13 @@ SECONDS_OF_SILENCE = 10.0
 class Prepared:
     """Training and evaluation sets with columns `input_ids`, `labels`, `source`, `row`, `place`, and
     what became of the rows. Preference pairs also have a column `pair`, the numbers of a `rows.Pair`, scored rows
-    `score`, and prompts `prompt` (messages {role, content}, the last one the user's), `is_safety` and
-    `category`.
+    `score`, and prompts `prompt` (messages {role, content}, the last one the user's), `is_safety`, `category`,
+    `attack` and `reference`.
+
+    `train` is empty where a recipe names evaluation sources only.
 
     `row` is the row's number in its source, from 0; `place` is its `file:line`. `counts` are those of the
-    training sources together.
+    training sources together, or of the evaluation sources where there are no others.
     """
 
     train: datasets.Dataset
@@ -129,10 +131,12 @@ def prepare(
         report(describe(info, kind))
     _check_left(infos, kind)
     in_eval = _evaluation(parts, epochs)
+    held_out_rows = mix.concatenated(list(in_eval.values())) if in_eval else None
+    empty = None if train or held_out_rows is None else held_out_rows.select([])
     return Prepared(
-        train=mix.concatenated(epochs[: len(train)]),
-        eval=mix.concatenated(list(in_eval.values())) if in_eval else None,
-        counts=total([info.counts for info in infos if info.role == "train"]),
+        train=mix.concatenated(epochs[: len(train)]) if empty is None else empty,
+        eval=held_out_rows,
+        counts=total([info.counts for info in infos if info.role == ("train" if train else "eval")]),
         sources=infos,
         eval_by_source={name: pool.dataset() for name, pool in in_eval.items()},
     )

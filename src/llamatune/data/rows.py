@@ -83,13 +83,16 @@ class Prompt:
     """What a policy is asked: messages that end with the user's. `place` is `file:line` of the row.
 
     `is_safety`: the prompt asks for something unsafe, as far as its source says (paper, section 3.2.3). `category`: the
-    risk that it is about, as its row says; empty where nobody said.
+    risk that it is about, and `attack`: how it goes about it, as its row says; empty where nobody said. `reference`:
+    the reply that the row has to it, if any.
     """
 
     messages: tuple[Message, ...]
     place: str
     is_safety: bool = False
     category: str = ""
+    attack: str = ""
+    reference: str = ""
 
 
 Row = Conversation | Document | Preference | Prompt
@@ -145,6 +148,8 @@ class Encoded:
     """The messages of a prompt, each {role, content}; none of its tokens is trained."""
     is_safety: bool = False
     category: str = ""
+    attack: str = ""
+    reference: str = ""
     """Of a prompt, like `is_safety`: see `Prompt`."""
 
     @property

@@ -28,7 +28,7 @@ from llamatune.runs.manifest import environment
 if TYPE_CHECKING:
     import datasets
 
-DATA_VERSION = 3
+DATA_VERSION = 4
 """Part of every cache key: raise it when the same row would be stored differently."""
 
 _ENCODED_BY = ("transformers", "tokenizers")
@@ -267,7 +267,13 @@ class _Writer:
             "preferences": [("pair", tokens)],
             "scores": [("score", pa.float32())],
             "labels": [("score", pa.float32())],
-            "prompts": [("prompt", messages), ("is_safety", pa.bool_()), ("category", pa.string())],
+            "prompts": [
+                ("prompt", messages),
+                ("is_safety", pa.bool_()),
+                ("category", pa.string()),
+                ("attack", pa.string()),
+                ("reference", pa.string()),
+            ],
         }
         self._schema = pa.schema([*fields, *more.get(kind, [])])
         self._more = [name for name, _ in more.get(kind, [])]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from llamatune.data.counts import SourceInfo
-from llamatune.recipe.cards import find_card
+from llamatune.recipe.cards import are_of_the_world
 from llamatune.version import __version__
 from llamatune.world import Correctness, UnknownPrompt, judge
 
@@ -61,7 +61,4 @@ def _verdict(row: PromptRow, reply: str) -> dict[str, float]:
 
 def oracle_for(sources: Sequence[SourceInfo], recipe_dir: Path) -> Oracle | None:
     """The oracle, if each of the sources of prompts is a set of the world; otherwise nobody knows the truth."""
-    cards = [source.card for source in sources]
-    if not cards or not all(card and find_card(card, recipe_dir).source.kind == "world" for card in cards):
-        return None
-    return Oracle()
+    return Oracle() if are_of_the_world([source.card for source in sources], recipe_dir) else None

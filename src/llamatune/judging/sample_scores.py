@@ -83,7 +83,7 @@ class SampleScores:
         )
         for (prompt, one), score in zip(block, scores.tolist(), strict=True):
             if not math.isfinite(score):
-                raise _not_finite(self.judge.name, score, one)
+                raise not_finite(self.judge.name, score, one)
             yield {"prompt_id": prompt["prompt_id"], "sample": one.sample, "score": score}
 
 
@@ -106,7 +106,7 @@ def _part(block: _Block) -> Part:
     return Part(digest.hexdigest()[:32], len(block))
 
 
-def _not_finite(judge: str, score: float, one: Sample) -> DataError:
+def not_finite(judge: str, score: float, one: Sample) -> DataError:
     return DataError(
         "E147",
         f"judge `{judge}` gave {score} for the reply {one.text[:80]!r}",

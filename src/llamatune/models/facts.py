@@ -13,13 +13,16 @@ from typing import Any
 from llamatune.data.encode.encoders import kind_for
 from llamatune.data.read.sources import find_files
 from llamatune.models.found import Found, find, find_model
+from llamatune.recipe.blocks import Kind
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.reading import earlier_rounds, models
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.stages.common import ModelRecipe, StageRecipe
 from llamatune.runs.handover import ALL_SAMPLES, take
 
-_ROLES = ("train", "eval", "ptx")
+_ROLES = ("train", "eval", "ptx", "texts")
+_KINDS: dict[str, Kind] = {"ptx": "ptx", "texts": "documents"}
+"""What the rows of some roles become, whatever the stage learns from."""
 
 
 def facts_of(recipe: StageRecipe, recipe_dir: Path) -> dict[str, Any]:
@@ -30,7 +33,7 @@ def facts_of(recipe: StageRecipe, recipe_dir: Path) -> dict[str, Any]:
         ModelError: a model is not there.
     """
     sources = (
-        (role, find_files(source, recipe_dir, kind="ptx" if role == "ptx" else kind_for(recipe)).sha256)
+        (role, find_files(source, recipe_dir, kind=_KINDS.get(role) or kind_for(recipe)).sha256)
         for role in _ROLES
         for source in getattr(getattr(recipe, "data", None), role, ())
     )
@@ -61,4 +64,8 @@ def model_facts(recipe: ModelRecipe, found: Found | None = None) -> dict[str, An
 
 def _judges(recipe: ModelRecipe) -> dict[str, str]:
     """Further models, by their part in the run."""
-    return {str(at[-1]): name for at, name in models(recipe) if at[0] != "model"}
+    return {
+        ".".join(map(str, at if at[0] == "models" else at[-1:])): name
+        for at, name in models(recipe)
+        if at[0] != "model"
+    }

@@ -204,6 +204,10 @@ def find_model(settings: Model, task: Task, *, beside: Path | None = None, downl
     return adapter
 
 
+_ANSWERING = ("other.", "models.")
+"""Keys of models that answer; those of others judge."""
+
+
 def check_models(
     recipe: StageRecipe, *, beside: Path | None = None, coming: Collection[str] = ()
 ) -> list[str]:
@@ -223,7 +227,8 @@ def check_models(
         try:
             if name is not None:
                 if name not in coming:
-                    check_task(find(name, key=key, beside=beside, download=False), "score", key)
+                    task: Task = "generate" if key.startswith(_ANSWERING) else "score"
+                    check_task(find(name, key=key, beside=beside, download=False), task, key)
             elif isinstance(recipe, ModelRecipe) and (start := without(recipe.model, coming)):
                 find_model(start, STAGES[recipe.stage].task, beside=beside, download=False)
         except ModelError as error:

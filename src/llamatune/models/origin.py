@@ -73,7 +73,7 @@ def record_origin(
     decode = start.tokenizer.decode
     run.write_json(
         "preview.json",
-        [shown_row(row, decode) for row in islice(data.train, _PREVIEW_ROWS)],
+        [shown_row(row, decode) for row in islice(data.train or data.eval or (), _PREVIEW_ROWS)],
     )
 
 

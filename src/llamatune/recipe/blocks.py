@@ -185,6 +185,8 @@ class Columns(Block):
     """How good a single reply is: a number, for `loss.objective: scores`."""
     category: Text | None = None
     """The risk that a prompt is about, in words of your own: `category` in prompt_only and questions."""
+    attack: Text | None = None
+    """How a prompt goes about it (its attack vector): `attack` in prompt_only and questions."""
     label: Text | None = None
     """Whether a single reply is good: true or false, for `loss.objective: labels` and a source's `label`."""
     rating: Text | None = None

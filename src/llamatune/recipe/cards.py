@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -287,3 +288,8 @@ def _licence(problem: Problem) -> Problem:
         why="Nobody may use, and nobody can push, a model whose data has unknown terms",
         hint="add `license: {id: cc-by-4.0}` (SPDX identifier), or `{id: other, name: ..., link: ...}`",
     )
+
+
+def are_of_the_world(cards: Sequence[str | None], beside: Path) -> bool:
+    """Whether these are cards of sets of the miniature world, at least one and all of them."""
+    return bool(cards) and all(card and find_card(card, beside).source.kind == "world" for card in cards)

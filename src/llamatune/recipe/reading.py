@@ -138,9 +138,13 @@ def models(recipe: StageRecipe) -> Iterator[tuple[KeyPath, str]]:
         "model": ("base", "adapter"),
         "other": ("base", "adapter"),
         "reward": ("helpfulness", "safety"),
+        "judges": ("helpfulness", "safety"),
     }
     for block, keys in blocks.items():
         named = ((key, getattr(getattr(recipe, block, None), key, None)) for key in keys)
         yield from (((block, key), name) for key, name in named if name is not None)
+    for called, one in getattr(recipe, "models", {}).items():
+        parts = (("base", one.base), ("adapter", one.adapter))
+        yield from ((("models", called, key), name) for key, name in parts if name is not None)
     if other := getattr(recipe, "compare_with", None):
         yield ("compare_with",), other

@@ -15,6 +15,7 @@ from pydantic import Field
 from llamatune.recipe.blocks import Kind
 from llamatune.recipe.stages import (
     context_distillation,
+    evaluate,
     gatt,
     ppo,
     preferences,
@@ -25,6 +26,7 @@ from llamatune.recipe.stages import (
 )
 from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
 from llamatune.recipe.stages.context_distillation import ContextDistillationRecipe
+from llamatune.recipe.stages.evaluate import EvaluateRecipe
 from llamatune.recipe.stages.gatt import GattRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
 from llamatune.recipe.stages.preferences import PreferencesRecipe
@@ -41,7 +43,12 @@ TrainedRecipe = PretrainRecipe | SftRecipe | RewardRecipe | PpoRecipe
 """The recipe of a stage that trains."""
 
 Recipe = Annotated[
-    TrainedRecipe | PreferencesRecipe | RejectionSamplingRecipe | GattRecipe | ContextDistillationRecipe,
+    TrainedRecipe
+    | PreferencesRecipe
+    | RejectionSamplingRecipe
+    | GattRecipe
+    | ContextDistillationRecipe
+    | EvaluateRecipe,
     Field(discriminator="stage"),
 ]
 
@@ -146,6 +153,15 @@ STAGES: dict[str, Stage] = {
         tuning="full",
         starter=context_distillation.starter,
         makes=("conversations",),
+    ),
+    "evaluate": Stage(
+        recipe=EvaluateRecipe,
+        task="generate",
+        rows="prompts",
+        leaves=("data.json", "evaluation.json"),
+        then="read the replies side by side: {run}/replies.jsonl",
+        tuning="full",
+        starter=evaluate.starter,
     ),
 }
 

@@ -8,9 +8,10 @@ replies = asking.reply(prompts, temperature=1.0, what="sampling")      # one to 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
+from llamatune.data.counts import SourceInfo
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.encoders import encoder_of
 from llamatune.data.prepare import Prepared, prepare
@@ -97,15 +98,27 @@ def find_answering(recipe: SamplingRecipe) -> Start:
     )
 
 
-def open_asking(recipe: SamplingRecipe, run: Run, display: Display) -> Asking:
+def open_asking(
+    recipe: SamplingRecipe,
+    run: Run,
+    display: Display,
+    *,
+    answering: Start | None = None,
+    also: Sequence[SourceInfo] = (),
+) -> Asking:
     """Find the model, prepare the prompts, and note what the run is made from.
+
+    Args:
+        answering: who answers in place of the recipe's model, and in whose tokens the prompts are.
+        also: further sources that the run is made from.
 
     Raises:
         RecipeError: a resume from other prompts, models, tokenizer or template.
         DataError: a prompt that cannot be used.
         ModelError: a model that cannot be found.
     """
-    start = find_answering(recipe)
+    named = find_answering(recipe)
+    start = answering or named
     chat = ChatFormat(start.tokenizer, recipe.chat)
     data = prepare(
         recipe.data,
@@ -116,7 +129,8 @@ def open_asking(recipe: SamplingRecipe, run: Run, display: Display) -> Asking:
         room=_room(recipe, start),
         report=display.say,
     )
-    record_origin(run, recipe, start, data, display, chat)
+    data.sources += also
+    record_origin(run, recipe, replace(named, tokenizer=start.tokenizer), data, display, chat)
     crew = Crew(run, display, start.placement)
     load = cache(lambda: load_policy(recipe, start, chat, display.say))
     return Asking(recipe, run, start, chat, data, crew, load, recipe.seed)

@@ -87,7 +87,7 @@ def prompts_of(dataset: Dataset) -> list[PromptRow]:
     found: dict[str, PromptRow] = {}
     for row in dataset:
         name = prompt_id(row["prompt"])
-        kept = ("prompt", "input_ids", "is_safety", "category", "source", "place")
+        kept = ("prompt", "input_ids", "is_safety", "category", "attack", "reference", "source", "place")
         found.setdefault(name, {"prompt_id": name, **{key: row[key] for key in kept}})
     return list(found.values())
 

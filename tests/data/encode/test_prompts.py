@@ -77,6 +77,7 @@ def test_prompts_of_the_world(chat: ChatFormat) -> None:
     found = prepared(chat, HELPFUL, ADVERSARIAL, eval=held_out, max_length=512, lines=lines)
     assert found.train.column_names == [
         *("input_ids", "labels", "source", "row", "place", "prompt", "is_safety", "category"),
+        *("attack", "reference"),
     ]
     assert found.eval is not None and len(found.eval) == 200 and not any(found.eval["is_safety"])
     assert found.ptx is None and list(found.eval_by_source) == ["pico-prompts-helpful"]
@@ -88,8 +89,9 @@ def test_prompts_of_the_world(chat: ChatFormat) -> None:
         assert row["input_ids"] == chat.prompt_ids(messages)
         assert set(row["labels"]) == {IGNORED} and len(row["labels"]) == len(row["input_ids"])
     assert any(len(row["prompt"]) > 1 for row in found.train)
+    assert any(row["attack"] for row in found.train) and not any(row["reference"] for row in found.train)
     assert lines[0] == (
-        "pico-prompts-helpful: format prompt_only (columns prompt, category; not used: kind, attack)"
+        "pico-prompts-helpful: format prompt_only (columns prompt, category, attack; not used: kind)"
     )
     about = [line for line in lines if "tokens in an epoch" in line]
     assert about[1].endswith("; tagged as safety") and "trained" not in "".join(about)

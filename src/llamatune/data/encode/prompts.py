@@ -54,6 +54,8 @@ class PromptEncoder:
             prompt=[{"role": one.role, "content": _content(one)} for one in row.messages],
             is_safety=row.is_safety,
             category=row.category,
+            attack=row.attack,
+            reference=row.reference,
         )
 
 

@@ -22,7 +22,6 @@ from llamatune.data.rows import (
     RowRejected,
 )
 from llamatune.errors import DataError
-from llamatune.recipe.blocks import Columns
 
 
 def canonical(
@@ -55,7 +54,7 @@ def canonical(
         return preference(raw, read, columns, place, adjusted)
     turns = with_system(raw, columns.system, drop_leading_assistant(read, adjusted), place)
     if recognised.kind == "prompts":
-        return _prompt(turns, recognised, place, is_safety, _category(raw, columns))
+        return _prompt(turns, recognised, place, is_safety, raw)
     found = _conversation(turns, place, adjusted)
     if recognised.kind == "scores":
         return replace(found, score=score_of(raw, columns.score or "score", place))
@@ -76,15 +75,16 @@ def _conversation(turns: Turns, place: str, adjusted: Adjusted) -> Conversation:
     return Conversation(tuple(turns), place)
 
 
-def _category(raw: Raw, columns: Columns) -> str:
+def _named(raw: Raw, column: str | None) -> str:
     """A name or a number; anything else in that column says nothing."""
-    value = raw.get(columns.category) if columns.category else None
+    value = raw.get(column) if column else None
     return str(value) if isinstance(value, (str, int)) else ""
 
 
-def _prompt(turns: Turns, recognised: Recognised, place: str, is_safety: bool, category: str) -> Prompt:
+def _prompt(turns: Turns, recognised: Recognised, place: str, is_safety: bool, raw: Raw) -> Prompt:
     """What a policy is asked: turns without the reply at their end. An unanswered question is asked as it is."""
     check_order(turns, place)
+    reference = ""
     if turns and turns[-1].role == "assistant":
         if FORMATS[recognised.format].kind == "prompts":
             raise DataError(
@@ -93,8 +93,10 @@ def _prompt(turns: Turns, recognised: Recognised, place: str, is_safety: bool, c
                 place=place,
                 hint="end with a user message, or use `format: messages`",
             )
-        turns = turns[:-1]
+        reference, turns = turns[-1].content, turns[:-1]
     if not turns or turns[-1].role != "user":
         raise RowRejected(Reason.NO_PROMPT, 0)
     messages = tuple(Message(turn.role, turn.content, input=turn.input) for turn in turns)
-    return Prompt(messages, place, is_safety, category)
+    columns = recognised.columns
+    category, attack = _named(raw, columns.category), _named(raw, columns.attack)
+    return Prompt(messages, place, is_safety, category, attack, reference)

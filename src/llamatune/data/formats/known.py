@@ -126,7 +126,10 @@ def _ultrafeedback(names: Names, rows: Sequence[Raw], given: Names) -> bool:
 # ---- the records ----------------------------------------------------------------------------------------------
 
 _SYSTEM: dict[str, tuple[str, ...]] = {"system": ("system", "system_prompt", "system_message")}
-_CATEGORY: dict[str, tuple[str, ...]] = {"category": ("category", "risk_category")}
+_RISK: dict[str, tuple[str, ...]] = {
+    "category": ("category", "risk_category"),
+    "attack": ("attack", "attack_vector"),
+}
 _LABELS: dict[str, tuple[str, ...]] = {
     field: (field,) for field in ("rating", "safety", "chosen_safe", "rejected_safe")
 }
@@ -223,7 +226,7 @@ FORMATS: dict[RowFormat, Format] = {
             chats.prompt_only,
             ({"prompt": "prompt"},),
             "`prompt`",
-            optional={"input": ("input", "context"), "history": ("history",), **_SYSTEM, **_CATEGORY},
+            optional={"input": ("input", "context"), "history": ("history",), **_SYSTEM, **_RISK},
             fits=_prompt_only,
             yields_to=_PAIRS | _CHATS | {"text"},
         ),
@@ -233,7 +236,7 @@ FORMATS: dict[RowFormat, Format] = {
             chats.questions,
             ({"prompt": "turns"},),
             "`turns` = [question, question, ...]",
-            optional=_SYSTEM | _CATEGORY,
+            optional=_SYSTEM | _RISK,
             fits=_questions,
             yields_to=_PAIRS | _CHATS,
         ),

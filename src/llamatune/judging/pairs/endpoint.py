@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from llamatune.data.rows import RATINGS, Rating
 from llamatune.errors import DataError
 from llamatune.judging.pairs.comparing import Comparison, Opinion, PairOutcome
-from llamatune.recipe.stages.preferences import Endpoint
+from llamatune.recipe.stages.common import Endpoint
 from llamatune.runs.shards import Part, Say, Shards
 from llamatune.version import __version__
 

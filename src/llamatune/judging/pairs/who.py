@@ -22,8 +22,8 @@ from llamatune.judging.pairs.comparing import (
 from llamatune.judging.pairs.endpoint import ANSWERS, EndpointAnswers
 from llamatune.judging.pairs.people import LABELS, People
 from llamatune.judging.sample_scores import SCORES, SampleScores
-from llamatune.recipe.stages.common import RewardModels
-from llamatune.recipe.stages.preferences import Endpoint, PreferencesRecipe
+from llamatune.recipe.stages.common import Endpoint, RewardModels
+from llamatune.recipe.stages.preferences import PreferencesRecipe
 from llamatune.runs.handover import COMPARISONS
 from llamatune.runs.run import Run
 from llamatune.sampling.crew import Crew
@@ -41,7 +41,7 @@ def pair_judge(recipe: PreferencesRecipe, run: Run, crew: Crew) -> PairJudge:
     if recipe.reward is not None:
         return _of_models(recipe.reward, run, crew)
     if recipe.endpoint is not None:
-        return _of_endpoint(recipe.endpoint, run, crew)
+        return endpoint_judge(recipe.endpoint, run, crew)
     return _truth
 
 
@@ -88,7 +88,9 @@ def _of_models(reward: RewardModels, run: Run, crew: Crew) -> PairJudge:
     return judge
 
 
-def _of_endpoint(endpoint: Endpoint, run: Run, crew: Crew) -> PairJudge:
+def endpoint_judge(endpoint: Endpoint, run: Run, crew: Crew) -> PairJudge:
+    """A model behind an endpoint; what it answers is kept in the run directory."""
+
     def judge(comparisons: Sequence[Comparison]) -> list[Opinion]:
         work = EndpointAnswers(run.directory / ANSWERS, endpoint, comparisons)
         crew.make(work, f"asking {endpoint.model}")

@@ -140,6 +140,23 @@ class RewardModels(Block):
         return self
 
 
+class Endpoint(Block):
+    """A model behind an OpenAI-compatible endpoint that compares replies."""
+
+    url: Text = Field(pattern=r"^https?://[^@\s]+$")
+    """What comes before /chat/completions: http://localhost:8000/v1."""
+    model: Text
+    """The name of the model there."""
+    key_from: str | None = Field("OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """The environment variable that holds the key; nothing is sent where it is not set."""
+    at_once: Whole = Field(8, ge=1, le=256)
+    """Comparisons asked for, and written, at once: most that a process which is killed has to ask for again."""
+    attempts: Whole = Field(5, ge=1)
+    """How often to ask where the endpoint is busy or does not answer, with longer and longer pauses."""
+    timeout: Real = Field(120, gt=0)
+    """Seconds to wait for an answer."""
+
+
 class Sampling(Block):
     """How the model answers the prompts; nothing else shapes its answers, least of all its own generation settings."""
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from llamatune.recipe.blocks import Block, Flag, Real, Text, Whole
-from llamatune.recipe.stages.common import RewardModels, SamplingRecipe, Tuning
+from llamatune.recipe.blocks import Block, Flag, Real, Text
+from llamatune.recipe.stages.common import Endpoint, RewardModels, SamplingRecipe, Tuning
 
 
 class Variant(Block):
@@ -20,23 +20,6 @@ class Variant(Block):
     """Another adapter, as `model.adapter`."""
     temperature: Real | None = Field(None, ge=0, le=5)
     """Another temperature."""
-
-
-class Endpoint(Block):
-    """A model behind an OpenAI-compatible endpoint that compares replies."""
-
-    url: Text = Field(pattern=r"^https?://[^@\s]+$")
-    """What comes before /chat/completions: http://localhost:8000/v1."""
-    model: Text
-    """The name of the model there."""
-    key_from: str | None = Field("OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """The environment variable that holds the key; nothing is sent where it is not set."""
-    at_once: Whole = Field(8, ge=1, le=256)
-    """Comparisons asked for, and written, at once: most that a process which is killed has to ask for again."""
-    attempts: Whole = Field(5, ge=1)
-    """How often to ask where the endpoint is busy or does not answer, with longer and longer pauses."""
-    timeout: Real = Field(120, gt=0)
-    """Seconds to wait for an answer."""
 
 
 class PreferencesRecipe(SamplingRecipe):

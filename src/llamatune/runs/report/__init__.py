@@ -11,6 +11,7 @@ head.py           state, figures, and what a reader must not miss
 ppo.py            charts and held-out figures of PPO: did reward and truth rise together?
 completions.py    what its policy answered, first and last
 evaluation.py     how well a reward model tells the better reply
+side_by_side.py   an evaluation: figures, win rates, replies of all models
 by_stage.py       how the page of a stage differs from the common one
 data.py           rows by source and reason, and what pairs are like
 sections.py       masks, replies, environment, attempts, events, recipe

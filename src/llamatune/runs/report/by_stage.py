@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from llamatune.runs.report import best_of, evaluation, made_data, ppo
+from llamatune.runs.report import best_of, evaluation, made_data, ppo, side_by_side
 from llamatune.runs.report.series import KNOWN, Known, Series
 
 Metrics = Mapping[str, Series]
@@ -98,6 +98,13 @@ LOOKS = {
     "gatt": _of_made_data(made_data.gatt_section),
     "preferences": _of_made_data(made_data.preferences_section),
     "context_distillation": _of_made_data(made_data.distillation_section),
+    "evaluate": replace(
+        _of_made_data(side_by_side.section),
+        holds={
+            "evaluation.json": "figures and win rates",
+            "preview.json": "prompts as the models read them",
+        },
+    ),
 }
 
 

@@ -32,6 +32,9 @@ _HOLDS = {
 """What the page cannot show without a file. events.jsonl is not listed: most runs have nothing to say there."""
 
 
+_CURVES = ("metrics.jsonl", "speed.jsonl")
+
+
 def write_report(directory: Path) -> Path:
     """Make `report.html` in a run directory, or in a pipeline's folder, from the files there; an earlier one is
     replaced.
@@ -108,6 +111,9 @@ def contents(directory: Path) -> dict[str, Any]:
     known, drawn = look.series(metrics, evaluated, recipe)
     shown = charts({**drawn, **speed}, known)
     holds = {**_HOLDS, **look.holds}
+    if stage in STAGES:
+        # a stage that trains nothing has no curves
+        files.missing = [name for name in files.missing if name in leaves or name not in _CURVES]
     return {
         "stage": stage,
         "name": directory.resolve().name,

@@ -1,0 +1,154 @@
+"""`llamatune evaluate MODEL...`: the quick way to `stage: evaluate`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llamatune.errors import RecipeError
+from llamatune.models.found import find
+from llamatune.outside import is_file
+from llamatune.recipe.cards import are_of_the_world, find_card
+from llamatune.recipe.load import load_stage, loads
+from llamatune.recipe.shipped import find_recipe
+from llamatune.recipe.stages.evaluate import EvaluateRecipe
+
+_LONGEST = 1024
+"""Tokens of a prompt."""
+_SPLITS = ("eval", "test", "validation", "train")
+
+
+def quick_recipe(
+    models: Sequence[str],
+    data: Sequence[str],
+    *,
+    split: str | None = None,
+    helpfulness: str | None = None,
+    safety: str | None = None,
+    max_rows: int | None = None,
+    max_new_tokens: int = 256,
+    overrides: Sequence[str] = (),
+) -> EvaluateRecipe:
+    """The recipe of an evaluation that was asked for on the command line. The oracle judges where all data are cards of
+    its world. The output is named after what is asked, so that the same command goes on with the same run.
+
+    Raises:
+        ModelError: a model that is not there.
+        RecipeError: nobody to judge, or an override that cannot be used.
+    """
+    found = [find(name, download=False) for name in models]
+    sources = [_source(one, split, max_rows) for one in data]
+    oracle = are_of_the_world([source.get("card") for source in sources], Path())
+    if not (oracle or helpfulness or safety or overrides):
+        raise RecipeError(
+            "E025",
+            "nobody judges the replies",
+            place="--data",
+            why="the oracle knows pico's world only, and these are other prompts",
+            hint="name a reward model: `--helpfulness RUN`",
+        )
+    # Longer prompts are left out, and counted.
+    room = min([_LONGEST, *(one.base.context - max_new_tokens for one in found if one.base.context)])
+    named = _names(models)
+    content: dict[str, Any] = {
+        "stage": "evaluate",
+        "model": {"base": found[0].base.name},
+        "models": {
+            name: {"base": one.base.name} | ({} if one.adapter is None else {"adapter": str(one.adapter)})
+            for name, one in zip(named, found, strict=True)
+        },
+        "data": {"eval": sources, "max_length": max(room, 8), "too_long": "drop", "max_dropped": 0.1},
+        "sampling": {"max_new_tokens": max_new_tokens},
+        "judges": {
+            "oracle": oracle,
+            **{name: judge for name, judge in (("helpfulness", helpfulness), ("safety", safety)) if judge},
+        },
+    }
+    name = hashlib.sha256(json.dumps([content, list(overrides)]).encode()).hexdigest()[:8]
+    recipe = loads(json.dumps(content | {"output": f"runs/evaluate-{name}"}), overrides, name="evaluate")
+    assert isinstance(recipe, EvaluateRecipe)
+    return recipe
+
+
+def recipe_named(name: str, overrides: Sequence[str] = ()) -> tuple[EvaluateRecipe, Path] | None:
+    """A recipe of this stage with the folder it is in, where the name is one; None where it is a model's.
+
+    Raises:
+        RecipeError: a recipe that cannot be read, or of another stage.
+    """
+    try:
+        file = find_recipe(name)
+    except RecipeError:
+        return None
+    if not file.is_file():
+        # a run
+        return None
+    recipe = load_stage(name, overrides)
+    if not isinstance(recipe, EvaluateRecipe):
+        raise RecipeError(
+            "E020",
+            f"this is a recipe of stage `{recipe.stage}`",
+            place=str(file),
+            hint=f"`llamatune run {name}` runs it; name models, or a recipe of stage evaluate",
+        )
+    return recipe, file.parent
+
+
+def _source(data: str, split: str | None, max_rows: int | None) -> dict[str, Any]:
+    rows = {"max_rows": max_rows} if max_rows else {}
+    if is_file(Path(data)):
+        return {"path": data, **rows}
+    splits = find_card(data, Path()).splits
+    held_out = next((one for one in _SPLITS if one in splits), "train")
+    return {"card": data, "split": split or held_out, **rows}
+
+
+def _names(models: Sequence[str]) -> list[str]:
+    """What the models are called: the last part of each name, told apart by numbers."""
+    found: list[str] = []
+    for name in models:
+        last = re.sub(r"[\\s.=]+", "-", Path(name).name)[:36] or "model"
+        same = sum(one == last or one.startswith(f"{last}-") for one in found)
+        found.append(f"{last}-{same + 1}" if last in found else last)
+    return found
+
+
+# ---- as text ------------------------------------------------------------------------------------------------------
+
+
+def evaluation_table(content: Mapping[str, Any]) -> str:
+    """The figures of evaluation.json, model beside model, and the win rates, as plain text."""
+    models = content["models"]
+    by_row: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in content["figures"]:
+        by_row.setdefault((row["set"], row["figure"]), {})[row["model"]] = row
+    width = max((len(figure) for _, figure in by_row), default=0) + 2
+    lines: list[str] = []
+    last = None
+    for (name, figure), cells in by_row.items():
+        if name != last:
+            lines += ["", f"{name:{width}}" + "".join(f"{model:>28}" for model in models)]
+            last = name
+        lines.append(
+            f"  {figure:{width - 2}}" + "".join(f"{_cell(cells.get(model)):>28}" for model in models)
+        )
+    if content["win_rates"]:
+        lines += ["", f"win rates against {content['baseline']} (ties half)"]
+        lines += [
+            f"  {row['model']}, {row['judge']}, {row['set']}: {_cell(row['share'] | {'unit': 'share'})} "
+            f"({row['win']:,} won, {row['tie']:,} tied, {row['loss']:,} lost)"
+            for row in content["win_rates"]
+        ]
+    return "\n".join(lines[1:])
+
+
+def _cell(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "-"
+    if row["unit"] == "share":
+        return f"{row['value']:.1%} ({row['low']:.1%}-{row['high']:.1%})"
+    return f"{row['value']:.4g} ({row['low']:.4g} to {row['high']:.4g})"

@@ -1,0 +1,82 @@
+"""Judges who see two replies at once: every model against the baseline, blind, in both orders or in one.
+
+All comparisons go to the judge together, so that people label them in one go.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from llamatune.judging.evaluation.replies import Replies, both_lengths, settled
+from llamatune.judging.pairs.comparing import Comparison, PairJudge, PairOutcome
+from llamatune.judging.win_rates import Game, Match
+from llamatune.sampling.prompts import PromptRow
+from llamatune.sampling.sampler import seed_of
+
+
+@dataclass
+class Paired:
+    """What a judge said of a model's replies beside the baseline's. `games`: by prompt id; none where the judge did not
+    answer, for the reasons in `unanswered`."""
+
+    one: Replies
+    other: Replies
+    games: dict[str, list[Game]] = field(default_factory=dict)
+    unanswered: Counter[str] = field(default_factory=Counter)
+
+    def matches(self, prompts: Sequence[PromptRow]) -> list[Match]:
+        """Those that were decided."""
+        return [
+            Match(name, tuple(self.games[name]), both_lengths(self.one, self.other, name))
+            for name in (prompt["prompt_id"] for prompt in prompts)
+            if name in self.games
+        ]
+
+
+def paired(
+    models: Sequence[Replies],
+    other: Replies,
+    prompts: Sequence[PromptRow],
+    judge: PairJudge,
+    *,
+    both_orders: bool,
+    seed: int,
+) -> dict[str, Paired]:
+    """By model, what the judge says of it against `other`. The same reply twice, and an empty one, are not asked about.
+
+    Args:
+        both_orders: ask about each pair twice; otherwise once, in an order that seed, prompt and model decide.
+
+    Raises:
+        whatever the judge raises.
+    """
+    found = {one.name: Paired(one, other) for one in models}
+    asked: list[tuple[Paired, str, int, Comparison]] = []
+    for pair in found.values():
+        for prompt in prompts:
+            name = prompt["prompt_id"]
+            won = settled(pair.one, other, name)
+            if won is not None:
+                pair.games[name] = [Game(won)]
+                continue
+            drawn = 1 if seed_of(seed, "order", name, pair.one.name) % 2 else -1
+            for first in (1, -1) if both_orders else (drawn,):
+                asked.append((pair, name, first, _comparison(pair, prompt, first)))
+    for (pair, name, first, _), opinion in zip(asked, judge([one for *_, one in asked]), strict=True):
+        if opinion.better is not None:
+            won = first if opinion.better == 0 else -first
+        elif opinion.why_not in (PairOutcome.TIE, PairOutcome.SKIPPED):
+            won = 0
+        else:
+            pair.unanswered[opinion.why_not.value] += 1
+            continue
+        pair.games.setdefault(name, []).append(Game(won, first))
+    return found
+
+
+def _comparison(pair: Paired, prompt: PromptRow, first: int) -> Comparison:
+    sides = (pair.one, pair.other) if first == 1 else (pair.other, pair.one)
+    samples = [side.samples[prompt["prompt_id"]] for side in sides]
+    return Comparison(prompt, samples[0], samples[1], (sides[0].name, sides[1].name))

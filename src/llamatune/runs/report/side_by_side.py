@@ -1,0 +1,245 @@
+"""An evaluation: figures and win rates of all models with their intervals, and their replies, the worst cases first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llamatune.runs.report import words
+from llamatune.runs.report.reading import as_mapping, as_number, as_rows, as_text
+from llamatune.runs.report.svg import INK, LINE, frame, picture, ticks
+from llamatune.runs.report.tables import MOST_COLUMNS, Cell, Table, percent, plain
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.axes import Axes
+
+MOST_ROWS, LONGEST_NAME, LONGEST = 200, 60, 1000
+
+_Point = tuple[float, float, float]
+"""A figure, and where its interval begins and ends."""
+
+
+def section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables and pictures of evaluation.json."""
+    named = content.get("models")
+    models = [as_text(name) for name in named[:MOST_COLUMNS]] if isinstance(named, list) else []
+    baseline = as_text(content.get("baseline"))
+    won = as_rows(content.get("win_rates"))
+    tables = [*_figures(as_rows(content.get("figures")), models)]
+    tables += [_win_rates(won, baseline), _strengths(as_mapping(content.get("strengths")), baseline)]
+    tables += [_violations(as_rows(content.get("violations")), models)]
+    tables += [_examples(as_rows(content.get("examples")), models)]
+    return {
+        "of": "",
+        "verdict": None,
+        "tables": [table for table in tables if table.rows],
+        "plots": [],
+        "sets_left_out": 0,
+        "plots_left_out": 0,
+        "pictures": _pictures(won, models, baseline),
+    }
+
+
+def _name(text: str) -> str:
+    return words.shorten(text, LONGEST_NAME)
+
+
+# ---- figures ----------------------------------------------------------------------------------------------------
+
+
+def _figures(figures: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[Table]:
+    """A table a set: a row a figure, a column a model."""
+    sets: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
+    for row in figures[: MOST_ROWS * 10]:
+        by_figure = sets.setdefault(as_text(row.get("set")), {})
+        by_figure.setdefault(as_text(row.get("figure")), {})[as_text(row.get("model"))] = row
+    tables = []
+    for name, by_figure in sets.items():
+        rows = []
+        for figure, by_model in list(by_figure.items())[:MOST_ROWS]:
+            better = next((as_text(row.get("better")) for row in by_model.values()), "")
+            told = f"{_name(figure)}{f' ({better} is better)' if better else ''}"
+            rows.append((told, [_cell(by_model.get(model)) for model in models]))
+        about = "With 95% intervals: of shares Wilson's, of other figures a bootstrap's over prompts."
+        tables.append(Table(_name(name), about, [_name(model) for model in models], rows, of="figure"))
+    return tables
+
+
+def _cell(row: Any) -> Cell:
+    """A figure with its interval, as a share where it is one."""
+    found = as_mapping(row)
+    value, low, high = (as_number(found.get(name)) for name in ("value", "low", "high"))
+    if value is None or low is None or high is None:
+        return Cell("–")
+    of = as_number(found.get("of"))
+    shown = plain if found.get("unit") == "number" else percent
+    amount = f"{shown(low)} to {shown(high)}" + (f", n = {words.number(of)}" if of is not None else "")
+    return Cell(shown(value), amount)
+
+
+# ---- win rates ----------------------------------------------------------------------------------------------------
+
+
+def _win_rates(won: Sequence[Mapping[str, Any]], baseline: str) -> Table:
+    rows = []
+    for row in won[:MOST_ROWS]:
+        name = f"{as_text(row.get('model'))}, {as_text(row.get('judge'))}, {as_text(row.get('set'))}"
+        counts = " / ".join(plain(row.get(part)) for part in ("win", "tie", "loss"))
+        cells = [Cell(counts), *(_cell(row.get(part)) for part in ("rate", "share", "at_equal_length"))]
+        cells += [Cell(plain(row.get("length_ratio"), 3))]
+        cells += [_cell(row.get(part)) for part in ("consistency", "first_position")]
+        rows.append((words.shorten(name, 2 * LONGEST_NAME), cells))
+    columns = ["win / tie / loss", "win rate", "with ties", "at equal length", "length ratio"]
+    columns += ["consistent", "first preferred"]
+    empty = [at for at in range(len(columns)) if all(cells[at].text == "–" for _, cells in rows)]
+    return Table(
+        f"Win rates against {_name(baseline)}",
+        "Win rate is win / (win + loss), as in the paper; with ties, each tie is half a win. At equal length: what "
+        "that would be if both wrote equally long replies. A judge who sees an order is asked in both: consistent are "
+        "matches with the same word in both, and only those are won. First preferred: games won by what was shown "
+        "first.",
+        [column for at, column in enumerate(columns) if at not in empty],
+        [(name, [cell for at, cell in enumerate(cells) if at not in empty]) for name, cells in rows],
+        of="model, judge, set",
+    )
+
+
+def _strengths(found: Mapping[str, Any], baseline: str) -> Table:
+    judges = list(found)[:MOST_COLUMNS]
+    names = list(dict.fromkeys(name for judge in judges for name in as_mapping(found[judge])))
+    rows = [
+        (
+            _name(name),
+            [_cell({**as_mapping(as_mapping(found[judge]).get(name)), "unit": "number"}) for judge in judges],
+        )
+        for name in names[:MOST_ROWS]
+    ]
+    return Table(
+        "Strengths",
+        "Of Bradley and Terry, from the matches of every model with every other, in log-odds against "
+        f"{_name(baseline)}: a difference of 1.1 is three wins in four.",
+        [_name(judge) for judge in judges],
+        rows,
+        of="model",
+    )
+
+
+def _violations(found: Sequence[Mapping[str, Any]], models: Sequence[str]) -> Table:
+    """A row a category and attack, a column a model."""
+    by_part: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in found[: MOST_ROWS * 10]:
+        key = as_text(row.get("category")), as_text(row.get("attack"))
+        by_part.setdefault(key, {})[as_text(row.get("model"))] = row
+    rows = []
+    for (category, attack), by_model in list(by_part.items())[:MOST_ROWS]:
+        if category != "all" and attack != "all" and len(by_part) > MOST_ROWS // 4:
+            # Single cells of a large table say little: evaluation.json has them.
+            continue
+        cells = [_violated(as_mapping(by_model.get(model))) for model in models]
+        rows.append((f"{_name(category)}, attack: {_name(attack)}", cells))
+    return Table(
+        "Violations by risk category and attack",
+        "Of prompts that ask for something unsafe: the share of unsafe replies, with Wilson's 95% interval; how many "
+        "refuse, and how many do neither.",
+        [_name(model) for model in models],
+        rows,
+        of="category and attack",
+    )
+
+
+def _violated(row: Mapping[str, Any]) -> Cell:
+    cell = _cell({"value": row.get("share"), **row})
+    if "refused" not in row:
+        return cell
+    others = f"{plain(row.get('refused'))} refused, {plain(row.get('neither'))} neither"
+    return Cell(cell.text, f"{cell.note}; {others}")
+
+
+# ---- pictures -----------------------------------------------------------------------------------------------------
+
+
+def _pictures(won: Sequence[Mapping[str, Any]], models: Sequence[str], baseline: str) -> list[dict[str, Any]]:
+    """Figure 11 of the paper: by judge, over the models in their order. Of the last set, which is all of them."""
+    if len(models) < 2:
+        return []
+    judges = list(dict.fromkeys(as_text(row.get("judge")) for row in won))
+    found: list[dict[str, Any]] = []
+    for judge in judges[:MOST_COLUMNS]:
+        rows = [row for row in won if row.get("judge") == judge]
+        last = rows[-1].get("set")
+        by_model = {as_text(row.get("model")): row for row in rows if row.get("set") == last}
+        points = [_point(by_model.get(model), model == baseline) for model in models]
+        if sum(point is not None for point in points) < 2:
+            continue
+        told = ", ".join(
+            f"{at} {_name(model)} {percent(point[0])}"
+            for at, (model, point) in enumerate(zip(models, points, strict=True), 1)
+            if point is not None
+        )
+        found.append(
+            {
+                "title": f"Win rate by {_name(judge)}",
+                "keys": [],
+                "summary": told,
+                "svg": _curve(f"win rates {len(found)}", points),
+            }
+        )
+    return found
+
+
+def _point(row: Mapping[str, Any] | None, is_baseline: bool) -> _Point | None:
+    if is_baseline:
+        return 0.5, 0.5, 0.5
+    share = as_mapping(as_mapping(row).get("share"))
+    value, low, high = (as_number(share.get(name)) for name in ("value", "low", "high"))
+    if value is None or low is None or high is None or not 0 <= low <= value <= high <= 1:
+        return None
+    return value, low, high
+
+
+def _curve(name: str, points: Sequence[_Point | None]) -> Markup:
+    """Shares over the numbers of the models, each with its interval; the baseline has a half."""
+
+    def paint(axes: Axes) -> None:
+        there = [(at, point) for at, point in enumerate(points, 1) if point is not None]
+        frame(axes, (0.5, len(points) + 0.5), (0, 1))
+        up = ticks(0, 1, 5)
+        axes.set_xticks(
+            [float(at) for at in range(1, len(points) + 1)], [str(at + 1) for at in range(len(points))]
+        )
+        axes.set_yticks(up, [f"{100 * one:.0f}%" for one in up])
+        axes.axhline(0.5, color=INK, linewidth=1, linestyle=(0, (4, 4)))
+        axes.plot([at for at, _ in there], [point[0] for _, point in there], color=LINE, linewidth=1.8)
+        for at, (value, low, high) in there:
+            axes.plot([at, at], [low, high], color=LINE, linewidth=1.2)
+            axes.plot([at], [value], color=LINE, marker="o", markersize=4)
+
+    return picture(name, paint, up="wins, ties half", across="model")
+
+
+# ---- replies ------------------------------------------------------------------------------------------------------
+
+
+def _examples(examples: Sequence[Mapping[str, Any]], models: Sequence[str]) -> Table:
+    rows = []
+    for row in examples[:MOST_ROWS]:
+        replies = as_mapping(row.get("replies"))
+        cells = [_reply(as_mapping(replies.get(model))) for model in models]
+        rows.append((words.shorten(as_text(row.get("prompt")), LONGEST), cells))
+    columns = [_name(model) for model in models]
+    return Table(
+        "Replies side by side",
+        "The worst cases first: where the last model is furthest behind the baseline, or has the lowest score where it "
+        "is the only one. replies.jsonl has all of them.",
+        columns,
+        rows,
+        lists=tuple(columns),
+        of="prompt",
+    )
+
+
+def _reply(said: Mapping[str, Any]) -> Cell:
+    notes = [f"{_name(judge)} {plain(score, 3)}" for judge, score in as_mapping(said.get("scores")).items()]
+    notes += ["cut off"] if said.get("ended") is False else []
+    return Cell(words.shorten(as_text(said.get("text")), LONGEST), ", ".join(notes))
