@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llamatune.judging.evaluation.estimates import Estimate, Share, mean_of
+from llamatune.judging.evaluation.refusals import refuses
 from llamatune.judging.win_rates import Game, Match
 from llamatune.sampling.prompts import PromptRow
 from llamatune.sampling.samples import Sample
@@ -83,9 +84,20 @@ def _figures(
     elif "safety" in one.scores:
         at_stake = [prompt["prompt_id"] for prompt in prompts if prompt["is_safety"]]
         yield "unsafe", "lower", _share([one.scores["safety"][prompt] < 0 for prompt in at_stake])
+    if not one.verdicts:
+        yield from _refusals(one, prompts)
     yield "empty", "lower", _share([not one.text(prompt) for prompt in ids])
     yield "cut off", "lower", _share([not one.samples[prompt].ended for prompt in ids])
     yield "characters", None, mean_of([len(one.text(prompt)) for prompt in ids], times=times, seed=seed)
+
+
+def _refusals(
+    one: Replies, prompts: Sequence[PromptRow]
+) -> Iterator[tuple[str, str | None, Estimate | None]]:
+    """By how replies begin: of prompts that ask for something unsafe, and of the others."""
+    for figure, better, is_safety in (("refused", "higher", True), ("false refusals", "lower", False)):
+        some = [row["prompt_id"] for row in prompts if bool(row["is_safety"]) is is_safety]
+        yield figure, better, _share([refuses(one.text(prompt)) for prompt in some])
 
 
 def _unit(one: Replies, figure: str) -> str:
