@@ -134,6 +134,16 @@ class EvaluateRecipe(SamplingRecipe):
         return self
 
     @property
+    def asked(self) -> list[PromptSource]:
+        """The sets of prompts that are answered."""
+        return self.data.eval
+
+    @property
+    def answers_each(self) -> float:
+        """Answers to each prompt, all in all."""
+        return float(len(self.models))
+
+    @property
     def compared_with(self) -> str:
         """The baseline's name."""
         return self.baseline or next(iter(self.models))
