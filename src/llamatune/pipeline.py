@@ -10,8 +10,8 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -157,7 +157,7 @@ def run_steps(
     may = frozenset(pipeline.needs if chosen is None else chosen)
     results: dict[str, Result] = {}
     _check_inputs(pipeline, may)
-    with _opened(pipeline) as record, Display("pipeline", quiet=not is_main()) as display:
+    with Display("pipeline", quiet=not is_main()) as display, _opened(pipeline, display.say) as record:
         for number, step in enumerate(pipeline.steps, 1):
             found = _due_now(step, may, overwrite)
             if not found.doing.runs:
@@ -218,7 +218,7 @@ def _check_ours(step: Step, found: Due, record: PipelineRecord) -> None:
 
 
 @contextmanager
-def _opened(pipeline: Pipeline) -> Iterator[PipelineRecord]:
+def _opened(pipeline: Pipeline, say: Callable[[str], None]) -> Iterator[PipelineRecord]:
     """The pipeline's folder, held by this process; however it ends, the report says how far it came."""
     folder = Path(pipeline.output)
     record = PipelineRecord.read(folder)
@@ -235,17 +235,19 @@ def _opened(pipeline: Pipeline) -> Iterator[PipelineRecord]:
     finally:
         try:
             record.write()
-            _report(folder)
+            _report(folder, say)
         finally:
             lock.release()
 
 
-def _report(folder: Path) -> None:
-    """The page about the pipeline; if it fails, the pipeline must not: `llamatune report` says why."""
+def _report(folder: Path, say: Callable[[str], None]) -> None:
+    """The page about the pipeline; if it fails, the pipeline must not."""
     from llamatune.runs.report import write_report
 
-    with suppress(Exception):
+    try:
         write_report(folder)
+    except Exception as error:
+        say(f"warning: report.html could not be written: {type(error).__name__}: {error}")
 
 
 def _give_back() -> None:
