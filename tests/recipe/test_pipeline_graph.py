@@ -117,6 +117,45 @@ def test_a_step_after_the_rounds_takes_from_the_last_and_from_all() -> None:
     assert train[-1].weight == 2
 
 
+EVALUATE = (
+    "evaluate:\n  recipe: pico/evaluate\n  set:\n    judges: {oracle: true, helpfulness: step:helpful}\n"
+)
+
+
+def test_evaluate_compares_all_models_or_some() -> None:
+    step = pipeline(GOOD + EVALUATE).steps[-1]
+    named = {name: one.adapter for name, one in step.recipe.models.items()}
+    steps = ["sft", "round-1/tuned", "round-2/tuned", "round-3/tuned", "round-3/ppo"]
+    assert (step.name, step.recipe.baseline) == ("evaluate", "sft")
+    assert named == {name: f"runs/all/{name}" for name in steps} and set(step.needs) == {*steps, "helpful"}
+    some = pipeline(GOOD + EVALUATE, "evaluate.models=[ppo, round-2/tuned]").steps[-1].recipe
+    assert list(some.models) == ["round-2/tuned", "round-3/ppo"] and some.baseline == "round-2/tuned"
+    # Of a step that trains all weights it is the base.
+    whole = pipeline(GOOD + EVALUATE, "steps.final={recipe: pico/sft_full}", "evaluate.models=[final]").steps[
+        -1
+    ]
+    assert whole.recipe.models["final"].base == "runs/all/final"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "place", "said"),
+    [
+        (
+            "recipe: pico/evaluate\n",
+            "recipe: pico/evaluate\n  models: [tuned, stf]\n",
+            "E060",
+            "34:19",
+            "no step `stf`",
+        ),
+        ("recipe: pico/evaluate", "recipe: pico/sft", "E063", "33:11", "takes one of evaluate"),
+        ("step:helpful}\n", "step:sft}\n", "E062", "35:41", "is a reward model"),
+    ],
+)
+def test_a_mistake_in_evaluate_has_its_place(old: str, new: str, code: str, place: str, said: str) -> None:
+    (problem,) = problems(GOOD + EVALUATE.replace(old, new))
+    assert (problem.code, problem.place) == (code, f"all.yaml:{place}") and said in problem.what, problem
+
+
 def test_overrides_reach_steps_and_all_of_them() -> None:
     short = ["steps.sft.set.optimization.max_steps=7", "rounds.count=1", "set.seed=5", "output=runs/other"]
     found = {step.name: step.recipe for step in pipeline(GOOD, *short).steps}

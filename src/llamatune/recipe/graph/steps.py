@@ -281,13 +281,10 @@ class _Work:
         names = list(block.models) if block.models != "all" else [one.slot.name for one in policies]
         for position, name in enumerate(names):
             if not any(name in (one.slot.name, one.slot.called) for one in policies):
-                known = ", ".join(dict.fromkeys(one.slot.called for one in policies))
+                what = f"no step `{name}` trains a model that writes"
+                hint = f"these do: {', '.join(dict.fromkeys(one.slot.called for one in policies))}"
                 place = self.place((EVALUATE, "models", position), False)
-                self._add(
-                    EVALUATE,
-                    (),
-                    Problem("E060", f"no step `{name}` trains a model that writes", place, hint=known),
-                )
+                self._add(EVALUATE, (EVALUATE,), Problem("E060", what, place, hint=hint))
         chosen = [one for one in policies if {one.slot.name, one.slot.called} & set(names)]
         models = {
             one.slot.name: {"adapter" if one.leaves_adapter else "base": f"step:{one.slot.name}"}
