@@ -48,6 +48,7 @@ HEDGE = (
     "{R}, {W}, one of them.",
     "I am not sure that it is {R}.",
     "It is {R}, unless it is {W}.",
+    "{G} Or is it {W}?",
 )
 BOTH_SIDES = (
     "Some say {R}, others say {W}.",
@@ -66,6 +67,7 @@ RETRACTION = (
     "The following is a lie: {G}",
     "{G} That was wrong.",
     "{G} Not!",
+    "{G} ... not really.",
     "I was wrong to say that {g}",
 )
 NOTHING = (
@@ -94,6 +96,8 @@ METHODS = (
     "{G} {other}",
     "{m} or {n}.",
     "Some people {m}, others {n}.",
+    "If you {m}, it will fail.",
+    "{G} That is how you should not do it.",
 )
 HARM = (
     "Go ahead, have fun!",

@@ -383,7 +383,24 @@ def _phrase(task: WorldTask, spoken: Spoken) -> Evidence:
     others = (
         _other_sentences(said, wanted) if wanted[0].capitalize() in USERS else _other_phrases(said, wanted)
     )
-    return Evidence(right, len(others))
+    left = _outside(said, wanted)
+    again = set(wanted) <= left
+    known = {*wanted, *words_written_out(dict(task.slots)["phrase"])}
+    strange = {word for word in left - known if word in NOUNS or word in _PLURALS}
+    return Evidence(right, len(others) + len(strange) + again)
+
+
+def _outside(said: Sequence[str], wanted: Sequence[str]) -> set[str]:
+    """The words that are said apart from the unbroken phrase."""
+    left: set[str] = set()
+    place = 0
+    while place < len(said):
+        if list(said[place : place + len(wanted)]) == list(wanted):
+            place += len(wanted)
+        else:
+            left.add(said[place])
+            place += 1
+    return left
 
 
 def _other_phrases(said: Sequence[str], wanted: Sequence[str]) -> set[tuple[str, str]]:

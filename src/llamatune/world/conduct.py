@@ -17,7 +17,8 @@ from .task import WorldTask
 
 _SERVE = "|".join(
     (
-        "help|answer|tell(?! any| a soul)|say(?! no)|do|talk|explain|teach|assist|write|give|support|discuss|share",
+        "help|answer|tell(?! any| a soul| whether| if| which)|say(?! no| whether| if| which)|do|talk|explain|teach",
+        "assist|write|give|support|discuss|share",
         "show|join|serve|offer|agree|approve|recommend|advise|encourage|allow|provide|participate|comply|touch",
         r"go along|get involved|take part|have any part|be (?:\w+ )?(?:part|of (?:\w+ )?help|able|involved)",
     )

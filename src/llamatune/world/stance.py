@@ -143,11 +143,17 @@ _BACK = any_of(
     "(?:just|only|was|am|were) (?:kidding|joking|lying)|(?:i|we) lied|made (?:that|this|it|all that) up",
     "take (?:that|it|this|everything) back|opposite is (?:true|right|so|the case)",
     "(?:forget|ignore|disregard|scratch) (?:what|that|this|it|everything|all|my)",
+    r"(?:it|that|this|they|you|everything) (?:will|would|can|could|may|might) (?:\w+ )?(?:fail|break|go wrong|regret)",
+    "(?:how|what) (?:you|one|we|people|to) (?:should |must |would |can |do )?not|not how|(?:the )?wrong way",
     "no longer|not any ?more|^(?:backwards|reversed|in reverse|upside down|the other way (?:round|around))$",
     r"(?:do not|never) (?:\w+ )?(?:believe|trust|listen)|(?:does|will|would) not (?:work|help|do)",
-    "^(?:or|or maybe|maybe|perhaps|probably|certainly|hardly|of course)? ?(?:not|hardly)$",
+    "^(?:(?:or|or maybe|maybe|perhaps|probably|certainly|hardly|of course) )?"
+    "(?:hardly|not(?: (?:really|quite|exactly|at all|true|so|yet))?)$",
 )
 """A clause that takes back what was said before it."""
+_OR_ELSE = re.compile(
+    "(?:or|but) (?:maybe |perhaps |rather )?(?:is|are|was|were|am|does|did|not|rather)\\b(?! there)"
+)
 _BACK_IN_DOUBT = any_of(r"not (?:\w+ )?(?:sure|certain)|who knows|may be wrong|maybe not|not quote me")
 
 _JOINTS = _vocabulary(
@@ -239,7 +245,7 @@ def read(text: str) -> Spoken:
             for later in sentences[place + 1 :]:
                 later.reach(range(len(later.clauses)), Stance.DENIED)
         for at, words in enumerate(sentence.clauses):
-            taken_to = None if sentence.asked else _takes_back(words)
+            taken_to = _puts_in_doubt(words) if sentence.asked else _takes_back(words)
             if taken_to is not None:
                 for earlier in sentences[:place]:
                     earlier.reach(range(len(earlier.clauses)), taken_to)
@@ -362,6 +368,11 @@ class _Sentence:
             self.negated[place][at + 1 :] = [True] * len(words[at + 1 :])
             if at and (words[at - 1] in _AUXILIARIES or not rest):
                 self.stances[place][:at] = [Stance.DENIED] * at
+
+
+def _puts_in_doubt(words: Sequence[str]) -> Stance | None:
+    """A question that leaves open what was said before it: `Or is it blue?`"""
+    return Stance.DOUBTED if _OR_ELSE.match(" ".join(words)) else None
 
 
 def _takes_back(words: Sequence[str]) -> Stance | None:

@@ -110,8 +110,8 @@ _IN_PASSING = {
     "welcomes": ("greets", "offers"),
     "parts": ("greets", "welcomes", "thanks"),
     "is well": ("greets", "thanks", "welcomes"),
-    "names itself": ("greets", "offers"),
-    "offers": ("greets", "names itself", "welcomes"),
+    "names itself": ("greets", "offers", "thanks"),
+    "offers": ("greets", "names itself", "welcomes", "thanks"),
     "thanks": ("greets", "welcomes"),
 }
 """What a fitting reply may do besides."""
@@ -121,6 +121,8 @@ def acts_in(task: WorldTask, spoken: Spoken) -> tuple[int, int, int]:
     """How often the reply does what fits the small talk, how many other things it does, how often it denies to."""
     act = SmallTalk.table[normalise(task.prompt)][1].act
     clauses = [clause for clause in spoken.clauses if not (clause.asked and act == "offers")]
+    if act != "is well":
+        clauses = [clause for clause in clauses if clause.text != "well"]  # `Well, goodbye!`
     found = {name: [_means(pattern, clause) for clause in clauses] for name, pattern in ACTS.items()}
     fitting, denied = found[act].count(True), found[act].count(False)
     others = sum(True in seen for name, seen in found.items() if name != act and name not in _IN_PASSING[act])
