@@ -137,7 +137,7 @@ SURFACE = {
     "WinRateCallback": "(prompts, judges, *, baseline, tokenizer, chat, max_new_tokens, temperature, every_steps, log, "
     "batch_size, resamples, seed)",
     "best_of": "(model, prompts, judges, *, samples, keep, rule, is_safety, seed, **how)",
-    "chat_with": "(models, lines, generation, *, system, base, write, say)",
+    "chat_with": "(models, lines, generation, *, system, base, adapters, write, say)",
     "find": "(name, *, base, revision, weights, key, beside, download)",
     "judge": "(judges, prompts, replies)",
     "load": "(path, overrides, *, allow_outside)",

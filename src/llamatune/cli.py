@@ -341,6 +341,14 @@ def report(
 @app.command(rich_help_panel=USE)
 def chat(
     models: Annotated[list[str], typer.Argument(help="A model, or several that answer side by side.")],
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=ADAPTER",
+            help="Put this adapter on the one model; repeatable, /use NAME switches.",
+            show_default=False,
+        ),
+    ] = None,
     system: Annotated[str | None, typer.Option(help="System message.", show_default=False)] = None,
     base: BaseOption = None,
     temperature: Annotated[float, typer.Option(help="0 is greedy decoding.", min=0, max=5)] = 0.7,
@@ -349,9 +357,10 @@ def chat(
 ) -> None:
     """Chat with a model, a run or an adapter; /help lists what else can be typed."""
     interactive = sys.stdin.isatty()
+    adapters = _named_adapters(adapter or [])
     if interactive:
         _say("llamatune chat; /help for commands, Ctrl-D ends")
-    _find_all(models if base is None else [])
+    _find_all([*models, *adapters.values()] if base is None else [])
     if interactive:
         _wait_for_imports()
     from llamatune.commands.chat import chat_with
@@ -360,7 +369,20 @@ def chat(
     generation = Generation(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
     write = lambda text: _write(sys.stdout, text, end="")  # noqa: E731
     lines = _typed_lines() if interactive else iter(sys.stdin.readline, "")
-    chat_with(models, lines, generation, system=system, base=base, write=write, say=_say)
+    chat_with(models, lines, generation, system=system, base=base, adapters=adapters, write=write, say=_say)
+
+
+def _named_adapters(given: list[str]) -> dict[str, str]:
+    """NAME=ADAPTER, each name once and fit to be typed and to be a part of a module's name."""
+    named: dict[str, str] = {}
+    for one in given:
+        name, equals, folder = one.partition("=")
+        if not equals or not folder or not name.replace("-", "_").isidentifier() or name in named:
+            raise typer.BadParameter(
+                f"{one!r} is not NAME=ADAPTER with a name of its own: --adapter a=runs/x"
+            )
+        named[name] = folder
+    return named
 
 
 def _find_all(models: list[str]) -> None:

@@ -773,9 +773,9 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "please report this as a bug of llamatune",
         ),
         "E507": Code(
-            "an option that does not fit what is pushed",
+            "an option that does not fit what it is given for",
             "it would change nothing, or something else than what is meant",
-            "leave it out, or name a run that it fits",
+            "leave it out, or name something that it fits",
         ),
         "E510": Code(
             "the hub does not know who is asking (401)",

@@ -11,17 +11,19 @@ import pytest
 
 from llamatune.commands.chat import chat_with
 from llamatune.data.rows import Message
-from llamatune.errors import RecipeError
+from llamatune.errors import LlamatuneError, RecipeError
 from llamatune.recipe.blocks import Generation
 from support import sft_recipe
 
 GREEDY = Generation(temperature=0.0, max_new_tokens=8)
 
 
-def talk(*lines: str, models: str | list[str] = "pico", system: str | None = None):
+def talk(*lines: str, models: str | list[str] = "pico", system: str | None = None, adapters=None):
     written: list[str] = []
     said: list[str] = []
-    messages = chat_with(models, lines, GREEDY, system=system, write=written.append, say=said.append)
+    messages = chat_with(
+        models, lines, GREEDY, system=system, adapters=adapters, write=written.append, say=said.append
+    )
     return messages, "".join(written), said
 
 
@@ -70,6 +72,33 @@ def test_models_answer_side_by_side() -> None:
     _, written, _ = talk("Hello.", models=["pico", "pico"])
     _, first, second = written.split("pico: ")
     assert first == second and first.strip()
+
+
+def test_adapters_on_one_base_answer_as_each_would_alone(trained) -> None:
+    question, runs = "What is two plus three?", {"a": str(trained("lora")), "b": str(trained("qlora"))}
+    alone = {name: talk(question, models=run)[1] for name, run in runs.items()}
+    alone["base"] = talk(question)[1]
+    assert len(set(alone.values())) == 3, "otherwise the test says nothing"
+    order = ("b", "base", "a", "b")
+    lines = [question, *(line for name in order for line in (f"/use {name}", "/retry"))]
+    messages, written, said = talk(*lines, "/use c", "/use a b", "/retry", adapters=runs)
+    assert written.startswith("".join(alone[name] for name in ("a", *order)))
+    assert written.endswith(f"a: {alone['a']}b: {alone['b']}")
+    assert "there is no c; answering: b; of: base, a, b" in said
+    assert [one.role for one in messages] == ["user", "assistant"]
+
+
+def test_adapters_need_one_base_and_a_name_of_their_own(trained, tiny_base) -> None:
+    run = str(trained("lora"))
+    for models, adapters, says in (
+        (["pico", "pico"], {"a": run}, "E507"),
+        ("pico", {"base": run}, "E507"),
+        (run, {"a": run}, "E202"),
+        ("pico", {"a": "pico"}, "E232"),
+        (str(tiny_base()), {"a": run}, "E233"),
+    ):
+        with pytest.raises(LlamatuneError, match=says):
+            talk("Hello.", models=models, adapters=adapters)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a pseudo-terminal")

@@ -59,9 +59,9 @@ def add_adapter(model: PreTrainedModel, lora: Lora, *, task: Task = "generate") 
     return adapted
 
 
-def _name_head_once(model: PreTrainedModel) -> None:
+def _name_head_once(model: PreTrainedModel, name: str = "default") -> None:
     """peft adds its own names of heads to the list at each start."""
-    config = model.peft_config["default"]
+    config = model.peft_config[name]
     if HEAD in (config.modules_to_save or []):
         config.modules_to_save = [HEAD]
 
@@ -97,11 +97,21 @@ def linear_layers(model: torch.nn.Module) -> dict[str, tuple[int, int]]:
 
 
 def load_adapter(
-    model: PreTrainedModel, folder: Path, base: Base, *, trainable: bool, task: Task = "generate"
+    model: PreTrainedModel,
+    folder: Path,
+    base: Base,
+    *,
+    trainable: bool,
+    task: Task = "generate",
+    name: str = "default",
 ) -> PreTrainedModel:
     """The model with the adapter on it, after checking that the file holds all of it, and that it is for this base.
 
     A chat adapter under `task: score` is the beginning of a reward adapter: its matrices, and a new head.
+
+    Args:
+        name: what peft calls it; a model that has an adapter already gets another one of this name, which is not yet
+            the active one.
 
     Raises:
         ModelError: E233 another base (shapes, layers or weights differ), E234 tensors that are missing or not finite.
@@ -122,13 +132,17 @@ def load_adapter(
     # peft would warn about a path of this machine, and note it.
     config.base_model_name_or_path = None
     with has_its_layers(folder, base):
-        adapted = get_peft_model(model, config)
-    adapted.peft_config["default"].base_model_name_or_path = trained_on
+        if hasattr(model, "peft_config"):
+            adapted = model
+            adapted.add_adapter(name, config)
+        else:
+            adapted = get_peft_model(model, config, adapter_name=name)
+    adapted.peft_config[name].base_model_name_or_path = trained_on
     if new_head:
         tensors[HEAD_WEIGHT] = getattr(adapted.get_base_model(), HEAD).weight.detach().clone()
-    check_tensors(tensors, _needed(adapted), folder, base)
-    set_peft_model_state_dict(adapted, tensors)
-    _name_head_once(adapted)
+    check_tensors(tensors, _needed(adapted, name), folder, base)
+    set_peft_model_state_dict(adapted, tensors, adapter_name=name)
+    _name_head_once(adapted, name)
     return adapted
 
 
@@ -169,10 +183,10 @@ def read_adapter(folder: Path) -> tuple[PeftConfig, dict[str, torch.Tensor]]:
     return config, tensors
 
 
-def _needed(adapted: PreTrainedModel) -> dict[str, tuple[int, ...]]:
+def _needed(adapted: PreTrainedModel, name: str) -> dict[str, tuple[int, ...]]:
     from peft import get_peft_model_state_dict
 
-    weights = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    weights = get_peft_model_state_dict(adapted, adapter_name=name, save_embedding_layers=False)
     return {name: tuple(weight.shape) for name, weight in weights.items()}
 
 

@@ -1,11 +1,14 @@
-"""Open a trained model for use: to chat with it, examine it, score with it or merge it."""
+"""Open a trained model for use: to chat with it, examine it, score with it or merge it; or a base with several adapters,
+of which one acts at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from llamatune.errors import ModelError
 from llamatune.models.adapters import load_adapter
 from llamatune.models.base import Base
 from llamatune.models.found import Found, Task, check_task, find
@@ -17,6 +20,10 @@ from llamatune.recipe.blocks import Chat, Hardware, Lora, Model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+BARE = "base"
+"""What the base without an adapter is called."""
 
 
 @dataclass(frozen=True)
@@ -78,3 +85,57 @@ def open_model(
     if task == "score":
         set_padding(model, tokenizer.pad_token_id)
     return OpenModel(model.eval(), tokenizer, found)
+
+
+@dataclass(frozen=True)
+class SharedBase:
+    """A base with named adapters, in evaluation mode; `found` and `tokenizers` by name, those of the base as `base`."""
+
+    model: PreTrainedModel
+    found: dict[str, Found]
+    tokenizers: dict[str, PreTrainedTokenizerBase]
+
+    def use(self, name: str) -> None:
+        """From here on the model computes with this adapter, or as the bare base."""
+        layers = self.model.base_model
+        if name == BARE:
+            layers.disable_adapter_layers()
+            return
+        layers.enable_adapter_layers()
+        self.model.set_adapter(name)
+
+
+@quiet_upstream()
+def open_adapters(base: str, adapters: Mapping[str, str], *, dtype: str = "auto") -> SharedBase:
+    """Open a base once, and adapters on it.
+
+    Args:
+        base: a whole model.
+        adapters: name -> run, folder or hub id of an adapter that was trained on this base.
+
+    Raises:
+        ModelError: E202 or E232, the base is an adapter, or an adapter a whole model; E233 an adapter of another base;
+            and what `open_model` raises.
+    """
+    whole = find(base)
+    if whole.adapter is not None:
+        raise ModelError(
+            "E202",
+            f"`{base}` holds an adapter, and several were to be put on one base",
+            hint=f"name the base first: {whole.base.name}",
+        )
+    check_task(whole, "generate", None)
+    found = {BARE: whole}
+    for name, folder in adapters.items():
+        one = find(folder, base=whole.base)
+        if one.adapter is None:
+            raise ModelError("E232", f"`{folder}` is a whole model, not an adapter", place=name)
+        check_task(one, "generate", name)
+        found[name] = one
+    frozen = Model(base=base, dtype=dtype, lora=Lora())  # type: ignore[arg-type]
+    model = load_base_model(whole.base, place(frozen, Hardware()), task="generate")
+    for name, one in found.items():
+        if one.adapter is not None:
+            model = load_adapter(model, one.adapter, whole.base, trainable=False, name=name)
+    tokenizers = {name: load_tokenizer(whole.base, one.tokenizer_folder) for name, one in found.items()}
+    return SharedBase(model.eval(), found, tokenizers)
