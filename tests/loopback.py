@@ -1,7 +1,8 @@
 """A hub on this machine, which answers as the real one does to what pushes and downloads: over HTTP, on a free port.
 
 `with LoopbackHub(mode="lfs") as hub:` starts it. Modes are those that the hub chooses between for large files:
-`regular` (inside the commit), `lfs` (one PUT), `multipart` (a PUT for each part). What is to go wrong is scripted:
+`regular` (inside the commit), `lfs` (one PUT), `multipart` (a PUT for each part), `xet` (hf_xet stores them, here in
+the folder `store`; they cannot be downloaded again). What is to go wrong is scripted:
 `hub.fail("POST", "/commit/", 500, times=2)`, or `CUT` for a connection that breaks off in the middle of a request, or
 `HANG` for an answer that never comes.
 """
@@ -65,8 +66,10 @@ class Failure:
 class LoopbackHub:
     """Its address is `url`, what was asked of it `asked`, and what it holds `repos`."""
 
-    def __init__(self, mode: str = "lfs", *, chunk: int = 1 << 18) -> None:
-        self.mode, self.chunk = mode, chunk
+    def __init__(self, mode: str = "lfs", *, chunk: int = 1 << 18, store: Path | None = None) -> None:
+        self.mode, self.chunk, self.store = mode, chunk, store
+        self.stored: dict[str, int] = {}
+        """Sizes of what hf_xet has stored, by SHA-256."""
         self.repos: dict[str, Repo] = {}
         self.blobs: dict[str, bytes] = {}
         self.parts: dict[tuple[str, int], bytes] = {}
@@ -126,7 +129,7 @@ class LoopbackHub:
         return kept | {
             "HF_ENDPOINT": self.url,
             "HF_HOME": str(home),
-            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_XET": "0" if self.mode == "xet" else "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_OFFLINE": "0",
             **({"HF_TOKEN": TOKEN} if token else {}),
@@ -253,10 +256,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def validate(self) -> None:
         """As the hub does: a base is an id, a licence a word."""
-        front = json.loads(self.body)["content"].split("---")[1]
+        front = f"{json.loads(self.body)['content']}---\n---\n".split("---\n")[1]
         wrong = re.findall(r"^base_model:\s*(?:['\"]?[./~]).*$", front, re.MULTILINE)
         errors = [{"message": f'"base_model" is not a model id: {line}'} for line in wrong]
         self._json({"errors": errors, "warnings": []}, 400 if errors else 200)
+
+    def xet_token(self, kind: str, name: str, revision: str) -> None:
+        if self._repo(kind, name, write=True):
+            told = {"casUrl": f"local://{self.hub.store}", "accessToken": "xet", "exp": 2**31}
+            headers = dict(zip(_XET, map(str, told.values()), strict=True))
+            self._json(told, headers=headers)
 
     def branch(self, kind: str, name: str, branch: str) -> None:
         if repo := self._repo(kind, name, write=True):
@@ -348,7 +357,9 @@ class _Handler(BaseHTTPRequestHandler):
             if line["key"] == "file":
                 files[value["path"]] = self.hub.keep(base64.b64decode(value["content"]))
             elif line["key"] == "lfsFile":
-                if value["oid"] not in self.hub.blobs:
+                if self.hub.mode == "xet":
+                    self.hub.stored[value["oid"]] = value["size"]
+                elif value["oid"] not in self.hub.blobs:
                     self._json({"error": "LFS object not uploaded"}, 400)
                     return
                 files[value["path"]] = value["oid"]
@@ -370,14 +381,17 @@ class _Handler(BaseHTTPRequestHandler):
             return
         sha, files = found
         siblings = [
-            {"rfilename": path, "size": len(self.hub.blobs[oid]), **self._lfs(path, oid)}
+            {"rfilename": path, "size": self._size(oid), **self._lfs(path, oid)}
             for path, oid in files.items()
         ]
         card = _front(self.hub.blobs[files["README.md"]]) if "README.md" in files else None
         self._json({"id": name, "sha": sha, "private": repo.private, "siblings": siblings, "cardData": card})
 
+    def _size(self, oid: str) -> int:
+        return self.hub.stored[oid] if oid in self.hub.stored else len(self.hub.blobs[oid])
+
     def _lfs(self, path: str, oid: str) -> dict:
-        size = len(self.hub.blobs[oid])
+        size = self._size(oid)
         if self._mode(path) != "lfs":
             return {"blobId": _git(self.hub.blobs[oid])}
         return {"blobId": "0" * 40, "lfs": {"oid": oid, "sha256": oid, "size": size, "pointerSize": 130}}
@@ -395,7 +409,7 @@ class _Handler(BaseHTTPRequestHandler):
                 {
                     "type": "file",
                     "path": path,
-                    "size": len(self.hub.blobs[oid]),
+                    "size": self._size(oid),
                     "oid": said["blobId"],
                     **({"lfs": said["lfs"]} if "lfs" in said else {}),
                 }
@@ -435,6 +449,7 @@ def _front(text: bytes) -> dict | None:
     return yaml.safe_load(parts[1]) if len(parts) > 2 and not parts[0] else None
 
 
+_XET = ("X-Xet-Cas-Url", "X-Xet-Access-Token", "X-Xet-Token-Expiration")
 _NAME = r"(?P<name>[^/]+/[^/]+)"
 _API = rf"/api/(?P<kind>model|dataset)s/{_NAME}"
 _AT = rf"/(?P<kind>datasets/)?{_NAME}"
@@ -442,6 +457,7 @@ _ROUTES = [
     ("POST", "/api/repos/create", _Handler.create),
     ("POST", "/api/validate-yaml", _Handler.validate),
     ("POST", rf"{_API}/branch/(?P<branch>[^/]+)", _Handler.branch),
+    ("GET", rf"{_API}/xet-write-token/(?P<revision>[^/]+)", _Handler.xet_token),
     ("POST", rf"{_API}/preupload/(?P<revision>[^/]+)", _Handler.preupload),
     ("POST", rf"{_API}/commit/(?P<revision>[^/]+)", _Handler.commit),
     ("POST", rf"{_AT}\.git/info/lfs/objects/batch", _Handler.batch),

@@ -442,6 +442,14 @@ def push(
             show_default=False,
         ),
     ] = None,
+    evaluation: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RUN",
+            help="A run of stage evaluate that judged it, for the card; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     private: Annotated[
         bool, typer.Option("--private/--public", help="Who may see a repository that is new.")
     ] = True,
@@ -457,8 +465,9 @@ def push(
     from llamatune.errors import RecipeError
 
     target = (name, "dataset" if dataset else "model", private, revision, pr)
-    if dataset and (merge or base):
-        raise RecipeError("E507", "`--merge` and `--base` are for models, and `--dataset` is for rows")
+    if dataset and (merge or base or evaluation):
+        what = "`--merge`, `--base` and `--evaluation` are for models, and `--dataset` is for rows"
+        raise RecipeError("E507", what)
     _wait_for_imports()
     from llamatune.hub.dataset import push_rows
     from llamatune.hub.push import Target, push
@@ -467,7 +476,14 @@ def push(
         pushed = push_rows(run, Target(*target), licence=licence, dry_run=dry_run, say=_say)
     else:
         pushed = push(
-            run, Target(*target), merge=merge, base=base, licence=licence, dry_run=dry_run, say=_say
+            run,
+            Target(*target),
+            merge=merge,
+            base=base,
+            licence=licence,
+            evaluations=evaluation or (),
+            dry_run=dry_run,
+            say=_say,
         )
     _write(sys.stdout, pushed)
 

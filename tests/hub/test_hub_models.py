@@ -138,6 +138,29 @@ def test_every_mode_of_upload(hub: LoopbackHub, mode: str, tmp_path: Path) -> No
     assert {name: Path(got.stdout.strip(), name).read_bytes() for name in content} == content
 
 
+def test_the_hubs_own_storage(tmp_path: Path) -> None:
+    """hf_xet, which is installed with huggingface_hub and what the hub takes large files by."""
+    staged, store = tmp_path / "staged", tmp_path / "store"
+    staged.mkdir()
+    weights = os.urandom(3_300_000)
+    (staged / "model.safetensors").write_bytes(weights)
+    (staged / "README.md").write_text("# x\n")
+    with LoopbackHub("xet", store=store) as hub:
+        environment = hub.environment(tmp_path / "home") | {"PYTHONPATH": str(ROOT / "src")}
+        command = [sys.executable, "-c", _DELIVER, str(staged)]
+        for status, code in ((401, "E515"), (None, None)):
+            if status:
+                hub.fail("GET", "/xet-write-token/", status, times=9)
+            sent = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+            assert (f"error[{code}]" in sent.stderr) if code else sent.returncode == 0, sent.stderr
+            hub.failures.clear()
+        oid = hashlib.sha256(weights).hexdigest()
+        assert hub.stored == {oid: len(weights)}
+        assert hub.repos["models/me/model"].files("main")[1]["model.safetensors"] == oid
+    held = sum(file.stat().st_size for file in store.rglob("*") if file.is_file())
+    assert held > len(weights), "random bytes cannot be made smaller"
+
+
 _DELIVER = """
 import sys
 from pathlib import Path

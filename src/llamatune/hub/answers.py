@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from llamatune.errors import HubError, LlamatuneError, reason_of
+from llamatune.runs.files import disk_errors
 
 
 class _Answer(NamedTuple):
@@ -57,8 +59,10 @@ def hub_answers(name: str) -> Iterator[None]:
 
     Raises:
         HubError: E510 to E516.
+        DiskError: the hub's cache cannot be written.
     """
     import httpx2
+    from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import (
         EntryNotFoundError,
         HfHubHTTPError,
@@ -89,6 +93,11 @@ def hub_answers(name: str) -> Iterator[None]:
                 hint="unset HF_HUB_OFFLINE, or look at what would go with `--dry-run`",
             ) from error
         raise _said(error, name) from error
+    except OSError as error:
+        if type(error).__module__ == "hf_xet":  # the hub's storage of large files
+            raise _said(error, name) from error
+        with disk_errors(Path(HF_HUB_CACHE)):
+            raise
 
 
 def _said(error: BaseException, name: str) -> HubError:
@@ -100,7 +109,9 @@ def _said(error: BaseException, name: str) -> HubError:
         chain.append(cause)
         status = getattr(getattr(cause, "response", None), "status_code", None)
         cause = cause.__cause__ or cause.__context__
-    if status is None and isinstance(error, (RuntimeError, ValueError)) and len(chain) == 1:
+    if isinstance(error, PermissionError):
+        answer = _BY_STATUS[401]
+    elif status is None and isinstance(error, (RuntimeError, ValueError)) and len(chain) == 1:
         answer = _REFUSED
     elif status is None or status >= 500:
         answer = _DOWN

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.errors import ModelError, RecipeError
+from llamatune.models.base import adapter_facts
 from llamatune.models.found import Found, find, read_note
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.paths import FINISHED, MARKER
@@ -116,6 +117,32 @@ def finished_artefact(name: str) -> Artefact:
     if path != run and path.name not in files:
         files[path.name] = take(str(run), path.name)  # says what it leaves
     return Artefact(run, result, files, RunFiles(run))
+
+
+def evaluation_of(run: str, artefact: Artefact) -> Artefact:
+    """A finished evaluation that judged this artefact: its weights are among those it noted.
+
+    Raises:
+        RecipeError: E507, it is no evaluation, or one of other models; and what `finished_artefact` raises.
+    """
+    found = finished_artefact(run)
+    own = {artefact.found.base.identity()["weights"]}
+    if artefact.found.adapter is not None:
+        own = {adapter_facts(artefact.found.adapter)["weights"]}
+    judged = as_mapping(as_mapping(found.manifest.get("facts")).get("models"))
+    weights = {
+        as_mapping(as_mapping(one).get("adapter") or as_mapping(one).get("base")).get("weights")
+        for part, one in judged.items()
+        if part.startswith("models.")
+    }
+    if found.stage != "evaluate" or not own & weights:
+        raise RecipeError(
+            "E507",
+            f"`{run}` is no evaluation of `{artefact.run}`",
+            why="figures of another model would be published as those of this one",
+            hint="name a finished run of `stage: evaluate` that has it among its `models`",
+        )
+    return found
 
 
 def same_weights(origin: BaseOrigin, id: str, revision: str | None) -> str:

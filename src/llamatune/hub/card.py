@@ -33,7 +33,7 @@ _METHODS = {
     "reward": "training a reward model on pairs of replies",
     "ppo": "proximal policy optimisation against reward models",
 }
-_MOST_REPLIES, _LONGEST_SHOWN = 6, 600
+_MOST_REPLIES, _LONGEST_SHOWN, _LONGEST_CELL = 6, 600, 120
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Pushed:
     licence: License | None
     """Of the base, or what the user says."""
     cards: dict[str, DataCard] = field(default_factory=dict)
+    evaluations: list[Artefact] = field(default_factory=list)
+    """Runs of stage evaluate that judged it."""
 
     @property
     def from_scratch(self) -> bool:
@@ -165,7 +167,8 @@ def _body(pushed: Pushed, staged: Path) -> str:
         figures=seen["figures"],
         curves=(staged / CURVES).is_file(),
         sources=source_lines(pushed.artefact),
-        tables=[_markdown(table) for table in seen["evaluation"]["tables"]],
+        tables=list(_tables(seen)),
+        evaluations=[(one.run.name, list(_tables(contents(one.run)))) for one in pushed.evaluations],
         replies=_replies(seen["replies"]),
         limits=_limits(pushed),
         lineage=list(_lineage(pushed)),
@@ -220,6 +223,14 @@ def _source(source: dict[str, Any], cards: Mapping[str, DataCard]) -> dict[str, 
         "dropped": words.number(dropped),
         "sha256": as_text(hashes[0])[:12] + (f" and {len(hashes) - 1} more" if len(hashes) > 1 else ""),
     }
+
+
+def _tables(seen: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    """The tables of a run's evaluation, but for those of whole replies."""
+    for table in seen["evaluation"]["tables"]:
+        longest = max((len(cell.text) for _, cells in table.rows for cell in cells), default=0)
+        if longest <= _LONGEST_CELL:
+            yield {"of": in_line(table.of or seen["evaluation"]["of"]), **_markdown(table)}
 
 
 def _markdown(table: Table) -> dict[str, Any]:

@@ -8,14 +8,15 @@ never changed.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llamatune.errors import HubError, ModelError, RecipeError
 from llamatune.hub.answers import hub_answers
-from llamatune.hub.artefact import Artefact, BaseOrigin, finished_artefact, same_weights
+from llamatune.hub.artefact import Artefact, BaseOrigin, evaluation_of, finished_artefact, same_weights
 from llamatune.hub.card import CURVES, Pushed, data_cards, write_model_card
 from llamatune.hub.snippets import HubBase, execute, loading_snippet
 from llamatune.hub.staging import check_staged, stage_model
@@ -59,6 +60,7 @@ def push(
     merge: bool = False,
     base: str | None = None,
     licence: str | None = None,
+    evaluations: Sequence[str] = (),
     dry_run: bool = False,
     say: Say,
 ) -> str:
@@ -68,6 +70,7 @@ def push(
         merge: push the merged model in place of the adapter.
         base: the hub's name of a base that was a folder, perhaps with `@COMMIT`; its weights must be the same.
         licence: of the result, as the hub calls it; that of the base when None.
+        evaluations: finished runs of stage evaluate that judged it, for the card.
 
     Raises:
         RecipeError: E501, E504, E507, or no such run.
@@ -88,6 +91,7 @@ def push(
         raise RecipeError(
             "E507", f"`{target.name}` is the base that the run began from", hint="push to a name of its own"
         )
+    judged = [evaluation_of(one, artefact) for one in evaluations]
     staged = artefact.run / STAGED / target.name.replace("/", "--")
     weights = _weights(artefact, merge, say)
     remove(staged)
@@ -96,7 +100,7 @@ def push(
         _terms(origin, folder, say)
         _draw_curves(artefact, folder)
         pushed = _pushed(artefact, origin, target, folder, merge, licence, say)
-        write_model_card(pushed, folder)
+        write_model_card(replace(pushed, evaluations=judged), folder)
         check_staged(folder, artefact)
     if left:
         say(f"stays here: {', '.join(left)}")

@@ -1,5 +1,5 @@
-"""Open a trained model for use: to chat with it, examine it, score with it or merge it; or a base with several adapters,
-of which one acts at a time."""
+"""Open a trained model for use: to chat with it, examine it, score with it or merge it; or a base with several
+adapters, of which one acts at a time."""
 
 from __future__ import annotations
 
