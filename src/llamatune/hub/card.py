@@ -141,7 +141,7 @@ def _hub_data(pushed: Pushed) -> Iterable[str]:
         if card is not None and card.source.id is not None:
             yield card.source.id
         elif card is None and source.get("revision") and not source.get("card"):
-            yield as_text(source.get("name"))
+            yield "/".join(as_text(source.get("name")).split("/")[:2])  # without the configuration
 
 
 # ---- the page ---------------------------------------------------------------------------------------------
@@ -173,14 +173,12 @@ def _body(pushed: Pushed, staged: Path) -> str:
         limits=_limits(pushed),
         lineage=list(_lineage(pushed)),
         versions=seen["environment"]["versions"],
-        files=[
-            (file.name, words.number(file.stat().st_size), file_sha256(file)) for file in _weights(staged)
-        ],
+        files=[(file.name, words.number(file.stat().st_size), file_sha256(file)) for file in _hashed(staged)],
         recipe=(staged / RECIPE).read_text(encoding="utf-8"),
     )
 
 
-def _weights(staged: Path) -> list[Path]:
+def _hashed(staged: Path) -> list[Path]:
     """Files whose hash a reader may want to compare."""
     return sorted(file for file in staged.iterdir() if file.suffix in (".safetensors", ".json", ".jinja"))
 
@@ -270,7 +268,7 @@ def _limits(pushed: Pushed) -> list[str]:
     if pushed.task == "score":
         found.append(
             "It gives a number, which compares replies to the same prompt. It is as good as its held-out accuracy "
-            "below, on replies such as those it was trained on, and can be deceived by others."
+            "above, on replies such as those it was trained on, and can be deceived by others."
         )
     elif safety:
         found.append(
@@ -285,10 +283,8 @@ def _limits(pushed: Pushed) -> list[str]:
             "pico knows only llamatune's miniature world: it is for learning the method, not for real text."
         )
     found.append("It may state what is false. Test it on your own task before you rely on it.")
-    restricted = {
-        card.license.id for card in pushed.cards.values() if re.search(r"(^|-)nc(-|$)", card.license.id)
-    }
-    if restricted:
+    terms = {as_text(source.get("licence")) for source in pushed.artefact.sources}
+    if restricted := {one for one in terms if re.search(r"(^|-)nc(-|$)", one)}:
         found.append(f"Some of its data may not be used commercially: {', '.join(sorted(restricted))}.")
     found += [f"Data {card.name}: {limit}" for card in pushed.cards.values() for limit in card.limits]
     return found
