@@ -8,7 +8,7 @@ from pathlib import Path
 from llamatune.errors import RecipeError
 from llamatune.hub.answers import hub_answers
 from llamatune.models.found import Found, find
-from llamatune.models.quiet import quiet_upstream
+from llamatune.models.quiet import hub_bars, quiet_upstream
 from llamatune.runs.files import making_folder, size
 from llamatune.runs.shards import Say
 
@@ -49,7 +49,7 @@ def pull(
     if output is not None and output.exists():
         raise RecipeError("E034", "already exists", place=str(output), hint="choose another folder")
     kind = "dataset" if dataset else "model"
-    with hub_answers(id):
+    with hub_answers(id), hub_bars():
         folder = Path(
             snapshot_download(id, repo_type=kind, revision=named or revision, ignore_patterns=_NEVER)
         )

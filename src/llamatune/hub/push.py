@@ -20,7 +20,7 @@ from llamatune.hub.artefact import Artefact, BaseOrigin, evaluation_of, finished
 from llamatune.hub.card import CURVES, Pushed, data_cards, write_model_card
 from llamatune.hub.snippets import HubBase, execute, loading_snippet
 from llamatune.hub.staging import check_staged, stage_model
-from llamatune.models.quiet import quiet_upstream
+from llamatune.models.quiet import hub_bars, quiet_upstream
 from llamatune.recipe.cards import License
 from llamatune.recipe.hashing import file_sha256
 from llamatune.runs.files import making_folder, remove, size, write_atomic
@@ -307,7 +307,7 @@ def _send(staged: Path, target: Target) -> CommitInfo:
     from llamatune.version import __version__
 
     api = HfApi(library_name="llamatune", library_version=__version__)
-    with hub_answers(target.name):
+    with hub_answers(target.name), hub_bars():
         api.create_repo(target.name, repo_type=target.kind, private=target.private, exist_ok=True)
         if target.revision is not None and not target.revision.startswith("refs/"):
             api.create_branch(target.name, repo_type=target.kind, branch=target.revision, exist_ok=True)

@@ -63,6 +63,25 @@ def without_hub_kernels() -> Iterator[None]:
             sys.modules[_KERNELS] = before  # type: ignore[assignment]
 
 
+@contextmanager
+def hub_bars() -> Iterator[None]:
+    """A block inside of `quiet_upstream` in which whoever watches a terminal sees how far a transfer is."""
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    if not sys.stderr.isatty() or not are_progress_bars_disabled():
+        yield
+        return
+    enable_progress_bars()
+    try:
+        yield
+    finally:
+        disable_progress_bars()
+
+
 def _silence_transformers(restore: ExitStack) -> None:
     from huggingface_hub.utils import (  # type: ignore[attr-defined]
         are_progress_bars_disabled,
