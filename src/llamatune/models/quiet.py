@@ -72,7 +72,8 @@ def hub_bars() -> Iterator[None]:
         enable_progress_bars,
     )
 
-    if not sys.stderr.isatty() or not are_progress_bars_disabled():
+    unwanted = "HF_HUB_DISABLE_PROGRESS_BARS" in os.environ or not sys.stderr.isatty()
+    if unwanted or not are_progress_bars_disabled():
         yield
         return
     enable_progress_bars()
