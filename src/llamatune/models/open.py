@@ -102,7 +102,7 @@ class SharedBase:
             layers.disable_adapter_layers()
             return
         layers.enable_adapter_layers()
-        self.model.set_adapter(name)
+        self.model.set_adapter(_in_peft(name))
 
 
 @quiet_upstream()
@@ -136,6 +136,11 @@ def open_adapters(base: str, adapters: Mapping[str, str], *, dtype: str = "auto"
     model = load_base_model(whole.base, place(frozen, Hardware()), task="generate")
     for name, one in found.items():
         if one.adapter is not None:
-            model = load_adapter(model, one.adapter, whole.base, trainable=False, name=name)
+            model = load_adapter(model, one.adapter, whole.base, trainable=False, name=_in_peft(name))
     tokenizers = {name: load_tokenizer(whole.base, one.tokenizer_folder) for name, one in found.items()}
     return SharedBase(model.eval(), found, tokenizers)
+
+
+def _in_peft(name: str) -> str:
+    """What peft calls an adapter: it mistakes names that are a part of `lora_`, such as `a`, for parts of its own."""
+    return f"named_{name}"
