@@ -104,7 +104,11 @@ def push(
         check_staged(folder, artefact)
     if left:
         say(f"stays here: {', '.join(left)}")
-    return deliver(staged, target, dry_run=dry_run, say=say)
+    where = deliver(staged, target, dry_run=dry_run, say=say)
+    if not dry_run:
+        use = "chat {}" if pushed.task == "generate" else "score {} --data FILE"
+        say(f"use it anywhere: llamatune {use.format(target.name)}")
+    return where
 
 
 def deliver(staged: Path, target: Target, *, dry_run: bool, say: Say) -> str:
