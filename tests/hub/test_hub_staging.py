@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from llamatune.errors import LlamatuneError, RecipeError
-from llamatune.hub.artefact import finished_artefact
+from llamatune.hub.artefact import BaseOrigin, finished_artefact
 from llamatune.hub.card import fenced, in_line
+from llamatune.hub.dataset import push_rows
 from llamatune.hub.push import Target, check_name, push
-from llamatune.hub.staging import check_staged, without_paths
+from llamatune.hub.staging import check_staged, stage_model, without_paths
+from llamatune.runs.handover import digest
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +67,41 @@ def test_only_a_finished_run_with_what_it_wrote_can_go(rows_run: Path, tmp_path:
         finished_artefact(str(rows_run / "preferences.jsonl"))
 
 
+def test_a_link_in_a_run_is_not_followed(rows_run: Path, tmp_path: Path) -> None:
+    """A run that somebody else made could lead anywhere."""
+    private = tmp_path / "private.jsonl"
+    private.write_bytes((rows_run / "conversations.jsonl").read_bytes())
+    (rows_run / "conversations.jsonl").unlink()
+    (rows_run / "conversations.jsonl").symlink_to(private)
+    with pytest.raises(RecipeError, match=r"E504.*conversations\.jsonl: this is a link"):
+        push_rows(str(rows_run), Target("me/rows"), dry_run=True, say=print)
+    (rows_run / "hub").rmdir()
+    (rows_run / "hub").symlink_to(tmp_path)
+    with pytest.raises(RecipeError, match=r"E504.*hub: this is a link"):
+        push_rows(str(rows_run), Target("me/rows"), dry_run=True, say=print)
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "tokenizer.json").symlink_to(private)
+    run = finished_artefact(str(rows_run))
+    with pytest.raises(RecipeError, match=r"E504.*tokenizer\.json: this is a link"):
+        stage_model(run, BaseOrigin("pico", None, None, None), adapter, tmp_path)
+
+
+def test_rows_with_what_must_not_go_are_left_out_and_counted(rows_run: Path) -> None:
+    said: list[str] = []
+    file = rows_run / "conversations.jsonl"
+    lines = file.read_text().splitlines()
+    lines[3] = lines[3].replace("I am number 3", f"My key is hf_{'a1' * 16}")
+    lines[5] = lines[5].replace("I am number 5", f"It is in {Path.cwd()}/secret")
+    file.write_text("\n".join(lines) + "\n")
+    result = json.loads((rows_run / "result.json").read_text())
+    result["files"][file.name]["sha256"] = digest(file)
+    (rows_run / "result.json").write_text(json.dumps(result))
+    staged = push_rows(str(rows_run), Target("me/rows"), dry_run=True, say=said.append)
+    assert len((Path(staged) / file.name).read_text().splitlines()) == 38
+    assert any("2 rows left out" in line for line in said)
+
+
 def test_options_that_do_not_fit(rows_run: Path) -> None:
     def say(line: str) -> None:
         raise AssertionError(line)
@@ -92,8 +129,6 @@ def test_text_of_others_is_no_markup() -> None:
 
 def adapter_of(folder: Path, base: dict[str, object]) -> Path:
     """A run that says it has finished an adapter on that base."""
-    from llamatune.runs.handover import digest
-
     adapter = folder / "adapter"
     adapter.mkdir(parents=True)
     (adapter / "llamatune.json").write_text(json.dumps({"base": base}))

@@ -12,8 +12,17 @@ from typing import Any
 from llamatune.errors import ModelError, RecipeError
 from llamatune.hub.artefact import Artefact, finished_artefact
 from llamatune.hub.card import data_cards, fenced, in_line, source_lines
-from llamatune.hub.push import STAGED, Target, check_name, deliver
-from llamatune.hub.staging import CARD, RECIPE, check_staged, own_paths, stage_facts, without_paths
+from llamatune.hub.push import Target, check_name, deliver
+from llamatune.hub.staging import (
+    CARD,
+    RECIPE,
+    check_staged,
+    own_paths,
+    refuse_link,
+    stage_facts,
+    staging_folder,
+    without_paths,
+)
 from llamatune.models.quiet import quiet_upstream
 from llamatune.outside import open_plain
 from llamatune.recipe.hashing import file_sha256
@@ -61,7 +70,7 @@ def push_rows(
             hint=f"leave out `--dataset`: `llamatune push {run} {target.name}`",
         )
     splits = _splits(artefact, Path(run).name if run.endswith(".jsonl") else artefact.result.artefact)
-    staged = artefact.run / STAGED / f"{target.name.replace('/', '--')}.rows"
+    staged = staging_folder(artefact, f"{target.name}.rows")
     remove(staged)
     with making_folder(staged) as folder:
         own = own_paths(artefact)
@@ -86,6 +95,7 @@ def _splits(artefact: Artefact, name: str) -> dict[str, Path]:
 def _write_rows(file: Path, to: Path, own: re.Pattern[str], say: Say) -> int:
     """Copy rows without paths of this machine in what they say of their making; returns how many there are. A row whose
     text looks as if it held a credential, or such a path, is left out."""
+    refuse_link(file)
     kept = left_out = 0
     with to.open("wb") as stream:
         for row in _rows(file):

@@ -19,7 +19,7 @@ from llamatune.hub.answers import hub_answers
 from llamatune.hub.artefact import Artefact, BaseOrigin, evaluation_of, finished_artefact, same_weights
 from llamatune.hub.card import CURVES, Pushed, data_cards, write_model_card
 from llamatune.hub.snippets import HubBase, execute, loading_snippet
-from llamatune.hub.staging import check_staged, stage_model
+from llamatune.hub.staging import STAGED, check_staged, stage_model, staging_folder
 from llamatune.models.quiet import hub_bars, quiet_upstream
 from llamatune.recipe.cards import License
 from llamatune.recipe.hashing import file_sha256
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import CommitInfo
 
 
-STAGED = "hub"
-"""The folder of a run in which what goes is made ready. It is removed when all has arrived."""
 _MERGED = "merged"
 _TERMS = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 _MOST_CHARTS = 4
@@ -92,7 +90,7 @@ def push(
             "E507", f"`{target.name}` is the base that the run began from", hint="push to a name of its own"
         )
     judged = [evaluation_of(one, artefact) for one in evaluations]
-    staged = artefact.run / STAGED / target.name.replace("/", "--")
+    staged = staging_folder(artefact, target.name)
     weights = _weights(artefact, merge, say)
     remove(staged)
     with making_folder(staged) as folder:

@@ -21,6 +21,8 @@ from llamatune.runs.files import disk_errors
 from llamatune.runs.report.reading import as_mapping
 from llamatune.shown import CREDENTIAL
 
+STAGED = "hub"
+"""The folder of a run in which what goes is made ready. It is removed when all has arrived."""
 CARD = "README.md"
 RECIPE = "recipe.yaml"
 METRICS = "metrics.json"
@@ -46,6 +48,24 @@ _HOME = re.compile(r"(?:/(?:home|Users)/|[A-Za-z]:\\+Users\\+)[A-Za-z0-9_.-]+")
 """Folders of people, on any machine."""
 
 
+def staging_folder(artefact: Artefact, name: str) -> Path:
+    """Where what goes under this name is made ready. Raises RecipeError (E504) where a link takes its place."""
+    folder = artefact.run / STAGED
+    refuse_link(folder)
+    return folder / name.replace("/", "--")
+
+
+def refuse_link(file: Path) -> None:
+    """Raises RecipeError (E504) for a link in a run, which somebody else may have made: it could lead to any file."""
+    if file.is_symlink():
+        raise RecipeError(
+            "E504",
+            "this is a link, and what it leads to would be published",
+            place=str(file),
+            hint="put the file itself in its place",
+        )
+
+
 def stage_model(artefact: Artefact, origin: BaseOrigin, weights: Path, staged: Path) -> list[str]:
     """Fill `staged` with all but the card.
 
@@ -54,10 +74,14 @@ def stage_model(artefact: Artefact, origin: BaseOrigin, weights: Path, staged: P
 
     Returns:
         What lies in that folder and does not go.
+
+    Raises:
+        RecipeError: E504, a link.
     """
     kind = "adapter" if (weights / "adapter_config.json").is_file() else "model"
     left = []
     for file in sorted(weights.iterdir()):
+        refuse_link(file)
         if file.name == NOTE:
             _write_json(staged / NOTE, _note_of(file, origin))
         elif file.name == "adapter_config.json":
