@@ -401,19 +401,37 @@ def _find_all(models: list[str]) -> None:
 
 @app.command(rich_help_panel=USE)
 def merge(
-    adapter: Annotated[str, typer.Argument(help="A finished run, or an adapter folder.")],
+    adapters: Annotated[
+        list[str], typer.Argument(help="A finished run, or an adapter folder; several are summed.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder to write the merged model to.")],
+    weight: Annotated[
+        list[float] | None,
+        typer.Option(help="Of each adapter in the sum, in their order; 1 when left out.", show_default=False),
+    ] = None,
     base: BaseOption = None,
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
         typer.Option(help="Data type of the merged weights."),
     ] = "auto",
 ) -> None:
-    """Merge an adapter into its base, and check that the logits stay the same."""
+    """Merge an adapter, or a weighted sum of several, into its base, and check that the logits stay the same."""
+    weights = weight or [1.0] * len(adapters)
+    if len(weights) != len(adapters) or len(set(adapters)) != len(adapters) or (weight and len(weights) == 1):
+        raise typer.BadParameter("give each of several adapters once, and one --weight for each of them")
     _wait_for_imports()
     from llamatune.commands.merge import merge as merge_adapter
 
-    merged = merge_adapter(adapter, output, base=base, dtype=dtype, report=_say)
+    first, *others = adapters
+    merged = merge_adapter(
+        first,
+        output,
+        others=dict(zip(others, weights[1:], strict=True)),
+        weight=weights[0],
+        base=base,
+        dtype=dtype,
+        report=_say,
+    )
     _write(sys.stdout, str(merged))
 
 

@@ -99,6 +99,33 @@ def test_adapters_on_one_base_answer_as_each_would_alone(trained, tmp_path: Path
     assert [one.role for one in messages] == ["user", "assistant"]
 
 
+def test_a_sum_of_adapters_is_merged(trained, turned: Path, tmp_path: Path) -> None:
+    """a - a is the base, and a - (-a) / 2 is one and a half of a, by the weights themselves."""
+    import torch
+    from safetensors.torch import load_file
+    from typer.testing import CliRunner
+
+    from llamatune.cli import app
+    from llamatune.models.base import BUILTIN
+
+    def merged(*weights: str) -> dict[str, torch.Tensor]:
+        folder = tmp_path / "-".join(("sum", *weights))
+        given = [part for weight in weights for part in ("--weight", weight)]
+        command = ["merge", str(trained("lora")), str(turned), *given, "--output", str(folder)]
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+        return load_file(folder / "model.safetensors")
+
+    base = load_file(BUILTIN / "pico" / "model.safetensors")
+    nothing, one, more = merged(), merged("1", "0"), merged("1", "-0.5")
+    changed = [name for name in base if not torch.equal(base[name], one[name])]
+    assert len(changed) == 7 * 6, "every linear layer of pico's blocks"
+    for name, weight in base.items():
+        torch.testing.assert_close(nothing[name], weight, atol=1e-6, rtol=0)
+        torch.testing.assert_close(more[name], weight + 1.5 * (one[name] - weight), atol=1e-6, rtol=0)
+    assert CliRunner().invoke(app, ["merge", "a", "b", "--weight", "1", "--output", "c"]).exit_code == 2
+
+
 def test_adapters_need_one_base_and_a_name_of_their_own(trained, tiny_base) -> None:
     run = str(trained("lora"))
     for models, adapters, says in (

@@ -1,4 +1,4 @@
-"""Merge an adapter into its base, exactly.
+"""Merge an adapter into its base, or a weighted sum of several, exactly.
 
 The merge happens in the base's 16- or 32-bit weights, never in 4-bit ones: an adapter trained on an NF4 base is
 merged into the weights that the base was quantised from. The merged model must give the logits of base plus
@@ -8,14 +8,14 @@ adapter, or nothing is kept.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from llamatune.errors import ModelError, RecipeError
 from llamatune.models.base import HEAD
-from llamatune.models.found import NOTE, Task, find
-from llamatune.models.open import OpenModel, open_model
+from llamatune.models.found import NOTE, Found, check_task, find
+from llamatune.models.open import OpenModel, open_adapters, open_model
 from llamatune.models.probing import probe_logits
 from llamatune.models.quiet import quiet_upstream
 from llamatune.models.saving import save_tokenizer
@@ -36,6 +36,8 @@ def merge(
     adapter: str,
     output: Path,
     *,
+    others: Mapping[str, float] | None = None,
+    weight: float = 1.0,
     base: str | None = None,
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     report: Callable[[str], None],
@@ -45,11 +47,14 @@ def merge(
     Args:
         adapter: an adapter folder or a finished run.
         output: a folder that does not exist yet.
+        others: adapters of the same base to be added, each with its weight; tokenizer and chat template are those of
+            `adapter`.
+        weight: of `adapter` in that sum.
         base: the base model, if it cannot be found under the name noted with the adapter.
         dtype: data type of the merged weights; `auto` is the one that the base runs in on this machine.
 
     Raises:
-        ModelError: no adapter, another base, or logits that differ.
+        ModelError: no adapter, another base, logits that differ, or adapters that cannot be summed.
         RecipeError: `output` exists.
         DiskError: it cannot be written.
     """
@@ -65,9 +70,13 @@ def merge(
             place=str(found.adapter),
             hint="name the model that it was quantised from: `--base MODEL`",
         )
-    explained = _rounding(adapter, base, dtype, found.task)
-    opened = open_model(adapter, base=base, dtype=dtype, task=found.task)
-    report(f"merging {found.adapter} into {opened.base.name} ({opened.model.dtype})")
+    if others:
+        check_task(found, "generate", adapter)
+    parts = {adapter: weight, **(others or {})}
+    explained = _rounding(_open(parts, base, dtype, found))
+    opened = _open(parts, base, dtype, found)
+    shown = " + ".join(f"{share:g} x {name}" for name, share in parts.items()) if others else found.adapter
+    report(f"merging {shown} into {opened.base.name} ({opened.model.dtype})")
     before = probe_logits(opened.model)
     merged = opened.model.merge_and_unload(safe_merge=True)
     difference = _relative_difference(before, probe_logits(merged))
@@ -86,10 +95,22 @@ def merge(
     return output
 
 
-def _rounding(adapter: str, base: str | None, dtype: str, task: Task) -> float:
+def _open(parts: Mapping[str, float], base: str | None, dtype: str, found: Found) -> OpenModel:
+    """The adapter on its base, or the sum of several."""
+    first, *more = parts
+    if not more:
+        return open_model(first, base=base, dtype=dtype, task=found.task)
+    shared = open_adapters(
+        found.base, {f"part{number}": name for number, name in enumerate(parts)}, dtype=dtype
+    )
+    shared.mix({f"part{number}": share for number, share in enumerate(parts.values())})
+    return OpenModel(shared.model, shared.tokenizers["part0"], found)
+
+
+def _rounding(opened: OpenModel) -> float:
     """How much of a difference in the logits rounding explains: adding the adapter to 16-bit weights and taking it off
     again leaves the bare base, except for what was rounded."""
-    model = open_model(adapter, base=base, dtype=dtype, task=task).model
+    model = opened.model
     if _name(model.dtype) == "float32":
         return 0.0
     with model.disable_adapter():

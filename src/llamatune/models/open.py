@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 BARE = "base"
 """What the base without an adapter is called."""
+_NAMED, _MIXED = "named_", "mixed"
 
 
 @dataclass(frozen=True)
@@ -104,24 +105,47 @@ class SharedBase:
         layers.enable_adapter_layers()
         self.model.set_adapter(_in_peft(name))
 
+    def mix(self, weights: Mapping[str, float]) -> None:
+        """From here on the model computes with a sum of adapters: base + the sum of weight x adapter, for any ranks.
+
+        Raises:
+            ModelError: E254, an adapter that is not a plain sum with the base's weights.
+        """
+        names = [_in_peft(name) for name in weights]
+        for name in names:
+            settings = self.model.peft_config[name]
+            if settings.use_dora or settings.use_rslora:
+                raise ModelError(
+                    "E254",
+                    f"`{name.removeprefix(_NAMED)}` is a {'DoRA' if settings.use_dora else 'rank-stabilised'} adapter, "
+                    "and only plain LoRA is summed",
+                    place=str(self.found[name.removeprefix(_NAMED)].adapter),
+                    why="peft would scale the sum otherwise than its parts",
+                    hint="merge it alone",
+                )
+        self.model.add_weighted_adapter(names, list(weights.values()), _MIXED, combination_type="cat")
+        self.model.base_model.enable_adapter_layers()
+        self.model.set_adapter(_MIXED)
+
 
 @quiet_upstream()
-def open_adapters(base: str, adapters: Mapping[str, str], *, dtype: str = "auto") -> SharedBase:
+def open_adapters(base: str | Base, adapters: Mapping[str, str], *, dtype: str = "auto") -> SharedBase:
     """Open a base once, and adapters on it.
 
     Args:
         base: a whole model.
+        dtype: as in a recipe's `model.dtype`.
         adapters: name -> run, folder or hub id of an adapter that was trained on this base.
 
     Raises:
         ModelError: E202 or E232, the base is an adapter, or an adapter a whole model; E233 an adapter of another base;
             and what `open_model` raises.
     """
-    whole = find(base)
+    whole = find(base) if isinstance(base, str) else Found(base.name, base, None, "generate")
     if whole.adapter is not None:
         raise ModelError(
             "E202",
-            f"`{base}` holds an adapter, and several were to be put on one base",
+            f"`{whole.name}` holds an adapter, and several were to be put on one base",
             hint=f"name the base first: {whole.base.name}",
         )
     check_task(whole, "generate", None)
@@ -132,7 +156,7 @@ def open_adapters(base: str, adapters: Mapping[str, str], *, dtype: str = "auto"
             raise ModelError("E232", f"`{folder}` is a whole model, not an adapter", place=name)
         check_task(one, "generate", name)
         found[name] = one
-    frozen = Model(base=base, dtype=dtype, lora=Lora())  # type: ignore[arg-type]
+    frozen = Model(base=whole.base.name, dtype=dtype, lora=Lora())  # type: ignore[arg-type]
     model = load_base_model(whole.base, place(frozen, Hardware()), task="generate")
     for name, one in found.items():
         if one.adapter is not None:
@@ -143,4 +167,4 @@ def open_adapters(base: str, adapters: Mapping[str, str], *, dtype: str = "auto"
 
 def _in_peft(name: str) -> str:
     """What peft calls an adapter: it mistakes names that are a part of `lora_`, such as `a`, for parts of its own."""
-    return f"named_{name}"
+    return f"{_NAMED}{name}"
