@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -77,12 +78,13 @@ class LoopbackHub:
         self.failures: list[Failure] = []
         self.may_write = True
         self.hanging, self.over = threading.Event(), threading.Event()
-        """Set once somebody waits for an answer that never comes, and at the end."""
+        """Set once somebody waits for an answer that never comes (to what `hung` says), and at the end."""
+        self.hung = ""
         self.lock = threading.RLock()
 
     def __enter__(self) -> "LoopbackHub":
         handler = type("Handler", (_Handler,), {"hub": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server = _Server(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -141,6 +143,13 @@ def _kind_of(path: str) -> str:
     return next((name for name in known if f"/{name}" in path), path)
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Whoever asked may have been killed; anything else is shown."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     hub: LoopbackHub
     protocol_version = "HTTP/1.1"
@@ -174,6 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif failure is not None:
                 failure.times -= 1
         if failure is not None and failure.status == HANG:
+            hub.hung = path
             hub.hanging.set()
             hub.over.wait(120)
         if failure is not None and failure.status in (CUT, HANG):

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ from llamatune.runs.report.series import charts, collect
 from llamatune.runs.shards import Say
 
 if TYPE_CHECKING:
-    from huggingface_hub.hf_api import CommitInfo
+    from huggingface_hub.hf_api import CommitInfo, ModelInfo
 
 
 _MERGED = "merged"
@@ -95,9 +96,12 @@ def push(
     remove(staged)
     with making_folder(staged) as folder:
         left = stage_model(artefact, origin, weights, folder)
-        _terms(origin, folder, say)
+        page = _page_of(origin, say)
+        if page is not None:
+            _copy_terms(page, folder)
         _draw_curves(artefact, folder)
-        pushed = _pushed(artefact, origin, target, folder, merge, licence, say)
+        terms = License(id=licence) if licence else _licence_of(origin, page)
+        pushed = _pushed(artefact, origin, target, folder, merge, terms, say)
         write_model_card(replace(pushed, evaluations=judged), folder)
         check_staged(folder, artefact)
     if left:
@@ -218,7 +222,7 @@ def _pushed(
     target: Target,
     staged: Path,
     merge: bool,
-    licence: str | None,
+    terms: License | None,
     say: Say,
 ) -> Pushed:
     found = artefact.found
@@ -233,7 +237,6 @@ def _pushed(
     executed = execute(snippet, target.name, staged, base)
     if executed is None:
         say("not tried: this machine has not the memory for it")
-    terms = License(id=licence) if licence else _licence_of(origin)
     if terms is None:
         say("the licence of the base is not known: `--license ID` states that of the result")
     return Pushed(
@@ -264,39 +267,40 @@ def _draw_curves(artefact: Artefact, staged: Path) -> None:
 # ---- the base's terms -------------------------------------------------------------------------------------
 
 
-def _licence_of(origin: BaseOrigin) -> License | None:
-    """As the base's page says; None where it does not, or where the hub cannot be asked."""
+def _page_of(origin: BaseOrigin, say: Say) -> ModelInfo | None:
+    """What the hub says of the base; None where it is not there, or where the hub cannot be asked."""
     from huggingface_hub import HfApi
 
-    if origin.name == "pico":
-        return License(id="apache-2.0")
     if origin.id is None:
         return None
     try:
         with hub_answers(origin.id):
-            said = HfApi().model_info(origin.id, revision=origin.revision).card_data
-    except HubError:
+            return HfApi().model_info(origin.id, revision=origin.revision)
+    except HubError as error:
+        say(f"the hub does not say under which licence {origin.id} is: {error.problems[0].what}")
         return None
-    id = as_text(getattr(said, "license", None))
-    link, name = (as_text(getattr(said, key, None)) for key in ("license_link", "license_name"))
+
+
+def _licence_of(origin: BaseOrigin, page: ModelInfo | None) -> License | None:
+    """As the base's page states it."""
+    if origin.name == "pico":
+        return License(id="apache-2.0")
+    said = page.card_data if page is not None else None
+    id, name, link = (
+        as_text(getattr(said, key, None)) for key in ("license", "license_name", "license_link")
+    )
     return License(id=id, name=name or None, link=link or None) if id else None
 
 
-def _terms(origin: BaseOrigin, staged: Path, say: Say) -> None:
+def _copy_terms(page: ModelInfo, staged: Path) -> None:
     """The base's licence and notices go with what is made from it."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import hf_hub_download
 
-    if origin.id is None:
-        return
-    try:
-        with hub_answers(origin.id):
-            folder = Path(snapshot_download(origin.id, revision=origin.revision, allow_patterns=list(_TERMS)))
-    except HubError as error:
-        say(f"without the licence files of {origin.id}: {error.problems[0].what}")
-        return
-    for pattern in _TERMS:
-        for file in folder.glob(pattern):
-            shutil.copyfile(file, staged / file.name)
+    for one in page.siblings or ():
+        if "/" not in one.rfilename and any(fnmatch(one.rfilename, pattern) for pattern in _TERMS):
+            with hub_answers(page.id):
+                file = hf_hub_download(page.id, one.rfilename, revision=page.sha)
+            shutil.copyfile(file, staged / one.rfilename)
 
 
 # ---- sending ----------------------------------------------------------------------------------------------
