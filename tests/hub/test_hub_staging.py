@@ -8,7 +8,7 @@ import pytest
 
 from llamatune.errors import LlamatuneError, RecipeError
 from llamatune.hub.artefact import BaseOrigin, finished_artefact
-from llamatune.hub.card import fenced, in_line
+from llamatune.hub.card import fenced, in_line, without_named_paths
 from llamatune.hub.dataset import push_rows
 from llamatune.hub.push import Target, check_name, push
 from llamatune.hub.staging import check_staged, stage_model, without_paths
@@ -52,6 +52,18 @@ def test_credentials_and_paths_are_found(
     with pytest.raises(RecipeError, match=re.escape(f"error[E504] {says}")) as caught:
         check_staged(staged, finished_artefact(str(rows_run)))
     assert "a1a1" not in str(caught.value)
+
+
+def test_a_path_that_the_run_names_is_nowhere_in_its_card(rows_run: Path) -> None:
+    named = "/mnt/our_disk/hh_pairs.jsonl"
+    data = json.loads((rows_run / "data.json").read_text())
+    data["sources"][0] |= {"name": named, "files": [named]}
+    (rows_run / "data.json").write_text(json.dumps(data))
+    page = f"{named}, {in_line(named)} and {fenced(named)}"
+    cut = without_named_paths(page, finished_artefact(str(rows_run)))
+    assert cut == f"hh_pairs.jsonl, hh\\_pairs.jsonl and {fenced('hh_pairs.jsonl')}"
+    staged = Path(push_rows(str(rows_run), Target("me/rows"), dry_run=True, say=print))
+    assert not any("our" in file.read_text() and "disk" in file.read_text() for file in staged.iterdir())
 
 
 def test_only_a_finished_run_with_what_it_wrote_can_go(rows_run: Path, tmp_path: Path) -> None:

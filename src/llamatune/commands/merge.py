@@ -60,16 +60,7 @@ def merge(
     """
     if output.exists():
         raise RecipeError("E034", "already exists", place=str(output), hint="choose another folder")
-    found = find(adapter, base=base)
-    if found.adapter is None:
-        raise ModelError("E232", f"`{adapter}` is a whole model: there is nothing to merge", place=adapter)
-    if found.base.held_in_4_bits:
-        raise ModelError(
-            "E253",
-            f"the adapter's base `{found.base.name}` is held in 4 bits, and nothing can be merged into these",
-            place=str(found.adapter),
-            hint="name the model that it was quantised from: `--base MODEL`",
-        )
+    found = _adapter_of(adapter, base)
     if others:
         check_task(found, "generate", adapter)
     parts = {adapter: weight, **(others or {})}
@@ -93,6 +84,20 @@ def merge(
         _save(opened, merged, folder)
     report(f"logits before and after differ by {difference:.1e} (relative)")
     return output
+
+
+def _adapter_of(name: str, base: str | None) -> Found:
+    found = find(name, base=base)
+    if found.adapter is None:
+        raise ModelError("E232", f"`{name}` is a whole model: there is nothing to merge", place=name)
+    if found.base.held_in_4_bits:
+        raise ModelError(
+            "E253",
+            f"the adapter's base `{found.base.name}` is held in 4 bits, and nothing can be merged into these",
+            place=str(found.adapter),
+            hint="name the model that it was quantised from: `--base MODEL`",
+        )
+    return found
 
 
 def _open(parts: Mapping[str, float], base: str | None, dtype: str, found: Found) -> OpenModel:

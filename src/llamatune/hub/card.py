@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from llamatune.errors import DataError, ModelError
 from llamatune.hub.artefact import Artefact, BaseOrigin
-from llamatune.hub.staging import CARD, RECIPE, without_paths
+from llamatune.hub.staging import CARD, RECIPE, named_paths, without_paths
 from llamatune.models.found import Task
 from llamatune.recipe.cards import DataCard, License, find_card_file, read_card
 from llamatune.recipe.hashing import file_sha256
@@ -86,7 +86,7 @@ def write_model_card(pushed: Pushed, staged: Path) -> Path:
     metadata = _metadata(pushed)
     text = f"---\n{to_yaml(metadata)}---\n\n{_body(pushed, staged)}"
     file = staged / CARD
-    file.write_text(text, encoding="utf-8")
+    file.write_text(without_named_paths(text, pushed.artefact), encoding="utf-8")
     _read_again(file, metadata)
     return file
 
@@ -193,6 +193,14 @@ def fenced(text: str, language: str = "") -> str:
     """Text as a fenced block, whatever is in it."""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", text)), default=0))
     return f"{fence}{language}\n{words.visible(masked(text)).rstrip()}\n{fence}"
+
+
+def without_named_paths(text: str, artefact: Artefact) -> str:
+    """A page with each path that the run names cut to its last part, also where it is written as Markdown has it."""
+    for path in named_paths(artefact):
+        name = without_paths(path)
+        text = text.replace(path, name).replace(in_line(path), in_line(name))
+    return text
 
 
 def source_lines(artefact: Artefact) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from llamatune.errors import ModelError, RecipeError
 from llamatune.hub.artefact import Artefact, finished_artefact
-from llamatune.hub.card import data_cards, fenced, in_line, source_lines
+from llamatune.hub.card import data_cards, fenced, in_line, source_lines, without_named_paths
 from llamatune.hub.push import Target, check_name, deliver
 from llamatune.hub.staging import (
     CARD,
@@ -164,7 +164,8 @@ def _card(
         "configs": [{"config_name": "default", "data_files": data_files}],
     }
     front = to_yaml({key: value for key, value in metadata.items() if value})
-    return f"---\n{front}---\n\n" + "\n".join(_page(artefact, target, folder, files, counts))
+    page = "\n".join(_page(artefact, target, folder, files, counts))
+    return without_named_paths(f"---\n{front}---\n\n{page}", artefact)
 
 
 def _page(

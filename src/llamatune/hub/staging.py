@@ -170,9 +170,31 @@ def check_staged(staged: Path, artefact: Artefact) -> None:
             )
 
 
+def named_paths(artefact: Artefact) -> list[str]:
+    """The absolute paths that a run's recipe and data name, the longest first."""
+    found: set[str] = set()
+
+    def look(value: Any) -> None:
+        for part in (
+            value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+        ):
+            look(part)
+        if (
+            isinstance(value, str)
+            and value.startswith("/")
+            and value != "/"
+            and without_paths(value) != value
+        ):
+            found.add(value)
+
+    look([artefact.recipe, artefact.sources])
+    return sorted(found, key=len, reverse=True)
+
+
 def own_paths(artefact: Artefact) -> re.Pattern[str]:
-    """Folders that only this machine has: home, the working directory, and that of the run."""
-    paths = {str(Path.home()), str(Path.cwd()), str(artefact.run.resolve())} - {"/"}
+    """What only this machine has: home, the working directory, that of the run, and what the run names."""
+    folders = {str(Path.home()), str(Path.cwd()), str(artefact.run.resolve())} - {"/"}
+    paths = {*folders, *named_paths(artefact)}
     return re.compile("|".join(rf"{re.escape(path)}(?=[/\\\"'\s]|$)" for path in sorted(paths)))
 
 
