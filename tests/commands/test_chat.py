@@ -74,18 +74,23 @@ def test_models_answer_side_by_side() -> None:
     assert first == second and first.strip()
 
 
-def test_adapters_on_one_base_answer_as_each_would_alone(trained, tmp_path: Path) -> None:
-    """`b` is `a` with the opposite sign; peft takes `a` for a part of its own names unless it is called otherwise."""
+@pytest.fixture
+def turned(trained, tmp_path: Path) -> Path:
+    """The LoRA run's adapter with the opposite sign."""
     import shutil
 
     from safetensors.torch import load_file, save_file
 
-    turned = tmp_path / "turned"
-    shutil.copytree(trained("lora") / "adapter", turned)
-    file = turned / "adapter_model.safetensors"
-    save_file(
-        {name: -weight if "lora_B" in name else weight for name, weight in load_file(file).items()}, file
-    )
+    folder = tmp_path / "turned"
+    shutil.copytree(trained("lora") / "adapter", folder)
+    file = folder / "adapter_model.safetensors"
+    changed = {name: -one if "lora_B" in name else one for name, one in load_file(file).items()}
+    save_file(changed, file)
+    return folder
+
+
+def test_adapters_on_one_base_answer_as_each_would_alone(trained, turned: Path) -> None:
+    """peft takes `a` for a part of its own names unless it is called otherwise."""
     question, runs = "What is two plus three?", {"a": str(trained("lora")), "b": str(turned)}
     alone = {name: talk(question, models=run)[1] for name, run in runs.items()}
     alone["base"] = talk(question)[1]
