@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from llamatune.errors import LlamatuneError, RecipeError
-from llamatune.hub.artefact import BaseOrigin, finished_artefact
-from llamatune.hub.card import fenced, in_line, without_named_paths
+from llamatune.hub.artefact import BaseOrigin, earlier_runs, finished_artefact
+from llamatune.hub.card import earlier_lines, fenced, in_line, without_named_paths
 from llamatune.hub.dataset import push_rows
 from llamatune.hub.push import Target, check_name, push
 from llamatune.hub.staging import check_staged, stage_model, without_paths
+from llamatune.recipe.paths import PIPELINE_MARKER
 from llamatune.runs.handover import digest
 
 
@@ -64,6 +65,21 @@ def test_a_path_that_the_run_names_is_nowhere_in_its_card(rows_run: Path) -> Non
     assert cut == f"hh_pairs.jsonl, hh\\_pairs.jsonl and {fenced('hh_pairs.jsonl')}"
     staged = Path(push_rows(str(rows_run), Target("me/rows"), dry_run=True, say=print))
     assert not any("our" in file.read_text() and "disk" in file.read_text() for file in staged.iterdir())
+
+
+def test_the_runs_before_it_are_named_with_what_they_handed_on(rows_run: Path, tmp_path: Path) -> None:
+    first = adapter_of(tmp_path / "runs" / "first", {"name": "pico"})
+    sft = adapter_of(tmp_path / "runs" / "sft", {"name": "pico"})
+    (sft / "resolved.yaml").write_text(f"stage: sft\noutput: {sft}\nmodel: {{adapter: {first}}}\n")
+    run = finished_artefact(str(rows_run))
+    assert list(earlier_runs(run)) == [str(sft), str(first)]
+    [line, _] = earlier_lines(run)
+    given = json.loads((sft / "result.json").read_text())["files"]["adapter"]["sha256"]
+    assert line == ("run sft, stage sft", f"adapter, sha256 {given}")
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "chat" / PIPELINE_MARKER).touch()
+    with pytest.raises(RecipeError, match=r"E501(.|\n)*whose steps are runs"):
+        finished_artefact("chat")
 
 
 def test_only_a_finished_run_with_what_it_wrote_can_go(rows_run: Path, tmp_path: Path) -> None:

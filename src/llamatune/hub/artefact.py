@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -11,8 +12,9 @@ from typing import Any
 from llamatune.errors import ModelError, RecipeError
 from llamatune.models.base import adapter_facts
 from llamatune.models.found import Found, find, read_note
+from llamatune.outside import is_folder
 from llamatune.recipe.hashing import file_sha256
-from llamatune.recipe.paths import FINISHED, MARKER
+from llamatune.recipe.paths import FINISHED, MARKER, PIPELINE_MARKER
 from llamatune.runs.handover import Result, take
 from llamatune.runs.report.reading import RunFiles, as_mapping, as_rows, as_text
 
@@ -107,7 +109,9 @@ def finished_artefact(name: str) -> Artefact:
             "E501",
             f"`{name}` is not a run",
             why="the card that others read is made from what a run notes: its recipe, data, base and figures",
-            hint="name the folder that a recipe's `output` names, such as runs/pico-sft",
+            hint=f"it is a pipeline, whose steps are runs: name one, such as {run / 'sft'}"
+            if (run / PIPELINE_MARKER).is_file()
+            else "name the folder that a recipe's `output` names, such as runs/pico-sft",
         )
     result = Result.read(run)
     if result is None:
@@ -117,6 +121,27 @@ def finished_artefact(name: str) -> Artefact:
     if path != run and path.name not in files:
         files[path.name] = take(str(run), path.name)  # says what it leaves
     return Artefact(run, result, files, RunFiles(run))
+
+
+def earlier_runs(artefact: Artefact) -> dict[str, Result]:
+    """The finished runs that a run was made from, and those that these were made from, as far as they are still here:
+    what a pipeline's steps, or steps by hand, have handed on."""
+    found: dict[str, Result] = {}
+    waiting = [artefact.recipe]
+    while waiting:
+        for name in _texts({key: part for key, part in waiting.pop().items() if key != "output"}):
+            result = Result.read(Path(name)) if name not in found and is_folder(Path(name)) else None
+            if result is not None:
+                found[name] = result
+                waiting.append(RunFiles(Path(name)).recipe()[1])
+    return found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts(part)
+    if isinstance(value, str):
+        yield value
 
 
 def evaluation_of(run: str, artefact: Artefact) -> Artefact:

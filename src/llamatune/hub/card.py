@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llamatune.errors import DataError, ModelError
-from llamatune.hub.artefact import Artefact, BaseOrigin
+from llamatune.hub.artefact import Artefact, BaseOrigin, earlier_runs
 from llamatune.hub.staging import CARD, RECIPE, named_paths, without_paths
 from llamatune.models.found import Task
 from llamatune.recipe.cards import DataCard, License, find_card_file, read_card
@@ -314,6 +314,15 @@ def _lineage(pushed: Pushed) -> Iterable[tuple[str, str]]:
     for key in ("tokenizer", "template"):
         if facts.get(key):
             yield f"{key}, sha256", as_text(facts[key])
+    yield from earlier_lines(pushed.artefact)
+
+
+def earlier_lines(artefact: Artefact) -> Iterable[tuple[str, str]]:
+    """(run and stage, what it handed on) of the runs before this one."""
+    for name, result in earlier_runs(artefact).items():
+        given = result.files.get(result.artefact)
+        sha256 = f", sha256 {given.sha256}" if given is not None else ""
+        yield f"run {without_paths(name)}, stage {result.stage}", f"{result.artefact}{sha256}"
 
 
 def _weights_of(facts: Any) -> str:

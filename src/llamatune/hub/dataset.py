@@ -11,7 +11,7 @@ from typing import Any
 
 from llamatune.errors import ModelError, RecipeError
 from llamatune.hub.artefact import Artefact, finished_artefact
-from llamatune.hub.card import data_cards, fenced, in_line, source_lines, without_named_paths
+from llamatune.hub.card import data_cards, earlier_lines, fenced, in_line, source_lines, without_named_paths
 from llamatune.hub.push import Target, check_name, deliver
 from llamatune.hub.staging import (
     CARD,
@@ -231,3 +231,4 @@ def _lineage(artefact: Artefact) -> Iterator[tuple[str, str]]:
         said = as_mapping(judge)
         weights = as_mapping(said.get("adapter") or said.get("base")).get("weights")
         yield f"judge: {part}", f"sha256 {weights}"
+    yield from earlier_lines(artefact)
