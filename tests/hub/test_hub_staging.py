@@ -4,16 +4,20 @@ import json
 import re
 from pathlib import Path
 
+import numpy
 import pytest
 
 from llamatune.errors import LlamatuneError, RecipeError
-from llamatune.hub.artefact import BaseOrigin, earlier_runs, finished_artefact
+from llamatune.hub.artefact import BaseOrigin, earlier_runs, evaluation_of, finished_artefact
 from llamatune.hub.card import earlier_lines, fenced, in_line, without_named_paths
 from llamatune.hub.dataset import push_rows
 from llamatune.hub.push import Target, check_name, push
 from llamatune.hub.staging import check_staged, stage_model, without_paths
+from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.paths import PIPELINE_MARKER
 from llamatune.runs.handover import digest
+
+_WEIGHTS = "adapter_model.safetensors"
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +84,33 @@ def test_the_runs_before_it_are_named_with_what_they_handed_on(rows_run: Path, t
     (tmp_path / "chat" / PIPELINE_MARKER).touch()
     with pytest.raises(RecipeError, match=r"E501(.|\n)*whose steps are runs"):
         finished_artefact("chat")
+
+
+def test_an_evaluation_is_of_these_very_weights(rows_run: Path, tmp_path: Path) -> None:
+    """The weights of what is pushed, under the name that the evaluation gave them."""
+    from safetensors.numpy import save_file
+
+    run = adapter_of(tmp_path / "runs" / "mine", {"name": "pico"})
+    save_file({"base_model.model.x.lora_A.weight": numpy.ones((2, 4))}, run / "adapter" / _WEIGHTS)
+    settings = {"peft_type": "LORA", "r": 2, "target_modules": ["x"], "task_type": "CAUSAL_LM"}
+    (run / "adapter" / "adapter_config.json").write_text(json.dumps(settings))
+    result = json.loads((run / "result.json").read_text())
+    result["files"]["adapter"]["sha256"] = digest(run / "adapter")
+    (run / "result.json").write_text(json.dumps(result))
+    mine = finished_artefact(str(run))
+    models = {
+        "helpfulness": {"adapter": {"weights": file_sha256(run / "adapter" / _WEIGHTS)}},
+        "models.other.adapter": {"adapter": {"weights": "0" * 64}},
+    }
+    judged = json.loads((rows_run / "result.json").read_text())
+    (rows_run / "result.json").write_text(json.dumps(judged | {"stage": "evaluate"}))
+    (rows_run / "manifest.json").write_text(json.dumps({"facts": {"models": models}}))
+    with pytest.raises(RecipeError, match=r"E507.*is no evaluation of"):
+        evaluation_of(str(rows_run), mine)
+    models["models.new.adapter"] = models["helpfulness"]
+    (rows_run / "manifest.json").write_text(json.dumps({"facts": {"models": models}}))
+    called, found = evaluation_of(str(rows_run), mine)
+    assert (called, found.run) == ("new", rows_run)
 
 
 def test_only_a_finished_run_with_what_it_wrote_can_go(rows_run: Path, tmp_path: Path) -> None:

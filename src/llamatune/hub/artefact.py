@@ -144,30 +144,28 @@ def _texts(value: Any) -> Iterator[str]:
         yield value
 
 
-def evaluation_of(run: str, artefact: Artefact) -> Artefact:
-    """A finished evaluation that judged this artefact: its weights are among those it noted.
+def evaluation_of(run: str, artefact: Artefact) -> tuple[str, Artefact]:
+    """A finished evaluation that judged this artefact, and what the artefact is called in it: the weights that it noted
+    under that name are these.
 
     Raises:
         RecipeError: E507, it is no evaluation, or one of other models; and what `finished_artefact` raises.
     """
     found = finished_artefact(run)
-    own = {artefact.found.base.identity()["weights"]}
+    own = artefact.found.base.identity()["weights"]
     if artefact.found.adapter is not None:
-        own = {adapter_facts(artefact.found.adapter)["weights"]}
+        own = adapter_facts(artefact.found.adapter)["weights"]
     judged = as_mapping(as_mapping(found.manifest.get("facts")).get("models"))
-    weights = {
-        as_mapping(as_mapping(one).get("adapter") or as_mapping(one).get("base")).get("weights")
-        for part, one in judged.items()
-        if part.startswith("models.")
-    }
-    if found.stage != "evaluate" or not own & weights:
-        raise RecipeError(
-            "E507",
-            f"`{run}` is no evaluation of `{artefact.run}`",
-            why="figures of another model would be published as those of this one",
-            hint="name a finished run of `stage: evaluate` that has it among its `models`",
-        )
-    return found
+    for part, said in judged.items():
+        facts = as_mapping(as_mapping(said).get("adapter") or as_mapping(said).get("base"))
+        if found.stage == "evaluate" and part.startswith("models.") and facts.get("weights") == own:
+            return part.split(".")[1], found
+    raise RecipeError(
+        "E507",
+        f"`{run}` is no evaluation of `{artefact.run}`",
+        why="figures of another model would be published as those of this one",
+        hint="name a finished run of `stage: evaluate` that has it among its `models`",
+    )
 
 
 def same_weights(origin: BaseOrigin, id: str, revision: str | None) -> str:

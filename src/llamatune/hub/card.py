@@ -54,8 +54,8 @@ class Pushed:
     licence: License | None
     """Of the base, or what the user says."""
     cards: dict[str, DataCard] = field(default_factory=dict)
-    evaluations: list[Artefact] = field(default_factory=list)
-    """Runs of stage evaluate that judged it."""
+    evaluations: list[tuple[str, Artefact]] = field(default_factory=list)
+    """Runs of stage evaluate that judged it, each with what it is called there."""
 
     @property
     def from_scratch(self) -> bool:
@@ -168,7 +168,9 @@ def _body(pushed: Pushed, staged: Path) -> str:
         curves=(staged / CURVES).is_file(),
         sources=source_lines(pushed.artefact),
         tables=list(_tables(seen)),
-        evaluations=[(one.run.name, list(_tables(contents(one.run)))) for one in pushed.evaluations],
+        evaluations=[
+            (called, one.run.name, list(_tables(contents(one.run)))) for called, one in pushed.evaluations
+        ],
         replies=_replies(seen["replies"]),
         limits=_limits(pushed),
         lineage=list(_lineage(pushed)),
