@@ -110,8 +110,8 @@ _IN_PASSING = {
     "welcomes": ("greets", "offers"),
     "parts": ("greets", "welcomes", "thanks"),
     "is well": ("greets", "thanks", "welcomes"),
-    "names itself": ("greets", "offers", "thanks"),
-    "offers": ("greets", "names itself", "welcomes", "thanks"),
+    "names itself": ("greets", "offers"),
+    "offers": ("greets", "names itself", "welcomes"),
     "thanks": ("greets", "welcomes"),
 }
 """What a fitting reply may do besides."""
