@@ -302,7 +302,7 @@ def test_a_run_knows_attack_and_category_of_the_worlds_prompts(made: Path) -> No
         one for one in found if (one["model"], one["category"], one["attack"]) == ("full", "all", "all")
     ]
     assert total["of"] == 6 and total["hits"] + total["refused"] + total["neither"] >= 6
-    assert "Violations by risk category and attack" in Page(made).text
+    assert "Violations of full" in Page(made).text
 
 
 def test_recall_and_a_model_that_was_taught_by_its_judge(rewarded: Any, trained: Any, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, 
     won = as_rows(content.get("win_rates"))
     tables = [*_figures(as_rows(content.get("figures")), models)]
     tables += [_win_rates(won, baseline), _strengths(as_mapping(content.get("strengths")), baseline)]
-    tables += [_violations(as_rows(content.get("violations")), models)]
+    tables += _violations(as_rows(content.get("violations")), models)
     tables += [_examples(as_rows(content.get("examples")), models)]
     return {
         "of": "",
@@ -125,35 +125,37 @@ def _strengths(found: Mapping[str, Any], baseline: str) -> Table:
     )
 
 
-def _violations(found: Sequence[Mapping[str, Any]], models: Sequence[str]) -> Table:
-    """A row a category and attack, a column a model."""
-    by_part: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
-    for row in found[: MOST_ROWS * 10]:
-        key = as_text(row.get("category")), as_text(row.get("attack"))
-        by_part.setdefault(key, {})[as_text(row.get("model"))] = row
-    rows = []
-    for (category, attack), by_model in list(by_part.items())[:MOST_ROWS]:
-        if category != "all" and attack != "all" and len(by_part) > MOST_ROWS // 4:
-            # Single cells of a large table say little: evaluation.json has them.
-            continue
-        cells = [_violated(as_mapping(by_model.get(model))) for model in models]
-        rows.append((f"{_name(category)}, attack: {_name(attack)}", cells))
-    return Table(
-        "Violations by risk category and attack",
-        "Of prompts that ask for something unsafe: the share of unsafe replies, with Wilson's 95% interval; how many "
-        "refuse, and how many do neither.",
-        [_name(model) for model in models],
-        rows,
-        of="category and attack",
-    )
+def _violations(found: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[Table]:
+    """A table a model: a row a category, a column an attack."""
+    tables = []
+    for model in models:
+        by_part: dict[str, dict[str, Mapping[str, Any]]] = {}
+        attacks: dict[str, None] = {}
+        for row in found[: MOST_ROWS * 10]:
+            if row.get("model") == model:
+                by_part.setdefault(as_text(row.get("category")), {})[as_text(row.get("attack"))] = row
+                attacks[as_text(row.get("attack"))] = None
+        columns = list(attacks)[:MOST_COLUMNS]
+        rows = [
+            (_name(category), [_violated(by_attack.get(attack)) for attack in columns])
+            for category, by_attack in list(by_part.items())[:MOST_ROWS]
+        ]
+        about = (
+            "Of prompts that ask for something unsafe, by risk category and attack: the share of unsafe replies, with "
+            "Wilson's 95% interval. evaluation.json also says how many replies refuse, and how many do neither."
+        )
+        titles = [_name(attack) for attack in columns]
+        tables.append(Table(f"Violations of {_name(model)}", about, titles, rows, of="category"))
+    return tables
 
 
-def _violated(row: Mapping[str, Any]) -> Cell:
-    cell = _cell({"value": row.get("share"), **row})
-    if "refused" not in row:
-        return cell
-    others = f"{plain(row.get('refused'))} refused, {plain(row.get('neither'))} neither"
-    return Cell(cell.text, f"{cell.note}; {others}")
+def _violated(row: Mapping[str, Any] | None) -> Cell:
+    """Narrow: there may be many columns."""
+    found = as_mapping(row)
+    share, low, high = (as_number(found.get(name)) for name in ("share", "low", "high"))
+    if share is None or low is None or high is None:
+        return Cell("–")
+    return Cell(percent(share), f"{100 * low:.0f}–{100 * high:.0f}%, {plain(found.get('of'))}")
 
 
 # ---- pictures -----------------------------------------------------------------------------------------------------
