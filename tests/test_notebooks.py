@@ -15,7 +15,7 @@ SHOWN = {"03_ppo": "policy and critic as in the first run, bit by bit: True"}
 
 
 def test_no_notebook_is_missing() -> None:
-    assert len(NOTEBOOKS) == 5
+    assert len(NOTEBOOKS) == 6
 
 
 def outputs(notebook: Any) -> list[Any]:

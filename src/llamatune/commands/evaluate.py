@@ -123,19 +123,18 @@ def _names(models: Sequence[str]) -> list[str]:
 def evaluation_table(content: Mapping[str, Any]) -> str:
     """The figures of evaluation.json, model beside model, and the win rates, as plain text."""
     models = content["models"]
-    by_row: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    sets: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
     for row in content["figures"]:
-        by_row.setdefault((row["set"], row["figure"]), {})[row["model"]] = row
-    width = max((len(figure) for _, figure in by_row), default=0) + 2
+        sets.setdefault(row["set"], {}).setdefault(row["figure"], {})[row["model"]] = row
+    width = max((len(figure) for figures in sets.values() for figure in figures), default=0) + 4
+    width = max([width, *map(len, sets)])
     lines: list[str] = []
-    last = None
-    for (name, figure), cells in by_row.items():
-        if name != last:
-            lines += ["", f"{name:{width}}" + "".join(f"{model:>28}" for model in models)]
-            last = name
-        lines.append(
+    for name, figures in sets.items():
+        lines += ["", f"{name:{width}}" + "".join(f"{model:>28}" for model in models)]
+        lines += [
             f"  {figure:{width - 2}}" + "".join(f"{_cell(cells.get(model)):>28}" for model in models)
-        )
+            for figure, cells in figures.items()
+        ]
     if content["win_rates"]:
         lines += ["", f"win rates against {content['baseline']} (ties half)"]
         lines += [
