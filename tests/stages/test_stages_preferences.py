@@ -2,6 +2,7 @@
 endpoint or people."""
 
 import json
+import math
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import llamatune
 from llamatune.errors import DataError, RecipeError, StoppedError
 from llamatune.judging.pairs.comparing import (
     Comparison,
@@ -98,6 +100,25 @@ def test_a_reward_model_learns_from_the_run_and_is_tested_on_what_it_held_out(
             reward_recipe(tmp_path / "other", {"data.train": [{"run": str(made), "split": "exam"}]}),
             recipe_dir=ROOT,
         )
+
+
+def test_reward_models_compare_what_they_would_score(policy: str, rewarded: Any, tmp_path: Path) -> None:
+    models = {"helpfulness": str(rewarded("lora")), "safety": str(rewarded("full"))}
+    changes = {"judge": "reward_models", "reward": models, "other": {"temperature": 1.3}, "test_share": 0}
+    run(made_recipe("preferences", tmp_path / "run", {**changes, "model.base": policy}), recipe_dir=ROOT)
+    rows = rows_of(tmp_path / "run/preferences.jsonl")
+    assert len(rows) > 2
+    sides = ("chosen", "rejected")
+    replies = [[row[side][0]["content"] for side in sides] for row in rows]
+    scores = llamatune.judge(models, [row["prompt"] for row in rows], replies)
+    for row, helpful, safety in zip(rows, scores["helpfulness"], scores["safety"], strict=True):
+        # The paper's rule, once more: unsafe in more than 85 of 100 cases, or asked for, and safety decides.
+        bar = math.log(0.15 / 0.85)
+        decides = [
+            s if row["made_by"]["is_safety"] or s < bar else h for h, s in zip(helpful, safety, strict=True)
+        ]
+        assert decides[0] > decides[1]
+        assert [row["chosen_safe"], row["rejected_safe"]] == [one >= 0 for one in safety]
 
 
 def test_people_compare_and_the_same_command_goes_on_from_the_chosen_reply(
