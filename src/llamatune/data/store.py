@@ -28,7 +28,7 @@ from llamatune.runs.manifest import environment
 if TYPE_CHECKING:
     import datasets
 
-DATA_VERSION = 4
+DATA_VERSION = 5
 """Part of every cache key: raise it when the same row would be stored differently."""
 
 _ENCODED_BY = ("transformers", "tokenizers")

@@ -351,3 +351,24 @@ def test_times_that_python_does_not_have(tmp_path: Path, column: pa.Array) -> No
     pq.write_table(pa.table({"text": ["a"], "when": column}), tmp_path / "a.parquet")
     message = fails(tmp_path / "a.parquet")
     assert "E109" in message and "hint:" in message
+
+
+def test_objects_that_the_hubs_library_writes_as_texts_are_objects_again(tmp_path: Path) -> None:
+    """Where the keys of objects differ, `datasets` keeps each as JSON text: a turn would be taken for what is said."""
+    import datasets
+
+    from llamatune.data.read.tables import arrow_rows
+
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes", "train": False}]
+    rows = [
+        {"messages": turns, "deep": {"pairs": [turns[:1], []]}},
+        {"messages": None, "deep": {"pairs": None}},
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    made = datasets.load_dataset(
+        "json", data_files=str(file), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert "Json" in str(made.features["messages"]), "otherwise the test says nothing"
+    [kept] = made.cache_files
+    assert [row for _, row in arrow_rows(Path(kept["filename"]), "rows")] == rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -68,9 +69,31 @@ def _rows(batches: Iterable[pa.RecordBatch], name: str, size: int) -> Rows:
                 place=f"{name} after #{number}",
                 hint="write the file again from text that is valid Unicode",
             ) from None
+        written = {field.name: decode for field in batch.schema if (decode := _decoder(field.type))}
         for row in rows:
             number += 1
+            row |= {column: decode(row[column]) for column, decode in written.items()}
             yield f"{name}#{number}", without_nan(row)
+
+
+def _decoder(kind: pa.DataType) -> Callable[[Any], Any] | None:
+    """Reads values of this type that hold JSON texts, as the hub's library writes objects whose keys are not always the
+    same (a turn with `train`, a turn without); None where there are none."""
+    import pyarrow as pa
+
+    if isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.json":
+        return lambda value: None if value is None else json.loads(value)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        inner = _decoder(kind.value_type)
+        return inner and (lambda values: values and [inner(one) for one in values])
+    if not pa.types.is_struct(kind):
+        return None
+    parts = {field.name: decode for field in kind.fields if (decode := _decoder(field.type))}
+    return (
+        (lambda value: value and {**value, **{name: decode(value[name]) for name, decode in parts.items()}})
+        if parts
+        else None
+    )
 
 
 def _check_names(fields: Any, place: str) -> None:
