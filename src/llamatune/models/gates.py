@@ -31,6 +31,17 @@ _LARGEST = (
 )
 """The largest whole number of config.json whose key has this word in it: far above those of any published model, and
 small enough that building the model ends. The first that fits counts."""
+_SIZES = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "vocab_size",
+    "max_position_embeddings",
+)
+"""Whole numbers of config.json that are at least 1 in any model."""
 _MOST_TIMES = 8
 """How many times larger than the numbers in its files a model or an adapter may be by its settings: 4-bit weights hold
 two in one, and what differs by less is named more precisely later."""
@@ -71,6 +82,7 @@ def check_config_values(config: Mapping[str, Any], file: Path) -> None:
         "quantization_config": quantization is None or isinstance(quantization, dict),
     }
     wrong = [name for name, fits in types.items() if not fits]
+    wrong += [name for name in _SIZES if _is_below_one(config.get(name))]
     wrong += [name for name, value in _numbers(config) if value > _largest(name)]
     if wrong:
         raise ModelError(
@@ -80,6 +92,10 @@ def check_config_values(config: Mapping[str, Any], file: Path) -> None:
             why="building a model of this description would fail, or never end",
             hint="take config.json and weights of the same model: download it again",
         )
+
+
+def _is_below_one(value: Any) -> bool:
+    return isinstance(value, (int, float)) and value < 1
 
 
 def _numbers(config: Any, name: str = "") -> Iterator[tuple[str, int]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -168,7 +169,7 @@ def read_card(path: Path) -> tuple[DataCard, str]:
         card = DataCard.model_validate(document.data)
     except ValidationError as error:
         problems = problems_of(error, DataCard, document.data, place)
-        raise DataError.of([_licence(problem) for problem in problems]) from None
+        raise DataError.of([_of_card(problem, path.stem) for problem in problems]) from None
     if card.name != path.stem:
         what = f"the card's name is `{card.name}`, but its file is `{path.name}`"
         raise DataError("E151", what, place=place(("name",), False), hint="make the two equal")
@@ -277,10 +278,12 @@ def _expected(card: DataCard, split: str, path: Path) -> CardFile | Split:
     )
 
 
-def _licence(problem: Problem) -> Problem:
-    """A card without a licence is refused in its own words."""
+def _of_card(problem: Problem, name: str) -> Problem:
+    """A card without a licence is refused in its own words, and one without another key with what writes it."""
     if not problem.what.startswith(("`license`", "`license.id`")):
-        return problem
+        if problem.code != "E024":
+            return problem
+        return replace(problem, hint=f"add it; a card that `llamatune data card {name} --from FILE` makes has all keys")
     return Problem(
         "E152",
         "the card names no licence",

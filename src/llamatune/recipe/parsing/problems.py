@@ -116,8 +116,8 @@ def _problem(detail: Any, path: KeyPath, schema: type[BaseModel], place: str) ->
         return Problem("E025", f"`{name}`: {text}" if name else text, place)
     if kind in _RANGE:
         return Problem("E023", f"`{name}`: {_show(value)} is out of range {_interval(info)}", place, why)
-    if kind == "literal_error" or (choices_of(info) and isinstance(value, str)):
-        choices = choices_of(info)
+    choices = choices_of(info, of_item=bool(path) and isinstance(path[-1], int))
+    if kind == "literal_error" or (choices and isinstance(value, str)):
         what = f"`{name}`: {_show(value)} is not one of {', '.join(choices)}"
         return Problem("E023", what, place, why, did_you_mean(str(value), choices))
     if kind in ("string_too_short", "too_short"):
@@ -162,17 +162,21 @@ def _metadata(info: FieldInfo | None) -> list[Any]:
     return list(info.metadata) if info else []
 
 
-def choices_of(info: FieldInfo | None) -> list[str]:
-    """The words of a field's `Literal`s."""
-    return [str(word) for word in _leaves(info.annotation) if isinstance(word, str)] if info else []
+def choices_of(info: FieldInfo | None, *, of_item: bool = False) -> list[str]:
+    """The words of a field's `Literal`s; with `of_item`, of those in its list."""
+    leaves = list(_leaves(info.annotation)) if info else []
+    if of_item:
+        leaves = [word for kind in leaves if get_origin(kind) is list for word in _leaves(get_args(kind)[0])]
+    return [word for word in leaves if isinstance(word, str)]
 
 
 def field_at(schema: type[BaseModel], path: KeyPath) -> FieldInfo | None:
-    """The field that a key path names, if the schema has it."""
+    """The field that a key path names, if the schema has it; of an item, the field that holds the list."""
     info: FieldInfo | None = None
     annotations: list[Any] = [schema]
     for part in path:
-        info, annotations = _step(annotations, part)
+        found, annotations = _step(annotations, part)
+        info = found or info
         if not annotations:
             return None
     return info

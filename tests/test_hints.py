@@ -1,0 +1,218 @@
+"""Whoever does what a hint says has a recipe that validates: one case a code, through `validate --deep`.
+
+tests/test_error_codes.py has those of recipes and of single files.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from typer.testing import CliRunner
+
+from llamatune.cli import app
+from llamatune.commands.validate import validate
+from llamatune.errors import LlamatuneError, Problem
+from llamatune.models.base import BUILTIN
+
+SFT = "stage: sft\noutput: runs/x\nmodel: {lora: {rank: 4}}\ndata: {train: [{path: rows.jsonl}]}\n"
+REWARD = SFT.replace("sft", "reward")
+
+
+def questions(*replies: str) -> list[dict[str, Any]]:
+    return [{"prompt": f"Question {number}?", "completion": reply} for number, reply in enumerate(replies)]
+
+
+def talk(*roles: str) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": f"Text {at}."} for at, role in enumerate(roles)]}
+
+
+GOOD = questions("One.", "Two.", "Three.", "Four.")
+PAIRS = [{"prompt": f"Question {at}?", "chosen": "One.", "rejected": "Two."} for at in range(4)]
+LABELS = [{"prompt": f"Question {at}?", "completion": "One.", "label": at % 2 == 0} for at in range(4)]
+
+
+class Case(NamedTuple):
+    """Rows and overrides that are refused, a part of the hint, and the same as the hint has them."""
+
+    rows: Any
+    overrides: list[str]
+    hint: str
+    mended: Any
+    mended_overrides: list[str]
+    recipe: str = SFT
+    mended_recipe: str | None = None
+    prepare: Callable[[], object] = lambda: None
+    mend: Callable[[], object] = lambda: None
+
+
+def base(name: str = "base", **changes: Any) -> Callable[[], object]:
+    """Make a folder of pico with other values in config.json."""
+
+    def make() -> None:
+        shutil.rmtree(name, ignore_errors=True)
+        shutil.copytree(BUILTIN / "pico", name)
+        edit(f"{name}/config.json", **changes)
+
+    return make
+
+
+def edit(file: str, **changes: Any) -> None:
+    path = Path(file)
+    path.chmod(0o644)
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+def without(*files: str) -> Callable[[], object]:
+    def make() -> None:
+        base()()
+        for file in files:
+            Path("base", file).unlink()
+
+    return make
+
+
+def cut_weights() -> None:
+    base()()
+    path = Path("base/model.safetensors")
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def placeholder() -> None:
+    base()()
+    path = Path("base/model.safetensors")
+    path.chmod(0o644)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 5\n")
+
+
+def card(*changes: tuple[str, str]) -> Callable[[], object]:
+    """Let the command make a card, whose licence is filled in, and change its text."""
+
+    def make() -> None:
+        shutil.rmtree("data_cards", ignore_errors=True)
+        done = CliRunner().invoke(app, ["data", "card", "mine", "--from", "rows.jsonl"])
+        assert done.exit_code == 0, done.output
+        path = Path("data_cards/mine.md")
+        text = re.sub("(?m)^  id:.*", "  id: mit", path.read_text())
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        path.write_text(text)
+
+    return make
+
+
+ON_BASE = SFT.replace("{lora", "{base: ./base, lora")
+ON_CARD = SFT.replace("path: rows.jsonl", "card: mine")
+TALKS = [talk("user", "assistant")] * 2
+LONG = " ".join(["word"] * 600)
+
+CASES = {
+    "E029": Case(GOOD, ["logging.report_to=[trackio]"], "remove", GOOD, []),
+    "E125": Case([*TALKS, talk("user", "user", "assistant")], [], "on_bad_row", TALKS, []),
+    "E127": Case(PAIRS, [], "reward", PAIRS, [], SFT, REWARD),
+    "E127 labels": Case(LABELS, [], "loss.objective: labels", LABELS, ["loss.objective=labels"], REWARD),
+    "E130": Case(questions("One.", LONG), ["data.max_length=64"], "data.max_length", None, ["data.max_length=1024"]),
+    "E130 dropped": Case(
+        questions(*["One."] * 30, LONG),
+        ["data.max_length=64"],
+        "too_long",
+        None,
+        ["data.max_length=64", "data.too_long=drop", "data.max_dropped=0.1"],
+    ),
+    "E131": Case(
+        questions("One.", LONG),
+        ["data.max_length=64", "data.too_long=drop"],
+        "data.max_dropped",
+        None,
+        ["data.max_length=64", "data.too_long=drop", "data.max_dropped=0.5"],
+    ),
+    "E132": Case(
+        questions(LONG, LONG + " more"),
+        ["data.max_length=64", "data.too_long=drop", "data.max_dropped=1"],
+        "",
+        None,
+        ["data.max_length=1024", "data.too_long=drop", "data.max_dropped=1"],
+    ),
+    "E133": Case(GOOD, ["data.eval=[{path: rows.jsonl}]"], "eval_fraction", GOOD, ["data.eval_fraction=0.25"]),
+    "E135": Case(
+        [{**row, "images": "a.png"} for row in GOOD],
+        [],
+        "images",
+        [{**row, "images": "a.png"} for row in GOOD],
+        ["data.train=[{path: rows.jsonl, ignore: [images]}]"],
+    ),
+    "E150": Case(GOOD, [], "data card mine --from", GOOD, [], ON_CARD, mend=card()),
+    "E151": Case(GOOD, [], "make the two equal", GOOD, [], ON_CARD, prepare=card(("name: mine", "name: yours")), mend=card()),
+    "E152": Case(GOOD, [], "licen", GOOD, [], ON_CARD, prepare=card(("  id: mit", "  id:")), mend=card()),
+    "E155": Case(
+        GOOD, ["data.train=[{card: mine, split: trian}]"], "train", GOOD, ["data.train=[{card: mine}]"],
+        ON_CARD, prepare=card(), mend=card(),
+    ),
+    "E201": Case(GOOD, ["model.base=./basse"], "`base`", GOOD, ["model.base=./base"], prepare=base(), mend=base()),
+    "E205": Case(GOOD, [], "", GOOD, [], ON_BASE, prepare=base(auto_map={"AutoModel": "m.M"}), mend=base()),
+    "E206": Case(
+        GOOD, [], "", GOOD, [], ON_BASE,
+        prepare=base(model_type="t5", architectures=["T5ForConditionalGeneration"]), mend=base(),
+    ),
+    "E207": Case(GOOD, [], "download", GOOD, [], ON_BASE, prepare=cut_weights, mend=base()),
+    "E207 lfs": Case(GOOD, [], "git lfs pull", GOOD, [], ON_BASE, prepare=placeholder, mend=base()),
+    "E204": Case(GOOD, [], "download", GOOD, [], ON_BASE, prepare=without("model.safetensors"), mend=base()),
+    "E208": Case(GOOD, [], "all of its files", GOOD, [], ON_BASE, prepare=without("tokenizer.json"), mend=base()),
+    "E210": Case(
+        GOOD, [], "chat.template", GOOD, ["chat.template=llama2"], ON_BASE, prepare=without("chat_template.jinja")
+    ),
+    "E211": Case(
+        questions("One.", "A </s> inside."),
+        ["chat.control_tokens=reject"],
+        "data.on_bad_row=drop data.max_dropped=0.5",
+        None,
+        ["chat.control_tokens=reject", "data.on_bad_row=drop", "data.max_dropped=0.5"],
+    ),
+    "E221": Case(
+        GOOD, ["data.max_length=4096"], "data.max_length", GOOD, ["data.max_length=1024"], ON_BASE,
+        prepare=base(), mend=base(),
+    ),
+    "E230": Case(
+        GOOD, ["model.lora.targets=[nothing]"], "all-linear", GOOD, ["model.lora.targets=all-linear"]
+    ),
+    "E253": Case(
+        GOOD, [], "quantised", GOOD, [], ON_BASE,
+        prepare=base(quantization_config={"quant_method": "gptq", "bits": 4}), mend=base(),
+    ),
+    "E256": Case(GOOD, [], "config.json", GOOD, [], ON_BASE, prepare=base(num_attention_heads=-6), mend=base()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_following_a_hint(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    case, code = CASES[name], name.split()[0]
+    written(case.rows)
+    case.prepare()
+    found = problems(case.recipe, case.overrides)
+    problem = next((one for one in found if one.code == code), None)
+    assert problem is not None, found
+    assert problem.why and problem.hint and case.hint in problem.hint, problem
+    if case.mended is not None:
+        written(case.mended)
+    case.mend()
+    assert not problems(case.mended_recipe or case.recipe, case.mended_overrides)
+
+
+def written(rows: Any) -> None:
+    for name in ("rows.jsonl", "prompts.jsonl"):
+        Path(name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def problems(recipe: str, overrides: list[str]) -> list[Problem]:
+    Path("recipe.yaml").write_text(recipe)
+    try:
+        return list(validate("recipe.yaml", overrides, deep=True).problems)
+    except LlamatuneError as error:
+        return list(error.problems)
