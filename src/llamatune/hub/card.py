@@ -86,7 +86,9 @@ def write_model_card(pushed: Pushed, staged: Path) -> Path:
     metadata = _metadata(pushed)
     text = f"---\n{to_yaml(metadata)}---\n\n{_body(pushed, staged)}"
     file = staged / CARD
-    file.write_text(without_named_paths(text, pushed.artefact), encoding="utf-8")
+    for run in (pushed.artefact, *(evaluation for _, evaluation in pushed.evaluations)):
+        text = without_named_paths(text, run)
+    file.write_text(text, encoding="utf-8")
     _read_again(file, metadata)
     return file
 

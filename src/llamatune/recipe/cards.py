@@ -283,7 +283,9 @@ def _of_card(problem: Problem, name: str) -> Problem:
     if not problem.what.startswith(("`license`", "`license.id`")):
         if problem.code != "E024":
             return problem
-        return replace(problem, hint=f"add it; a card that `llamatune data card {name} --from FILE` makes has all keys")
+        return replace(
+            problem, hint=f"add it; a card that `llamatune data card {name} --from FILE` makes has all keys"
+        )
     return Problem(
         "E152",
         "the card names no licence",
