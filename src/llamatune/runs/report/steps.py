@@ -105,12 +105,7 @@ def pipeline_contents(folder: Path) -> dict[str, Any]:
         ],
         "rounds": [_round(name, some) for name, some in _by_round(steps)],
         "versions": [*_versions(steps)],
-        "rewards": _figures_table(
-            "Reward models", "held-out accuracy and loss of each", (s for s in steps if s.stage == "reward")
-        ),
-        "made": _figures_table(
-            "Rows that were made", "by each step that samples", (s for s in steps if _makes_rows(s))
-        ),
+        "figures": [*_figures_by_stage(steps)],
         "lineage": [_lineage(step) for step in steps if step.result],
         "starts": [_start(one) for one in reversed(starts[-MOST_STARTS:])],
         "recipe": recipe_lines(text),
@@ -178,18 +173,18 @@ def _figures(step: StepFiles) -> Iterator[tuple[str, str]]:
             yield name, percent(value) if is_share else plain(value, 3)
 
 
-def _makes_rows(step: StepFiles) -> bool:
-    return step.artefact[0].endswith(".jsonl") and step.stage != "evaluate"
-
-
-def _figures_table(title: str, about: str, steps: Iterable[StepFiles]) -> Table | None:
-    """A row for each step, a column for each figure of its result; None where there is nothing to compare."""
-    rows = {step.name: dict(_figures(step)) for step in steps if step.result}
-    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    if not columns:
-        return None
-    cells = [(name, [Cell(row.get(column, "–")) for column in columns]) for name, row in rows.items()]
-    return Table(title, about, [heading(column) for column in columns], cells, of="step")
+def _figures_by_stage(steps: Iterable[StepFiles]) -> Iterator[Table]:
+    """A table for each stage: a row for each of its steps, a column for each figure of their results."""
+    stages: dict[str, dict[str, dict[str, str]]] = {}
+    for step in steps:
+        if step.result and step.stage != "evaluate":
+            stages.setdefault(step.stage, {})[step.name] = dict(_figures(step))
+    for stage, rows in stages.items():
+        columns = list(dict.fromkeys(name for row in rows.values() for name in row))[:_MOST_FIGURES]
+        cells = [(name, [Cell(row.get(column, "–")) for column in columns]) for name, row in rows.items()]
+        if columns:
+            heads = [heading(column) for column in columns]
+            yield Table(heading(stage), "as each step ended", heads, cells, of="step")
 
 
 def _versions(steps: Iterable[StepFiles]) -> Iterator[Table]:
