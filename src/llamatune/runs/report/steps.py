@@ -25,6 +25,8 @@ from llamatune.runs.report.words import duration, number, shorten, utc
 PIPELINE_RECORD = "pipeline.json"
 """Which steps a pipeline has, those that it has begun, and what each start did."""
 MOST_STEPS, MOST_STARTS, _MOST_FIGURES = 500, 20, 8
+_TOGETHER = "all sets"
+"""What an evaluation calls all its sets of prompts together."""
 _NAME = re.compile(r"(?:round-\d{1,4}/)?[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 """What a step can be called: nothing that leads out of the pipeline's folder."""
 
@@ -118,7 +120,7 @@ def version_lines(folder: Path) -> Iterator[str]:
         StepFiles.of(one, folder) for one in as_rows(RunFiles(folder).mapping(PIPELINE_RECORD).get("steps"))
     )
     for table in _versions(step for step in told if step is not None):
-        yield f"{table.title}: {table.about}"
+        yield table.title
         rows = [
             [table.of, *table.columns],
             *([name, *(cell.text for cell in row)] for name, row in table.rows),
@@ -188,26 +190,28 @@ def _figures_by_stage(steps: Iterable[StepFiles]) -> Iterator[Table]:
 
 
 def _versions(steps: Iterable[StepFiles]) -> Iterator[Table]:
-    """What each evaluation found of each model, in its order: a table for the figures over all sets."""
+    """What each evaluation found of each model, in its order: over all sets together, and by turn."""
     for step in steps:
         if step.stage != "evaluate" or not step.result:
             continue
-        found = step.files.mapping("evaluation.json")
-        figures = as_rows(found.get("figures"))
+        figures = as_rows(step.files.mapping("evaluation.json").get("figures"))
         sets = list(dict.fromkeys(as_text(row.get("set")) for row in figures))
-        rows = [row for row in figures if as_text(row.get("set")) == (sets or [""])[-1]]
-        columns = list(dict.fromkeys(as_text(row.get("figure")) for row in rows))[:_MOST_FIGURES]
-        by_model: dict[str, dict[str, Cell]] = {}
-        for row in rows:
-            by_model.setdefault(as_text(row.get("model")), {})[as_text(row.get("figure"))] = _estimate(row)
-        cells = [
-            (shorten(name, 60), [known.get(column, Cell("–")) for column in columns])
-            for name, known in by_model.items()
-        ]
-        about = (
-            f"over {(sets or [''])[-1]}, {plain(found.get('prompts'))} held-out prompts, with 95% intervals"
-        )
-        yield Table(f"{step.name}", about, [heading(column) for column in columns], cells, of="model")
+        # Each set by itself is in the step's own report.
+        for name in sets[sets.index(_TOGETHER) if _TOGETHER in sets else 0 :]:
+            yield _version_table(step.name, name, [row for row in figures if as_text(row.get("set")) == name])
+
+
+def _version_table(step: str, set_: str, rows: list[dict[str, Any]]) -> Table:
+    columns = list(dict.fromkeys(as_text(row.get("figure")) for row in rows))[:_MOST_FIGURES]
+    by_model: dict[str, dict[str, Cell]] = {}
+    for row in rows:
+        by_model.setdefault(as_text(row.get("model")), {})[as_text(row.get("figure"))] = _estimate(row)
+    cells = [
+        (shorten(name, 60), [known.get(column, Cell("–")) for column in columns])
+        for name, known in by_model.items()
+    ]
+    heads = [heading(column) for column in columns]
+    return Table(f"{step}: {shorten(set_, 60)}", "with 95% intervals", heads, cells, of="model")
 
 
 def _estimate(row: Mapping[str, Any]) -> Cell:
