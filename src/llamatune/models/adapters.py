@@ -126,8 +126,8 @@ def load_adapter(
     if task == "score":
         hold_in_float32(model)
     if new_head:
-        for name, value in _peft_task("score").items():
-            setattr(config, name, value)
+        for setting, value in _peft_task("score").items():
+            setattr(config, setting, value)
     trained_on = config.base_model_name_or_path
     # peft would warn about a path of this machine, and note it.
     config.base_model_name_or_path = None
