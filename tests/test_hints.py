@@ -148,7 +148,9 @@ CASES = {
         ["data.train=[{path: rows.jsonl, ignore: [images]}]"],
     ),
     "E150": Case(GOOD, [], "data card mine --from", GOOD, [], ON_CARD, mend=card()),
-    "E151": Case(GOOD, [], "make the two equal", GOOD, [], ON_CARD, prepare=card(("name: mine", "name: yours")), mend=card()),
+    "E151": Case(
+        GOOD, [], "make the two equal", GOOD, [], ON_CARD, prepare=card(("name: mine", "name: yours")), mend=card()
+    ),
     "E152": Case(GOOD, [], "licen", GOOD, [], ON_CARD, prepare=card(("  id: mit", "  id:")), mend=card()),
     "E155": Case(
         GOOD, ["data.train=[{card: mine, split: trian}]"], "train", GOOD, ["data.train=[{card: mine}]"],
