@@ -1,7 +1,7 @@
 """What a fresh pico learns from a mix of documents in a few minutes: to choose the mix and the learning rate of
 `make pico` before an hour is spent on it. docs/pico_trials.md is the log of such trials.
 
-    python scripts/try_pico.py --mix survey:1 --tokens 800000 --learning-rate 6e-4
+    python scripts/try_pico.py --mix survey:1 --tokens 800000 --learning-rate 1e-3
     python scripts/try_pico.py --mix pairs:0.5,rows:0.5 --until 1000000 --then survey:0.6,pairs:0.4 --tokens 2400000
 
 A mix names kinds of documents with their weights: those of the world's pre-training text (`survey`, `echo`, `quiz`
@@ -146,7 +146,7 @@ def read_options() -> argparse.Namespace:
     add("--until", type=int, default=0)
     add("--tokens", type=int, default=1_000_000)
     add("--every", type=int, default=100_000)
-    add("--learning-rate", type=float, default=6e-4)
+    add("--learning-rate", type=float, default=2e-3)
     add("--warmup", type=float, default=0.1, help="share of the steps")
     add("--batch", type=int, default=8)
     add("--length", type=int, default=256)
