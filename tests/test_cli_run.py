@@ -137,7 +137,7 @@ def test_data_cards_are_drafted_checked_and_updated(llamatune, tmp_path: Path) -
 
 
 def test_exam_compares_models(llamatune, monkeypatch: pytest.MonkeyPatch) -> None:
-    from llamatune.commands import exam
+    from llamatune.judging.evaluation import exam
 
     scripts = list(exam.rows("exam", "test"))[::40]
     monkeypatch.setattr(exam, "rows", lambda name, split: scripts)

@@ -297,7 +297,7 @@ def lines_of(file: Path) -> list[dict[str, Any]]:
 def test_prompts_are_not_called_masks(run: Path) -> None:
     page = Page(run)
     assert page.marked == [] and "Masks" not in page.text
-    assert "Nothing of them is trained: it learns from its own answers." in page.text
+    assert "Nothing of them is trained." in page.text
     assert "mine.jsonl:1 prompt <s><|user|> Is it?" in page.text
     assert "safety prompts" in page.text and "prompts or rows in an epoch" in page.text
 
