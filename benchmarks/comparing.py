@@ -222,9 +222,10 @@ def _ratio_table(ratios: Mapping[str, Spread]) -> Table:
 
 def _job_note(options: argparse.Namespace, job: Job) -> str:
     weights = sum(weight.numel() for weight in job.model().parameters())
+    whose = f"weights, of {options.base.name}" if options.base else "random weights"
     return (
         f"{len(job.rows()):,} {job.rows_are} of {Path(options.data).name} (licence: {options.licence}), template "
-        f"{options.template}, {job.about_rows()}. {weights / 1e6:.1f} million random weights, float32, AdamW, "
+        f"{options.template}, {job.about_rows()}. {weights / 1e6:.1f} million {whose}, float32, AdamW, "
         f"{options.batch_size} {job.rows_are} a step, {options.steps} steps a turn; plain trl computes a step in "
         f"{options.batch_size // options.micro_batch} forward passes of {options.micro_batch} {job.rows_are}."
     )
