@@ -107,31 +107,40 @@ def evaluate_recipe(output: Path, models: dict[str, object], changes: dict[str, 
     return _changed(recipe, changes)
 
 
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from llamatune.pipeline import run
+from llamatune.recipe.load import loads
+from llamatune.sampling.generate import GenerateSampler
+
+sample, calls = GenerateSampler.sample, []
+
+def dying(self, *arguments, **named):
+    calls.append(1)
+    if len(calls) == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return sample(self, *arguments, **named)
+
+GenerateSampler.sample = dying
+run(loads(sys.stdin.read()), recipe_dir=Path(sys.argv[2]))
+"""
+
+
 def killed(recipe, *, at: int) -> None:
-    """Run a recipe in a process that is killed (-9) when it is to sample for the `at`-th time."""
-    import os
+    """Run a recipe in a process that is killed (-9) when it is to sample for the `at`-th time.
+
+    Not a fork: the threads of this process would be missing in it, and what waits for them would wait for ever.
+    """
     import signal
+    import subprocess
+    import sys
 
-    from llamatune.pipeline import run
-    from llamatune.sampling.generate import GenerateSampler
+    from llamatune.recipe.load import dump
 
-    child = os.fork()
-    if child == 0:
-        signal.alarm(300)
-        sample, calls = GenerateSampler.sample, []
-
-        def dying(self, *arguments, **named):
-            calls.append(1)
-            if len(calls) == at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return sample(self, *arguments, **named)
-
-        GenerateSampler.sample = dying
-        try:
-            run(recipe, recipe_dir=ROOT)
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    command = [sys.executable, "-c", _KILLED, str(at), str(ROOT)]
+    done = subprocess.run(command, input=dump(recipe), text=True, capture_output=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def rows_of(file: Path) -> list[dict]:
