@@ -80,15 +80,15 @@ def test_messages_cannot_control_the_terminal_and_are_not_markup() -> None:
 
 
 def test_colour_is_for_terminals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from llamatune import cli
+    from llamatune.cli.terminal import report_error
     from llamatune.errors import RecipeError
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
-    cli._report(RecipeError("E020", "wrong"))
+    report_error(RecipeError("E020", "wrong"))
     assert capsys.readouterr().err.startswith("\x1b[1;31merror[E020]\x1b[0m: wrong.")
     monkeypatch.setenv("NO_COLOR", "1")
-    cli._report(RecipeError("E020", "wrong"))
+    report_error(RecipeError("E020", "wrong"))
     assert capsys.readouterr().err.startswith("error[E020]: wrong.")
 
 

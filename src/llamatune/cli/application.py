@@ -1,0 +1,80 @@
+"""The table of commands: `llamatune --help`, in its order.
+
+Each command is a function in the file of its part, a few lines long, its imports inside, so that `--help` stays fast.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from llamatune.cli import begin, check, data, share, train, use
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PARTS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Begin": (begin.init, begin.recipes, begin.doctor),
+    "Look before": (check.validate, check.plan, check.schema),  # and `data`, which has commands of its own
+    "Train": (train.run, train.report),
+    "Use what was trained": (use.chat, use.merge, use.exam, use.evaluate, use.score),
+    "Take it away": (share.push, share.pull),
+}
+"""What one wants to do, and the commands that do it."""
+
+
+class _ByPurpose(TyperGroup):
+    """Commands under the panels that they name, as plain text."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        longest = max(map(len, self.commands))
+        for panel in PARTS:
+            named = [
+                (name, one)
+                for name, one in self.commands.items()
+                if getattr(one, "rich_help_panel", None) == panel
+            ]
+            with formatter.section(panel):
+                room = formatter.width - longest - 6
+                formatter.write_dl(
+                    [(name.ljust(longest), one.get_short_help_str(room)) for name, one in named]
+                )
+
+
+app = typer.Typer(
+    name="llamatune",
+    cls=_ByPurpose,
+    help="Fine-tune Llama-architecture models from YAML recipes.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _part, _commands in PARTS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_part)(_command)
+
+_data = typer.Typer(
+    name="data", help="Look at data and data cards.", no_args_is_help=True, rich_markup_mode=None
+)
+for _command in (data.card, data.check, data.preview):
+    _data.command()(_command)
+app.add_typer(_data, rich_help_panel="Look before")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from llamatune.version import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
