@@ -8,12 +8,13 @@ A resume compares them: training that goes on with another learning rate or othe
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from llamatune.errors import Problem, RecipeError
+from llamatune.recipe.paths import MARKER
 from llamatune.runs.files import read_json
 
 _LIBRARIES = (
@@ -30,6 +31,9 @@ _LIBRARIES = (
 
 MAY_CHANGE = ("output", "checkpoint", "generation", "guards", "hardware", "logging")
 """Recipe blocks that change what is seen, kept or spent, and not what is learnt."""
+
+_INPUTS = (".run", ".adapter", ".base")
+"""What a recipe calls the runs that it starts from."""
 
 
 def environment() -> dict[str, Any]:
@@ -55,6 +59,20 @@ def read_manifest(directory: Path) -> dict[str, Any] | None:
     except RecursionError:
         return None
     return known if all(isinstance(part, dict) for part in known.values()) else None
+
+
+def with_runs_behind(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
+    """A run's folder, then those of the runs whose rows, adapters or models it started from, and of those behind them,
+    each once and as far as they are still there; nothing where the folder is no run."""
+    seen = set() if seen is None else seen
+    if folder in seen or not (folder / MARKER).is_file():
+        return
+    seen.add(folder)
+    yield folder
+    for key, value in flatten((read_manifest(folder) or {}).get("recipe")).items():
+        if isinstance(value, str) and (key.endswith(_INPUTS) or key.startswith("keep.pool")):
+            for earlier in (Path(value), Path(value).parent):
+                yield from with_runs_behind(earlier, seen)
 
 
 def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
