@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llamatune.commands.init import SCHEMA_FILE, write_recipe
+from llamatune.commands.init import write_recipe
+from llamatune.commands.init.text import SCHEMA_FILE
 from llamatune.errors import LlamatuneError
 from llamatune.models.base import BUILTIN
 from llamatune.recipe.load import load

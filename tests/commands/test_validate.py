@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from llamatune.cli import app
-from llamatune.commands import validate as module
-from llamatune.commands.validate import Validation, trained_weights, validate
+from llamatune.commands.validate import Validation, machine, rows, validate
+from llamatune.commands.validate.machine import trained_weights
 from llamatune.errors import RecipeError
 from llamatune.recipe.paths import FINISHED, MARKER
 
@@ -21,7 +21,7 @@ Make = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module, "DRIVERS", ())
+    monkeypatch.setattr(machine, "DRIVERS", ())
     Path("r.yaml").write_text(RECIPE)
     write("rows.jsonl", [row(number) for number in range(12)])
 
@@ -148,7 +148,7 @@ def test_what_needs_a_gpu_is_refused_where_there_is_none(monkeypatch: pytest.Mon
         "model.dtype=float16",
     )
     assert codes(*needs) == ["E220"] * 3
-    monkeypatch.setattr(module, "DRIVERS", ("r.yaml",))
+    monkeypatch.setattr(machine, "DRIVERS", ("r.yaml",))
     assert codes(*needs) == [] and "not checked: whether torch can use the GPU" in said(*needs)
     assert codes(*needs, "hardware.device=cpu") == ["E220"] * 3
 
@@ -176,9 +176,8 @@ def test_the_first_bad_rows_are_named_and_may_be_left_out() -> None:
 
 
 def test_only_the_first_rows_are_looked_at_and_deep_looks_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FIRST_LOOK", 5)
-    rows = [row(number) for number in range(20)]
-    write("rows.jsonl", [*rows, {"instruction": "", "output": "x"}])
+    monkeypatch.setattr(rows, "FIRST_LOOK", 5)
+    write("rows.jsonl", [*map(row, range(20)), {"instruction": "", "output": "x"}])
     assert "more than 5 rows" in said() and "not checked: the rows of rows.jsonl after the first 5" in said()
     assert codes() == []
     (problem,) = checked(deep=True).problems

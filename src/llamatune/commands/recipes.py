@@ -7,7 +7,7 @@ import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llamatune.commands.init import write_beside_schema
+from llamatune.commands.init.text import write_beside_schema
 from llamatune.plan.bases import origin_of
 from llamatune.plan.planned import plan
 from llamatune.recipe.graph.steps import Pipeline

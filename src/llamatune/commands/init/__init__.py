@@ -1,0 +1,158 @@
+"""`llamatune init`: a commented recipe that runs, for a stage, a base and a file, with the schema beside it.
+
+Given a data file, it reads all of it, as the chosen base's tokenizer sees it, and writes lengths, batch and epochs
+that fit; each such value has its measured reason beside it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from llamatune.commands.init.choices import Draft, choose_lengths, choose_steps, measured_rows, remarks
+from llamatune.commands.init.text import commented, refuse_existing, write_beside_schema
+from llamatune.data.formats.known import FORMATS, formats_of
+from llamatune.data.formats.recognise import Recognised, recognise_rows
+from llamatune.data.read.readers import read_rows
+from llamatune.data.read.survey import survey_of
+from llamatune.errors import DataError, ModelError, RecipeError
+from llamatune.models.found import find_model
+from llamatune.models.quiet import quiet_upstream
+from llamatune.recipe.blocks import Lora, Model
+from llamatune.recipe.cards import read_card
+from llamatune.recipe.load import load
+from llamatune.recipe.parsing.problems import did_you_mean
+from llamatune.recipe.paths import missing_problem, outside_problem
+from llamatune.recipe.recipes import STAGES, stage_for
+from llamatune.recipe.shipped import shipped
+from llamatune.recipe.stages.common import Tuning
+from llamatune.runs.shards import Say
+from llamatune.wording import counted
+
+
+def write_recipe(
+    output: Path, *, stage: str | None, base: str, data: Path | None, tuning: Tuning | None, say: Say = print
+) -> None:
+    """Write a recipe and its schema, and check the recipe by loading it.
+
+    Args:
+        stage: follows from the data's rows when None; sft without data.
+        tuning: lora, qlora, full, or None for the stage's usual one.
+        say: prints a line for the user.
+
+    Raises:
+        RecipeError: unknown stage, or a file that exists.
+        DataError: data that the stage cannot use.
+        ModelError: a base whose tokenizer cannot be used.
+        DiskError: not writable.
+    """
+    refuse_existing(output)
+    if stage is not None and stage not in STAGES:
+        hint = did_you_mean(stage, STAGES)
+        raise RecipeError("E020", f"`{stage}` is not a stage: one of {', '.join(STAGES)}", hint=hint)
+    _check_base(base)
+    base = _absolute_if_outside(base) if Path(base).is_dir() else base
+    if data is None:
+        stage = stage or "sft"
+        draft = _draft(stage, base, tuning, {"card": _example_card(stage)}, output.stem)
+    else:
+        stage, draft = _for_file(data, stage, base, tuning, output.stem, say)
+    write_beside_schema(output, "\n".join(commented(stage, draft, output)) + "\n")
+    load(output, allow_outside=True)
+    say(f"wrote {output}; next: llamatune run {output}")
+
+
+def _check_base(base: str) -> None:
+    """Any whole model can be a base; one of the hub that is not in the cache yet is left to the run to check."""
+    try:
+        find_model(Model(base=base), "score", download=False)
+    except ModelError as error:
+        if error.problems[0].code != "E203":
+            raise
+
+
+def _draft(stage: str, base: str, tuning: Tuning | None, source: dict[str, Any], name: str) -> Draft:
+    """The fields that a user is likely to touch, with their first values."""
+    tuning = tuning or STAGES[stage].tuning
+    model: dict[str, Any] = {"base": base}
+    if tuning != "full":
+        model["lora"] = {key: getattr(Lora(), key) for key in ("rank", "alpha", "dropout", "targets")}
+    if tuning == "qlora":
+        model["quantization"] = "nf4"
+    trained = {"model": model} if "model" in STAGES[stage].recipe.model_fields else {}
+    first = STAGES[stage].starter(tuning, source)
+    return Draft({"stage": stage, "output": f"runs/{name}"} | trained | first)
+
+
+def _example_card(stage: str) -> str:
+    """The first generated set among the shipped cards whose rows the stage can use; one for safety only if there is no
+    other."""
+    cards = [read_card(file)[0] for file in sorted(shipped("data_cards").glob("*.md"))]
+    for card in sorted(cards, key=lambda card: card.category == "safety"):
+        if (
+            card.source.kind == "world"
+            and FORMATS[card.format] in formats_of(STAGES[stage].rows)
+            and "train" in card.splits
+        ):
+            return card.name
+    raise RecipeError(
+        "E034", "name your data with --data FILE", why=f"No shipped data set fits stage {stage}"
+    )
+
+
+def _for_file(
+    data: Path, stage: str | None, base: str, tuning: Tuning | None, name: str, say: Say
+) -> tuple[str, Draft]:
+    """The stage, and a recipe that fits the file."""
+    if problem := missing_problem(str(data)):
+        raise DataError.of([problem])
+    seen = survey_of(read_rows(data))
+    found = recognise_rows(seen.rows, place=data.name)
+    stage = stage or _stage_of(found)
+    say(f"{data}: {counted(seen.count, 'row')}, format {found}; stage {stage}")
+    draft = _draft(stage, base, tuning, _source(data, found, stage, say), name)
+    if found.columns.label is not None and STAGES[stage].rows == "preferences":
+        draft.blocks["loss"] = {"objective": "labels"}
+    if seen.warning:
+        say(f"{data}: {seen.warning}")
+    with quiet_upstream():
+        measured = measured_rows(draft, say)
+    if measured is not None:
+        choose_lengths(STAGES[stage].rows, draft, measured)
+        choose_steps(STAGES[stage].rows, draft, measured)
+        for line in remarks(STAGES[stage].rows, measured):
+            say(line)
+    return stage, draft
+
+
+def _stage_of(found: Recognised) -> str:
+    return "reward" if found.columns.label is not None else stage_for(found.kind)
+
+
+def _source(data: Path, found: Recognised, stage: str, say: Say) -> dict[str, Any]:
+    """The recipe's first data source."""
+    kind = STAGES[stage].rows
+    labelled = found.columns.label is not None and kind in ("conversations", "preferences")
+    if FORMATS[found.format] not in formats_of(kind) and not labelled:
+        raise DataError(
+            "E127",
+            f"rows of format {found.format} are not for {stage}",
+            place=str(data),
+            hint=f"try --stage {_stage_of(found)}",
+        )
+    source: dict[str, Any] = {"path": _absolute_if_outside(str(data)), "format": found.format}
+    if columns := found.columns.model_dump(exclude_none=True):
+        source["columns"] = columns
+    if found.doubtful:
+        source["ignore"] = list(found.doubtful)
+        doubtful = ", ".join(found.doubtful)
+        say(f"{data}: {doubtful} may be part of the prompt; the recipe leaves it out (`ignore`)")
+    if labelled and kind == "conversations":
+        source["label"] = True
+        say(f"{data}: the recipe takes the rows labelled true and leaves out the others (`label`)")
+    return source
+
+
+def _absolute_if_outside(path: str) -> str:
+    """A recipe may name what is outside the working directory, behind a link too, by its absolute path only."""
+    return str(Path(path).resolve()) if outside_problem(path) else path

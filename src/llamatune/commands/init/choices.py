@@ -1,0 +1,180 @@
+"""What a first recipe says of the rows it is for: lengths, held-out share, batch, epochs, each with its reason."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llamatune.data.counts import share_that_allows
+from llamatune.data.read.sources import open_source
+from llamatune.errors import DataError, ModelError
+from llamatune.models.found import find_model
+from llamatune.recipe.blocks import Kind
+from llamatune.recipe.load import loads
+from llamatune.runs.display import counting
+from llamatune.runs.shards import Say
+from llamatune.wording import counted
+
+if TYPE_CHECKING:
+    from llamatune.data.measure import Measured
+
+_LONGEST, _LONGEST_DOCUMENT = 4096, 1024
+"""Most tokens in a row that a first recipe asks for; longer rows are left out or cut, and counted."""
+
+_ONE_REPLY = ("alpaca", "prompt_completion")
+
+_MANY = 0.05
+"""Share of rows with one reply that are too long, above which the replies are cut and the rows are not left out."""
+
+_BATCHES = (64, 32, 16, 8, 4, 2, 1)
+_ENOUGH_STEPS = 30
+_FEW_ROWS, _FEW_TOKENS = 200, 100_000
+
+_LITTLE: Mapping[Kind, str] = {
+    "conversations": "a model learns a style or a few facts, but not much more",
+    "preferences": "a reward model learns little that holds for other replies",
+}
+
+_HELD_OUT = 20
+"""How many rows a held-out loss should be the mean of."""
+
+
+@dataclass
+class Draft:
+    """A recipe in the making: its blocks, and what was measured, by key path."""
+
+    blocks: dict[str, Any]
+    reasons: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+    def set(self, block: str, key: str, value: Any, reason: str) -> None:
+        self.blocks[block][key] = value
+        self.reasons[block, key] = reason
+
+
+def measured_rows(draft: Draft, say: Say) -> Measured | None:
+    """Every row as the base's tokenizer sees it; None where the base is not here."""
+    from llamatune.data.encode.encoders import encoder_for
+    from llamatune.data.measure import measure
+    from llamatune.models.load import load_tokenizer
+
+    blocks = dict(draft.blocks)
+    role = _role(draft)
+    blocks["data"] = {role: blocks["data"][role], "max_length": 1 << 20, "on_bad_row": "drop"}
+    recipe = loads(json.dumps(blocks), name="recipe")
+    try:
+        base = find_model(recipe.model, "score").base
+    except ModelError as error:
+        if error.problems[0].code != "E203":
+            raise
+        say(f"{error.problems[0].what}: lengths were not measured, and `data.max_length` is a guess")
+        return None
+    kind, encoder = encoder_for(recipe, load_tokenizer(base))
+    opened = open_source((recipe.data.train or recipe.data.eval)[0], Path(), kind=kind, on_bad_row="drop")
+    with counting("reading rows") as tick:
+        measured = measure(opened, encoder, tick=tick)
+    measured.context = int(base.config.get("max_position_embeddings") or 1 << 20)
+    if not measured.lengths:
+        raise DataError(
+            "E132",
+            f"none of {counted(measured.rows, 'row')} can be used",
+            place=opened.name,
+            why="; ".join(measured.first_bad) or None,
+            hint="`llamatune data preview` shows what a stage makes of a file",
+        )
+    return measured
+
+
+def _role(draft: Draft) -> str:
+    """What its rows are for."""
+    return "train" if "train" in draft.blocks["data"] else "eval"
+
+
+def choose_lengths(kind: Kind, draft: Draft, measured: Measured) -> None:
+    """`max_length`, and what becomes of longer rows."""
+    from llamatune.data.measure import shares
+
+    room = measured.context - int(draft.blocks.get("rollout", {}).get("max_new_tokens", 0))
+    most = min(room, _LONGEST_DOCUMENT if kind == "documents" else _LONGEST)
+    length = max(min(-(-measured.longest // 32) * 32, most), 8)
+    draft.set("data", "max_length", length, shares(measured.lengths))
+    longer = measured.longer_than(length)
+    lost = longer + measured.bad + sum(measured.left_out.values())
+    if not longer:
+        draft.set("data", "too_long", "error", "no row is longer")
+    elif kind == "documents":
+        split = counted(longer, "document is", "documents are")
+        draft.set("data", "too_long", "truncate", f"{split} longer, and split")
+        lost -= longer
+    else:
+        limit = f"the base's context, {room:,}" if most == room else counted(most, "token")
+        are = "is" if longer == 1 else "are"
+        reason = f"{longer:,} of {counted(measured.rows, 'row')} {are} longer than {limit}"
+        single = draft.blocks["data"][_role(draft)][0].get("format") in _ONE_REPLY
+        if kind == "conversations" and single and longer > _MANY * measured.rows:
+            draft.set("data", "too_long", "truncate_reply", f"{reason}, and too many to lose")
+        else:
+            draft.set("data", "too_long", "drop", reason)
+    if measured.bad:
+        draft.set(
+            "data",
+            "on_bad_row",
+            "drop",
+            f"{counted(measured.bad, 'row')} cannot be read; first: {measured.first_bad[0]}",
+        )
+    if lost > 0.01 * measured.rows:
+        share = share_that_allows(lost, measured.rows)
+        draft.set(
+            "data",
+            "max_dropped",
+            share,
+            f"at most {lost:,} of {counted(measured.rows, 'row')} will be left out",
+        )
+
+
+def choose_steps(kind: Kind, draft: Draft, measured: Measured) -> None:
+    """Held-out rows, batch, epochs and warm-up for this number of rows."""
+    rows = len(measured.lengths)
+    share = 0.02 if rows >= _HELD_OUT / 0.02 else round(min(_HELD_OUT / rows, 0.1), 3)
+    if rows < 50:
+        share, reason = 0.0, f"{counted(rows, 'row is', 'rows are')} too few to hold some out"
+    else:
+        reason = f"about {round(share * rows):,} of {rows:,} rows"
+    draft.set("data", "eval_fraction", share, reason)
+    epochs = draft.blocks["optimization"].get("epochs")
+    if epochs is None:
+        return
+    if kind == "conversations" and rows < 1000:
+        epochs = 3 if rows >= 200 else 5
+        draft.set("optimization", "epochs", epochs, f"few rows ({rows:,}) are seen more often")
+    # Documents are packed into sequences that are nearly full.
+    sequences = measured.tokens / draft.blocks["data"]["max_length"] if kind == "documents" else rows
+    sequences *= 1 - share
+    size = next((one for one in _BATCHES if sequences * epochs / one >= _ENOUGH_STEPS), 1)
+    steps = max(math.ceil(sequences / size) * epochs, 1)
+    about = "about " if kind == "documents" or share else ""
+    draft.set("optimization", "batch_size", size, about + counted(steps, "step"))
+    # A reward model's warm-up has a least number of steps anyway.
+    if steps < 200 and kind != "preferences":
+        warmup = max(steps // 20, 2)
+        draft.set("optimization", "warmup", warmup, "steps: a share of so few steps would be none")
+    draft.blocks["logging"]["every_steps"] = max(min(steps // 20, 10), 1)
+
+
+def remarks(kind: Kind, measured: Measured) -> Iterator[str]:
+    if measured.duplicates:
+        again = counted(measured.duplicates, "row is", "rows are")
+        yield f"{again} there more than once, and used once"
+    for reason, count in measured.left_out.items():
+        yield f"{counted(count, 'row is', 'rows are')} left out: {reason.value}"
+    if measured.bad:
+        yield f"warning: {counted(measured.bad, 'row')} cannot be read, and left out (`on_bad_row: drop`):"
+        yield from (f"  {line}" for line in measured.first_bad)
+    rows, tokens = len(measured.lengths), measured.tokens
+    if kind == "documents" and tokens < _FEW_TOKENS:
+        yield f"warning: {counted(tokens, 'token')} of text are hardly enough to change what a model knows"
+    elif kind in _LITTLE and rows < _FEW_ROWS:
+        yield f"warning: from {counted(rows, 'row')} {_LITTLE[kind]}"

@@ -1,0 +1,93 @@
+"""`llamatune validate`: whether a recipe will start, as far as that can be known without torch; the rest is named.
+
+Keys, files and cards (`recipe/`); the models and that each is of the right kind; the first rows of each file; trackers,
+device, output and disk. With `deep`, every row is read and encoded, as `run` would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from llamatune.commands.validate.findings import PipelineValidation, Validation
+from llamatune.commands.validate.machine import check_device, check_disk, check_output, check_writable
+from llamatune.commands.validate.models import check_recipe_models
+from llamatune.commands.validate.rows import all_sources, check_every_row, check_source
+from llamatune.errors import Problem, RecipeError
+from llamatune.outside import is_file
+from llamatune.recipe.graph.steps import Pipeline
+from llamatune.recipe.load import load_with_problems
+from llamatune.recipe.paths import FINISHED
+from llamatune.recipe.reading import sources
+from llamatune.recipe.recipes import Recipe
+from llamatune.recipe.shipped import find_recipe
+from llamatune.recipe.stages.common import ModelRecipe, TrainingRecipe
+from llamatune.recipe.trackers import check_trackers
+
+
+def validate(
+    name: str, overrides: Sequence[str] = (), *, allow_outside: bool = False, deep: bool = False
+) -> Validation | PipelineValidation:
+    """Check a recipe and all that it names; of a pipeline, every step, as far as its input is there.
+
+    Args:
+        name: a recipe file, or a shipped recipe.
+        deep: also read and encode every row, which takes the tokenizer and its libraries.
+
+    Raises:
+        RecipeError: it is no recipe; all else that is wrong is in the result.
+    """
+    recipe, problems = load_with_problems(name, overrides, allow_outside=allow_outside)
+    if recipe is None:
+        raise RecipeError.of(problems)
+    if not isinstance(recipe, Pipeline):
+        return _validated(recipe, find_recipe(name).parent, problems, deep=deep)
+    found = PipelineValidation(recipe.recipe, problems=problems)
+    coming = {step.recipe.output for step in recipe.steps if not is_file(Path(step.recipe.output) / FINISHED)}
+    for step in recipe.steps:
+        found.steps[step.name] = _validated(step.recipe, step.folder, [], deep=deep, coming=coming)
+    return found
+
+
+def _validated(
+    recipe: Recipe,
+    folder: Path,
+    problems: list[Problem],
+    *,
+    deep: bool,
+    coming: Collection[str] | None = None,
+) -> Validation:
+    """`coming`: of a step of a pipeline, the runs that have yet to be made."""
+    in_pipeline, coming = coming is not None, coming or ()
+    found = Validation(recipe)
+    if problems:
+        found.refuse(RecipeError.of(problems))
+    start = check_recipe_models(found, folder, coming)
+    for role, source, kind, data in all_sources(recipe):
+        if source.run in coming:
+            found.unchecked.append(f"the rows of {source.run}, which has yet to be made")
+            continue
+        with found.gathering():
+            check_source(found, role, source, kind, data, folder, deep)
+    with found.gathering():
+        check_trackers(recipe.logging.report_to)
+    if isinstance(recipe, ModelRecipe):
+        check_device(found, recipe)
+    check_writable(found)
+    if not in_pipeline:
+        check_output(found)
+    if start is not None and isinstance(recipe, TrainingRecipe):
+        if recipe.model.adapter in coming:
+            found.unchecked.append(f"the room on the disk: {recipe.model.adapter} has yet to be made")
+        else:
+            with found.gathering():
+                check_disk(found, recipe, start)
+    comes_first = any(source.run in coming for _, source in sources(recipe))
+    if deep and start is not None and not problems and not comes_first:
+        check_every_row(found, start, folder)
+    elif deep:
+        found.unchecked.append("every row: what is named above comes first")
+    else:
+        found.unchecked.append("what the tokenizer makes of the rows, and how long they are (--deep)")
+    found.unchecked.append("the memory that the run will take (llamatune plan)")
+    return found
