@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -22,6 +23,8 @@ from typing import Any
 _REQUESTS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _PATIENCE = 1.0
 """Seconds in which a second Ctrl-C has to be heard."""
+_REPEATED = 0.1
+"""Seconds after which it is sent again: two that come before Python has heard of the first are one to it."""
 
 
 class StopRequest:
@@ -74,7 +77,7 @@ class StopRequest:
             os.close(numbers)
 
     def _answer(self, numbers: int) -> None:
-        asked = False
+        asked = insisted = False
         while received := os.read(numbers, 64):
             for number in received:
                 if number not in _REQUESTS or signal.getsignal(number) != self._receive:
@@ -87,13 +90,23 @@ class StopRequest:
                         else "stopping"
                     )
                     _tell(f"{signal.Signals(number).name}: {then}")
-                elif number == signal.SIGINT:
+                elif number == signal.SIGINT and not insisted:
+                    insisted = True
                     _tell("stopping at once")
-                    if not self._heard.wait(_PATIENCE):
-                        self.give_up()
-                        _tell("stopped")
-                        os._exit(130)
+                    self._insist()
                 asked = True
+
+    def _insist(self) -> None:
+        """Make Python hear of a second Ctrl-C, or end the process."""
+        main = threading.main_thread().ident
+        assert main is not None, "it listens"
+        last = time.monotonic() + _PATIENCE
+        while not self._heard.wait(_REPEATED):
+            if time.monotonic() > last:
+                self.give_up()
+                _tell("stopped")
+                os._exit(130)
+            signal.pthread_kill(main, signal.SIGINT)
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
