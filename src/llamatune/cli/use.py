@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -44,9 +45,9 @@ def chat(
     from llamatune.recipe.blocks import Generation
 
     generation = Generation(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens)
-    write = lambda text: write(sys.stdout, text, end="")  # noqa: E731
+    put = partial(write, sys.stdout, end="")
     lines = _typed_lines() if interactive else iter(sys.stdin.readline, "")
-    chat_with(models, lines, generation, system=system, base=base, adapters=adapters, write=write, say=say)
+    chat_with(models, lines, generation, system=system, base=base, adapters=adapters, write=put, say=say)
 
 
 def _named_adapters(given: list[str]) -> dict[str, str]:

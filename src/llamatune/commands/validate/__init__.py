@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from llamatune.commands.validate.findings import PipelineValidation, Validation
-from llamatune.commands.validate.machine import check_device, check_disk, check_output, check_writable
+from llamatune.commands.validate.machine import check_device, check_disk, check_writable, say_output
 from llamatune.commands.validate.models import check_recipe_models
 from llamatune.commands.validate.rows import all_sources, check_every_row, check_source
 from llamatune.errors import Problem, RecipeError
@@ -75,7 +75,7 @@ def _validated(
         check_device(found, recipe)
     check_writable(found)
     if not in_pipeline:
-        check_output(found)
+        say_output(found)
     if start is not None and isinstance(recipe, TrainingRecipe):
         if recipe.model.adapter in coming:
             found.unchecked.append(f"the room on the disk: {recipe.model.adapter} has yet to be made")

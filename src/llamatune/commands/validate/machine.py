@@ -57,7 +57,7 @@ def check_writable(found: Validation) -> None:
         found.unchecked.append("the arguments under `upstream`, which the trainer's config has to know")
 
 
-def check_output(found: Validation) -> None:
+def say_output(found: Validation) -> None:
     """What is in the folder."""
     recipe = found.recipe
     output = Path(recipe.output)
