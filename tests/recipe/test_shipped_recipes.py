@@ -17,7 +17,7 @@ CARDS = sorted((ROOT / "data_cards").glob("*.md"))
 
 
 def test_nothing_is_missing() -> None:
-    assert len(RECIPES) == 59 and len(CARDS) == 29
+    assert len(RECIPES) == 70 and len(CARDS) == 40
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
@@ -53,6 +53,13 @@ PUBLISHED = {
     "qlora_guanaco/sft_13b": (16, 2e-4, 1875, 512, 0.0, "all"),
     "qlora_guanaco/sft_33b": (16, 1e-4, 1875, 512, 0.0, "all"),
     "qlora_guanaco/sft_65b": (16, 1e-4, 1875, 512, 0.0, "all"),
+    "koala/sft": (128, 2e-5, 2, 2048, 0.0, "assistant"),  # the epochs are published
+    "stable_beluga/sft_part1": (256, 3e-5, 1, 4096, 1e-6, "assistant"),  # all but epochs and length
+    "stable_beluga/sft_part2": (512, 3e-5, 1, 4096, 1e-6, "assistant"),
+    "orca/sft_chatgpt": (128, 2e-5, 4, 2048, 0.1, "assistant"),  # epochs, length, loss scope
+    "orca/sft_gpt4": (128, 2e-5, 4, 2048, 0.1, "assistant"),
+    "lima/sft_65b": (32, 1e-5, 15, 2048, 0.1, "assistant"),
+    "lima/sft_7b": (64, 1e-5, 15, 2048, 0.1, "assistant"),
     "chatllama/sft": (2, 9e-6, 1, 2048, 1e-5, "all"),
     "colossalchat/sft": (128, 2e-5, 1, 512, 0.0, "assistant"),
 }

@@ -146,6 +146,33 @@ def with_system(raw: Raw, column: str | None, turns: Turns, place: str) -> Turns
     return [Message("system", system), *turns]
 
 
+_OF_THE_ROW = re.compile(r"\{(\w+)\}")
+
+
+def under_condition(turns: Sequence[Message], condition: str, raw: Raw, place: str) -> Turns:
+    """The turns with the condition as their system message, in front of one that there is.
+
+    Args:
+        condition: in which `{name}` stands for what the row has in that column.
+
+    Raises:
+        DataError: E122, E123, the row has no text or number there.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        if raw.get(name) in (None, ""):
+            raise missing_column(name, list(raw), place, "`condition`")
+        if not isinstance(raw[name], (str, int, float)):
+            raise wrong_type(f"column {name!r}", raw[name], place, "text or a number")
+        return str(raw[name])
+
+    said = _OF_THE_ROW.sub(value, condition)
+    if turns and turns[0].role == "system":
+        return [Message("system", f"{said}\n\n{turns[0].content}"), *turns[1:]]
+    return [Message("system", said), *turns]
+
+
 def drop_leading_assistant(turns: Turns, adjusted: Adjusted) -> Turns:
     """Without a greeting or the end of an earlier chat: a reply to nothing teaches nothing."""
     start = 1 if turns and turns[0].role == "system" else 0

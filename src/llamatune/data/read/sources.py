@@ -22,16 +22,18 @@ from llamatune.data.formats.canonical import canonical
 from llamatune.data.formats.known import formats_of
 from llamatune.data.formats.recognise import Recognised, check_usable, recognise_rows
 from llamatune.data.formats.record import Adjusted, Raw
+from llamatune.data.formats.turns import under_condition
 from llamatune.data.read.json_array import excerpt
 from llamatune.data.read.readers import Skip, read_rows
 from llamatune.data.read.survey import Survey, stored_survey
 from llamatune.data.read.tables import Rows, arrow_rows
-from llamatune.data.rows import Preference, Row, RowRejected
+from llamatune.data.rows import Conversation, Preference, Row, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Kind, RowFormat, Source
 from llamatune.recipe.cards import DataCard, find_card, split_files, verify_file
 from llamatune.recipe.hashing import cache_folder, file_sha256
 from llamatune.recipe.stages.common import PromptSource
+from llamatune.recipe.stages.sft import ConversationSource
 from llamatune.runs.files import disk_errors, sweep, temporary_beside
 from llamatune.runs.handover import CONVERSATIONS, MADE_BY, PREFERENCES, PREFERENCES_TEST, take, told
 
@@ -51,6 +53,10 @@ class OpenSource:
     survey: Survey
     is_safety: bool | None = None
     label: bool | None = None
+    side: Literal["chosen", "rejected"] | None = None
+    """Of pairs that become conversations: which reply."""
+    condition: str | None = None
+    """What is put into the system message of every conversation."""
     max_rows: int | None = None
     card: str | None = None
     licence: str | None = None
@@ -61,8 +67,10 @@ class OpenSource:
     @property
     def fingerprint(self) -> str:
         columns = self.recognised.columns.model_dump(exclude_none=True)
+        # Named where they are given only: those of all other sources stay what they were.
+        more = [one for one in (self.side, self.condition) if one is not None]
         return cache_key(
-            self.sha256, self.recognised.format, columns, self.max_rows, self.is_safety, self.label
+            self.sha256, self.recognised.format, columns, self.max_rows, self.is_safety, self.label, *more
         )
 
     def describe(self) -> Iterator[str]:
@@ -90,7 +98,12 @@ class OpenSource:
     def canonical(self, raw: Raw, place: str, adjusted: Adjusted = None) -> Row:
         """A row of the source as the stage needs it. Raises what `canonical.canonical` raises."""
         is_safety = bool(self.is_safety)
-        return canonical(raw, self.recognised, place, adjusted, is_safety=is_safety, label=self.label)
+        row = canonical(raw, self.recognised, place, adjusted, is_safety=is_safety, label=self.label)
+        if self.side is not None and isinstance(row, Preference):
+            row = Conversation((*row.prompt, *getattr(row, self.side)), place)
+        if self.condition is not None and isinstance(row, Conversation):
+            row = replace(row, messages=tuple(under_condition(row.messages, self.condition, raw, place)))
+        return row
 
 
 @dataclass(frozen=True)
@@ -112,11 +125,12 @@ class FoundFiles:
 
     def recognise(self, rows: Sequence[Raw], source: Source, kind: Kind) -> Recognised:
         """The format and columns of rows of these files, as the source or its card says, or by what they look like.
+        Of pairs of which a side is wanted, they are those of pairs.
 
         Raises:
             DataError: E112, E120 to E122, E127, E128, E135.
         """
-        card = self.card
+        card, kind = self.card, _kind_read(source, kind)
         recognised = recognise_rows(
             rows,
             format=_row_format(card, kind) if card else source.format,
@@ -154,7 +168,7 @@ def find_files(source: Source, recipe_dir: Path, *, kind: Kind) -> FoundFiles:
     if source.path is not None:
         return FoundFiles(source.path, (Path(source.path),))
     if source.run is not None:
-        name = _rows_of_run(kind, source.run, source.split)
+        name = _rows_of_run(_kind_read(source, kind), source.run, source.split)
         return FoundFiles(f"{source.run}/{name}", (take(source.run, name),))
     if source.hub is not None:
         files, revision = _hub_files(source.hub, source.revision, source.split)
@@ -208,12 +222,19 @@ def open_source(
         survey=found,
         is_safety=_is_safety(source, card) if kind == "prompts" else None,
         label=source.label,
+        side=source.side if isinstance(source, ConversationSource) else None,
+        condition=source.condition if isinstance(source, ConversationSource) else None,
         max_rows=source.max_rows,
         card=card.name if card else None,
         licence=card.license.id if card else None,
         revision=files.revision,
         run=source.run,
     )
+
+
+def _kind_read(source: Source, kind: Kind) -> Kind:
+    """What the rows of a source are, before they become what the stage reads."""
+    return "preferences" if isinstance(source, ConversationSource) and source.side is not None else kind
 
 
 def _rows_of_run(kind: Kind, run: str, split: str) -> str:
