@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,8 +19,12 @@ def card(
         Path | None, typer.Option("--from", help="Draft a card for this file, or for a run's rows.")
     ] = None,
     update: Annotated[bool, typer.Option("--update", help="Measure the card's files again.")] = False,
+    export: Annotated[
+        Literal["hub", "croissant"] | None,
+        typer.Option(help="Print it as the hub's metadata, or as Croissant.", show_default=False),
+    ] = None,
 ) -> None:
-    """Show a card's path, draft a card for a file, or bring a card's hashes and counts up to date."""
+    """Show a card's path, draft a card for a file, bring its hashes and counts up to date, or print it for others."""
     from llamatune.data.read.cards import draft_card, update_card
     from llamatune.recipe.cards import find_card_file
 
@@ -28,6 +32,16 @@ def card(
         write(sys.stdout, str(draft_card(source, Path("data_cards"), name=name)))
     elif update:
         write(sys.stdout, str(update_card(name, Path())))
+    elif export is not None:
+        from llamatune.hub.data_card import croissant, hub_metadata
+        from llamatune.recipe.cards import find_card
+        from llamatune.recipe.parsing.yaml import to_yaml
+
+        found = find_card(name, Path())
+        if export == "croissant":
+            print_json(croissant(found))
+        else:
+            write(sys.stdout, f"---\n{to_yaml(hub_metadata(found))}---")
     else:
         write(sys.stdout, str(find_card_file(name, Path())))
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from llamatune.cli.options import BaseOption
 from llamatune.cli.terminal import announce_imports, say, write
 
 
@@ -96,3 +97,28 @@ def pull(
     from llamatune.hub.pull import pull
 
     write(sys.stdout, str(pull(name, dataset=dataset, revision=revision, output=output, say=say)))
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="A finished run, an adapter, a model folder or a hub id.")],
+    ollama: Annotated[
+        bool, typer.Option("--ollama", help="Write a folder with a Modelfile, for `ollama create`.")
+    ] = False,
+    vllm: Annotated[bool, typer.Option("--vllm", help="Print the line with which vLLM serves it.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder to write; RUN-ollama when left out.", show_default=False)
+    ] = None,
+    base: BaseOption = None,
+) -> None:
+    """Take a model to another program: a folder for Ollama, or the line with which vLLM serves it."""
+    if ollama == vllm:
+        raise typer.BadParameter("give one of --ollama and --vllm")
+    announce_imports()
+    from llamatune.hub.export import export_ollama, vllm_line
+
+    if vllm:
+        write(sys.stdout, vllm_line(run, base=base))
+        return
+    folder = output or Path(f"{run.rstrip('/')}-ollama")
+    for line in export_ollama(run, folder, base=base, say=say):
+        write(sys.stdout, line)

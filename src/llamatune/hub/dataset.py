@@ -85,6 +85,11 @@ def push_rows(
     return deliver(staged, target, dry_run=dry_run, say=say)
 
 
+def size_category(rows: int) -> str:
+    """As the hub calls so many rows."""
+    return next((name for most, name in _SIZES if rows < most), "n>10M")
+
+
 def _splits(artefact: Artefact, name: str) -> dict[str, Path]:
     splits = {"train": artefact.files[name]}
     if name == PREFERENCES and PREFERENCES_TEST in artefact.files:
@@ -159,7 +164,7 @@ def _card(
         "license": licence,
         "language": sorted(languages),
         "task_categories": _TASKS.get(files["train"], ["text-generation"]),
-        "size_categories": [next((name for most, name in _SIZES if total < most), "n>10M")],
+        "size_categories": [size_category(total)],
         "tags": ["llamatune", artefact.stage, "synthetic"],
         "configs": [{"config_name": "default", "data_files": data_files}],
     }
