@@ -31,6 +31,7 @@ FLOORS = [
     {"plan"},
     {"sampling"},
     {"judging"},
+    {"analysis"},
     {"training"},
     {"ppo"},
     {"stages"},

@@ -460,6 +460,21 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "it would be against something else than before",
             "give one reply to each prompt, or keep the file of the replies at the start",
         ),
+        "E180": Code(
+            "a list of terms, a model of languages or a classifier for `analyse` that cannot be used",
+            "the figures would say something else than they seem to",
+            "name a file or folder of the kind that the option asks for",
+        ),
+        "E182": Code(
+            "`analyse --against` without a tokenizer",
+            "what texts have in common is found by tokens",
+            "name a model whose tokenizer is used: `--base`",
+        ),
+        "E181": Code(
+            "`analyse --update` of a file, which has no data card",
+            "there is nothing to write the figures into",
+            "make a card: `llamatune data card NAME --from FILE`",
+        ),
     },
     "Models, tokenizers, templates, adapters": {
         "E201": Code("there is no such model", "there is nothing to start from", "check the name"),
@@ -776,6 +791,11 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "an option that does not fit what it is given for",
             "it would change nothing, or something else than what is meant",
             "leave it out, or name something that it fits",
+        ),
+        "E520": Code(
+            "a chat template that cannot be written in Ollama's language",
+            "a model that is asked in another format than it has learnt answers worse, and nobody is told",
+            "serve it by vLLM, which takes the template as it is: `llamatune export RUN --vllm`",
         ),
         "E510": Code(
             "the hub does not know who is asking (401)",

@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 
 PARTS: dict[str, tuple[Callable[..., None], ...]] = {
     "Begin": (begin.init, begin.recipes, begin.doctor),
-    "Look before": (check.validate, check.plan, check.schema),  # and `data`, which has commands of its own
+    "Look before": (
+        check.validate,
+        check.plan,
+        check.schema,
+        check.analyse,
+    ),  # and `data`, which has commands of its own
     "Train": (train.run, train.report),
     "Use what was trained": (use.chat, use.merge, use.exam, use.evaluate, use.score),
-    "Take it away": (share.push, share.pull),
+    "Take it away": (share.push, share.pull, share.export),
 }
 """What one wants to do, and the commands that do it."""
 

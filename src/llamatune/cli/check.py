@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -73,3 +74,72 @@ def schema() -> None:
     from llamatune.recipe.schema import json_schema
 
     print_json(json_schema())
+
+
+def analyse(
+    data: Annotated[str, typer.Argument(help="A data card, or a data file.")],
+    split: Annotated[
+        str | None, typer.Option(help="Split of the card; train when left out.", show_default=False)
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Count tokens by this model's tokenizer.", show_default=False)
+    ] = None,
+    languages: Annotated[
+        Path | None,
+        typer.Option(help="A fastText model that tells languages, such as lid.176.bin.", show_default=False),
+    ] = None,
+    terms: Annotated[
+        Path | None,
+        typer.Option(help="A JSON file of identity terms, such as HolisticBias's.", show_default=False),
+    ] = None,
+    toxicity: Annotated[
+        Path | None, typer.Option(help="The folder of a classifier.", show_default=False)
+    ] = None,
+    toxic_label: Annotated[
+        str | None, typer.Option(help="Its label that means toxic.", show_default=False)
+    ] = None,
+    toxicity_share: Annotated[
+        float, typer.Option(help="Share of the texts that it looks at.", min=0.0001, max=1)
+    ] = 0.1,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="A benchmark, a card or a file: how much of its rows is here (needs --base).",
+            show_default=False,
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave out `languages` or `near-duplicates`; repeatable.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for the page; runs/analysis-NAME.", show_default=False)
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Write the figures into the data card, with the data's hash.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what data holds: lengths, languages, pronouns, identity terms, duplicates, personal data, pairs."""
+    from llamatune.analysis.analysed import SKIPPABLE, Wanted, default_output
+    from llamatune.analysis.analysed import analyse as analyse_rows
+    from llamatune.analysis.into_card import check_updatable, write_into_card
+    from llamatune.commands.analyse import analysis_lines
+
+    left_out = [part for part in SKIPPABLE if part in (without or ())]
+    if unknown := set(without or ()) - set(left_out):
+        raise typer.BadParameter(f"--without {min(unknown)}: it is one of {', '.join(SKIPPABLE)}")
+    folder = output or default_output(data)
+    with errors_as_json(as_json):
+        if update:
+            check_updatable(data)
+        wanted = Wanted(base, languages, terms, toxicity, toxic_label, toxicity_share, against, left_out)
+        record = analyse_rows(data, wanted, split=split, output=folder, say=say)
+        if update:
+            say(f"wrote the figures into {write_into_card(record)}")
+    if as_json:
+        print_json(record)
+    else:
+        for line in analysis_lines(record):
+            write(sys.stdout, line)
+    say(f"report: {folder}/report.html")

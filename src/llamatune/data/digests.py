@@ -52,10 +52,11 @@ class SeenDigests:
 
     Args:
         folder: where the file may be while this is open; it is removed at the end.
+        name: of the file, where a folder has several.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "digests.sqlite"
+    def __init__(self, folder: Path, name: str = "digests") -> None:
+        self._path = folder / f"{name}.sqlite"
         self._recent: set[bytes] = set()
         self._table: sqlite3.Connection | None = None
 

@@ -33,6 +33,7 @@ from llamatune.data.rows import BAD_ROW, Encoder, Reason
 from llamatune.errors import DataError, ModelError, Problem, RecipeError
 from llamatune.recipe.blocks import Data, Kind, Source
 from llamatune.recipe.stages.ppo import PpoData
+from llamatune.recipe.stages.pretrain import PretrainData
 from llamatune.recipe.stages.sft import ConversationData
 from llamatune.wording import counted
 
@@ -255,6 +256,7 @@ def _shard_of(
         deduplicate=data.deduplicate,
         max_length=data.max_length,
         drop_bad_rows=on_bad_row == "drop",
+        drop_near=isinstance(data, PretrainData) and data.clean.near_duplicates == "drop",
         say=report,
     )
 
@@ -286,9 +288,22 @@ def _evaluation(parts: Sequence[_Part], epochs: Sequence[Pool]) -> dict[str, Poo
 # ---- policies ---------------------------------------------------------------------------------------------
 
 
-_MEANT = (Reason.DUPLICATE.value, Reason.CHOSEN_UNSAFE.value, Reason.OTHER_LABEL.value)
+_MEANT = tuple(
+    reason.value
+    for reason in (
+        Reason.DUPLICATE,
+        Reason.NEAR_DUPLICATE,
+        Reason.CHOSEN_UNSAFE,
+        Reason.OTHER_LABEL,
+        Reason.FEW_WORDS,
+        Reason.MANY_WORDS,
+        Reason.FEW_LETTERS,
+        Reason.REPEATED_LINES,
+        Reason.OTHER_LANGUAGE,
+    )
+)
 """Leaving these out is no loss: nothing is lost with a duplicate, the paper leaves out pairs whose chosen reply is
-unsafe, and the recipe says which label it wants."""
+unsafe, and the recipe says which label it wants and what it cleans."""
 
 
 def _refused(data: Data, shards: Sequence[Shard], kind: Kind, room: int | None) -> list[Problem]:

@@ -186,6 +186,12 @@ class Reason(StrEnum):
     CHOSEN_UNSAFE = "chosen reply unsafe, the other one safe"
     OTHER_LABEL = "labelled otherwise than the recipe asks"
     TIE = "no reply is better than the others"
+    FEW_WORDS = "fewer words than clean.min_words"
+    MANY_WORDS = "more words than clean.max_words"
+    FEW_LETTERS = "fewer words with letters than clean.min_letters"
+    REPEATED_LINES = "more repeated lines than clean.max_repeated_lines"
+    OTHER_LANGUAGE = "in none of clean.languages"
+    NEAR_DUPLICATE = "nearly the same as an earlier one"
 
 
 class Adjustment(StrEnum):

@@ -12,15 +12,27 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from llamatune.data.cache import cache_key, stored
+from llamatune.data.clean.near import SeenNearly
 from llamatune.data.digests import SeenDigests, row_digests
 from llamatune.data.read.sources import OpenSource
-from llamatune.data.rows import BAD_ROW, Adjustment, Encoded, Encoder, Pair, Reason, Row, RowRejected
+from llamatune.data.rows import (
+    BAD_ROW,
+    Adjustment,
+    Document,
+    Encoded,
+    Encoder,
+    Pair,
+    Reason,
+    Row,
+    RowRejected,
+)
 from llamatune.errors import DataError, ModelError, Problem
 from llamatune.recipe.blocks import Kind
 from llamatune.runs.manifest import environment
@@ -112,11 +124,13 @@ def encode_source(
     deduplicate: bool,
     max_length: int,
     drop_bad_rows: bool = False,
+    drop_near: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Shard:
     """The source's shard, from the cache or newly encoded. Bad rows are left out and counted where the recipe says so.
 
     Args:
+        drop_near: leave out documents that are nearly the same as an earlier one.
         say: is told about a shard that is damaged and made again.
 
     Raises:
@@ -124,6 +138,8 @@ def encode_source(
         DiskError: the cache cannot be written.
     """
     versions = environment()["versions"]
+    # Named where it is asked for only: all other shards stay what they were.
+    near = [version("datasketch")] if drop_near else []
     key = cache_key(
         DATA_VERSION,
         source.fingerprint,
@@ -134,10 +150,15 @@ def encode_source(
         max_length,
         drop_bad_rows,
         [versions[name] for name in _ENCODED_BY],
+        *near,
     )
 
     def build(folder: Path) -> dict[str, Any]:
-        return _Build(source, encoder, kind, deduplicate, max_length, drop_bad_rows).write(folder)
+        built = _Build(source, encoder, kind, deduplicate, max_length, drop_bad_rows)
+        if not drop_near:
+            return built.write(folder)
+        with SeenNearly(folder) as built.nearly:
+            return built.write(folder)
 
     folder, info = stored("tokens", key, build, say)
     return Shard(source.name, folder, info)
@@ -161,6 +182,8 @@ class _Build:
         self.deduplicate = deduplicate
         self.max_length = max_length
         self.drop_bad_rows = drop_bad_rows
+        self.nearly: SeenNearly | None = None
+        """Tells documents that are nearly the same, where they are left out."""
         self.read = 0
         self.dropped: Counter[str] = Counter()
         self.adjusted: Counter[Adjustment] = Counter()
@@ -215,6 +238,9 @@ class _Build:
                 continue
             if self.deduplicate and not seen.is_new(digests[0]):
                 self.dropped[Reason.DUPLICATE.value] += 1
+                continue
+            if self.nearly is not None and isinstance(row, Document) and not self.nearly.is_new(row.text):
+                self.dropped[Reason.NEAR_DUPLICATE.value] += 1
                 continue
             if not problems:  # a run that will be refused needs no tokens
                 yield number, row, digests

@@ -13,14 +13,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from llamatune.errors import DataError, Problem, RecipeError
 from llamatune.outside import is_file
-from llamatune.recipe.blocks import Block, Columns, RowFormat, Text, Whole
+from llamatune.recipe.blocks import Block, Columns, Real, RowFormat, Text, Whole
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.parsing.problems import problems_of
 from llamatune.recipe.parsing.secrets import refuse_secrets
@@ -101,6 +101,36 @@ class Uses(Block):
     out_of_scope: list[Text] = []
 
 
+class Analysis(Block):
+    """What `llamatune analyse NAME --update` found in a split; shares are of its rows where nothing else is said."""
+
+    sha256: list[Annotated[str, Field(pattern=_SHA256)]]
+    """The bytes that the figures are about."""
+    llamatune: Text
+    """The version that looked."""
+    rows: Whole = Field(ge=0)
+    words: Whole = Field(ge=0)
+    median_words: Whole = Field(ge=0)
+    tokens: Whole | None = Field(None, ge=0)
+    tokenizer: Text | None = None
+    """The model whose tokenizer counted the tokens."""
+    languages: dict[str, Real] = {}
+    pronouns: dict[str, Real] = {}
+    """Of the English rows: with gendered pronouns, and of these, with each group; the same of persons."""
+    identity: dict[str, Real] = {}
+    """Of the English rows: with a term of each axis."""
+    toxic: Real | None = None
+    """Of a sample: with a toxicity of at least 0.5."""
+    exact_copies: Whole = Field(0, ge=0)
+    near_copies: Whole | None = Field(None, ge=0)
+    personal_data: dict[str, Whole] = {}
+    """Rows with something that has the form of personal data."""
+    longer_is_right: Real | None = None
+    """Of the pairs whose replies differ in length: where the longer one is chosen."""
+    agreement: Real | None = None
+    """Of two judgements of the same pair: how often they agree."""
+
+
 class DataCard(Block):
     """The front matter of a data card. Closed; keys that begin with `x_` are the author's own."""
 
@@ -128,6 +158,8 @@ class DataCard(Block):
     uses: Uses
     limits: list[Text]
     """What a user of the data should know."""
+    analysis: dict[str, Analysis] = {}
+    """What the splits hold, as `llamatune analyse NAME --update` found it."""
 
     @model_validator(mode="after")
     def _closed(self) -> DataCard:

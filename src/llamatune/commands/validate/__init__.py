@@ -13,6 +13,7 @@ from llamatune.commands.validate.findings import PipelineValidation, Validation
 from llamatune.commands.validate.machine import check_device, check_disk, check_writable, say_output
 from llamatune.commands.validate.models import check_recipe_models
 from llamatune.commands.validate.rows import all_sources, check_every_row, check_source
+from llamatune.data.clean.packages import check_clean
 from llamatune.errors import Problem, RecipeError
 from llamatune.outside import is_file
 from llamatune.recipe.graph.steps import Pipeline
@@ -22,6 +23,7 @@ from llamatune.recipe.reading import sources
 from llamatune.recipe.recipes import Recipe
 from llamatune.recipe.shipped import find_recipe
 from llamatune.recipe.stages.common import ModelRecipe, TrainingRecipe
+from llamatune.recipe.stages.pretrain import PretrainRecipe
 from llamatune.recipe.trackers import check_trackers
 
 
@@ -71,6 +73,9 @@ def _validated(
             check_source(found, role, source, kind, data, folder, deep)
     with found.gathering():
         check_trackers(recipe.logging.report_to)
+    if isinstance(recipe, PretrainRecipe):
+        with found.gathering():
+            check_clean(recipe.data.clean)
     if isinstance(recipe, ModelRecipe):
         check_device(found, recipe)
     check_writable(found)

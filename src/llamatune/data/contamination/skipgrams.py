@@ -16,7 +16,7 @@ reading.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -71,6 +71,18 @@ class Skipgrams:
             found.append(float(dirty[at : at + size].mean()) if size else 0.0)
             at += size + 1
         return found
+
+    def found(self) -> dict[int, int]:
+        """What has been seen so far: positions in the rows laid end to end, and the longest stretch at each."""
+        there = np.flatnonzero(self._longest)
+        return dict(zip(there.tolist(), self._longest[there].tolist(), strict=True))
+
+    def add(self, found: Mapping[int, int]) -> None:
+        """What was seen of other texts, by other `Skipgrams` of the same rows."""
+        there = np.fromiter(found.keys(), np.int64, len(found))
+        self._longest[there] = np.maximum(
+            self._longest[there], np.fromiter(found.values(), np.int64, len(found))
+        )
 
     def _common(self, text: np.ndarray) -> Iterator[tuple[int, int]]:
         """Where `FIRST` tokens of a row and of the text agree, and those before them do not: (in the rows, in the

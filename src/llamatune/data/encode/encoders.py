@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from llamatune.data.clean.packages import check_clean
+from llamatune.data.clean.rules import CleanEncoder
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.documents import TextEncoder
 from llamatune.data.encode.pairs import PairEncoder
@@ -16,16 +18,21 @@ from llamatune.recipe.blocks import Chat, Data, Kind
 from llamatune.recipe.recipes import STAGES, Recipe
 from llamatune.recipe.stages.common import StageRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
+from llamatune.recipe.stages.pretrain import PretrainData
 from llamatune.recipe.stages.reward import RewardRecipe
+from llamatune.recipe.stages.sft import SftRecipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 def kind_for(recipe: StageRecipe) -> Kind:
-    """What a recipe's rows become: what its stage learns from; a reward model may learn from single replies instead."""
+    """What a recipe's rows become: what its stage learns from; a reward model may learn from single replies instead,
+    and fine-tuning from plain text as well."""
     if isinstance(recipe, RewardRecipe) and recipe.loss.objective != "pairs":
         return recipe.loss.objective
+    if isinstance(recipe, SftRecipe) and recipe.data.plain_text:
+        return "ptx"
     return STAGES[recipe.stage].rows
 
 
@@ -50,7 +57,12 @@ def encoder_of(kind: Kind, data: Data, tokenizer: PreTrainedTokenizerBase, chat:
     """The encoder of a kind of rows, under the policies of a `data` block."""
     length, too_long = data.max_length, data.too_long
     if kind == "documents":
-        return TextEncoder(tokenizer, max_length=length, too_long=too_long)
+        text = TextEncoder(tokenizer, max_length=length, too_long=too_long)
+        rules = data.clean if isinstance(data, PretrainData) else None
+        if rules is None:
+            return text
+        check_clean(rules)
+        return CleanEncoder(text, rules) if rules.has_rules else text
     if kind == "conversations":
         return ChatFormat(tokenizer, chat, max_length=length, too_long=too_long)
     if kind == "ptx":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain, count
 from pathlib import Path
@@ -122,7 +122,8 @@ def _card_name(path: Path, taken: Collection[str] = ()) -> str:
 
 
 def update_card(name: str, start: Path) -> Path:
-    """Measure the card's files again and write hashes, bytes and rows into it. Returns the card's path.
+    """Measure the card's files again and write hashes, bytes and rows into it; an analysis of other bytes goes. Returns
+    the card's path.
 
     Works on a card that is not complete yet; comments in the front matter are lost.
 
@@ -130,6 +131,12 @@ def update_card(name: str, start: Path) -> Path:
         DataError: no such card, a card without source or splits, a missing file.
         DiskError: the card cannot be written; the one before is intact.
     """
+    return change_card(name, start, _measure_again)
+
+
+def change_card(name: str, start: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """Change the front matter of a card, which may be incomplete but for its sources, and write it. Returns its path;
+    raises what `update_card` raises."""
     path = find_card_file(name, start)
     text = read_text(path)
     front = _FRONT.match(text)
@@ -138,13 +145,26 @@ def update_card(name: str, start: Path) -> Path:
         read_card(path)  # says what is wrong
         raise AssertionError(f"{path} is valid but has no source")
     assert isinstance(data, dict)
+    change(data)
+    write_atomic(path, f"---\n{to_yaml(data)}---\n{text[front.end() :]}")
+    return path
+
+
+def _measure_again(data: dict[str, Any]) -> None:
     for split_name, split in data["splits"].items():
         if data["source"]["kind"] == "world":
             split.update(_measured_world(data["source"]["set"], split_name))
         for entry in split.get("files", []):
             entry.update(_measured(Path(entry["path"])))
-    write_atomic(path, f"---\n{to_yaml(data)}---\n{text[front.end() :]}")
-    return path
+    for split_name, figures in list((data.get("analysis") or {}).items()):
+        if data["source"]["kind"] == "hub":
+            continue  # its files are not here, and a commit says which they are
+        split = data["splits"].get(split_name, {})
+        hashes = [entry["sha256"] for entry in split.get("files", [])] or [split.get("sha256")]
+        if figures.get("sha256") != hashes:
+            del data["analysis"][split_name]
+    if "analysis" in data and not data["analysis"]:
+        del data["analysis"]
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def write_report(directory: Path) -> Path:
     """
     if (directory / PIPELINE_MARKER).is_file():
         path = directory / REPORT
-        write_atomic(path, _rendered("pipeline.html.jinja", pipeline_contents(directory)))
+        write_atomic(path, rendered("pipeline.html.jinja", pipeline_contents(directory)))
         return path
     if not (directory / "resolved.yaml").is_file():
         raise RecipeError(
@@ -61,10 +61,10 @@ def write_report(directory: Path) -> Path:
 
 def page(directory: Path) -> str:
     """The page as text. The same files give the same text, except for a run that is still going on."""
-    return _rendered("page.html.jinja", contents(directory))
+    return rendered("page.html.jinja", contents(directory))
 
 
-def _rendered(template: str, content: dict[str, Any]) -> str:
+def rendered(template: str, content: dict[str, Any]) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

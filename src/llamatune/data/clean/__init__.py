@@ -1,0 +1,1 @@
+"""Which documents of plain text are left out: rules, languages, near duplicates."""
