@@ -4,14 +4,15 @@
 # make test    run the tests            make check   lint, format, types, what is installed
 # make test-all   also those that are slow and rarely break
 # make bench   llamatune beside plain trl and TRL 1.12's PPO, the price of guards, light commands, data preparation
-# make bench-gpu   the same on a GPU, switch by switch
+# make gpu-check   a GPU in ten minutes: its tests, and what llamatune does on it
+# make bench-gpu   switch by switch on a GPU, an hour or more
 # make release the wheel and the source archive, tried in an environment of their own
 # make pico    rebuild the built-in model from nothing (about twenty minutes)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo quick test test-all check bench bench-gpu pico format release
+.PHONY: setup demo quick test test-all check bench bench-gpu gpu-check pico format release
 
 setup: .venv/.installed
 
@@ -63,6 +64,10 @@ bench: setup
 
 bench-gpu: setup
 	$(BIN)/python benchmarks/gpu.py --save gpu
+
+# On a machine with a torch of its own: python3 benchmarks/gpu_check.py --wheels FOLDER
+gpu-check: setup
+	$(BIN)/python benchmarks/gpu_check.py
 
 release: setup
 	$(BIN)/python scripts/release.py

@@ -82,6 +82,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 METHODS: dict[str, dict[str, Any]] = {
     "full": {},
     "lora": {"lora": {"rank": 16}},
+    "lora8": {"lora": {"rank": 8}},
     "qlora": {"lora": {"rank": 16}, "quantization": "nf4"},
 }
 
@@ -200,7 +201,7 @@ def run_jobs(options: argparse.Namespace) -> tuple[Report, int]:
             job = job_of(name, options)
             base = folder / job.shape
             if not base.exists():
-                write_base(base, job.shape)
+                write_base(base, job.shape, options.device)
             lines[name] = []
             for number, switch in enumerate(SWITCHES):
                 print(f"{name}: {switch.name}", file=sys.stderr, flush=True)
@@ -235,15 +236,16 @@ def _line(options: argparse.Namespace, job: Job, base: Path, number: int) -> Lin
 # ---- a random model on disk -------------------------------------------------------------------------------
 
 
-def write_base(folder: Path, shape: str) -> None:
-    """A model folder with random bfloat16 weights, one layer in memory at a time (1B: 2.5 GB, 7B: 13.5 GB)."""
+def write_base(folder: Path, shape: str, device: str) -> None:
+    """A model folder with random bfloat16 weights, drawn on the device, one layer in memory at a time (1B: 2.5 GB, 7B:
+    13.5 GB)."""
     folder.mkdir(parents=True)
     config = model_config(shape)
     config.save_pretrained(folder)
     copy_tokenizer(folder)
     with torch.device("meta"):
         shapes = {name: weight.shape for name, weight in LlamaForCausalLM(config).named_parameters()}
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
     index: dict[str, str] = {}
     for number, names in enumerate(_by_layer(list(shapes))):
         file = f"model-{number:03}.safetensors"
@@ -281,7 +283,8 @@ def _by_layer(names: Sequence[str]) -> list[list[str]]:
 def _random(name: str, shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
     if name.endswith("norm.weight"):
         return torch.ones(shape, dtype=torch.bfloat16)
-    return torch.empty(shape, dtype=torch.bfloat16).normal_(0, 0.02, generator=generator)
+    drawn = torch.empty(shape, dtype=torch.bfloat16, device=generator.device)
+    return drawn.normal_(0, 0.02, generator=generator).cpu()
 
 
 # ---- one line ---------------------------------------------------------------------------------------------
@@ -441,7 +444,7 @@ def needed_operations(job: Job, rows: Sequence[Mapping[str, Any]]) -> float:
 
 
 def describe(options: argparse.Namespace, lines: Mapping[str, Sequence[Line]]) -> Report:
-    peak = options.peak_tflops * 1e12 if options.peak_tflops else _known_peak()
+    peak = options.peak_tflops * 1e12 if options.peak_tflops else known_peak()
     jobs = {name: job_of(name, options) for name in lines}
     tables = [_table(name, jobs[name], found, peak) for name, found in lines.items()]
     notes = [_method_note(peak)]
@@ -482,7 +485,7 @@ def _cell(value: float, form: str) -> str:
     return form.format(value) if math.isfinite(value) else "-"
 
 
-def _known_peak() -> float:
+def known_peak() -> float:
     """The card's; NaN where this file does not know it."""
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     return next((peak for name, peak in PEAKS.items() if re.search(rf"\b{name}\b", card)), math.nan)

@@ -222,3 +222,33 @@ def test_saved_results_name_the_machine_and_hold_no_path_of_it() -> None:
         assert {"date", "command", "processor", "cores", "memory_gib", "torch", "commit"} <= set(about)
         for text in (file.read_text("utf-8"), file.with_suffix(".md").read_text("utf-8")):
             assert str(ROOT) not in text and str(Path.home()) not in text and "/tmp" not in text
+
+
+@pytest.mark.slow
+def test_a_gpu_check_runs_dry(tmp_path: Path) -> None:
+    """Every measurement with a tiny model on the CPU; a result each, and those that take too long are cut off."""
+    done = benchmark("gpu_check", "--device", "cpu", "--tiny", "--results", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    results = {file.stem: json.loads(file.read_text()) for file in tmp_path.glob("*.json")}
+    assert len(results) == 7
+    assert all(one["meaningless"] and one["commit"] and one["versions"]["torch"] for one in results.values())
+    assert results["sft-7b-lora-1024"]["figures"]["of_plain"] > 0
+    assert results["ppo-7b-qlora"]["figures"]["generate_seconds"] > 0
+    assert "tokens_per_second is" in done.stdout and "from 2,392 (transformers on an A100-40" in done.stdout
+
+
+def test_a_measurement_that_takes_too_long_is_cut_off(tmp_path: Path) -> None:
+    import time
+
+    from gpu_check import Measurement, Place, line_of, measured
+
+    place = Place(tmp_path, "cpu", tiny=True)
+    slow = Measurement("slow", lambda place: time.sleep(60) or {}, 1, ())
+    result = measured(slow, place)
+    assert result["failure"] == "cut off at its limit" and 1 <= result["seconds"] < 5
+    assert line_of(slow, result).startswith("slow: cut off at its limit (")
+    broken = measured(Measurement("broken", lambda place: {"x": 1 / 0}, 9, ()), place)
+    assert broken["failure"] == "ZeroDivisionError: division by zero"
+    assert measured(Measurement("absent", dict, 9, ("no_such_package",)), place)["failure"].startswith(
+        "no_such"
+    )
