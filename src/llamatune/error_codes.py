@@ -29,7 +29,8 @@ EXIT_CODES = {
     6: "training diverged",
     7: "memory does not hold a single row",
     8: "disk full or not writable",
-    75: "stopped by SIGTERM or SIGHUP; saved, the same command goes on",
+    9: "one of several processes died, stands still or did not come; the same command goes on",
+    75: "stopped by SIGTERM, SIGHUP or SIGUSR1; saved, the same command goes on",
     130: "Ctrl-C; saved if it was pressed once",
 }
 
@@ -99,6 +100,11 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "an override that is not `key.path=value` or not UTF-8, or names no such place",
             "it would be ignored in silence",
             "for example: `optimization.epochs=3`, `data.train.0.path=rows.jsonl`",
+        ),
+        "E027": Code(
+            "options of `llamatune launch` that do not go together, or a file for sbatch that is there already",
+            "the processes would wait for each other, or somebody's changes would be lost",
+            "change the option that is named; docs/devices.md has the commands for one machine and for several",
         ),
         "E028": Code(
             "an `upstream` argument that the trainer's config does not have or refuses, that llamatune sets, or that "
@@ -717,6 +723,16 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "not an error: a signal stopped the run, everything is saved",
             "whoever sent the signal wanted the machine",
             "run the same command again: it goes on from there",
+        ),
+        "E904": Code(
+            "one of a run's processes died, stands still, or did not come",
+            "the others would wait for it",
+            "look at what that process has printed; the same command goes on from the last checkpoint",
+        ),
+        "E905": Code(
+            "processes of one run that are about to do different things: recipe, data, models, versions, how many",
+            "each would train something else, and the mean of it all would be kept",
+            "make what is named the same on all machines",
         ),
         "E903": Code(
             "not an error: comparisons wait for people's labels",

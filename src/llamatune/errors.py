@@ -9,6 +9,7 @@
     ├── DivergedError         6   non-finite loss or gradient, or a loss that went up and stayed up
     ├── OutOfMemoryError      7   the memory does not hold a single row
     ├── DiskError             8   the disk is full or not writable
+    ├── LostProcessError      9   one of several processes died, stands still or did not come
     └── StoppedError         75   stopped by a signal, with everything saved (130 after Ctrl-C)
 
 An error holds one or more `Problem`s: the place, what is wrong, why it matters, what to do; where a case has nothing to
@@ -119,6 +120,12 @@ class OutOfMemoryError(LlamatuneError):
 
 class DiskError(LlamatuneError):
     exit_code = 8
+
+
+class LostProcessError(LlamatuneError):
+    """Of several processes: the others end too, and the same command goes on from the last checkpoint."""
+
+    exit_code = 9
 
 
 class StoppedError(LlamatuneError):

@@ -125,6 +125,34 @@ def test_more_devices_take_less_time_and_the_bytes_of_an_exchange() -> None:
     assert eight.need.peak.bytes > one.need.peak.bytes
 
 
+def test_sharding_divides_what_is_held_and_not_the_passes() -> None:
+    """Llama 2 7B, all weights: 16 bytes each on one card, and an eighth of that on each of eight."""
+
+    def parts(*overrides: str) -> dict[str, float]:
+        eight = ["hardware.devices=8", *overrides]
+        found = plan("alpaca/sft_7b", eight, device="h100", ways=False)
+        assert found.devices == 8
+        return {part.name: part.bytes for part in found.need.peak.parts}
+
+    whole, sharded = parts(), parts("hardware.sharding=fsdp")
+    assert sharded["its part of the weights"] == pytest.approx(whole["weights"] / 8)
+    for name in ("gradients", "optimizer"):
+        assert sharded[name] == pytest.approx(whole[name] / 8)
+    assert sharded["activations"] == whole["activations"]
+    offloaded = parts("hardware.sharding=fsdp", "hardware.cpu_offload=true")
+    assert not {"its part of the weights", "gradients", "optimizer"} & offloaded.keys()
+    assert sum(offloaded.values()) < sum(sharded.values()) < sum(whole.values()) / 2
+
+
+def test_sharding_is_advised_where_there_are_several_devices() -> None:
+    def keys(devices: int) -> set[str]:
+        ways = plan("alpaca/sft_7b", device="rtx4090", devices=devices).ways
+        return {one.partition("=")[0] for way in ways for one in way.overrides}
+
+    assert "hardware.sharding" not in keys(1)
+    assert "hardware.sharding" in keys(8) and "model.lora.rank" not in keys(8)
+
+
 def test_energy_is_that_of_the_papers_table() -> None:
     """184,320 hours at 400 W: 73,728 kWh, for which the paper gives 31.22 t of CO2."""
     work = replace(plan("alpaca/sft_7b", device="a100-80", ways=False).work, seconds=184_320 * 3600.0)

@@ -80,7 +80,7 @@ def make(base: Path, output: Path, reward: Any = evenness, *, lora: bool = False
 
 def weights_of(trainer: Any) -> dict[str, torch.Tensor]:
     """Every trained weight, whole."""
-    from llamatune.ppo.roles.sharding import whole
+    from llamatune.forward.sharding import whole
 
     state = trainer.roles.state_dict()
     trained = [name for name, weight in trainer.roles.named_parameters() if weight.requires_grad]
@@ -267,7 +267,7 @@ def shard_on_cpus() -> None:
 
 def sharded(base: Path, folder: Path) -> None:
     """Everything of `ALIKE` with sharded roles; saved in the middle of an iteration, and gone on with from there."""
-    from llamatune.ppo.roles.sharding import whole
+    from llamatune.forward.sharding import whole
 
     shard_on_cpus()
     formats = {"separate": "FULL_STATE_DICT", "idle": "SHARDED_STATE_DICT", "adapters": "FULL_STATE_DICT"}

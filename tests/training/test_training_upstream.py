@@ -112,6 +112,22 @@ def test_schedules_end_where_the_recipe_says(schedule: str, final: float) -> Non
     assert rates[100] == pytest.approx(final * 1e-3)
 
 
+def test_sharding_becomes_accelerates_fsdp2() -> None:
+    """One process does not shard; of several, FSDP's own activation checkpointing, and parts in host memory."""
+    hardware = {"sharding": "fsdp", "cpu_offload": True, "activation_checkpointing": True}
+    asked = recipe(hardware=hardware)
+    with pytest.raises(RecipeError, match="this is one"):
+        sft_config(asked, place(asked.model, asked.hardware), Path("out"))
+    two = Placement("cpu", "float32", None, None, 2, sharded=True)
+    assert two.loads_on == "cpu"
+    settings = sft_config(asked, two, Path("out")).fsdp_plugin_args
+    assert settings["fsdp_version"] == 2 and settings["reshard_after_forward"] is True
+    assert settings["cpu_offload"] is True and settings["activation_checkpointing"] is True
+    assert settings["cpu_ram_efficient_loading"] is False
+    assert run_arguments(asked, two, Path("out"))["activation_checkpointing"] is False
+    assert "fsdp" not in run_arguments(recipe(), CPU, Path("out"))
+
+
 def test_bad_input_31_more_processes_than_rows_in_a_batch() -> None:
     crowd = Placement("cpu", "float32", None, "sdpa", 3)
     with pytest.raises(RecipeError, match=r"E025.*3 processes cannot share a batch of 2"):

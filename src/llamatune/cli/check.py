@@ -52,7 +52,14 @@ def plan(
             show_default=False,
         ),
     ] = None,
-    devices: Annotated[int, typer.Option(help="How many of them, one process each.", min=1)] = 1,
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            help="How many of them, one process each; `hardware.devices` when left out.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a run will need: memory, what makes it fit, hours, disk, energy. Loads and downloads nothing."""

@@ -1,21 +1,23 @@
 """The cache folder: generated sets and encoded rows, each in a folder named by the hash of all that made it.
 
-An entry is written to a temporary folder beside its place and renamed when it is complete, so two processes may
-build the same one, and a killed process leaves nothing that could be mistaken for an entry; what it leaves is removed
-when the next entry is built. Whoever takes an entry reads and verifies every byte of it: rows in which a bit has
-changed would be trained on without a word. Deleting the cache folder is always safe.
+An entry is written to a temporary folder beside its place and renamed when it is complete, so a killed process leaves
+nothing that could be mistaken for an entry; what it leaves is removed when the next entry is built. Of several
+processes that need the same one, the first makes it and the others wait. Whoever takes an entry reads and verifies
+every byte of it: rows in which a bit has changed would be trained on without a word. Deleting the
+cache folder is always safe.
 
     E140  the cache folder cannot be written, or its disk is full (DiskError)
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -61,15 +63,18 @@ def stored(
         return final, info
     temporary: Path | None = None
     try:
-        if there:
-            say(f"{kind}/{key[:12]} in the cache is damaged: it is removed and made again")
-            remove(final)
         final.parent.mkdir(parents=True, exist_ok=True)
-        _sweep_once(final.parent)
-        temporary = Path(tempfile.mkdtemp(prefix=f"{temporary_beside(final).name}-", dir=final.parent))
-        info = build(temporary)
-        _complete(temporary, info)
-        _publish(temporary, final)
+        with _alone(final) as waited:
+            if waited and (info := _valid_info(final)) is not None:
+                return final, info
+            if there:
+                say(f"{kind}/{key[:12]} in the cache is damaged: it is removed and made again")
+                remove(final)
+            _sweep_once(final.parent)
+            temporary = Path(tempfile.mkdtemp(prefix=f"{temporary_beside(final).name}-", dir=final.parent))
+            info = build(temporary)
+            _complete(temporary, info)
+            _publish(temporary, final)
     except OSError as error:
         raise DiskError(
             "E140",
@@ -83,6 +88,30 @@ def stored(
             with suppress(OSError):
                 remove(temporary)
     return final, info
+
+
+@contextmanager
+def _alone(final: Path) -> Iterator[bool]:
+    """One process makes an entry while others wait for it; whether this one has waited.
+
+    The lock ends with the process that holds it. Where the file system has none, each process makes the entry, and the
+    first to be ready publishes it.
+    """
+    file = final.parent / f"{final.name}.lock"
+    with file.open("ab") as stream:
+        waited = False
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            fcntl.lockf(stream, fcntl.LOCK_EX)
+            waited = True
+        except OSError:
+            pass
+        try:
+            yield waited
+        finally:
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
 
 
 @cache

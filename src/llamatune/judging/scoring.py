@@ -24,6 +24,7 @@ from llamatune.forward.pairs import (
     SharedPrompts,
     with_shared_beginning,
 )
+from llamatune.forward.sharding import is_sharded
 from llamatune.forward.singles import EndToEnd, PaddedRows
 from llamatune.models.heads import score_head
 from llamatune.models.inner import without_adapter
@@ -54,8 +55,8 @@ def scores_at(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping[st
 
 def _last_hidden(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping[str, Any]) -> torch.Tensor:
     """(rows, tokens, hidden) of the last layer."""
-    if torch.is_grad_enabled():
-        # What wraps the model for several processes must see the call.
+    if torch.is_grad_enabled() or is_sharded(inner):
+        # What wraps the model for several processes, or spreads its weights over them, must see the call.
         outputs = model(**inputs, use_cache=False, output_hidden_states=True)
         last: torch.Tensor = outputs.hidden_states[-1]
         return last

@@ -156,7 +156,7 @@ def load_base_model(
     import torch
 
     kind, arguments = _class_for(task, base)
-    arguments["device_map"] = {"": placement.device}
+    arguments["device_map"] = {"": placement.loads_on}
     if nf4:
         quantization = nf4_config(placement, double=double)
     if quantization is not None and not base.held_in_4_bits:
@@ -345,7 +345,7 @@ def random_model(base: Base, placement: Placement, *, task: Task = "generate") -
             shapes = kind.from_config(config, **settings)
         _check_room(sum(weight.nbytes for weight in (*shapes.parameters(), *shapes.buffers())), base)
         model = kind.from_config(config, **settings)
-    return model.to(placement.device)
+    return model.to(placement.loads_on)
 
 
 def _check_room(needed: int, base: Base) -> None:

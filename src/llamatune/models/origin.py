@@ -53,6 +53,8 @@ def record_origin(
         "tokenizer": tokenizer_fingerprint(start.tokenizer),
         "template": sha256(chat.template.encode()).hexdigest() if chat else None,
         "processes": start.placement.processes,
+        # Its checkpoints are read by no other way of training.
+        "sharding": recipe.hardware.sharding if start.placement.sharded else None,
     }
     cards = {
         source.card: file_sha256(find_card_file(source.card, run.recipe_dir))

@@ -19,7 +19,8 @@ class Placement:
 
     `weights`: the data type that the base is loaded in. `autocast`: the data type of matrix products, None for that of
     the weights. Trained weights are float32 unless the recipe names a `dtype`: in bfloat16 an update smaller than
-    0.4% of a weight is rounded away. `attention`: None for sdpa, or eager where the model has no other.
+    0.4% of a weight is rounded away. `attention`: None for sdpa, or eager where the model has no other. `sharded`:
+    whether weights will be spread over the devices of several processes.
     """
 
     device: str
@@ -27,6 +28,12 @@ class Placement:
     autocast: str | None
     attention: str | None
     processes: int
+    sharded: bool = False
+
+    @property
+    def loads_on(self) -> str:
+        """Where weights are when they come from their files: one device does not hold those that are to be spread."""
+        return "cpu" if self.sharded else self.device
 
     def describe(self, attention: str) -> str:
         """In words; `attention` is the loaded model's."""
@@ -48,6 +55,7 @@ def place(model: Model, hardware: Hardware) -> Placement:
 
     cuda = hardware.device == "auto" and torch.cuda.is_available()
     has_bf16 = cuda and torch.cuda.is_bf16_supported()
+    sharded = hardware.sharding != "none"
     trains_weights = _trains_weights(model)
     check_precision(model, cuda=cuda)
     if model.dtype == "auto":
@@ -61,8 +69,9 @@ def place(model: Model, hardware: Hardware) -> Placement:
         device="cuda" if cuda else "cpu",
         weights=weights,
         autocast=autocast,
-        attention=_attention(model.attention, cuda=cuda, half=autocast is not None),
+        attention=_attention(model.attention, cuda=cuda and not sharded, half=autocast is not None),
         processes=processes(),
+        sharded=sharded,
     )
 
 

@@ -77,12 +77,14 @@ def need_of(
     """
     shape = origin.shape
     longest, in_pass = _pass_tokens(recipe, shape, device, devices, tokens)
-    parts = [MemoryPart("weights", _held(recipe, origin, device).bytes_of(shape))]
-    parts += unpacked(recipe, shape, number_of(recipe, device))
-    trained = _trained(recipe, origin, device)
-    parts += trained_parts(trained)
-    if devices > 1 and not isinstance(recipe, PpoRecipe):
-        parts.append(MemoryPart("gradients for the exchange", trained.count * trained.gradient))
+    held, trained = _held(recipe, origin, device), _trained(recipe, origin, device)
+    parts = unpacked(recipe, shape, number_of(recipe, device))
+    if recipe.hardware.sharding != "none":
+        parts += _shards(recipe, shape, held, trained, number_of(recipe, device), devices)
+    else:
+        parts += [MemoryPart("weights", held.bytes_of(shape)), *trained_parts(trained)]
+        if devices > 1 and not isinstance(recipe, PpoRecipe):
+            parts.append(MemoryPart("gradients for the exchange", trained.count * trained.gradient))
     if isinstance(recipe, PpoRecipe):
         parts += _other_roles(recipe, origin, device)
     parts += pass_parts(shape, _step(recipe, origin, device, in_pass))
@@ -92,6 +94,24 @@ def need_of(
     length = Length(recipe.data.max_length, recipe.rollout.max_new_tokens)
     peak, at_once = with_answers(parts, shape, device, number_of(recipe, device), length, at_once)
     return Need(peak, in_pass, longest, at_once)
+
+
+def _shards(
+    recipe: TrainedRecipe, shape: Shape, held: Held, trained: Trained, number: int, devices: int
+) -> list[MemoryPart]:
+    """One device's part of everything, unless it is in host memory; and what is whole at a time: embedding and output
+    layer, and of the blocks the one in use and the next one, with the gradients of the trained among them."""
+    own = [MemoryPart("its part of the weights", held.bytes_of(shape) / devices)]
+    own += trained_parts(replace(trained, copy=0), devices)
+    block = shape.linear_weights / shape.blocks
+    ends = shape.other_weights
+    gathered = number * (ends + 2 * block)
+    exchanged = trained.gradient * trained.count / shape.weights * (ends + block)
+    return [
+        *(own if not recipe.hardware.cpu_offload else []),
+        MemoryPart("whole layers, in use", gathered, guess=True),
+        MemoryPart("gradients of whole layers", exchanged, "training", guess=True),
+    ]
 
 
 def with_answers(

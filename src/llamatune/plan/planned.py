@@ -17,7 +17,7 @@ from llamatune.recipe.graph.steps import Pipeline
 from llamatune.recipe.load import load_with_problems
 from llamatune.recipe.recipes import TrainedRecipe
 from llamatune.recipe.shipped import find_recipe
-from llamatune.recipe.stages.common import SamplingRecipe, StageRecipe
+from llamatune.recipe.stages.common import EpochRecipe, SamplingRecipe, StageRecipe
 
 PlannedRecipe = TrainedRecipe | SamplingRecipe
 
@@ -116,14 +116,14 @@ def plan(
     overrides: Sequence[str] = (),
     *,
     device: str | None = None,
-    devices: int = 1,
+    devices: int | None = None,
     ways: bool = True,
 ) -> Plan:
     """Plan a stage's recipe, a file or a shipped one. Files that it names need not be there.
 
     Args:
         device: a card's name, or `cpu`.
-        devices: how many, each with a process that holds all weights.
+        devices: how many, each with a process; as many as the recipe's `hardware.devices`, or one, when None.
         ways: also look for what would make it fit, where it does not.
 
     Raises:
@@ -136,6 +136,7 @@ def plan(
         raise RecipeError("E065", f"`{name}` is a pipeline: plan its steps", place="stage")
     if device is None and loaded.hardware.device == "cpu":
         place = device_of("cpu")
+    devices = devices or loaded.hardware.devices or 1
     found = _plan(loaded, find_recipe(name).parent, place, devices, {})
     if found.fits or not ways:
         return found
@@ -158,7 +159,11 @@ def _plan(
 
 
 def plan_all(
-    name: str | Path, overrides: Sequence[str] = (), *, device: str | None = None, devices: int = 1
+    name: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    device: str | None = None,
+    devices: int | None = None,
 ) -> Plan | PipelinePlan:
     """`plan`, and of a pipeline the plan of every step. Raises what `plan` raises."""
     loaded, problems = load_with_problems(name, overrides)
@@ -171,7 +176,8 @@ def plan_all(
     plans: dict[str, Plan] = {}
     for step in loaded.steps:
         on = device_of("cpu") if device is None and step.recipe.hardware.device == "cpu" else place
-        plans[step.name] = _plan(step.recipe, step.folder, on, devices, makers)
+        count = devices or step.recipe.hardware.devices or 1
+        plans[step.name] = _plan(step.recipe, step.folder, on, count, makers)
     return PipelinePlan(loaded, plans)
 
 
@@ -219,6 +225,9 @@ def _candidates(planned: Plan) -> Iterator[tuple[str, str, str]]:
     while tokens > need.longest:
         tokens = max(tokens // 2, need.longest)
         yield "smaller passes, the same global batch", "hardware.micro_batch_tokens", str(tokens)
+    if planned.devices > 1 and not planned.device.on_cpu and isinstance(recipe, EpochRecipe):
+        yield "weights spread over the devices", "hardware.sharding", "fsdp"
+        yield "their parts in host memory", "hardware.cpu_offload", "true"
     if recipe.model.lora is None and recipe.model.adapter is None:
         yield "train an adapter: LoRA, usually at 10 times the learning rate", "model.lora.rank", "16"
     if recipe.model.quantization == "none":

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from llamatune.errors import CheckpointError, gate
+from llamatune.forward.sharding import whole_state, without_weights
 from llamatune.models.saving import save_plainly, save_tokenizer
 from llamatune.outside import checked_number, read_any_json
 from llamatune.ppo.config import PPOConfig
@@ -68,7 +69,7 @@ class PPOCheckpoint:
         self.progress = progress
         self.args = args
         self.tokenizer = tokenizer
-        self._shell = sharding.without_weights(roles.policy_model()) if shards else None
+        self._shell = without_weights(roles.policy_model()) if shards else None
 
     # ---- the policy -------------------------------------------------------------------------------------------
 
@@ -95,7 +96,7 @@ class PPOCheckpoint:
 
     def save(self, folder: Path, step: int) -> None:
         """Write critic and progress into a checkpoint's folder; last, the file that shows that it is whole."""
-        critic = sharding.whole_state(self.roles.critic_state(), keep=self.args.should_save)
+        critic = whole_state(self.roles.critic_state(), keep=self.args.should_save)
         if not self.args.should_save:
             return
         (folder / CRITIC).parent.mkdir(parents=True, exist_ok=True)

@@ -364,6 +364,21 @@ class Hardware(Block):
     """Recompute activations in the backward pass: less memory, about a third more time."""
     activation_offloading: Flag = False
     """Keep activations in host memory between the forward and the backward pass; needs a GPU."""
+    devices: Whole | None = Field(None, ge=1)
+    """Processes that `llamatune launch` starts on each machine; one for each of its GPUs when left out."""
+    sharding: Literal["none", "fsdp"] = "none"
+    """How several devices hold the weights that are trained, their gradients and the optimizer's state: each all of
+    them (`none`), or each its part (`fsdp`: FSDP2, for sft, pretrain and reward)."""
+    cpu_offload: Flag = False
+    """With `sharding`: keep the parts in host memory, and on the device only what a layer needs at the moment."""
+    stuck_after_minutes: Real = Field(20.0, gt=0)
+    """Of several processes: the run ends, and says which of them is behind, when none has moved for this long."""
+
+    @model_validator(mode="after")
+    def _offload_needs_sharding(self) -> Hardware:
+        if self.cpu_offload and self.sharding == "none":
+            raise ValueError("`cpu_offload` belongs to `sharding: fsdp`")
+        return self
 
     @model_validator(mode="after")
     def _logits_need_padding_free(self) -> Hardware:

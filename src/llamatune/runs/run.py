@@ -31,7 +31,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llamatune.errors import CheckpointError, StoppedError
+from llamatune.errors import CheckpointError, LostProcessError, StoppedError
 from llamatune.recipe.paths import FINISHED, MARKER
 from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs import checkpoints
@@ -56,7 +56,7 @@ from llamatune.runs.manifest import (
 )
 from llamatune.runs.ranks import is_main
 from llamatune.runs.signals import StopRequest
-from llamatune.runs.status import Status
+from llamatune.runs.status import Position, Status
 from llamatune.shown import masked
 
 GROWING = ("metrics.jsonl", "speed.jsonl", "replies.jsonl", "completions.jsonl")
@@ -82,6 +82,7 @@ class Run:
         self.is_main = is_main()
         self.stop = StopRequest()
         self.stop.doing = self._under_way
+        self.position = Position()
         self.evaluating = False
         """Whether held-out rows are read between two steps."""
         self.status = Status(self.directory / "run.json")
@@ -314,6 +315,11 @@ class Run:
         self.status.step = result.steps
         self.status.end("finished", 0, "done")
         return result
+
+    def lost(self, why: str) -> None:
+        """Note that the run ends, in the middle of a call, because one of its processes is lost."""
+        if self.is_main and self.is_ours:
+            self.status.end("failed", LostProcessError.exit_code, why)
 
     def stopped(self, when: str) -> StoppedError:
         """The error that says: stopped by this signal, the same command continues."""

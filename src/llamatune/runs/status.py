@@ -1,7 +1,7 @@
 """run.json: who is working on a run, how far it has come, and how it ended.
 
 A process that dies without a word (kill -9, the kernel's out-of-memory killer, a power cut) leaves the state
-`running`; the next start says so.
+`running`; the next start says so. Where a process is at the moment, `Position` tells the others of its run.
 """
 
 from __future__ import annotations
@@ -17,6 +17,30 @@ from llamatune.runs.files import read_json, write_json
 
 FILE = "run.json"
 _HEARTBEAT_SECONDS = 5.0
+
+
+@dataclass
+class Position:
+    """Where a process is: the step, how many places of it have been passed, and what is being done there.
+
+    Without `doing`, nobody can tell work from a standstill, and a process is not called stuck.
+    """
+
+    step: int = 0
+    passed: int = 0
+    doing: str = ""
+
+    def begin(self, step: int, doing: str) -> None:
+        """A step begins."""
+        self.step, self.passed, self.doing = step, 0, doing
+
+    def at(self, doing: str) -> None:
+        """The next place of the same step."""
+        self.passed, self.doing = self.passed + 1, doing
+
+    def leave(self) -> None:
+        """What follows takes as long as it takes."""
+        self.at("")
 
 
 @dataclass

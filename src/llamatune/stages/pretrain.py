@@ -85,7 +85,8 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
             sample=replies.show,
             sample_every=recipe.generation.every_steps,
         )
-        folder = in_main_process(trainer, lambda: save_trained(model, *saved, stage="pretrain"))
+        trained = trainer.whole_model()
+        folder = in_main_process(trainer, lambda: save_trained(trained, *saved, stage="pretrain"))
 
     return run.finish(
         Result(

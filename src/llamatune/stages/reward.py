@@ -85,7 +85,8 @@ def run(recipe: RewardRecipe, run: Run) -> Result:
             display,
             rehearse=lambda: rehearse_saving(model, *saved, stage="reward", chat=chat),
         )
-        folder = in_main_process(trainer, lambda: save_trained(model, *saved, stage="reward", chat=chat))
+        trained = trainer.whole_model()
+        folder = in_main_process(trainer, lambda: save_trained(trained, *saved, stage="reward", chat=chat))
 
     return run.finish(
         Result(

@@ -87,7 +87,8 @@ def run(recipe: SftRecipe, run: Run) -> Result:
             sample=replies.show,
             sample_every=recipe.generation.every_steps,
         )
-        folder = in_main_process(trainer, lambda: save_trained(model, *saved, stage="sft", chat=chat))
+        trained = trainer.whole_model()
+        folder = in_main_process(trainer, lambda: save_trained(trained, *saved, stage="sft", chat=chat))
 
     return run.finish(
         Result(

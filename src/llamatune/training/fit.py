@@ -69,7 +69,8 @@ def fit(
         if run.is_main:
             with disk_errors(run.directory):
                 rehearse()
-        sample(0)
+        if not trainer.sharded:  # a sharded model is not on its devices yet: see `Flow.on_train_begin`
+            sample(0)
     run.stop.can_wait = True
     start = str(run.checkpoint.folder) if run.checkpoint else None
     if run.checkpoint is not None:

@@ -57,6 +57,8 @@ class Flow(TrainerCallback):  # type: ignore[misc]
             state.logging_steps = args.logging_steps
         else:
             self._rehearse(args)
+            if self.trainer.sharded:
+                self.sample(0)
         self.display.start(state.max_steps, done=state.global_step, afterwards=self._steps_of_an_evaluation())
         self.progress.restart_clock()
         self._saved_at = time.monotonic()
@@ -65,6 +67,8 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self.going_on, self.run.evaluating = True, False
+        if self.trainer.tells_where:
+            self.run.position.begin(state.global_step + 1, "before its first pass")
 
     def _rehearse(self, args: TrainingArguments) -> None:
         """Save a checkpoint of step 0 to the real disk: what cannot be saved must not be trained first."""
@@ -77,6 +81,7 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         step, last = state.global_step, state.global_step >= state.max_steps
+        self.run.position.leave()
         self.run.beat(step, state.max_steps)
         self.display.advance(step)
         if self.sample_every and step % self.sample_every == 0 and not last:

@@ -10,7 +10,8 @@ is cut into smaller pieces and repeated; when a loss is not finite, its rows are
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ import torch
 from accelerate.utils import send_to_device
 
 from llamatune.data.rows import EncodedRow
-from llamatune.errors import DivergedError
+from llamatune.errors import DivergedError, ModelError, OutOfMemoryError
+from llamatune.forward import sharded_state
 from llamatune.forward.collate import trained_tokens
 from llamatune.forward.memory import free_memory, one_row_too_many, within_memory
 from llamatune.models.saving import save_plainly
@@ -44,12 +46,21 @@ class GlobalBatchTrainer(RunTrainer):
     """See the module. Further arguments: `batching`, and those of `RunTrainer`."""
 
     unit = "trained_tokens"
+    tells_where = True
     hidden = (*RunTrainer.hidden, "num_tokens", "entropy", "mean_token_accuracy")
     """Figures of trl that start again at a resume, or average over micro-batches."""
 
     def __init__(self, *args: Any, batching: Batching, **kwargs: Any) -> None:
         super().__init__(*args, data_collator=_never, **kwargs)
         self.batching = batching
+        if self.args.fsdp and not self.is_fsdp_enabled:
+            raise ModelError(
+                "E220",
+                "sharding is for GPUs: on this device accelerate would train without it, and not say so",
+                place="hardware.sharding",
+                hint="set `hardware.sharding=none`",
+            )
+        self.sharded = self.is_fsdp_enabled
 
     # ---- training -----------------------------------------------------------------------------------------
 
@@ -77,6 +88,7 @@ class GlobalBatchTrainer(RunTrainer):
             self._cut_smaller(rows)
             model.zero_grad()
             loss = self._gradients(model, rows)
+        self.run.position.at("between its passes and its update")
         mean = float(self.accelerator.reduce(loss, "mean"))
         self._check_finite(model, rows, step, mean)
         self._watch(step, mean)
@@ -97,8 +109,9 @@ class GlobalBatchTrainer(RunTrainer):
         losses = []
         enough = True
         for batch in before:
-            with self.accelerator.no_sync(model):
-                loss = within_memory(self._pass, model, batch or rows[:1], items if batch else _NOTHING)
+            # Sharded gradients are exchanged in every pass: kept until the last, they would be whole on each device.
+            with nullcontext() if self.sharded else self.accelerator.no_sync(model):
+                loss = self._tried(self._pass, model, batch or rows[:1], items if batch else _NOTHING)
             if loss is None:
                 enough = False
                 break
@@ -106,14 +119,33 @@ class GlobalBatchTrainer(RunTrainer):
         if self._in_any_process(not enough):
             return None
         # Gradients are exchanged here, so all processes take part; one without rows adds zero.
-        loss = within_memory(self._pass, model, last or rows[:1], items if last else _NOTHING)
+        loss = self._tried(self._pass, model, last or rows[:1], items if last else _NOTHING)
         if loss is None:
             return None
         return torch.stack([*losses, loss]).sum()
 
+    def _tried(self, work: Callable[..., torch.Tensor], *arguments: Any) -> torch.Tensor | None:
+        """What the pass gives; None where memory ran out and it can be cut smaller. A sharded pass cannot: the other
+        processes are in the middle of theirs."""
+        if not self.sharded:
+            return within_memory(work, *arguments)
+        try:
+            return work(*arguments)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                "E701",
+                f"memory ran out in a sharded pass of at most {self.batching.budget:,} tokens",
+                why="the other processes are in the middle of the same pass, so it cannot be repeated",
+                hint=f"the same command with `hardware.micro_batch_tokens={max(self.batching.budget // 2, 1)}` goes on "
+                f"from {self.run.last_checkpoint}",
+            ) from error
+
     def _pass(self, model: torch.nn.Module, batch: Sequence[EncodedRow], items: torch.Tensor) -> torch.Tensor:
         """One forward and backward pass."""
-        loss: torch.Tensor = super().training_step(model, self.batching.collate(batch), items)
+        self.run.position.at("putting rows together")
+        inputs = self.batching.collate(batch)
+        self.run.position.at("in a forward pass")
+        loss: torch.Tensor = super().training_step(model, inputs, items)
         return loss
 
     def _in_any_process(self, true: bool) -> bool:
@@ -216,7 +248,11 @@ class GlobalBatchTrainer(RunTrainer):
             batches = self.batching.micro_batches(
                 rows, self.accelerator.process_index, self.accelerator.num_processes
             )
-            losses = [within_memory(self._eval_pass, batch) for batch in batches if batch]
+            if self.sharded:  # all processes make the same number of passes
+                losses = [self._tried(self._eval_pass, batch or rows[:1]) for batch in batches]
+                losses = [loss for loss, batch in zip(losses, batches, strict=True) if batch]
+            else:
+                losses = [within_memory(self._eval_pass, batch) for batch in batches if batch]
             known = [loss for loss in losses if loss is not None]
             if not self._in_any_process(len(known) < len(losses)):
                 total = torch.stack(known).sum() if known else torch.tensor(0.0, device=self.args.device)
@@ -242,10 +278,42 @@ class GlobalBatchTrainer(RunTrainer):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Weights only, as safetensors: no pickled arguments, no tokenizer, no look at the hub."""
-        if self.is_fsdp_enabled:
-            super().save_model(output_dir, _internal_call)
+        folder = Path(output_dir or self.args.output_dir)
+        if self.sharded:
+            sharded_state.save_own_weights(self.model, folder, self.args.process_index)
         elif self.args.should_save:
-            save_plainly(self.model, Path(output_dir or self.args.output_dir))
+            save_plainly(self.model, folder)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """Private upstream, as are the next two: sharded state is written and read by `sharded_state`."""
+        if not self.sharded:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        folder = Path(output_dir)
+        sharded_state.save_own_optimizer(
+            self.model, self.optimizer.optimizer, folder, self.args.process_index
+        )
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), folder / "scheduler.pt")
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.sharded:
+            sharded_state.load_own_weights(self.model, Path(resume_from_checkpoint), self.args.process_index)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if not self.sharded or checkpoint is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        folder = Path(checkpoint)
+        sharded_state.load_own_optimizer(
+            self.model, self.optimizer.optimizer, folder, self.args.process_index
+        )
+        self.lr_scheduler.load_state_dict(torch.load(folder / "scheduler.pt", weights_only=True))
+        # The schedule sets it at the end of a step, and upstream restores it with the optimizer.
+        for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """trl writes a model card with each checkpoint; the artefact's card is written at the end."""

@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from llamatune.data.rows import IGNORED, Message
+from llamatune.forward.sharding import is_sharded
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
 from llamatune.sampling.generate import GenerateSampler
@@ -96,8 +97,9 @@ class SampleReplies:
 
     def show(self, step: int) -> None:
         """Sample one reply for each prompt at this step."""
-        if not self.prompts or not self.run.is_main:
-            return
+        together = is_sharded(self.sampler.model)
+        if not self.prompts or not (self.run.is_main or together):
+            return  # where weights are spread over the processes, all of them make the same replies
         self.display.say(f"replies at step {step}")
         replies = self.sampler.sample(
             [prompt.ids for prompt in self.prompts],

@@ -105,6 +105,7 @@ class RewardModelTrainer(GlobalBatchTrainer, RewardTrainer):  # type: ignore[mis
         scores = scores_at(model, self.model, inputs)
         processes: int = self.accelerator.num_processes  # over which gradients are averaged
         loss: torch.Tensor = self._losses(scores, inputs).sum() * processes / num_items_in_batch
+        self.run.position.at("in a backward pass")
         return loss
 
     def _losses(self, scores: torch.Tensor, known: Mapping[str, torch.Tensor]) -> torch.Tensor:

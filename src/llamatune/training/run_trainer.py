@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from transformers import Trainer, TrainerControl
 
+from llamatune.forward.sharding import is_sharded, whole_model, without_weights
 from llamatune.outside import checked_number
 from llamatune.recipe.stages.common import EpochGuards
 from llamatune.runs.files import disk_errors
@@ -33,6 +34,10 @@ class RunTrainer(Trainer):  # type: ignore[misc]
     """
 
     unit: str = "rows"
+    tells_where: bool = False
+    """Whether the training step says where it is (`run.position`), so that a standstill can be told from work."""
+    sharded: bool = False
+    """Whether `hardware.sharding` spreads the model's weights over the processes."""
     hidden: ClassVar[tuple[str, ...]] = ("total_flos",)
     """Figures whose names end like this are logged by upstream and not written down."""
 
@@ -46,6 +51,8 @@ class RunTrainer(Trainer):  # type: ignore[misc]
     ) -> None:
         with disk_errors(run.checkpoints):
             run.checkpoints.mkdir(exist_ok=True)
+        # Before trl binds a `forward` of its own to the model: a copy of that would call the model itself.
+        self._shell = without_weights(kwargs["model"]) if getattr(kwargs.get("args"), "fsdp", None) else None
         super().__init__(*args, **kwargs)
         self.control: TrainerControl
         self.run = run
@@ -54,6 +61,13 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         self.trained: float = 0
         self.losses: list[float] = []
         self.last_loss: float | None = None
+
+    def whole_model(self) -> Any:
+        """The model as it is, with all its weights: where they are sharded, a copy in the main memory of the first
+        process, and one without weights in the others. All processes must ask for it together."""
+        if self._shell is None or not is_sharded(self.model):
+            return self.accelerator.unwrap_model(self.model)
+        return whole_model(self._shell, self.model, keep=self.accelerator.is_main_process)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """The logged loss is the mean of the steps since the last line, also across a resume."""

@@ -37,4 +37,6 @@ class SftTrainer(GlobalBatchTrainer, SFTTrainer):  # type: ignore[misc]
         trained = (labels != IGNORED).nonzero()[:, 0]
         logits = model(**inputs, use_cache=False, logits_to_keep=trained).logits[0]
         loss = cross_entropy(logits.float(), labels[trained], reduction="sum") / num_items_in_batch
+        if model.training:
+            self.run.position.at("in a backward pass")
         return loss * self.accelerator.num_processes  # gradients are averaged over processes

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from llamatune.errors import LlamatuneError, RecipeError
 from llamatune.models.placement import Placement, check_cpu
-from llamatune.recipe.blocks import AdamW
+from llamatune.recipe.blocks import AdamW, Hardware
 from llamatune.recipe.stages.common import EpochRecipe, TrainingRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
 from llamatune.recipe.trackers import check_trackers
@@ -106,7 +106,7 @@ def config_of(
     """
     if placement.device == "cpu":
         check_cpu(recipe)
-    _check_processes(recipe.optimization.batch_size, placement.processes)
+    _check_processes(recipe.optimization.batch_size, placement)
     check_trackers(recipe.logging.report_to)
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     _check_upstream(recipe.upstream, known, set(arguments), heeded, kind.__name__)
@@ -131,7 +131,9 @@ def config_of(
 def run_arguments(recipe: TrainingRecipe, placement: Placement, output: Path) -> dict[str, Any]:
     """Arguments of transformers' TrainingArguments that all stages share; nothing that matters is left to an upstream
     default."""
-    checkpointing = recipe.hardware.activation_checkpointing
+    sharded = recipe.hardware.sharding != "none"
+    # Under FSDP it is FSDP's own: the other would gather each layer's weights once more.
+    checkpointing = recipe.hardware.activation_checkpointing and not sharded
     return {
         "output_dir": str(output),
         **_reporting(recipe),
@@ -148,6 +150,21 @@ def run_arguments(recipe: TrainingRecipe, placement: Placement, output: Path) ->
         "save_total_limit": None,
         "save_only_model": False,  # nobody could go on from such a checkpoint
         "push_to_hub": False,
+        **({"fsdp": True, "fsdp_config": _fsdp(recipe.hardware)} if sharded else {}),
+    }
+
+
+def _fsdp(hardware: Hardware) -> dict[str, Any]:
+    return {
+        "version": 2,
+        "reshard_after_forward": True,
+        "cpu_offload": hardware.cpu_offload,
+        "activation_checkpointing": hardware.activation_checkpointing,
+        # Weights are checked in each process when they are loaded.
+        "cpu_ram_efficient_loading": False,
+        # What is saved is ours (see `sharded_state`).
+        "state_dict_type": "SHARDED_STATE_DICT",
+        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
     }
 
 
@@ -208,7 +225,15 @@ def _reporting(recipe: TrainingRecipe) -> dict[str, Any]:
     }
 
 
-def _check_processes(batch_size: int, processes: int) -> None:
+def _check_processes(batch_size: int, placement: Placement) -> None:
+    processes = placement.processes
+    if placement.sharded and processes == 1:
+        raise RecipeError(
+            "E025",
+            "sharding spreads the weights over several processes, and this is one",
+            place="hardware.sharding",
+            hint="start it with `llamatune launch`, or set `hardware.sharding=none`",
+        )
     if processes > batch_size:
         raise RecipeError(
             "E025",

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
-from llamatune.ppo.roles.sharding import is_sharded, layer_classes
+from llamatune.forward.sharding import is_sharded
+from llamatune.ppo.roles.sharding import layer_classes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

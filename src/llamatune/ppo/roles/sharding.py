@@ -13,20 +13,19 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule
+from torch.distributed.fsdp import CPUOffloadPolicy
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from llamatune.errors import ModelError
+from llamatune.forward.sharding import State, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainingArguments
-
-State = Mapping[str, torch.Tensor]
 
 
 def asked_for(args: TrainingArguments) -> bool:
@@ -75,10 +74,6 @@ def not_yet(what: str, hint: str) -> ModelError:
     return ModelError("E240", f"`{what}` before `train` is not possible under FSDP", place=what, hint=hint)
 
 
-def is_sharded(module: nn.Module) -> bool:
-    return isinstance(module, FSDPModule)
-
-
 def layer_classes(models: Iterable[nn.Module]) -> list[str]:
     """Names of the classes whose weights are gathered separately: the models' transformer layers."""
     every = [module for model in models for module in model.modules()]
@@ -87,21 +82,6 @@ def layer_classes(models: Iterable[nn.Module]) -> list[str]:
 
 
 # ---- whole weights ------------------------------------------------------------------------------------------
-
-
-def whole(weight: torch.Tensor) -> torch.Tensor:
-    """A weight with all its parts; if it is sharded, every process must ask for it."""
-    return weight.full_tensor() if isinstance(weight, DTensor) else weight
-
-
-def whole_state(state: State, *, keep: bool) -> dict[str, torch.Tensor]:
-    """Weights with all their parts, in main memory; in processes that do not `keep` them, nothing."""
-    found = {}
-    for name, weight in state.items():
-        gathered = whole(weight)
-        if keep:
-            found[name] = gathered.detach().cpu()
-    return found
 
 
 def spread(state: State, like: State) -> dict[str, torch.Tensor]:
@@ -116,20 +96,11 @@ def _spread(weight: torch.Tensor, like: torch.Tensor | None) -> torch.Tensor:
     return distribute_tensor(local, like.device_mesh, like.placements, src_data_rank=None)
 
 
-def without_weights(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy that has everything but weights, for `filled`. Made before the model is sharded."""
-    empty: dict[int, Any] = {
-        id(weight): nn.Parameter(weight.detach().to("meta"), requires_grad=False)
-        for weight in model.parameters()
-    }
-    return copy.deepcopy(model, empty)
-
-
 def filled(shell: PreTrainedModel, model: PreTrainedModel, dtype: torch.dtype | None) -> PreTrainedModel:
     """A plain copy of a sharded model, with whole weights of this type (its own when None), on its device.
 
     Args:
-        shell: from `without_weights`; stays as it is.
+        shell: from `forward.sharding.without_weights`; stays as it is.
     """
     found = copy.deepcopy(shell)
     weights = {name for name, _ in shell.named_parameters(remove_duplicate=False)}

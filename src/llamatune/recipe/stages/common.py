@@ -38,6 +38,15 @@ class StageRecipe(Block):
     seed: Whole = Field(0, ge=0, lt=2**31)
     """Seeds weights, adapters, data order and sampling."""
 
+    @model_validator(mode="after")
+    def _shards_only_what_epochs_train(self) -> StageRecipe:
+        if self.hardware.sharding != "none" and not isinstance(self, EpochRecipe):
+            raise ValueError(
+                f"`hardware.sharding` is for sft, pretrain and reward: {self.stage} works with whole weights on each "
+                "device"
+            )
+        return self
+
 
 class ModelRecipe(StageRecipe):
     """A stage that works with a model."""
@@ -76,6 +85,26 @@ class EpochRecipe(TrainingRecipe):
 
     optimization: Optimization = Optimization()
     guards: EpochGuards = EpochGuards()
+
+    @model_validator(mode="after")
+    def _can_be_sharded(self) -> EpochRecipe:
+        if self.hardware.sharding == "none":
+            return self
+        if self.model.quantization == "nf4":
+            raise ValueError(
+                "`hardware.sharding` and nf4: FSDP2 would leave the 4-bit base whole on each device; leave one of "
+                "them out"
+            )
+        if self.optimization.optimizer != "adamw":
+            raise ValueError(
+                f"`hardware.sharding` needs `optimizer: adamw`, not {self.optimization.optimizer}"
+            )
+        if self.model.attention not in ("auto", "sdpa", "eager"):
+            raise ValueError(
+                f"`hardware.sharding` and {self.model.attention}: weights are loaded, and attention is tried, in host "
+                "memory; use `attention: auto`"
+            )
+        return self
 
 
 class PromptSource(Source):
