@@ -25,6 +25,7 @@ FLOORS = [
     {"world"},
     {"recipe"},
     {"runs"},
+    {"launch"},
     {"data"},
     {"models"},
     {"forward"},

@@ -177,6 +177,7 @@ def test_schema_is_json() -> None:
         ["schema"],
         ["init"],
         ["validate", "x"],
+        ["launch", "r.yaml", "--slurm"],
     ],
 )
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:

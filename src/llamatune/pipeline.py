@@ -17,6 +17,8 @@ from importlib import import_module
 from pathlib import Path
 
 from llamatune.errors import RecipeError
+from llamatune.launch.meeting import meet
+from llamatune.launch.watch import watched
 from llamatune.models.facts import facts_of
 from llamatune.models.found import check_models
 from llamatune.models.quiet import quiet_upstream
@@ -30,7 +32,7 @@ from llamatune.runs.handover import Result
 from llamatune.runs.lock import RunLock
 from llamatune.runs.opening import Resume, open_run, standing_of
 from llamatune.runs.pipelines import PipelineRecord
-from llamatune.runs.ranks import is_main, wait_for_all
+from llamatune.runs.ranks import is_main, processes, wait_for_all
 from llamatune.runs.run import Run
 
 
@@ -62,6 +64,7 @@ def run(
     if isinstance(recipe, Pipeline):
         return run_steps(recipe, overwrite=overwrite, resume=resume, force=force)[recipe.steps[-1].name]
     check_models(recipe, beside=recipe_dir)
+    notices = meet(recipe, lambda: facts_of(recipe, recipe_dir))
     with open_run(
         recipe,
         recipe_dir=recipe_dir,
@@ -70,12 +73,22 @@ def run(
         resume=resume,
         force=force,
     ) as target:
+        target.notices += [*notices, *_fewer_than_asked(recipe)]
         return target.done or _run_stage(recipe, target)
+
+
+def _fewer_than_asked(recipe: StageRecipe) -> list[str]:
+    devices = recipe.hardware.devices or 1
+    if devices == 1 or processes() > 1:
+        return []
+    return [f"`hardware.devices` is {devices}, and this is one process: `llamatune launch` starts as many"]
 
 
 @quiet_upstream()
 def _run_stage(recipe: StageRecipe, target: Run) -> Result:
-    result: Result = import_module(f"llamatune.stages.{recipe.stage}").run(recipe, target)
+    stage = import_module(f"llamatune.stages.{recipe.stage}")
+    with watched(target.position, recipe.hardware.stuck_after_minutes * 60, target.lost):
+        result: Result = stage.run(recipe, target)
     return result
 
 

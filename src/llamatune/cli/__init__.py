@@ -26,6 +26,7 @@ def main() -> None:
     """The console script: reports errors in a user's words and exits with the error's code."""
     from llamatune.errors import HubError, LlamatuneError, StoppedError
     from llamatune.models.quiet import without_hub_kernels
+    from llamatune.runs.ranks import processes
 
     # Python looks for garbage several times while it ends: seconds with all of torch in memory, after the last word.
     atexit.register(gc.freeze)
@@ -43,7 +44,10 @@ def main() -> None:
             app()
     except StoppedError as error:
         what = error.problems[0].what
-        say(f"{what}; continue with:\n  {shlex.join(['llamatune', *sys.argv[1:]])}")
+        if processes() > 1:
+            say(f"{what}; the command that started the processes goes on")
+        else:
+            say(f"{what}; continue with:\n  {shlex.join(['llamatune', *sys.argv[1:]])}")
         sys.exit(error.exit_code)
     except LlamatuneError as error:
         if os.environ.get("LLAMATUNE_DEBUG") == "1":

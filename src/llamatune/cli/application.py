@@ -23,7 +23,7 @@ PARTS: dict[str, tuple[Callable[..., None], ...]] = {
         check.schema,
         check.analyse,
     ),  # and `data`, which has commands of its own
-    "Train": (train.run, train.report),
+    "Train": (train.run, train.launch, train.report),
     "Use what was trained": (use.chat, use.merge, use.exam, use.evaluate, use.score),
     "Take it away": (share.push, share.pull, share.export),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,3 +21,20 @@ BaseOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace a finished run in `output`.")]
+ResumeOption = Annotated[
+    Literal["auto", "none"],
+    typer.Option(help="Resume an unfinished run where it was saved, or start it again."),
+]
+ForceResumeOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY", help="Resume although KEY has changed; repeatable.", show_default=False),
+]
+FromOption = Annotated[
+    str | None,
+    typer.Option("--from", metavar="STEP", help="Of a pipeline: only this step and all that depend on it."),
+]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="STEP", help="Of a pipeline: only this step; repeatable."),
+]

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llamatune.cli.options import AllowOutside, OverridesArgument, RecipeArgument
+from llamatune.cli.options import (
+    AllowOutside,
+    ForceResumeOption,
+    FromOption,
+    OnlyOption,
+    OverridesArgument,
+    OverwriteOption,
+    RecipeArgument,
+    ResumeOption,
+)
 from llamatune.cli.terminal import announce_imports, say, write
 
 if TYPE_CHECKING:
@@ -20,28 +29,12 @@ if TYPE_CHECKING:
 def run(
     recipe: RecipeArgument,
     overrides: OverridesArgument = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a finished run in `output`.")
-    ] = False,
-    resume: Annotated[
-        Literal["auto", "none"],
-        typer.Option(help="Resume an unfinished run where it was saved, or start it again."),
-    ] = "auto",
-    force_resume: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY", help="Resume although KEY has changed; repeatable.", show_default=False),
-    ] = None,
+    overwrite: OverwriteOption = False,
+    resume: ResumeOption = "auto",
+    force_resume: ForceResumeOption = None,
     allow_outside: AllowOutside = False,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from", metavar="STEP", help="Of a pipeline: only this step and all that depend on it."
-        ),
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option("--only", metavar="STEP", help="Of a pipeline: only this step; repeatable."),
-    ] = None,
+    start: FromOption = None,
+    only: OnlyOption = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Of a pipeline: say which steps would run, and why. Runs nothing."),
@@ -76,6 +69,65 @@ def run(
     then = STAGES[loaded.stage].then.format(run=loaded.output)
     say(f"{result.describe()}; report: {loaded.output}/report.html; {then}")
     write(sys.stdout, f"{loaded.output}/{result.artefact}")
+
+
+def launch(
+    recipe: RecipeArgument,
+    overrides: OverridesArgument = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(help="Processes on this machine; one a GPU when left out.", min=1, show_default=False),
+    ] = None,
+    nodes: Annotated[int, typer.Option(help="How many machines.", min=1)] = 1,
+    node_rank: Annotated[
+        int | None, typer.Option(help="Which of them this one is, from 0.", min=0, show_default=False)
+    ] = None,
+    rendezvous: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Where they meet: the first one, a free port.", show_default=False
+        ),
+    ] = None,
+    job: Annotated[str, typer.Option(help="Tells apart runs that meet at the same port.")] = "llamatune",
+    wait: Annotated[float, typer.Option(help="Seconds in which all machines have to come.", min=1)] = 120,
+    restarts: Annotated[
+        int, typer.Option(help="How often to go on by itself after a process died.", min=0)
+    ] = 0,
+    slurm: Annotated[
+        bool, typer.Option("--slurm", help="Write a file for sbatch, and print how to submit it.")
+    ] = False,
+    time: Annotated[str, typer.Option(help="With --slurm: the limit, as sbatch takes it.")] = "24:00:00",
+    overwrite: OverwriteOption = False,
+    resume: ResumeOption = "auto",
+    force_resume: ForceResumeOption = None,
+    allow_outside: AllowOutside = False,
+    start: FromOption = None,
+    only: OnlyOption = None,
+) -> None:
+    """Run a recipe in several processes, on this machine or on several; or write a file for Slurm."""
+    from llamatune.commands.launch import Asked, launch_recipe, write_for_slurm
+
+    options: dict[str, list[str | None]] = {
+        "--from": [start],
+        "--only": [*(only or [])],
+        "--force-resume": [*(force_resume or [])],
+    }
+    handed = [word for name, values in options.items() for one in values if one for word in (name, one)]
+    flags = {"--overwrite": overwrite, "--allow-outside": allow_outside, "--resume=none": resume == "none"}
+    asked = Asked(
+        recipe,
+        tuple(overrides or ()),
+        (*handed, *(name for name, on in flags.items() if on)),
+        allow_outside=allow_outside,
+        devices=devices,
+        nodes=nodes,
+        restarts=restarts,
+        wait=wait,
+    )
+    if slurm:
+        write(sys.stdout, write_for_slurm(asked, time=time))
+        return
+    sys.exit(launch_recipe(asked, node_rank, rendezvous, job, say=say))
 
 
 def _run_pipeline(

@@ -29,6 +29,9 @@ from llamatune.runs.files import read_json, remove, sweep, sync_tree, temporary_
 INFO = "info.json"
 """Written last: what the entry holds, the SHA-256 of each of its files, and that of its own content."""
 
+LOCKS = "entries.lock"
+"""In the cache folder: each entry is a byte of it, for `_alone`."""
+
 _FORMAT = 2
 """Part of every key: raise it when entries are laid out differently."""
 
@@ -94,24 +97,20 @@ def stored(
 def _alone(final: Path) -> Iterator[bool]:
     """One process makes an entry while others wait for it; whether this one has waited.
 
-    The lock ends with the process that holds it. Where the file system has none, each process makes the entry, and the
-    first to be ready publishes it.
+    The lock is the kernel's, on a byte of one file that stays empty, and ends with the process that holds it. Where
+    the file system has none, each process makes the entry, and the first to be ready publishes it.
     """
-    file = final.parent / f"{final.name}.lock"
-    with file.open("ab") as stream:
+    place = int(hashlib.sha256(f"{final.parent.name}/{final.name}".encode()).hexdigest()[:7], 16)
+    with (cache_folder() / LOCKS).open("ab") as stream:
         waited = False
         try:
-            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
         except (BlockingIOError, PermissionError):
-            fcntl.lockf(stream, fcntl.LOCK_EX)
+            fcntl.lockf(stream, fcntl.LOCK_EX, 1, place)
             waited = True
         except OSError:
             pass
-        try:
-            yield waited
-        finally:
-            with suppress(OSError):
-                file.unlink(missing_ok=True)
+        yield waited
 
 
 @cache

@@ -14,6 +14,7 @@ from transformers import set_seed
 from llamatune.data.encode.control_tokens import tokenizer_fingerprint
 from llamatune.data.preview import shown_row
 from llamatune.data.read.cards import draft_cards
+from llamatune.launch.meeting import all_here
 from llamatune.models.facts import data_facts, model_facts
 from llamatune.models.load import Start
 from llamatune.recipe.cards import find_card_file
@@ -47,6 +48,8 @@ def record_origin(
         RecipeError: a resume from other rows, another base, tokenizer or template, or with another number of
             processes.
     """
+    all_here()  # whoever had rows to encode is ready, and what follows exchanges something
+    run.check_seen()
     facts = {
         "data": data_facts((source.role, source.sha256) for source in data.sources),
         **model_facts(recipe, start.found),

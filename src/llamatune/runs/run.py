@@ -24,6 +24,7 @@ report.html        all of this to look at
 from __future__ import annotations
 
 import shutil
+import socket
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -31,7 +32,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llamatune.errors import CheckpointError, LostProcessError, StoppedError
+from llamatune.errors import CheckpointError, LostProcessError, RecipeError, StoppedError
 from llamatune.recipe.paths import FINISHED, MARKER
 from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs import checkpoints
@@ -54,7 +55,7 @@ from llamatune.runs.manifest import (
     must_match,
     read_manifest,
 )
-from llamatune.runs.ranks import is_main
+from llamatune.runs.ranks import is_main, rank
 from llamatune.runs.signals import StopRequest
 from llamatune.runs.status import Position, Status
 from llamatune.shown import masked
@@ -315,6 +316,22 @@ class Run:
         self.status.step = result.steps
         self.status.end("finished", 0, "done")
         return result
+
+    def check_seen(self) -> None:
+        """Make sure that this process sees the directory that the first one has opened: it goes on from checkpoints
+        there.
+
+        Raises:
+            RecipeError: it does not.
+        """
+        if not self.is_main and not (self.directory / MARKER).is_file():
+            raise RecipeError(
+                "E905",
+                f"process {rank()} on {socket.gethostname()} does not see `{self.directory}` as the first process does",
+                place="output",
+                why="each process reads the checkpoints there",
+                hint="put `output` on a disk that all machines share, under the same path",
+            )
 
     def lost(self, why: str) -> None:
         """Note that the run ends, in the middle of a call, because one of its processes is lost."""

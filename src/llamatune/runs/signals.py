@@ -1,8 +1,8 @@
 """Ask a run to stop, and let it finish its step.
 
-SIGTERM, SIGHUP and the first Ctrl-C are requests: the step ends, everything is saved once, the process exits with 75
-(130 after Ctrl-C), and the same command resumes the run later. A second Ctrl-C ends at once; that loses at most the
-steps since the last checkpoint, because a checkpoint exists only when it is whole.
+SIGTERM, SIGHUP, SIGUSR1 and the first Ctrl-C are requests: the step ends, everything is saved once, the process exits
+with 75 (130 after Ctrl-C), and the same command resumes the run later. A second Ctrl-C ends at once; that loses at most
+the steps since the last checkpoint, because a checkpoint exists only when it is whole.
 
 Python hears of a signal between two of its own instructions, and a step may be one long call into C. So a thread of its
 own answers: it says at once what will happen, and where a second Ctrl-C is not heard, it ends the process.
@@ -20,7 +20,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-_REQUESTS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_REQUESTS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT)
+"""SIGUSR1 is what batch systems send some time before the limit."""
 _PATIENCE = 1.0
 """Seconds in which a second Ctrl-C has to be heard."""
 _REPEATED = 0.1
