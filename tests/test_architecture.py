@@ -38,6 +38,7 @@ FLOORS = [
     {"stages"},
     {"pipeline"},
     {"commands"},
+    {"annotation"},
     {"hub"},
     {"cli"},
     {"__main__"},

@@ -772,6 +772,28 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "begin anew with `--overwrite`, or name its weights as another recipe's base",
         ),
     },
+    "Annotation": {
+        "E170": Code(
+            "nothing that people could compare",
+            "the page shows two replies to a prompt",
+            "name a run that waits for labels, a file of pairs, or a model that answers",
+        ),
+        "E171": Code(
+            "annotations of another kind of session",
+            "judgements of helpfulness and of safety, or on other scales, cannot be one set",
+            "name another `--output`, or the session that is there",
+        ),
+        "E172": Code(
+            "a port on which somebody else listens",
+            "the page could not be reached",
+            "leave out `--port`, or name another",
+        ),
+        "E173": Code(
+            "a database of annotations that cannot be read",
+            "what people said would be lost in silence",
+            "restore it from a copy, or name another `--output` to begin anew",
+        ),
+    },
     "The hub": {
         "E501": Code(
             "what was to be pushed is not a run",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from llamatune.cli import begin, check, data, share, train, use
+from llamatune.cli import begin, check, data, people, share, train, use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ PARTS: dict[str, tuple[Callable[..., None], ...]] = {
         check.analyse,
     ),  # and `data`, which has commands of its own
     "Train": (train.run, train.launch, train.report),
-    "Use what was trained": (use.chat, use.merge, use.exam, use.evaluate, use.score),
+    "Use what was trained": (use.chat, use.merge, use.exam, use.evaluate, use.score, people.annotate),
     "Take it away": (share.push, share.pull, share.export),
 }
 """What one wants to do, and the commands that do it."""
