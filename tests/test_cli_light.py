@@ -217,6 +217,30 @@ def test_light_commands_are_fast(arguments: list[str], seconds: float) -> None:
     assert min(once() for _ in range(3)) < seconds
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("llamatune ann", ["annotate"]),
+        ("llamatune annotate --se", ["--session"]),
+        ("llamatune run r", ["r.yaml"]),
+        ("llamatune run pico/rew", ["pico/reward_helpful", "pico/reward_safety"]),
+        ("llamatune validate sub/", ["sub/mine.yml"]),
+        ("llamatune annotate ro", ["rows.jsonl"]),
+        ("llamatune annotate s", ["sub/"]),
+    ],
+)
+def test_the_shell_completes_commands_options_recipes_and_files(typed: str, offered: list[str]) -> None:
+    Path("sub").mkdir()
+    Path("sub/mine.yml").write_text(GOOD)
+    script = "import sys; sys.argv = ['llamatune']; from llamatune.cli import main; main()"
+    asked = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_LLAMATUNE_COMPLETE": "complete_bash"}
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), **asked}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=environment
+    )
+    assert done.stdout.split() == offered, done.stderr
+
+
 def test_python_looks_for_no_garbage_when_it_ends() -> None:
     """With all of torch in memory that took seconds, after the command's last word."""
     program = """

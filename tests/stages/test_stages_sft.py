@@ -265,6 +265,30 @@ def test_metrics_are_mirrored_to_a_tracker(tmp_path: Path) -> None:
     assert lines(tmp_path / "run/metrics.jsonl")
 
 
+@pytest.mark.parametrize("tracker", ["wandb", "trackio"])
+def test_a_tracker_works_offline(tracker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(
+        tracker, reason=f"{tracker} is no part of the lock: pip install 'llamatune[{tracker}]'"
+    )
+    for name, value in {
+        "WANDB_MODE": "offline",
+        "WANDB_DIR": tmp_path,
+        "TRACKIO_DIR": tmp_path / "trackio",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    changes = {"logging.report_to": [tracker], "optimization.max_steps": 4, "model.lora": {"rank": 4}}
+    run(sft_recipe(tmp_path / "mine", changes | {"logging.every_steps": 1}), recipe_dir=ROOT)
+    assert not (tmp_path / "mine/events.jsonl").exists(), "no warning that it was left out"
+    if tracker == "wandb":
+        assert list(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))
+    else:
+        import sqlite3
+
+        [database] = (tmp_path / "trackio").glob("*.db")
+        names = sqlite3.connect(database).execute("SELECT DISTINCT run_name FROM metrics").fetchall()
+        assert names == [("mine",)], "it is called as its folder"
+
+
 def test_a_tracker_that_is_not_installed_is_an_error_before_training(tmp_path: Path) -> None:
     from llamatune.errors import RecipeError
 

@@ -6,7 +6,37 @@ from typing import Annotated, Literal
 
 import typer
 
-RecipeArgument = Annotated[str, typer.Argument(help="Recipe file, or a shipped recipe such as pico/sft.")]
+
+def recipes_beginning(incomplete: str) -> list[str]:
+    """What the shell may complete a recipe's name to: shipped recipes, and recipe files and folders here."""
+    from llamatune.recipe.shipped import shipped
+
+    folder = shipped("recipes")
+    names = [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")]
+    here = [name for name in paths_beginning(incomplete) if name.endswith(("/", ".yaml", ".yml"))]
+    return sorted({*here, *(name for name in names if name.startswith(incomplete))})
+
+
+def paths_beginning(incomplete: str) -> list[str]:
+    """What the shell may complete a path to; folders end with a slash."""
+    from pathlib import Path
+
+    above, slash, begun = incomplete.rpartition("/")
+    folder = Path(above + slash)
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [
+        f"{above}{slash}{path.name}{'/' if path.is_dir() else ''}"
+        for path in found
+        if path.name.startswith(begun) and (begun or not path.name.startswith("."))
+    ]
+
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Recipe file, or a shipped recipe such as pico/sft.", autocompletion=recipes_beginning
+    ),
+]
 OverridesArgument = Annotated[
     list[str] | None, typer.Argument(help="Overrides such as optimization.epochs=3.", show_default=False)
 ]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from llamatune.cli.options import BaseOption, JsonOption
+from llamatune.cli.options import BaseOption, JsonOption, paths_beginning
 from llamatune.cli.terminal import errors_as_json, print_json, say, write
 
 
@@ -18,6 +18,7 @@ def annotate(
         typer.Argument(
             metavar="RUN_OR_FILE",
             help="A run that waits for labels, a file of pairs, or a model that answers what is asked.",
+            autocompletion=paths_beginning,
         ),
     ],
     session: Annotated[
