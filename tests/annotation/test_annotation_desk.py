@@ -387,6 +387,34 @@ def test_a_damaged_database_is_said(tmp_path: Path) -> None:
         Store(path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE pairs SET prompt = '{'",
+        "UPDATE pairs SET prompt = '[3]'",
+        "UPDATE pairs SET first = '3'",
+        "UPDATE judgements SET verdict = 'x'",
+        "UPDATE judgements SET verdict = 77",
+        "UPDATE judgements SET seconds = x'00'",
+        "DROP TABLE judgements",
+        "DROP TABLE pairs; CREATE VIEW pairs AS SELECT 1",
+    ],
+)
+def test_rows_that_llamatune_did_not_write_are_refused(tmp_path: Path, change: str) -> None:
+    one = desk(tmp_path)
+    one.say("ada", one.state("ada")["pair"], verdict=1)
+    one.store.close()
+    Store(tmp_path / DATABASE).close()
+    connection = sqlite3.connect(tmp_path / DATABASE)
+    connection.executescript(change)
+    connection.close()
+    with pytest.raises(DataError, match="E173"):
+        Store(tmp_path / DATABASE)
+    (tmp_path / "link").symlink_to(tmp_path / DATABASE)
+    with pytest.raises(DataError, match="E173.*a link"):
+        Store(tmp_path / "link")
+
+
 def test_texts_that_no_encoding_holds(tmp_path: Path) -> None:
     store = Store(tmp_path / DATABASE)
     store.add([ShownPair("x", [{"role": "user", "content": "\ud800"}], "a\x00\ud800", "b\u202e", {})])

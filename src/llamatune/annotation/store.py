@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from llamatune.annotation.scales import first_is_left
@@ -118,9 +119,12 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
+        if path.is_symlink():
+            raise _damaged(path, "a link, not a file")
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA trusted_schema = OFF")  # whatever a stranger's file defines
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("PRAGMA foreign_keys = ON")
@@ -135,8 +139,20 @@ class Store:
             (said,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
             if said != "ok":
                 raise _damaged(path, said)
+            self._check()
         except sqlite3.DatabaseError as error:
             raise _damaged(path, str(error)) from error
+
+    def _check(self) -> None:
+        """Every row is one that could have been written here. Raises DataError."""
+        try:
+            pairs = map(_pair, self._rows("SELECT * FROM pairs"))
+            judgements = map(_judgement, self._rows(f"SELECT {_JUDGEMENT} FROM judgements"))
+            good = all(map(_is_pair, pairs)) and all(map(_is_judgement, judgements))
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            good = False
+        if not good:
+            raise _damaged(self.path, "a row in it is none of llamatune's")
 
     def close(self) -> None:
         with self._lock:
@@ -427,6 +443,25 @@ def _judgement(row: Mapping[str, Any] | sqlite3.Row) -> Judgement:
         row["seconds"],
         row["began"],
         row["ended"],
+    )
+
+
+def _is_pair(one: ShownPair) -> bool:
+    said = [turn[key] for turn in one.prompt for key in ("role", "content")]
+    perhaps = (one.first, one.second, one.owner, one.after)
+    return (
+        all(isinstance(text, str) for text in (one.id, *said))
+        and all(isinstance(text, (str, NoneType)) for text in perhaps)
+        and isinstance(one.made_by, dict)
+    )
+
+
+def _is_judgement(one: Judgement) -> bool:
+    numbers = (one.seconds, one.began, one.ended or 0.0)
+    return (
+        (one.verdict is None or (type(one.verdict) is int and abs(one.verdict) <= 4))
+        and all(isinstance(number, (int, float)) for number in numbers)
+        and isinstance(one.annotator, str)
     )
 
 
