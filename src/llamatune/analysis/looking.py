@@ -84,9 +84,8 @@ class Looking:
     def _count(self, part: Part) -> Iterator[Record]:
         tally, found = Tally(), _Found()
         texts: list[str] = []
-        most = (
-            None if part == self.parts[-1] else PART_ROWS
-        )  # the last one hears of all lines that are no rows
+        # The last part hears of all lines that are no rows, also of those at the end.
+        most = None if part == self.parts[-1] else PART_ROWS
         for place, raw in islice(self._rows(int(part.name)), most):
             self._at += 1
             tally.add("rows", "read")

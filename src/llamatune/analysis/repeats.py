@@ -1,6 +1,6 @@
 """Which documents repeat another one, from the signatures of all of them.
 
-The signatures are kept in a file of numbers that is mapped into memory; the groups need about 50 bytes of memory a
+The signatures are kept in a file of numbers that is mapped into memory; the groups need about 60 bytes of memory a
 document.
 """
 
