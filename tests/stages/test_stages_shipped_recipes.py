@@ -65,9 +65,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "preferences": SHORT_ANSWERS | {"judge": "oracle", "test_share": 0.0},
     "rejection_sampling": SHORT_ANSWERS
     | {"sampling.samples": 2, "sampling.temperature": 1.0, "keep.pool": []},
-    "gatt": SHORT_ANSWERS | {"gatt.turns": [2, 2], "recall": None},
+    "gatt": SHORT_ANSWERS | {"gatt.turns": [2, 2], "recall.dialogues": 0},
     "context_distillation": SHORT_ANSWERS,
-    "evaluate": SHORT_ANSWERS | {"recall": None},
+    "evaluate": SHORT_ANSWERS | {"recall.dialogues": 0},
 }
 """By stage: so few steps, prompts and tokens that a run takes seconds."""
 
@@ -94,8 +94,10 @@ def in_miniature(recipe: Any, folder: Path, trained: Any, rewarded: Any) -> dict
     if recipe.model.adapter is not None:
         changes["model.adapter"] = str(trained(method) / "adapter")
     changes["data.train"] = [stand_in(one, recipe) for one in recipe.data.train]
-    if recipe.data.eval:
-        changes["data.eval"] = [{**stand_in(one, recipe), "split": "eval"} for one in recipe.data.eval]
+    if recipe.stage == "gatt":
+        changes["data.eval"] = []  # they are for recall
+    elif recipe.data.eval:
+        changes["data.eval"] = [held_out(stand_in(one, recipe)) for one in recipe.data.eval]
     if getattr(recipe.data, "mix", None) is not None:
         changes["data.ptx"] = [{"card": "pico-pretrain", "max_rows": ROWS}]
     for name in getattr(getattr(recipe, "reward", None), "models", {}):
@@ -114,6 +116,8 @@ def in_miniature(recipe: Any, folder: Path, trained: Any, rewarded: Any) -> dict
 
 def stand_in(source: Any, recipe: Any) -> dict[str, Any]:
     """Rows of the miniature world of the same kind, taken in the same way."""
+    if source.card is None:  # the rows of an earlier run
+        return {"card": "pico-sft-helpful", "max_rows": ROWS}
     card = find_card(source.card, ROOT / "recipes/pico")
     safe = card.category == "safety"
     if card.source.kind == "world":
@@ -134,6 +138,11 @@ def stand_in(source: Any, recipe: Any) -> dict[str, Any]:
         exclude_defaults=True, include={"weight", "share", "side", "condition", "safety"}
     )
     return {"card": name, "max_rows": ROWS, **kept}
+
+
+def held_out(source: dict[str, Any]) -> dict[str, Any]:
+    splits = find_card(source["card"], ROOT / "recipes/pico").splits
+    return {**source, "split": next(name for name in ("test", "eval") if name in splits)}
 
 
 def scored(folder: Path) -> Path:
