@@ -173,7 +173,7 @@ class _Job:
         """torch elastic works in a thread of its own: in the main one it would take the signals to itself, and give the
         processes half a minute to save."""
         thread = threading.Thread(target=self._work, daemon=True, name="elastic")
-        with _signals(self._hand_on):
+        with self._signals():
             thread.start()
             alone_since: float | None = None
             while thread.is_alive():
@@ -188,6 +188,17 @@ class _Job:
                         hint="what the processes have printed says when; the same command goes on",
                     )
         return self._ended()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Signals are handed on meanwhile. Once asked to stop, this process ends with what the others end with, however
+        often it is asked again."""
+        before = {number: signal.signal(number, self._hand_on) for number in _HANDED_ON}
+        try:
+            yield
+        finally:
+            for number, old in before.items():
+                signal.signal(number, signal.SIG_IGN if self.asked else old)
 
     def _seen_any(self) -> bool:
         self.started = self.started or bool(_workers())
@@ -276,13 +287,3 @@ def _workers() -> list[Any]:
         except (OSError, psutil.Error):
             continue
     return found
-
-
-@contextmanager
-def _signals(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in _HANDED_ON}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

@@ -194,6 +194,8 @@ class Run:
     def beat(self, step: int, total_steps: int) -> None:
         if self.is_main:
             self.status.beat(step, total_steps)
+        else:
+            self.status.step, self.status.total_steps = step, total_steps
 
     def need_space(self, checkpoint: int, artefact: int) -> None:
         """Make sure that the disk will hold what the run is going to write, in addition to what it has written already.

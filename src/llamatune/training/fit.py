@@ -98,7 +98,8 @@ def fit(
             ) from None
         raise
     if flow.stopping:
-        raise run.stopped(f"at step {trainer.state.global_step}; {run.last_checkpoint} is saved")
+        saved = f"; {run.last_checkpoint} is saved" if run.is_main else ""
+        raise run.stopped(f"at step {trainer.state.global_step}{saved}")
     sample(trainer.state.global_step)
 
 
