@@ -35,6 +35,7 @@ _SILENCE = 300.0
 _ANSWER = 30.0
 _GRACE = 15.0
 _GOODBYE = 5.0
+_STALL = 10.0
 
 
 @contextmanager
@@ -163,8 +164,12 @@ class Lookout:
         """Look at what is known; the exchange is another thread's, since a store that is cut off answers nothing at
         all."""
         threading.Thread(target=self._exchange, daemon=True, name="watch-exchange").start()
+        last = time.monotonic()
         while not self._ends.wait(self._pause):
             now = time.monotonic()
+            if now - last > self._pause + _STALL:
+                self._forgive(now)
+            last = now
             if now - self._answered > self._silence:
                 place = meeting_place()
                 where = f"{place.host}:{place.port}" if place else "their place"
@@ -176,6 +181,12 @@ class Lookout:
             if found is not None:
                 self._end(found)
         self._told.wait(_GOODBYE)
+
+    def _forgive(self, now: float) -> None:
+        """This process itself was stopped, as a suspended job is, and cannot know how long others were silent."""
+        self._answered = now
+        for one in self._seen.values():
+            one.heard = one.moved = now
 
     def _exchange(self) -> None:
         """Tell the others where this process is, and hear it of them; at last, that it has ended."""
@@ -212,8 +223,12 @@ class Lookout:
             number for number in range(processes()) if number in self._seen or store.check([_key(number)])
         ]
         now = time.monotonic()
-        for number, said in zip(there, store.multi_get(list(map(_key, there))), strict=True):
-            self._seen.setdefault(number, Seen(heard=now, moved=now)).see(json.loads(said), now)
+        for number, text in zip(there, store.multi_get(list(map(_key, there))), strict=True):
+            said = json.loads(text)
+            if number in self._seen:
+                self._seen[number].see(said, now)
+            else:
+                self._seen[number] = Seen(said, now, now)
 
     def _end(self, text: str) -> None:
         """End this process in the middle of whatever it waits for; who started the processes ends the others."""
