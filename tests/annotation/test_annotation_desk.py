@@ -358,8 +358,14 @@ def test_sessions_are_not_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     store.close()
     done, folder = annotate(file, Wishes(only_export=True), print, print)
     assert done.preferences == 0 and folder == Path("annotations/pairs")
-    with pytest.raises(DataError, match="E171.*session helpfulness"):
+    with pytest.raises(DataError, match="E171.*another session: helpfulness"):
         annotate(file, Wishes(session="safety", output=folder, only_export=True), print, print)
+    # The same file elsewhere is the same; another one of the same name is not.
+    Path(file).rename(_made(tmp_path / "moved") / "pairs.jsonl")
+    annotate("moved/pairs.jsonl", Wishes(only_export=True), print, print)
+    write(tmp_path / "pairs.jsonl", rows)
+    with pytest.raises(DataError, match="E171.*what people said of"):
+        annotate("moved/pairs.jsonl", Wishes(only_export=True), print, print)
     with pytest.raises(RecipeError, match="E507"):
         annotate(file, Wishes(other="pico"), print, print)
     with pytest.raises(RecipeError, match="E507"):

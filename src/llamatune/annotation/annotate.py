@@ -16,7 +16,7 @@ from llamatune.annotation.guidelines import GUIDELINES
 from llamatune.annotation.live import LiveModels, LiveVariant
 from llamatune.annotation.scales import Scale, Session
 from llamatune.annotation.server import check_served, listening_socket, serve, token_of
-from llamatune.annotation.sources import Compared, find_compared
+from llamatune.annotation.sources import Compared, find_compared, plain_name
 from llamatune.annotation.store import Store
 from llamatune.errors import DataError, RecipeError
 from llamatune.recipe.parsing.yaml import read_text
@@ -74,49 +74,58 @@ def annotate(what: str, wishes: Wishes, say: Say, started: Callable[[str], None]
     if not wishes.only_export:
         check_served()
     live = None if wishes.only_export else _live(found, wishes, scale, say)
-    with _opened(folder, wishes, scale, must_exist=wishes.only_export) as store:
+    with _opened(folder, what, wishes, scale) as store:
         store.add(one for one in found.pairs if one.id not in found.labelled)
         for line in _remarks(found, store):
             say(line)
-
-        one_at_a_time, complete = threading.Lock(), threading.Event()
-
-        def written() -> Exported:
-            with one_at_a_time:
-                return _export()
-
-        def _export() -> Exported:
-            return export(
-                store,
-                folder,
-                name=f"{folder.resolve().name}-annotated".lower(),
-                session=wishes.session,
-                scale=scale,
-                labels=found.labels,
-                licence=wishes.licence,
-            )
-
+        writing = _Writing(store, folder, wishes, scale, found, say)
         if not wishes.only_export:
             if live is not None:
                 live.load()
-
-            def judged() -> None:
-                """The files are there as soon as everything is judged; what is said later is written at the end."""
-                if not found.pairs or store.waiting(wishes.each):
-                    complete.clear()
-                elif not complete.is_set():
-                    complete.set()
-                    written()
-                    say("everything is judged: the files are written, and may be used")
-
             rules = Rules(wishes.session, scale, wishes.each, _guidelines(wishes))
-            desk = Desk(store, rules, answering=live, starts=not found.pairs, judged=judged)
-            listening = listening_socket(wishes.port)
-            serve(desk, token_of(folder), listening, started)
-        done = written()
+            desk = Desk(store, rules, answering=live, starts=not found.pairs, judged=writing.judged)
+            serve(desk, token_of(folder), listening_socket(wishes.port), started)
+        done = writing.write()
         for line in (*exported_lines(done, folder), *figure_lines(done.figures)):
             say(line)
         return done, folder
+
+
+@dataclass
+class _Writing:
+    """The files of a session: written as soon as everything is judged, and at the end, by one thread at a time."""
+
+    store: Store
+    folder: Path
+    wishes: Wishes
+    scale: Scale
+    found: Compared
+    say: Say
+
+    def __post_init__(self) -> None:
+        self._one_at_a_time = threading.Lock()
+        self._said = False
+
+    def write(self) -> Exported:
+        with self._one_at_a_time:
+            return export(
+                self.store,
+                self.folder,
+                name=f"{plain_name(self.folder.resolve().name)}-annotated",
+                session=self.wishes.session,
+                scale=self.scale,
+                labels=self.found.labels,
+                licence=self.wishes.licence,
+            )
+
+    def judged(self) -> None:
+        """After each pair: whoever waits for the files need not wait for the page to be closed."""
+        if not self.found.pairs or self.store.waiting(self.wishes.each):
+            self._said = False
+        elif not self._said:
+            self._said = True
+            self.write()
+            self.say("everything is judged: the files are written, and may be used")
 
 
 def _called(name: str, session: Session, scale: Scale, usual: Scale) -> str:
@@ -126,9 +135,9 @@ def _called(name: str, session: Session, scale: Scale, usual: Scale) -> str:
 
 
 @contextmanager
-def _opened(folder: Path, wishes: Wishes, scale: Scale, *, must_exist: bool) -> Iterator[Store]:
+def _opened(folder: Path, what: str, wishes: Wishes, scale: Scale) -> Iterator[Store]:
     """The session's database, held by this process alone."""
-    if must_exist and not (folder / DATABASE).is_file():
+    if wishes.only_export and not (folder / DATABASE).is_file():
         raise DataError(
             "E170", "nobody has annotated here yet", place=str(folder), hint="leave out `--export` to begin"
         )
@@ -138,21 +147,30 @@ def _opened(folder: Path, wishes: Wishes, scale: Scale, *, must_exist: bool) -> 
     try:
         store = Store(folder / DATABASE)
         try:
-            wanted = {"session": wishes.session, "scale": scale}
-            noted = store.settle(wanted)
-            differs = [f"{name} {noted[name]}" for name in wanted if noted[name] != wanted[name]]
-            if differs:
-                raise DataError(
-                    "E171",
-                    f"holds a session of another kind: {', '.join(differs)}",
-                    place=str(folder),
-                )
+            _check_kind(store, folder, {"session": wishes.session, "scale": scale}, what)
             yield store
         finally:
             with suppress(Exception):
                 store.close()
     finally:
         lock.release()
+
+
+def _check_kind(store: Store, folder: Path, wanted: dict[str, str], what: str) -> None:
+    """The session is what it was when it began. A source that has moved is the same one.
+
+    Raises:
+        DataError: E171.
+    """
+    source = str(Path(what).resolve()) if Path(what).exists() else what
+    noted = store.settle({**wanted, "source": source})
+    differs = [
+        f"a session of another {name}: {noted[name]}" for name in wanted if noted[name] != wanted[name]
+    ]
+    if noted["source"] != source and (Path(noted["source"]).exists() or not Path(source).exists()):
+        differs.append(f"what people said of {noted['source']}")
+    if differs:
+        raise DataError("E171", f"holds {' and '.join(differs)}", place=str(folder))
 
 
 def _live(found: Compared, wishes: Wishes, scale: Scale, say: Say) -> LiveModels | None:

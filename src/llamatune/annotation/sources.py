@@ -59,16 +59,16 @@ def find_compared(what: str) -> Compared:
     """
     path = Path(what)
     if is_file(path):
-        return _of_file(path, _plain_name(path.stem))
+        return _of_file(path, plain_name(path.stem))
     if is_folder(path):
         if (path / COMPARISONS).is_file():
             return _of_waiting(path)
         result = Result.read(path)
         if result is not None and PREFERENCES in result.files:
-            return _of_file(take(what, PREFERENCES), _plain_name(path.resolve().name))
+            return _of_file(take(what, PREFERENCES), plain_name(path.resolve().name))
         if result is not None and result.artefact.endswith(".jsonl"):
             raise _nothing(f"the run `{what}` leaves {result.artefact}, in which nothing is compared", what)
-    return Compared(_plain_name(path.name or what), model=what)
+    return Compared(plain_name(path.name or what), model=what)
 
 
 def _of_waiting(run: Path) -> Compared:
@@ -83,7 +83,7 @@ def _of_waiting(run: Path) -> Compared:
         raise _nothing(f"a run of stage `{recipe.stage}` waits for nobody's labels", str(run))
     labels = run / LABELS_OF_RUN if named is None else Path(named)
     # All of them, whatever they are: the run waits for each.
-    found = _of_file(run / COMPARISONS, _plain_name(run.resolve().name), whole=True)
+    found = _of_file(run / COMPARISONS, plain_name(run.resolve().name), whole=True)
     return Compared(
         found.name,
         found.pairs,
@@ -189,7 +189,7 @@ def _flaw(one: ShownPair) -> str | None:
     return "the same reply twice" if first == second else None
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
     """As a folder and a data card may be called."""
     kept = "".join(one if one.isascii() and one.isalnum() else "-" for one in name.lower())
     return "-".join(filter(None, kept.split("-")))[:50] or "pairs"
