@@ -89,7 +89,8 @@ def test_the_papers_values_reach_the_optimizer_settings() -> None:
     )
     assert config.lr_scheduler_kwargs == {"min_lr_rate": 0.1}
     assert config.per_device_train_batch_size == 64 and config.gradient_accumulation_steps == 1
-    assert config.run_name == "x", "trackers call a run as its folder is called"
+    named = sft_config(recipe(output="runs/mine"), CPU, Path("runs/mine/checkpoints")).run_name
+    assert named == "mine", "trackers call a run as its folder is called"
     assert config.report_to == [] and not config.push_to_hub and config.gradient_checkpointing is False
 
 

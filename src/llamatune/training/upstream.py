@@ -136,7 +136,7 @@ def run_arguments(recipe: TrainingRecipe, placement: Placement, output: Path) ->
     checkpointing = recipe.hardware.activation_checkpointing and not sharded
     return {
         "output_dir": str(output),
-        "run_name": output.resolve().name,  # what trackers call it
+        "run_name": Path(recipe.output).resolve().name,  # what trackers call it
         **_reporting(recipe),
         "remove_unused_columns": False,
         "dataloader_pin_memory": placement.device == "cuda",
