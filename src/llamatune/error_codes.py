@@ -466,6 +466,26 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "it would be against something else than before",
             "give one reply to each prompt, or keep the file of the replies at the start",
         ),
+        "E162": Code(
+            "a file that is not one of the benchmark that it is said to be",
+            "other rows would be asked than the figure's name says",
+            "name the right file, or its right `format`",
+        ),
+        "E163": Code(
+            "more examples are wanted than there are",
+            "a benchmark with fewer shots is another benchmark",
+            "name the file that they are from as `shots_from`, or ask for fewer",
+        ),
+        "E164": Code(
+            "the rows of a benchmark cannot be loaded",
+            "they are on the hub, and not on this machine",
+            "go online, choose other tasks with `benchmarks.only`, or name your own files under `benchmarks.files`",
+        ),
+        "E165": Code(
+            "requests of a benchmark that the model cannot read whole",
+            "cut, a question would lose its examples or its beginning in silence",
+            "ask for fewer shots, or leave such rows out: `benchmarks.too_long=drop`",
+        ),
         "E180": Code(
             "a list of terms, a model of languages or a classifier for `analyse` that cannot be used",
             "the figures would say something else than they seem to",
@@ -638,6 +658,16 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "roles, rewards or settings of PPO that do not go together; a sampling backend that does not work here",
             "one of them would be ignored, or the training could not be done",
             "change or remove one of those that are named",
+        ),
+        "E241": Code(
+            "what a model has written cannot be run safely on this machine",
+            "nobody knows what it does",
+            "run the evaluation on Linux, outside containers that forbid seccomp, or leave the task out",
+        ),
+        "E242": Code(
+            "a folder that holds no sequence classifier",
+            "nobody could say which replies are toxic",
+            "name a folder with config.json, a tokenizer, and weights as safetensors",
         ),
         "E250": Code(
             "a run that is named as a model and has not finished",

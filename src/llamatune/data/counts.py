@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from llamatune.data.mix import Pool
 
+BENCHMARK = "benchmark"
+"""The role of files that are only asked."""
 UNRATED = "unrated"
 UNLABELLED = "unlabelled"
 _NO_TOKEN_IS_LEARNT: tuple[Kind, ...] = ("prompts", "scores", "labels")
@@ -79,7 +81,7 @@ class SourceInfo:
 
     name: str
     role: str
-    """`train` or `eval`."""
+    """`train`, `eval`, `ptx`, `texts` or `benchmark`."""
     files: list[str]
     sha256: list[str]
     fingerprint: str

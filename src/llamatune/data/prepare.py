@@ -109,8 +109,11 @@ def prepare(
         DataError: a source, a row or a policy of the recipe; every source is opened before one is encoded.
         DiskError: the cache cannot be written.
     """
+    import datasets
+
     from llamatune.data import mix
 
+    nothing = datasets.Dataset.from_dict({})
     parts = _encoded(data, encode, kind, recipe_dir, room, report)
     train = [part for part in parts if part.role == "train"]
     evaluation = [part for part in parts if part.role == "eval"]
@@ -133,7 +136,7 @@ def prepare(
     _check_left(infos, kind)
     in_eval = _evaluation(parts, epochs)
     held_out_rows = mix.concatenated(list(in_eval.values())) if in_eval else None
-    empty = None if train or held_out_rows is None else held_out_rows.select([])
+    empty = None if train else nothing if held_out_rows is None else held_out_rows.select([])
     return Prepared(
         train=mix.concatenated(epochs[: len(train)]) if empty is None else empty,
         eval=held_out_rows,

@@ -236,8 +236,8 @@ def _source(source: dict[str, Any], cards: Mapping[str, DataCard]) -> dict[str, 
 
 
 def _tables(seen: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    """The tables of a run's evaluation, but for those of whole replies."""
-    for table in seen["evaluation"]["tables"]:
+    """The tables of a run's evaluation, but for those of whole replies, and of benchmarks that nobody has verified."""
+    for table in (one for one in seen["evaluation"]["tables"] if one.published):
         longest = max((len(cell.text) for _, cells in table.rows for cell in cells), default=0)
         if longest <= _LONGEST_CELL:
             yield {"of": in_line(table.of or seen["evaluation"]["of"]), **_markdown(table)}

@@ -6,16 +6,18 @@ other data or other models today.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from llamatune.data.counts import BENCHMARK
 from llamatune.data.encode.encoders import kind_for
 from llamatune.data.read.sources import find_files
 from llamatune.models.found import Found, find, find_model
 from llamatune.recipe.blocks import Kind
 from llamatune.recipe.hashing import file_sha256
-from llamatune.recipe.reading import earlier_rounds, models
+from llamatune.recipe.reading import benchmark_files, earlier_rounds, models
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.stages.common import ModelRecipe, StageRecipe
 from llamatune.runs.handover import ALL_SAMPLES, take
@@ -37,14 +39,26 @@ def facts_of(recipe: StageRecipe, recipe_dir: Path) -> dict[str, Any]:
         for role in _ROLES
         for source in getattr(getattr(recipe, "data", None), role, ())
     )
+    asked = ((BENCHMARK, map(file_sha256, files)) for _, files in files_of_benchmarks(recipe))
     models = model_facts(recipe) if isinstance(recipe, ModelRecipe) else {}
-    return {"data": data_facts(sources), **models}
+    return {"data": data_facts(chain(sources, asked)), **models}
+
+
+def files_of_benchmarks(recipe: StageRecipe) -> Iterator[tuple[str, list[Path]]]:
+    """(what the recipe names, its files) of each benchmark of the user's, and of what judges the replies to it."""
+    for _, name in benchmark_files(recipe):
+        path = Path(name)
+        inside = (
+            (one for one in path.iterdir() if one.suffix in (".csv", ".safetensors")) if path.is_dir() else ()
+        )
+        yield name, sorted(inside) or [path]
 
 
 def data_facts(sources: Iterable[tuple[str, Iterable[str]]]) -> dict[str, Any]:
     """The role and hashes of each source, in the recipe's order."""
     known = [(role, list(sha256)) for role, sha256 in sources]
-    return {role: [{"sha256": sha256} for of, sha256 in known if of == role] for role in _ROLES}
+    roles = (*_ROLES, BENCHMARK) if any(role == BENCHMARK for role, _ in known) else _ROLES
+    return {role: [{"sha256": sha256} for of, sha256 in known if of == role] for role in roles}
 
 
 def model_facts(recipe: ModelRecipe, found: Found | None = None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from llamatune.plan.shapes import Shape
 from llamatune.plan.work import Work, length_of, operations, sampling_seconds, speed_of, speed_said
 from llamatune.recipe.reading import models
 from llamatune.recipe.stages.common import SamplingRecipe, StageRecipe
+from llamatune.recipe.stages.evaluate import EvaluateRecipe
 
 _BYTES_OF_TOKEN = 16
 """Of a sampled token on the disk: its number and its text, in a shard and again in what is handed over."""
@@ -80,7 +81,13 @@ def answers_work(
     speed = speed_of(device, quantized=quantized)
     for _, judged in _judges(recipe, origin.shape, makers):
         seconds += each * length * operations(judged, length, has_output=False) / speed
-    guesses = (speed_said(device, quantized=quantized), guess, f"every answer has {new:,} tokens")
+    guesses: tuple[str, ...] = (
+        speed_said(device, quantized=quantized),
+        guess,
+        f"every answer has {new:,} tokens",
+    )
+    if isinstance(recipe, EvaluateRecipe) and recipe.benchmarks.any:
+        guesses += ("what benchmarks ask is not counted",)
     of = "1,000 prompts" if prompts is None else "the run"
     tokens = answers * length
     return Work(of, answers, tokens, None, seconds, devices, device.watts, guesses, unit="answer")

@@ -47,6 +47,8 @@ def rows_of_epoch(sources: Sequence[Source], amounts: Sequence[Amount]) -> float
     known = [amount.rows for amount in amounts if amount.rows is not None]
     if len(known) < len(amounts):
         return None
+    if not sources:
+        return 0.0
     if all(source.share is not None for source in sources):
         # Shares are reached by leaving out rows.
         return min(rows / (source.share or 1) for rows, source in zip(known, sources, strict=True))

@@ -331,6 +331,30 @@ class Optimization(AdamW):
     """Stop after this many optimizer steps; replaces `epochs`."""
 
 
+class TrainingWinRate(Block):
+    """How often the model's replies are better than at the start, or than those of the rows, while it is trained."""
+
+    prompts: list[Source] = []
+    """Held-out prompts; the last reply of a conversation is left out. Nothing is measured when empty."""
+    judges: list[Text] = []
+    """Reward models: finished runs, adapters or model folders. Not the one that the model is trained with, which finds
+    the replies better than anybody else does."""
+    against: Literal["start", "replies"] = "start"
+    """The replies of the model as training begins, or those that the rows have."""
+    every_steps: Whole | None = Field(None, ge=1)
+    """Measure every this many steps, besides at each evaluation and at the end."""
+    max_new_tokens: Whole = Field(256, ge=1)
+    """Longest reply."""
+    batch_size: Whole = Field(64, ge=1)
+    """Replies sampled at once."""
+
+    @model_validator(mode="after")
+    def _both(self) -> TrainingWinRate:
+        if bool(self.prompts) != bool(self.judges):
+            raise ValueError("`win_rate` needs `prompts` and `judges`")
+        return self
+
+
 class Generation(Block):
     """Sample replies before, during and after training, so that a reader sees what changes."""
 
@@ -344,6 +368,8 @@ class Generation(Block):
     """0 is greedy decoding."""
     top_p: Real = Field(1.0, gt=0, le=1)
     """Nucleus sampling."""
+    win_rate: TrainingWinRate = TrainingWinRate()
+    """A win rate while the model is trained; replies are greedy."""
 
 
 class Hardware(Block):

@@ -75,6 +75,7 @@ def path_problems(
             named.append(((*at, "path"), source.path, missing_problem))
         if source.run is not None:
             named.append(((*at, "run"), source.run, run_problem))
+    named += [(at, path, _absent_problem) for at, path in benchmark_files(recipe)]
     named += [(at, run, run_problem) for at, run in earlier_rounds(recipe)]
     named += [(at, name, None) for at, name in models(recipe) if is_local(name)]
     for at, path, missing in named:
@@ -126,6 +127,22 @@ def _sources(value: Any, at: KeyPath) -> Iterator[tuple[KeyPath, Source]]:
             yield from _sources(getattr(value, name), (*at, name))
 
 
+def benchmark_files(recipe: StageRecipe) -> Iterator[tuple[KeyPath, str]]:
+    """Every file or folder of a benchmark that a recipe names, with its key path."""
+    wanted = getattr(recipe, "benchmarks", None)
+    for number, file in enumerate(wanted.files if wanted else ()):
+        for key, path in (("path", file.path), ("shots_from", file.shots_from)):
+            if path is not None:
+                yield ("benchmarks", "files", number, key), path
+    if wanted and wanted.classifier is not None:
+        yield ("benchmarks", "classifier"), wanted.classifier
+
+
+def _absent_problem(path: str, place: str | None = None) -> Problem | None:
+    """A file or folder that is not there."""
+    return None if Path(path).is_dir() else missing_problem(path, place)
+
+
 def earlier_rounds(recipe: StageRecipe) -> Iterator[tuple[KeyPath, str]]:
     """Every run whose samples a recipe takes, with its key path."""
     pool = getattr(getattr(recipe, "keep", None), "pool", ())
@@ -146,5 +163,8 @@ def models(recipe: StageRecipe) -> Iterator[tuple[KeyPath, str]]:
     for called, one in getattr(recipe, "models", {}).items():
         parts = (("base", one.base), ("adapter", one.adapter))
         yield from ((("models", called, key), name) for key, name in parts if name is not None)
+    during = getattr(getattr(recipe, "generation", None), "win_rate", None)
+    for number, name in enumerate(during.judges if during else ()):
+        yield ("generation", "win_rate", "judges", number), name
     if other := getattr(recipe, "compare_with", None):
         yield ("compare_with",), other

@@ -7,7 +7,7 @@ nor in PPO the one whose probabilities the ratio and the KL are made of.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers.generation import BaseStreamer
 
+
+Over = Callable[[Sequence[int]], bool]
+"""Whether a completion, by its tokens so far, is over without a token that ends it."""
 
 _FEW = 8
 """Rows that go on together to the end: so few cost no more than one of them."""
@@ -57,10 +60,12 @@ class GenerateSampler:
         how: How,
         *,
         streamer: BaseStreamer | None = None,
+        over: Over | None = None,
     ) -> list[Sampled]:
         """See `Sampler`.
 
         Args:
+            over: spares tokens after those that say all; what is over need not end there.
             streamer: hears each token of a single completion as it comes.
 
         Raises:
@@ -72,7 +77,7 @@ class GenerateSampler:
             while waiting:
                 chosen = waiting[: self.batch_size]
                 some, their_seeds = [prompts[i] for i in chosen], [seeds[i] for i in chosen]
-                batch = within_memory(self._generate, some, their_seeds, how, streamer)
+                batch = within_memory(self._generate, some, their_seeds, how, streamer, over)
                 if batch is None:
                     self.batch_size = len(chosen) // 2
                     if not self.batch_size:
@@ -85,7 +90,12 @@ class GenerateSampler:
         return [found[index] for index in range(len(prompts))]
 
     def _generate(
-        self, prompts: list[list[int]], seeds: list[int], how: How, streamer: BaseStreamer | None
+        self,
+        prompts: list[list[int]],
+        seeds: list[int],
+        how: How,
+        streamer: BaseStreamer | None,
+        over: Over | None,
     ) -> list[list[int]]:
         """The new tokens of each prompt, with whatever follows their ends.
 
@@ -100,6 +110,7 @@ class GenerateSampler:
         found: list[list[int]] = [[] for _ in prompts]
         while True:
             step = ids.shape[1] - width
+            halt = HalfHaveEnded(how.stop_ids, width, over)
             output = self._continued(
                 ids,
                 mask,
@@ -107,13 +118,14 @@ class GenerateSampler:
                 max_new_tokens=how.max_new_tokens - step,
                 stop_ids=how.stop_ids,
                 logits_processor=LogitsProcessorList([Draws(uniform[going, step:], how)]),
-                stopping_criteria=StoppingCriteriaList([HalfHaveEnded(how.stop_ids)]),
+                stopping_criteria=StoppingCriteriaList([halt]),
                 streamer=streamer,
             )
             ids = output.sequences
             for index, row in zip(going.tolist(), ids[:, width:].tolist(), strict=True):
                 found[index] = row
-            ended = torch.isin(ids[:, width:], _stops(how.stop_ids, ids)).any(1)
+            ended = halt.ended
+            assert ended is not None, "no token was sampled"
             if ids.shape[1] - width == how.max_new_tokens or ended.all():
                 return found
             left = (~ended).nonzero()[:, 0]
@@ -180,17 +192,31 @@ class Draws(LogitsProcessor):  # type: ignore[misc]
 
 
 class HalfHaveEnded(StoppingCriteria):  # type: ignore[misc]
-    """Stops all rows when half of several have ended."""
+    """Stops a row that is over, and all rows when half of several have ended.
 
-    def __init__(self, stop_ids: Collection[int]) -> None:
+    Args:
+        width: tokens of the prompts, which are no part of the completions.
+    """
+
+    def __init__(self, stop_ids: Collection[int], width: int = 0, over: Over | None = None) -> None:
         self.stop_ids = stop_ids
+        self.width = width
+        self.over = over
         self.ended: torch.Tensor | None = None
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
-        ends = torch.isin(input_ids[:, -1], _stops(self.stop_ids, input_ids))
+        over = self._are_over(input_ids)
+        ends = torch.isin(input_ids[:, -1], _stops(self.stop_ids, input_ids)) | over
         self.ended = ends if self.ended is None else self.ended | ends
         enough = len(ends) >= _FEW and 2 * int(self.ended.sum()) >= len(ends)
-        return torch.full_like(ends, enough)
+        return over | enough
+
+    def _are_over(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """(rows,) whether each is, as `over` has it."""
+        if self.over is None:
+            return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        found = [self.over(row) for row in input_ids[:, self.width :].tolist()]
+        return torch.tensor(found, device=input_ids.device)
 
 
 def _of_rows(cache: Any, rows: torch.Tensor) -> DynamicCache | None:

@@ -92,7 +92,7 @@ def find_answering(recipe: SamplingRecipe) -> Start:
     return find_start(
         recipe.model,
         recipe.hardware,
-        max_length=recipe.data.max_length,
+        max_length=recipe.longest_prompt,
         max_new_tokens=recipe.sampling.max_new_tokens,
         trains=False,
     )

@@ -12,18 +12,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from llamatune.data.counts import SourceInfo
+from llamatune.data.counts import BENCHMARK, Counts, SourceInfo
 from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.control_tokens import TextTokens
 from llamatune.data.encode.encoders import encoder_of
 from llamatune.data.prepare import prepare
 from llamatune.data.read.sources import open_source
 from llamatune.data.rows import Document, Message
 from llamatune.errors import DataError
+from llamatune.judging.benchmarks.answers import BENCHMARK_ANSWERS, AnswerShards
+from llamatune.judging.benchmarks.measure import Opened, Questions, open_all
+from llamatune.judging.benchmarks.prompts import ChatPrompts, PlainPrompts
+from llamatune.judging.benchmarks.seen import seen_in_training
+from llamatune.judging.benchmarks.tasks import check_benchmarks
 from llamatune.judging.evaluation.content import (
     Evaluated,
     content_of,
@@ -42,8 +48,10 @@ from llamatune.judging.pairs.people import People
 from llamatune.judging.pairs.who import endpoint_judge
 from llamatune.judging.recall import recall_by_turn, recall_dialogues
 from llamatune.judging.sample_scores import SCORES, SampleScores
+from llamatune.models.facts import files_of_benchmarks
 from llamatune.models.load import Start, load_tokenizer
 from llamatune.recipe.blocks import Data
+from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.stages.evaluate import EvaluateRecipe
 from llamatune.recipe.stages.gatt import GhostAttention
 from llamatune.runs.display import Display
@@ -71,7 +79,9 @@ def run(recipe: EvaluateRecipe, run: Run) -> Result:
         first = next(iter(starts.values()))
         if recipe.references:
             check_overlap()
+        opened = _open_benchmarks(recipe)
         texts, sources = _texts(recipe, first, run, display)
+        sources += _benchmark_sources(recipe)
         asking = open_asking(recipe, run, display, answering=first, also=sources)
         sets = {name: prompts_of(rows) for name, rows in asking.data.eval_by_source.items()}
         found = Evaluated(sets, [], recipe.compared_with, references=recipe.references)
@@ -80,7 +90,13 @@ def run(recipe: EvaluateRecipe, run: Run) -> Result:
         for line in _remarks(recipe, starts):
             display.say(line)
             run.event("warning", line)
-        found.models = [_asked(name, recipe, asking, start, found, texts) for name, start in starts.items()]
+        more = More(texts, opened)
+        for name, start in starts.items() if opened else ():
+            more.questions[name] = questions = _questions(recipe, opened, name, start)
+            for line in questions.lines:
+                display.say(line)
+                run.event("warning", line)
+        found.models = [_asked(name, recipe, asking, start, found, more) for name, start in starts.items()]
         _judge(recipe, run, asking, found)
         content = content_of(found, times=recipe.resamples, seed=recipe.seed)
         if run.is_main:
@@ -97,6 +113,15 @@ def run(recipe: EvaluateRecipe, run: Run) -> Result:
             figures=newest_against_baseline(content),
         )
     )
+
+
+@dataclass
+class More:
+    """What models are asked besides prompts: texts to predict, and benchmarks, in each model's tokens."""
+
+    texts: Sequence[str]
+    opened: Opened | None = None
+    questions: dict[str, Questions] = field(default_factory=dict)
 
 
 def _remarks(recipe: EvaluateRecipe, starts: Mapping[str, Start]) -> Iterator[str]:
@@ -143,13 +168,12 @@ def _texts(
 
 
 def _asked(
-    name: str, recipe: EvaluateRecipe, first: Asking, start: Start, found: Evaluated, texts: Sequence[str]
+    name: str, recipe: EvaluateRecipe, first: Asking, start: Start, found: Evaluated, more: More
 ) -> Replies:
     """What a model replies to all prompts, in its own tokens and chat format, and to whatever else the recipe asks. It
     is loaded here, and let go again."""
     own = recipe.of(name)
-    system = own.chat.system or start.found.chat.system
-    chat = ChatFormat(start.tokenizer, own.chat.model_copy(update={"system": system}))
+    chat = _chat(recipe, name, start)
     asking = replace(
         first,
         recipe=own,
@@ -163,11 +187,13 @@ def _asked(
         return asking.reply(prompts, temperature=temperature, what=f"{what} of {name}")
 
     read = [{**one, "input_ids": chat.prompt_ids(messages_of(one["prompt"]))} for one in found.prompts]
-    samples = replies(read, "replies")
-    if texts:
-        work = TextScores(asking.run.directory / PREDICTED, asking.load(), texts, recipe.data.max_length)
+    samples = replies(read, "replies") if read else {}
+    if more.texts:
+        work = TextScores(asking.run.directory / PREDICTED, asking.load(), more.texts, recipe.data.max_length)
         asking.crew.make(work, f"texts of {name}")
         found.predicted[name] = work.records()
+    if name in more.questions:
+        _benchmarked(name, recipe, asking, start, found, more.questions[name])
     if recipe.exam:
         found.exams[name] = sit_exam(lambda asked, turn: _examined(chat, asked, turn, replies))
     if recipe.recall.dialogues:
@@ -184,6 +210,13 @@ def _asked(
     return Replies(name, samples)
 
 
+def _chat(recipe: EvaluateRecipe, name: str, start: Start) -> ChatFormat:
+    """A model's chat format, with the system message that it was trained with if the recipe has none."""
+    own = recipe.of(name)
+    system = own.chat.system or start.found.chat.system
+    return ChatFormat(start.tokenizer, own.chat.model_copy(update={"system": system}))
+
+
 def _examined(chat: ChatFormat, asked: Sequence[Sequence[Message]], turn: int, replies: Any) -> list[str]:
     """Replies to the exam's conversations, of which some may be the same."""
     rows = [
@@ -192,6 +225,65 @@ def _examined(chat: ChatFormat, asked: Sequence[Sequence[Message]], turn: int, r
     ]
     samples = replies(list({row["prompt_id"]: row for row in rows}.values()), f"exam, turn {turn + 1},")
     return [samples[row["prompt_id"]].text for row in rows]
+
+
+# ---- benchmarks -----------------------------------------------------------------------------------------------------
+
+
+def _open_benchmarks(recipe: EvaluateRecipe) -> Opened | None:
+    """The rows of the benchmarks, where any are asked."""
+    if not recipe.benchmarks.any:
+        return None
+    check_benchmarks(recipe.benchmarks)
+    return open_all(recipe.benchmarks)
+
+
+def _benchmark_sources(recipe: EvaluateRecipe) -> Iterator[SourceInfo]:
+    """The user's files, by which a resume knows that they are the same."""
+    for name, files in files_of_benchmarks(recipe):
+        yield SourceInfo(
+            name=name,
+            role=BENCHMARK,
+            files=list(map(str, files)),
+            sha256=list(map(file_sha256, files)),
+            fingerprint="",
+            format="text",
+            columns={},
+            weight=1.0,
+            share=None,
+            card=None,
+            licence=None,
+            revision=None,
+            counts=Counts(),
+        )
+
+
+def _questions(recipe: EvaluateRecipe, opened: Opened | None, name: str, start: Start) -> Questions:
+    """What the benchmarks ask of a model, all of it, before any model is loaded."""
+    from llamatune.judging.benchmarks.harness import BenchmarkModel
+
+    assert opened is not None
+    chat = _chat(recipe, name, start)
+    prompts = ChatPrompts(chat) if recipe.benchmarks.chat else PlainPrompts(start.tokenizer)
+    room = start.base.context
+    model = BenchmarkModel(prompts, lambda requests: [], max_length=room or 2048)
+    bos = start.tokenizer.bos_token_id
+    return Questions(opened, recipe.benchmarks, model, room=room, bos=bos, called=name)
+
+
+def _benchmarked(
+    name: str, recipe: EvaluateRecipe, asking: Asking, start: Start, found: Evaluated, questions: Questions
+) -> None:
+    """What a model answers to the benchmarks, and what of them it may have seen."""
+    folder = asking.run.directory / BENCHMARK_ANSWERS
+    work = AnswerShards(folder, asking.load(), questions.prompts, questions.requests, seed=recipe.seed)
+    asking.crew.make(work, f"benchmarks of {name}")
+    measured = questions.measured(work.records(), times=recipe.resamples, seed=recipe.seed)
+    found.benchmarks[name] = measured
+    if recipe.benchmarks.contamination:
+        tokens = TextTokens(start.tokenizer)
+        seen = seen_in_training(start.found.folder.parent, measured, tokens.plain)
+        found.contamination[name] = list(seen)
 
 
 # ---- who judges ---------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from llamatune.runs.run import Run
 from llamatune.training.fit import fit, in_main_process
 from llamatune.training.progress import final_figures
 from llamatune.training.replies import SampleReplies, chat_prompts
+from llamatune.training.win_rate import measure_win_rate
 
 
 def run(recipe: PpoRecipe, run: Run) -> Result:
@@ -86,6 +87,8 @@ def run(recipe: PpoRecipe, run: Run) -> Result:
             run=run,
             display=display,
         )
+        measured = recipe.generation.win_rate
+        measure_win_rate(trainer, measured, chat, run, display, room=start.base.context, seed=recipe.seed)
         saved = (start.tokenizer, start.base, run.directory)
         fit(
             trainer,

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import time
 
+from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.encoders import encoder_for
 from llamatune.data.packing import pack
 from llamatune.data.prepare import prepare
 from llamatune.models.load import find_start, load_for_training
 from llamatune.models.origin import record_origin
 from llamatune.models.saving import rehearse_saving, save_trained
+from llamatune.recipe.blocks import Chat
 from llamatune.recipe.stages.pretrain import PretrainRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.handover import Result
@@ -29,6 +31,7 @@ from llamatune.training.progress import final_figures
 from llamatune.training.replies import SampleReplies, text_prompts
 from llamatune.training.sft import SftTrainer
 from llamatune.training.upstream import sft_config
+from llamatune.training.win_rate import measure_win_rate
 
 
 def run(recipe: PretrainRecipe, run: Run) -> Result:
@@ -75,6 +78,10 @@ def run(recipe: PretrainRecipe, run: Run) -> Result:
             run=run,
             display=display,
         )
+        measured = recipe.generation.win_rate
+        if measured.prompts:
+            chat = ChatFormat(start.tokenizer, Chat())
+            measure_win_rate(trainer, measured, chat, run, display, room=start.base.context, seed=recipe.seed)
         saved = (start.tokenizer, start.base, run.directory)
         fit(
             trainer,

@@ -32,6 +32,7 @@ from llamatune.training.progress import final_figures
 from llamatune.training.replies import SampleReplies, chat_prompts
 from llamatune.training.sft import SftTrainer
 from llamatune.training.upstream import sft_config
+from llamatune.training.win_rate import measure_win_rate
 
 
 def run(recipe: SftRecipe, run: Run) -> Result:
@@ -77,6 +78,8 @@ def run(recipe: SftRecipe, run: Run) -> Result:
             run=run,
             display=display,
         )
+        measured = recipe.generation.win_rate
+        measure_win_rate(trainer, measured, chat, run, display, room=start.base.context, seed=recipe.seed)
         saved = (start.tokenizer, start.base, run.directory)
         fit(
             trainer,

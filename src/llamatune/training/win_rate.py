@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.encoders import encoder_of
+from llamatune.data.prepare import prepare
 from llamatune.errors import DataError, ModelError
 from llamatune.judging.evaluation.estimates import RESAMPLES
 from llamatune.judging.evaluation.replies import Replies, matches_by_score
@@ -28,14 +30,19 @@ from llamatune.judging.judges import Completion, Judge
 from llamatune.judging.opening import RewardFunctions, open_judges
 from llamatune.judging.sample_scores import not_finite
 from llamatune.judging.win_rates import WinRate, win_rate
-from llamatune.recipe.blocks import Chat
+from llamatune.recipe.blocks import Chat, TrainingWinRate
+from llamatune.recipe.stages.common import PromptSource
+from llamatune.recipe.stages.evaluate import HeldOutPrompts
+from llamatune.runs.display import Display
 from llamatune.runs.files import read_json, write_json
+from llamatune.runs.run import Run
 from llamatune.sampling.dialogues import prompt_row
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.policy import Policy
 from llamatune.sampling.prompts import PromptRow, are_messages
 from llamatune.sampling.sampler import How
-from llamatune.sampling.samples import Sample, samples_drawn
+from llamatune.sampling.samples import Sample, prompts_of, samples_drawn
+from llamatune.training.run_trainer import RunTrainer
 from llamatune.wording import counted
 
 if TYPE_CHECKING:
@@ -78,6 +85,7 @@ class WinRateCallback(TrainerCallback):  # type: ignore[misc]
 
     Attributes:
         history: (step, win rate by judge) of each time.
+        start_file: where the replies at the start are kept; in the trainer's `output_dir` when None.
 
     Raises:
         DataError: a prompt that does not end with the user's message (E145), another number of replies in `baseline`
@@ -123,6 +131,7 @@ class WinRateCallback(TrainerCallback):  # type: ignore[misc]
         self.resamples = resamples
         self.seed = seed
         self.history: list[tuple[int, dict[str, WinRate]]] = []
+        self.start_file: Path | None = None
         self._judges: list[Judge] = []
         self._rows: list[PromptRow] = []
         self._other: Replies | None = None
@@ -146,7 +155,7 @@ class WinRateCallback(TrainerCallback):  # type: ignore[misc]
         self._judges = open_judges(self.given, place="WinRateCallback")
         rows = [prompt_row(self.chat, messages, is_safety=False) for messages in self.prompts]
         self._rows = list({row["prompt_id"]: row for row in rows}.values())
-        file = Path(args.output_dir) / START
+        file = self.start_file or Path(args.output_dir) / START
         if self.baseline is not None:
             texts = {row["prompt_id"]: text for row, text in zip(rows, self.baseline, strict=True)}
         elif state.global_step == 0:
@@ -258,3 +267,76 @@ def _no_start(step: int, missing: int, file: Path) -> DataError:
         why="the win rate would be against another model than before",
         hint="keep the file with the checkpoints, or give replies as `baseline`",
     )
+
+
+# ---- of a recipe --------------------------------------------------------------------------------------------------
+
+
+def measure_win_rate(
+    trainer: RunTrainer,
+    wanted: TrainingWinRate,
+    chat: ChatFormat,
+    run: Run,
+    display: Display,
+    *,
+    room: int | None,
+    seed: int,
+) -> None:
+    """Let the trainer measure it, where the recipe asks for it. Call it before `fit`, so that what is measured at a
+    step comes before that step's checkpoint.
+
+    Args:
+        room: most tokens that the model reads.
+
+    Raises:
+        DataError: prompts that cannot be used, or rows without replies to compare with (E161).
+        ModelError: a judge that is no reward model.
+    """
+    if not wanted.prompts:
+        return
+    rows = _prompts(wanted, chat, run, display, room, seed)
+    callback = WinRateCallback(
+        [row["prompt"] for row in rows],
+        {Path(name).name: name for name in wanted.judges},
+        baseline=[row["reference"] for row in rows] if wanted.against == "replies" else None,
+        chat=chat,
+        max_new_tokens=wanted.max_new_tokens,
+        every_steps=wanted.every_steps,
+        log=trainer.log,
+        batch_size=wanted.batch_size,
+        seed=seed,
+    )
+    # Beside the checkpoints, which are removed at the end.
+    callback.start_file = run.directory / START
+    trainer.add_callback(callback)
+    display.say(f"win rate on {counted(len(rows), 'prompt')}, against {_AGAINST[wanted.against]}")
+
+
+_AGAINST = {"start": "the model's replies at the start", "replies": "the rows' own replies"}
+
+
+def _prompts(
+    wanted: TrainingWinRate, chat: ChatFormat, run: Run, display: Display, room: int | None, seed: int
+) -> list[PromptRow]:
+    most = None if room is None else room - wanted.max_new_tokens
+    sources = [PromptSource.model_validate(one.model_dump()) for one in wanted.prompts]
+    data = HeldOutPrompts(eval=sources, max_length=max(most or 1 << 20, 8))
+    prepared = prepare(
+        data,
+        encoder_of("prompts", data, chat.tokenizer, chat.chat),
+        kind="prompts",
+        seed=seed,
+        recipe_dir=run.recipe_dir,
+        room=most,
+        report=display.say,
+    )
+    assert prepared.eval is not None
+    rows = prompts_of(prepared.eval)
+    if wanted.against == "replies" and (missing := [row for row in rows if not row["reference"].strip()]):
+        raise DataError(
+            "E161",
+            f"{counted(len(missing), 'prompt')} of {len(rows):,} have no reply to compare with",
+            place="generation.win_rate",
+            hint="name rows with replies, or `generation.win_rate.against=start`",
+        )
+    return rows

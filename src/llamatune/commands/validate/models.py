@@ -33,7 +33,7 @@ def check_recipe_models(found: Validation, folder: Path, coming: Collection[str]
     except ModelError:
         return None
     base = start.base
-    longest = recipe.data.max_length
+    longest = recipe.longest_prompt if isinstance(recipe, SamplingRecipe) else recipe.data.max_length
     new = longest_answer(recipe)
     with found.gathering():
         check_trainable(base, recipe.model)

@@ -14,7 +14,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from llamatune.data.counts import SourceInfo
+from llamatune.data.counts import BENCHMARK, SourceInfo
 from llamatune.data.formats.canonical import canonical
 from llamatune.data.formats.known import kind_of
 from llamatune.data.formats.recognise import Recognised, recognise_rows
@@ -60,9 +60,10 @@ _FRONT = re.compile(r"---[ ]*\r?\n(.*?)^---[ ]*(?:\r?\n|\Z)", re.DOTALL | re.MUL
 
 
 def draft_cards(sources: Sequence[SourceInfo], out_dir: Path) -> list[Path]:
-    """Draft a card for each data file that a recipe named without one; one card for each file."""
+    """Draft a card for each data file that a recipe named without one; one card for each file. A benchmark is no data
+    to train on."""
     cards: dict[str, Path] = {}
-    for source in sources:
+    for source in (one for one in sources if one.role != BENCHMARK):
         for file in source.files:
             known_by = source.card or source.revision or source.run
             if known_by is None and file not in cards:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+from llamatune.judging.benchmarks.measure import BenchmarkResult
 from llamatune.judging.evaluation.estimates import Share
 from llamatune.judging.evaluation.exam import MARKS, Answer, exam_record, mark_by_novelty
 from llamatune.judging.evaluation.overlap import overlap
@@ -39,6 +40,10 @@ class Evaluated:
     predicted: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """By model, the records of `texts.TextScores`."""
     references: bool = False
+    benchmarks: dict[str, list[BenchmarkResult]] = field(default_factory=dict)
+    """By model."""
+    contamination: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """By model, what `benchmarks.seen` found."""
 
     @property
     def prompts(self) -> list[PromptRow]:
@@ -72,6 +77,7 @@ def content_of(found: Evaluated, *, times: int, seed: int) -> dict[str, Any]:
             *_recall_figures(found.recall),
             *_text_figures(found, times, seed),
             *_overlap_figures(found, times, seed),
+            *_benchmark_figures(found.benchmarks),
         ],
         "win_rates": list(_win_rates(found, times, seed)),
         "strengths": _strengths(found, times, seed),
@@ -79,6 +85,10 @@ def content_of(found: Evaluated, *, times: int, seed: int) -> dict[str, Any]:
         "recall": found.recall,
         "exam": {name: exam_record(given)["marks"] for name, given in found.exams.items()},
         "examples": list(_examples(found)),
+        "benchmarks": list(_benchmarks(found.benchmarks)),
+        "contamination": [
+            {"model": name, **row} for name, rows in found.contamination.items() for row in rows
+        ],
     }
 
 
@@ -177,6 +187,38 @@ def _overlap_figures(found: Evaluated, times: int, seed: int) -> Iterator[dict[s
             for figure, estimate in overlap(texts, list(right.values()), times=times, seed=seed).items():
                 said = {"set": name, "model": one.name, "figure": figure, "unit": "number"}
                 yield said | {"better": "higher"} | estimate.record()
+
+
+def _benchmark_figures(benchmarks: Mapping[str, Sequence[BenchmarkResult]]) -> Iterator[dict[str, Any]]:
+    """The figure that others publish first."""
+    for name, measured in benchmarks.items():
+        for one in measured:
+            first = one.benchmark.figure
+            for figure, estimate in sorted(one.estimates.items(), key=lambda item: item[0] != first):
+                shares = all(value in (0, 1) for value in one.values.get(figure, (2,))) or "toxic" in figure
+                said = {"set": one.title, "model": name, "figure": figure, "benchmark": True}
+                said |= {"verified": one.benchmark.verified, "unit": "share" if shares else "number"}
+                yield said | {"better": "lower" if "toxic" in figure else "higher"} | estimate.record()
+
+
+def _benchmarks(benchmarks: Mapping[str, Sequence[BenchmarkResult]]) -> Iterator[dict[str, Any]]:
+    """How each was asked: one request, and what did not fit."""
+    for name, measured in benchmarks.items():
+        for one in measured:
+            yield {
+                "model": name,
+                "set": one.title,
+                "benchmark": one.benchmark.name,
+                "figure": one.benchmark.figure,
+                "shots": one.benchmark.shots,
+                "verified": one.benchmark.verified,
+                "note": one.benchmark.note,
+                "rows": one.rows,
+                "left_out": one.left_out,
+                "longest": one.longest,
+                "bos": one.bos,
+                "request": one.request,
+            }
 
 
 # ---- replies ------------------------------------------------------------------------------------------------------

@@ -215,6 +215,11 @@ class SamplingRecipe(ModelRecipe):
         return self.data.train
 
     @property
+    def longest_prompt(self) -> int:
+        """Tokens of the longest prompt; 0 where there are none."""
+        return self.data.max_length if self.asked else 0
+
+    @property
     def answers_each(self) -> float:
         """Answers to each prompt, all in all: what `llamatune plan` counts with."""
         return 1.0

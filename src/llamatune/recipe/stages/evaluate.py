@@ -42,8 +42,8 @@ class HeldOutPrompts(PromptData):
 
     train: list[PromptSource] = []  # type: ignore[assignment]
     """What the models have learnt from, if you name it: a held-out prompt that is among it is refused."""
-    eval: Annotated[list[PromptSource], Field(min_length=1)]  # type: ignore[assignment]
-    """The held-out prompts."""
+    eval: list[PromptSource] = []  # type: ignore[assignment]
+    """The held-out prompts; they may be left out where only `benchmarks` or `texts` are measured."""
     texts: list[Source] = []
     """Plain texts on which perplexity and bits per byte are measured, in windows of `max_length` tokens."""
 
@@ -88,6 +88,78 @@ class RecallByTurn(Block):
     """Turns of each, as far as the model's context reaches."""
 
 
+BenchmarkFormat = Literal["mmlu", "gsm8k", "bbh", "humaneval", "mbpp", "toxigen", "bold"]
+SuiteName = Literal["llama2_base", "llama2_chat", "open_llm_v1", "open_llm_v2", "safety"]
+
+
+class BenchmarkFile(Block):
+    """A benchmark of which you have the files: no network is needed."""
+
+    format: BenchmarkFormat
+    """Whose files these are: mmlu (a CSV, or the folder of those of all subjects), gsm8k, humaneval and mbpp (JSONL),
+    bbh (the JSON of one task), toxigen (JSONL with `prompt` and `group`), bold (a JSON of groups)."""
+    path: Text
+    """The file, or for mmlu the folder."""
+    name: ModelName | None = None
+    """What its figures are called; the file's name when left out."""
+    shots: Annotated[int, Field(ge=0)] | None = None
+    """Examples before each question; as many as in the paper when left out."""
+    shots_from: Text | None = None
+    """The file that the examples are from, its first rows: gsm8k's training file, mmlu's `dev`. Those of bbh come with
+    its tasks."""
+
+
+class Benchmarks(Block):
+    """Tasks of lm-evaluation-harness (`pip install 'llamatune[eval]'`), asked in the run's chat format."""
+
+    suite: SuiteName | None = None
+    """Tasks that belong together, with their shots; their rows come from the hub."""
+    only: list[Text] = []
+    """Some of the suite's tasks, by the names of docs/lm_benchmarks.md; all of them when empty."""
+    files: list[BenchmarkFile] = []
+    """Benchmarks of your own files."""
+    chat: Flag = True
+    """As chats, in the run's chat format; `false` asks in plain text that begins with BOS, for base models."""
+    multiturn: Flag = True
+    """chat: each example is an exchange of its own; `false` puts all of them into one question."""
+    max_rows: Annotated[int, Field(ge=1)] | None = None
+    """Take so many rows of each task only; its figures then say so."""
+    max_new_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Longest reply, in tokens; as each task has it when left out."""
+    too_long: Literal["error", "drop"] = "error"
+    """A request that does not fit the model, with the longest reply to it, stops the run before anything is asked, or
+    its row is left out, and counted. Nothing is ever cut."""
+    run_code: Flag = False
+    """humaneval, mbpp: run what the model has written, shut in (no network, no files, limits of time and memory)."""
+    classifier: Text | None = None
+    """toxigen: the folder of a sequence classifier that says which replies are toxic, such as ToxiGen's RoBERTa."""
+    toxic_label: Whole = Field(1, ge=0)
+    """toxigen: the number of the classifier's label for toxic."""
+    contamination: Flag = False
+    """Look for the rows in what the models' runs were trained on, and give the figures of clean and dirty rows apart
+    (paper, A.6)."""
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is asked."""
+        return bool(self.suite or self.files)
+
+    @model_validator(mode="after")
+    def _what_is_needed(self) -> Benchmarks:
+        if self.only and self.suite is None:
+            raise ValueError("`only` chooses from a `suite`: name one")
+        formats = {one.format for one in self.files}
+        if "toxigen" in formats and self.classifier is None:
+            raise ValueError("toxigen needs a `classifier`, which says what replies are toxic")
+        if self.classifier is not None and "toxigen" not in formats:
+            raise ValueError("`classifier` judges the replies to a file of format toxigen: name one")
+        if formats & {"humaneval", "mbpp"} and not self.run_code:
+            raise ValueError(
+                "humaneval and mbpp run what the model has written: `run_code: true` says that they may"
+            )
+        return self
+
+
 class EvaluateRecipe(SamplingRecipe):
     """Evaluate models side by side: what they answer to held-out prompts, and what that is worth (paper sections 3.4
     and 4.4)."""
@@ -99,7 +171,7 @@ class EvaluateRecipe(SamplingRecipe):
     `model` says of the base and its precision holds for all of them."""
     baseline: Text | None = None
     """The model that the others are compared with; the first one when left out."""
-    data: HeldOutPrompts
+    data: HeldOutPrompts = HeldOutPrompts()
     sampling: GreedySampling = GreedySampling()
     judges: Judges = Judges()
     """Who judges; nobody, where something else is measured."""
@@ -108,6 +180,8 @@ class EvaluateRecipe(SamplingRecipe):
     exam: Flag = False
     """Also sit the miniature world's exam, as `llamatune exam` does: chats in which a model's own replies stay."""
     recall: RecallByTurn = RecallByTurn()
+    benchmarks: Benchmarks = Benchmarks()
+    """Tasks with shots, such as MMLU and GSM8K, from the hub or from your own files."""
     resamples: Whole = Field(1000, ge=100, le=100_000)
     """How often prompts are drawn anew, with replacement, for the intervals of means and win rates."""
 
@@ -123,12 +197,15 @@ class EvaluateRecipe(SamplingRecipe):
             )
         judges = self.judges
         nobody = not (judges.oracle or judges.models or judges.endpoint or judges.labels)
-        nothing = not (self.exam or self.recall.dialogues or self.references or self.data.texts)
+        asks = bool(self.recall.dialogues or self.references)
+        nothing = not (asks or self.exam or self.data.texts or self.benchmarks.any)
         if nobody and nothing:
             raise ValueError(
                 "nothing is measured: `judges` names nobody (`oracle`, `helpfulness`, `safety`, `endpoint` or "
-                "`labels`), and there is no `exam`, `recall`, `references` or `data.texts`"
+                "`labels`), and there is no `exam`, `recall`, `references`, `benchmarks` or `data.texts`"
             )
+        if not self.data.eval and (asks or not nobody):
+            raise ValueError("there are no prompts to judge the replies to: name some under `data.eval`")
         if len(self.models) < 2 and (judges.endpoint or judges.labels):
             raise ValueError("`endpoint` and `labels` compare models: name at least two")
         return self

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llamatune.runs.report import words
+from llamatune.runs.report import benchmarks, words
 from llamatune.runs.report.reading import as_mapping, as_number, as_rows, as_text
 from llamatune.runs.report.svg import INK, LINE, frame, picture, ticks
-from llamatune.runs.report.tables import MOST_COLUMNS, Cell, Table, percent, plain
+from llamatune.runs.report.tables import MOST_COLUMNS, Cell, Table, estimated, percent, plain
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -26,10 +26,12 @@ def section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, 
     models = [as_text(name) for name in named[:MOST_COLUMNS]] if isinstance(named, list) else []
     baseline = as_text(content.get("baseline"))
     won = as_rows(content.get("win_rates"))
-    tables = [*_figures(as_rows(content.get("figures")), models)]
+    figures = [row for row in as_rows(content.get("figures")) if not row.get("benchmark")]
+    tables = [*_figures(figures, models)]
     tables += [_win_rates(won, baseline), _strengths(as_mapping(content.get("strengths")), baseline)]
     tables += _violations(as_rows(content.get("violations")), models)
     tables += [_examples(as_rows(content.get("examples")), models)]
+    tables += benchmarks.benchmark_tables(content, models)
     return {
         "of": "",
         "verdict": None,
@@ -60,22 +62,10 @@ def _figures(figures: Sequence[Mapping[str, Any]], models: Sequence[str]) -> lis
         for figure, by_model in list(by_figure.items())[:MOST_ROWS]:
             better = next((as_text(row.get("better")) for row in by_model.values()), "")
             told = f"{_name(figure)}{f' ({better} is better)' if better else ''}"
-            rows.append((told, [_cell(by_model.get(model)) for model in models]))
+            rows.append((told, [estimated(by_model.get(model)) for model in models]))
         about = "With 95% intervals: of shares Wilson's, of other figures a bootstrap's over prompts."
         tables.append(Table(_name(name), about, [_name(model) for model in models], rows, of="figure"))
     return tables
-
-
-def _cell(row: Any) -> Cell:
-    """A figure with its interval, as a share where it is one."""
-    found = as_mapping(row)
-    value, low, high = (as_number(found.get(name)) for name in ("value", "low", "high"))
-    if value is None or low is None or high is None:
-        return Cell("–")
-    of = as_number(found.get("of"))
-    shown = plain if found.get("unit") == "number" else percent
-    amount = f"{shown(low)} to {shown(high)}" + (f", n = {words.number(of)}" if of is not None else "")
-    return Cell(shown(value), amount)
 
 
 # ---- win rates ----------------------------------------------------------------------------------------------------
@@ -86,9 +76,9 @@ def _win_rates(won: Sequence[Mapping[str, Any]], baseline: str) -> Table:
     for row in won[:MOST_ROWS]:
         name = f"{as_text(row.get('model'))}, {as_text(row.get('judge'))}, {as_text(row.get('set'))}"
         counts = " / ".join(plain(row.get(part)) for part in ("win", "tie", "loss"))
-        cells = [Cell(counts), *(_cell(row.get(part)) for part in ("rate", "share", "at_equal_length"))]
+        cells = [Cell(counts), *(estimated(row.get(part)) for part in ("rate", "share", "at_equal_length"))]
         cells += [Cell(plain(row.get("length_ratio"), 3))]
-        cells += [_cell(row.get(part)) for part in ("consistency", "first_position")]
+        cells += [estimated(row.get(part)) for part in ("consistency", "first_position")]
         rows.append((words.shorten(name, 2 * LONGEST_NAME), cells))
     columns = ["win / tie / loss", "win rate", "with ties", "at equal length", "length ratio"]
     columns += ["consistent", "first preferred"]
@@ -111,7 +101,10 @@ def _strengths(found: Mapping[str, Any], baseline: str) -> Table:
     rows = [
         (
             _name(name),
-            [_cell({**as_mapping(as_mapping(found[judge]).get(name)), "unit": "number"}) for judge in judges],
+            [
+                estimated({**as_mapping(as_mapping(found[judge]).get(name)), "unit": "number"})
+                for judge in judges
+            ],
         )
         for name in names[:MOST_ROWS]
     ]

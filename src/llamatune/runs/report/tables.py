@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from llamatune.runs.report.reading import as_number
+from llamatune.runs.report.reading import as_mapping, as_number
 from llamatune.runs.report.words import number, shorten
 
 MOST_COLUMNS, LONGEST_HEAD = 10, 40
@@ -24,7 +24,8 @@ class Cell:
 @dataclass(frozen=True)
 class Table:
     """`rows`: a name, and as many cells as there are columns. `about` says how to read it, `lists` which columns hold
-    several lines, `of` what the names are of, where it is not what those of all tables of a page are."""
+    several lines, `of` what the names are of, where it is not what those of all tables of a page are; `published`,
+    whether a model card may show it."""
 
     title: str
     about: str
@@ -32,6 +33,7 @@ class Table:
     rows: list[tuple[str, list[Cell]]]
     lists: tuple[str, ...] = ()
     of: str = ""
+    published: bool = True
 
 
 def percent(value: Any) -> str:
@@ -66,6 +68,18 @@ def measured(share: Any, of: Any, what: str) -> Cell:
         reach = z * math.sqrt(number_of * found * (1 - found) + z * z / 4) / (number_of + z * z)
         noted.append(f"{max(0.0, middle - reach):.0%}-{min(1.0, middle + reach):.0%}")
     return Cell(percent(share), ", ".join(filter(None, noted)))
+
+
+def estimated(row: Any) -> Cell:
+    """A figure with its interval, as a share where it is one."""
+    found = as_mapping(row)
+    value, low, high = (as_number(found.get(name)) for name in ("value", "low", "high"))
+    if value is None or low is None or high is None:
+        return Cell("–")
+    of = as_number(found.get("of"))
+    shown = plain if found.get("unit") == "number" else percent
+    amount = f"{shown(low)} to {shown(high)}" + (f", n = {number(of)}" if of is not None else "")
+    return Cell(shown(value), amount)
 
 
 def heading(name: str) -> str:
