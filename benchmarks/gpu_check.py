@@ -180,9 +180,9 @@ def ppo(place: Place) -> Figures:
         data={"train": [{"card": "pico-prompts-helpful", "max_rows": 2 * answers}], "max_length": 256},
         rollout={"max_new_tokens": new},
         reward=judges,
-        ppo={"mini_batch_size": answers // 2, "roles": "shared"},
+        ppo={"mini_batch_size": answers // 2, "roles": "adapters"},
         optimization={"batch_size": answers, "iterations": 3, "learning_rate": 1e-5},
-        guards={name: {"action": "ignore"} for name in ("truncated", "kl", "entropy", "reward")},
+        guards={name: {"action": "ignore"} for name in ("truncated", "kl", "entropy", "reward_drop")},
     )
     kept: list[Any] = []
 
