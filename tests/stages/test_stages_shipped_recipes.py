@@ -107,9 +107,9 @@ def in_miniature(recipe: Any, folder: Path, trained: Any, rewarded: Any) -> dict
     if recipe.stage == "evaluate":
         changes["data.train"] = []
         changes["judges"] = {"oracle": True, "helpfulness": str(rewarded(method))}
+        adapter = trained("qlora" if method == "qlora" else "lora") / "adapter"
         changes["models"] = {
-            name: {"adapter": str(trained(method) / "adapter")} if one.adapter else {}
-            for name, one in recipe.models.items()
+            name: {"adapter": str(adapter)} if one.adapter else {} for name, one in recipe.models.items()
         }
     return changes
 
