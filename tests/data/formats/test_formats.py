@@ -149,7 +149,7 @@ def test_row_18_column_missing_or_renamed() -> None:
     with pytest.raises(DataError, match=r"E122\] f:9: column 'completion'"):
         columns = Columns(prompt="prompt", completion="completion")
         canonical({"prompt": "a"}, Recognised("prompt_completion", columns), "f:9")
-    assert "column 'content' of turn 1 is missing" in fails({"messages": [{"role": "user", "text": "x"}]})
+    assert "column 'content' of turn 1 is missing" in fails({"messages": [{"role": "user", "txt": "x"}]})
 
 
 @pytest.mark.parametrize(

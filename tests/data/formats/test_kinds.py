@@ -160,6 +160,8 @@ def test_a_prompt_that_the_used_columns_say_too_is_no_loss() -> None:
     [
         ({"weight": 0}, False), ({"weight": 1.0}, True), ({"train": False}, False), ({"training": False}, False),
         ({"loss": False}, False), ({"mask": True}, False), ({"masked": 0}, True), ({"weight": None}, None),
+        ({"loss_mask": 0}, False), ({"ignore": True}, False), ({"compute_loss": False}, False), ({"skip": 1}, False),
+        ({"train": "false"}, False), ({"weight": "0"}, False), ({"weight": float("nan")}, None),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("style", ["messages", "conversations"])
@@ -177,7 +179,10 @@ def test_marks_of_a_question_leave_it_untrained() -> None:
     assert trained(read({"messages": [{**U, "train": True}, A]})) == [True, None]
 
 
-@pytest.mark.parametrize("mark", [{"weight": 0.5}, {"loss": "no"}, {"train": True, "weight": 0}])
+@pytest.mark.parametrize(
+    "mark",
+    [{"weight": 0.5}, {"loss": "no"}, {"train": True, "weight": 0}, {"train_detail": [{"begin_offset": 0}]}],
+)
 def test_marks_that_are_not_understood_are_refused(mark: dict) -> None:
     assert "E123" in fails(read, {"messages": [U, {**A, **mark}]})
 
@@ -188,6 +193,18 @@ def test_marks_that_are_not_understood_are_refused(mark: dict) -> None:
         [{"from": "human", "content": "Hi"}, {"from": "gpt", "content": "Hello"}],
         [{"role": "user", "value": "Hi"}, {"role": "model", "value": "Hello"}],
         [{"role": "Human", "content": "Hi"}, {"role": "ASSISTANT", "content": "Hello"}],
+        [{"role": "User: ", "content": "Hi"}, {"role": "gpt-4", "content": "Hello"}],
+        [{"role": "user", "text": "Hi"}, {"role": "assistant", "text": "Hello"}],
+        [{"speaker": "user", "utterance": "Hi"}, {"speaker": "chatbot", "utterance": "Hello"}],
+        [{"role": None, "content": None, "from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}],
+        [
+            {"role": "user", "content": [{"text": "Hi"}]},
+            {"role": "assistant", "content": {"type": "text", "text": "Hello"}},
+        ],
+        [
+            json.dumps({"role": "user", "content": "Hi"}),
+            json.dumps({"content": "Hello", "role": "assistant"}),
+        ],
         [
             {"role": "user", "content": [{"type": "text", "text": "H"}, {"type": "input_text", "text": "i"}]},
             A,
@@ -197,6 +214,15 @@ def test_marks_that_are_not_understood_are_refused(mark: dict) -> None:
 @pytest.mark.parametrize("column", ["messages", "conversations"])
 def test_turns_of_mixed_styles(column: str, turns: list) -> None:
     assert said(read({column: turns})) == HI
+
+
+def test_a_role_that_is_not_known_is_not_taken_for_the_other_speaker() -> None:
+    message = fails(read, {"messages": [U, {"role": "answer", "content": "Hello"}]})
+    assert "E124" in message and "did you mean" not in message
+
+
+def test_a_key_that_stands_beside_the_one_that_is_read_is_listed() -> None:
+    assert recognise_rows([{"messages": [{**U, "text": "Hey"}, A]}]).ignored == ("messages.text",)
 
 
 def test_developer_messages_are_system_messages() -> None:
@@ -327,6 +353,83 @@ def test_one_pair_is_shown_where_a_column_says_which_reply_is_better(tmp_path: P
     assert any("'Stone' is better than 'Apple'" in line for line in opened.describe())
 
 
+def test_the_number_of_a_reply_is_believed_in_its_own_columns_only() -> None:
+    row = {"prompt": "A fruit?", "response_1": "Apple", "response_2": "Stone", "better_response_id": 1}
+    named = {
+        "prompt": "prompt",
+        "first": "response_1",
+        "second": "response_2",
+        "better": "better_response_id",
+    }
+    assert "E128" in fails(read, row, "preferences", columns=Columns(**named))
+    told = Columns(**named, better_is=[1, 2])
+    assert replies(read(row, "preferences", columns=told)) == ("Apple", "Stone")
+
+
+def test_a_column_that_is_named_as_the_choice_is_no_label_of_one_reply() -> None:
+    row = {"info": {"post": "p"}, "summaries": [{"text": "a"}, {"text": "b"}], "preferred": 1}
+    named = Columns(prompt="info", replies="summaries", better="preferred", better_is=[0, 1])
+    assert replies(read(row, "preferences", columns=named)) == ("b", "a")
+
+
+@pytest.mark.parametrize("prompt", ["A  fruit?", "A\r\nfruit?", "A fruit\u00a0?", "Caf\u00e9?"])
+def test_two_copies_of_a_prompt_may_differ_in_white_space_and_forms_of_letters(prompt: str) -> None:
+    other = " ".join(prompt.replace("\u00e9", "e\u0301").split())
+    row = {"prompt": prompt, "chosen": [{**U, "content": other}, {**A, "content": "Apple"}],
+           "rejected": [{**U, "content": other + "\n"}, {**A, "content": "Stone"}]}  # fmt: skip
+    assert replies(read(row, "preferences")) == ("Apple", "Stone")
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["\n\nHuman: Hi\n\nAssistant: ", "Human: Hi\n\nAssistant:", "Hi", "\r\n\r\nHuman: Hi\r\n\r\nAssistant:"],
+)
+def test_a_prompt_beside_texts_that_hold_it(prompt: str) -> None:
+    text = "\n\nHuman: Hi\n\nAssistant: "
+    row = {"prompt": prompt, "chosen": text + "Hello", "rejected": text + "No."}
+    found = read(row, "preferences")
+    assert replies(found) == ("Hello", "No.") and [turn.content for turn in found.prompt] == ["Hi"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n\r\n"])
+@pytest.mark.parametrize("greeting", ["", "Assistant: Welcome{end}"])
+def test_texts_of_turns_whatever_divides_them(end: str, greeting: str) -> None:
+    prompt = f"{greeting.format(end=end)}Human: Hi{end}Assistant:"
+    for kind, row in (
+        ("conversations", {"prompt": prompt, "completion": " Hello"}),
+        ("prompts", {"prompt": prompt}),
+        ("preferences", {"prompt": prompt, "chosen": " Hello", "rejected": " No."}),
+        ("preferences", {"chosen": f"{prompt} Hello", "rejected": f"{prompt} No."}),
+    ):
+        found = read(row, kind)
+        turns = found.messages if kind != "preferences" else found.prompt
+        assert turns[0].content == "Hi", (kind, row)
+
+
+def test_an_input_belongs_to_turns_in_a_prompt_too() -> None:
+    for prompt in ("Human: Hi\n\nAssistant:", [U]):
+        found = read({"instruction": prompt, "input": "Hey", "output": "Hello"})
+        assert found.messages[0].input == "Hey"
+
+
+def test_a_prompt_of_one_turn_is_a_turn() -> None:
+    assert said(read({"prompt": U, "completion": A})) == HI
+    assert said(read({"prompt": json.dumps(U), "completion": json.dumps(A)})) == HI
+    text = '{"role": "admin"}'
+    assert read({"prompt": "JSON?", "completion": text}).messages[1].content == text
+
+
+def test_a_chat_that_the_assistant_opened_has_no_first_question() -> None:
+    for nothing in ("", None):
+        row = {"prompt": "Hi", "completion": "Hello", "history": [[nothing, "Welcome"]]}
+        assert said(read(row)) == HI
+
+
+def test_a_greeting_in_front_of_a_pair_is_dropped() -> None:
+    row = {"prompt": [A, U], "chosen": "Hello", "rejected": "No."}
+    assert replies(read(row, "preferences")) == ("Hello", "No.")
+
+
 def test_white_space_around_a_prompt_does_not_matter() -> None:
     side = [{**U, "content": "A fruit?"}]
     row = {
@@ -409,6 +512,19 @@ def test_labels_by_other_names_are_labels(name: str) -> None:
     assert isinstance(found, Conversation) and found.score == 0.0
 
 
+@pytest.mark.parametrize("values", [("good", "bad"), (1, -1), ("yes", "no"), ("thumbs_up", "thumbs_down")])
+def test_labels_in_other_words_are_labels(values: tuple) -> None:
+    rows = [{"prompt": "Hi", "completion": "Hello", "feedback": value} for value in values]
+    assert "E127" in fails(check_usable, recognise_rows(rows, kind="conversations"), None, "a")
+    recognised = recognise_rows(rows, kind="labels")
+    assert [canonical(row, recognised, "a").score for row in rows] == [1.0, 0.0]
+
+
+def test_a_score_beyond_all_numbers_is_refused() -> None:
+    row = {"prompt": "Hi", "completion": "Hello", "score": 10**400}
+    assert "E123" in fails(read, row, "scores")
+
+
 def test_a_label_of_something_else_is_not_taken_for_one() -> None:
     assert isinstance(
         read({"prompt": "a", "completion": "b", "label": "sports"}, "conversations"), Conversation
@@ -459,6 +575,11 @@ ROWS = [{"instruction": "Say hi", "output": "Hi"}, {"instruction": "Say bye", "o
         ("a.tsv", "instruction\toutput\nSay hi\tHi\nSay bye\tBye\n"),
         ("a.csv", "\ufeffsep=|\r\ninstruction|output\r\nSay hi|Hi\r\nSay bye|Bye\r\n"),
         ("a.ndjson", lines(*ROWS)),
+        ("a.csv", "instruction,output\n,\nSay hi,Hi\nSay bye,Bye\n,\n"),
+        ("a.json", json.dumps({"name": "x", "conversations": ROWS})),
+        ("a.json", json.dumps({"data": {"train": ROWS}})),
+        ("a.json", json.dumps({"rows": [{"row_idx": 0, "row": row, "truncated_cells": []} for row in ROWS]})),
+        ("a.json", json.dumps({"q1": ROWS[0], "q2": ROWS[1]})),
         (
             "a.json",
             json.dumps(
@@ -480,6 +601,49 @@ def test_files_of_other_shapes_hold_the_same_rows(tmp_path: Path, name: str, tex
 )
 def test_a_file_of_one_row_is_that_row(tmp_path: Path, row: dict) -> None:
     assert [one for _, one in read_rows(write(tmp_path, json.dumps(row), "a.json"))] == [row]
+
+
+def test_a_table_of_one_column_holds_its_rows(tmp_path: Path) -> None:
+    for row in ({"text": ["One.", "Two."]}, {"messages": [[U, A], [U, A]]}):
+        found = [one for _, one in read_rows(write(tmp_path, json.dumps(row), "a.json"))]
+        assert found == [{name: cell} for name, cells in row.items() for cell in cells]
+
+
+@pytest.mark.parametrize(
+    ("whole", "code"), [({"data": []}, "E102"), ({"instruction": ["a", "b"], "output": ["c"]}, "E107")]
+)
+def test_a_file_without_whole_rows_says_so(tmp_path: Path, whole: dict, code: str) -> None:
+    assert code in fails(list, read_rows(write(tmp_path, json.dumps(whole), "a.json")))
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        ("messages", "array([{'role': 'user'}], dtype=object)"),
+        ("conversation", "[{'role': 'user'}\n {'role': 'x'}]"),
+    ],
+)
+def test_a_list_that_no_format_fits_because_it_is_a_text_is_named(column: str, cell: str) -> None:
+    assert "E123" in fails(recognise_rows, [{column: cell}], kind="conversations")
+
+
+@pytest.mark.parametrize("column", ["data", "dialog"])
+def test_texts_in_turn_are_read_out_of_a_text(column: str) -> None:
+    assert said(read({column: json.dumps(["Hi", "Hello"])})) == HI
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "offered"),
+    [("article", "Long.", "input: article"), ("images", ["a.png"], ""), ("documents", ["a", "b"], ""),
+     ("chat_history", [["a", "b"]], "history: chat_history"), ("persona", "Be.", "system: persona")],
+)  # fmt: skip
+def test_what_an_error_offers_can_be_used(name: str, value: Any, offered: str) -> None:
+    row = {"prompt": "Hi", "completion": "Hello", name: value}
+    message = fails(check_usable, recognise_rows([row], kind="conversations"), None, "a")
+    assert "E135" in message and (offered in message if offered else "use it" not in message)
+    if offered:
+        field, _, column = offered.partition(": ")
+        read(row, columns=Columns(prompt="prompt", completion="completion", **{field: column}))
 
 
 def test_rows_under_several_keys_are_asked_for(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ TEXT_MARKERS = (
 )  # fmt: skip
 """Role markers that some templates write as plain text; those that the template contains are escaped."""
 
-CHAT_VERSION = 2
+CHAT_VERSION = 3
 """Part of the fingerprint, and so of the cache's keys: raise it when the same row would get other tokens."""
 
 _SENTINEL = re.compile("\ue000(\\d+)\ue001")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from llamatune.data.formats.record import Adjusted, Raw, Turns
-from llamatune.data.formats.turns import hh_turns, is_hh, read_turns
+from llamatune.data.formats.turns import hh_turns, is_hh, is_turn, read_turns
 from llamatune.data.formats.values import (
     checked_text,
     column_text,
@@ -125,17 +125,24 @@ def question(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turn
     value = value_of(raw, column, place, "a format with a prompt")
     if isinstance(value, dict) and isinstance(value.get("messages"), list):
         value = value["messages"]
+    value = [value] if is_turn(value) else value
+    before = _history(raw, columns.history, place)
     if isinstance(value, list) and all(isinstance(turn, dict) for turn in value) and not is_parts(value):
-        asked = [_untrained(turn) for turn in read_turns(value, column, place)]
-    elif is_hh(value):
+        asked = read_turns(value, column, place)
+    elif isinstance(value, str) and is_hh(value):
         if adjusted is not None:
             adjusted[Adjustment.SPLIT] += 1
-        asked = [_untrained(turn) for turn in hh_turns(value, adjusted)]
+        asked = hh_turns(value, adjusted)
         if not asked[-1].content:
             asked.pop()
     else:
-        asked = [_user(checked_text(value, f"column {column!r}", place), column, columns.input, place, raw)]
-    return _history(raw, columns.history, place) + asked
+        written = checked_text(value, f"column {column!r}", place)
+        return [*before, _user(written, column, columns.input, place, raw)]
+    asked = [_untrained(turn) for turn in asked]
+    second = optional_text(raw, columns.input, place)
+    if second is not None and asked and asked[-1].role == "user":
+        asked[-1] = replace(asked[-1], input=second)
+    return before + asked
 
 
 def _user(written: str, column: str, second: str | None, place: str, raw: Raw | None = None) -> Message:
@@ -153,10 +160,16 @@ def _history(raw: Raw, column: str | None, place: str) -> Turns:
     value: Any = raw.get(column) if column else None
     if not value:
         return []
-    if isinstance(value, list) and all(isinstance(one, dict) for one in value):
+    if isinstance(value, list) and all(map(is_turn, value)):
         return read_turns(value, column or "history", place)
     if not isinstance(value, list) or not all(isinstance(one, list) and len(one) == 2 for one in value):
         hint = f"write [[question, answer], ...], or leave the column out with `ignore: [{column}]`"
         raise wrong_type(f"column {column!r}", value, place, "a list of exchanges", hint=hint)
-    said = [checked_text(one, f"a text in {column!r}", place) for exchange in value for one in exchange]
-    return [Message("assistant" if number % 2 else "user", one) for number, one in enumerate(said)]
+    # A chat that the assistant opened has a first exchange without a question.
+    said = [
+        ("assistant" if number else "user", checked_text(one, f"a text in {column!r}", place))
+        for first, exchange in enumerate(value)
+        for number, one in enumerate(exchange)
+        if first or number or one
+    ]
+    return [Message("assistant" if who == "assistant" else "user", one) for who, one in said]

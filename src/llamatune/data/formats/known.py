@@ -10,7 +10,7 @@ from typing import Any
 
 from llamatune.data.formats import chats, pairs
 from llamatune.data.formats.record import Format, Names, Raw
-from llamatune.data.formats.turns import is_hh
+from llamatune.data.formats.turns import ROLE_KEYS, is_hh
 from llamatune.recipe.blocks import Kind, RowFormat
 
 # ---- how formats with the same columns are told apart: by their values ------------------------------------------
@@ -28,14 +28,15 @@ def _turn(rows: Sequence[Raw], column: str) -> Raw | None:
 
 
 def _is_sharegpt(turn: Raw | None) -> bool:
-    return (
-        turn is not None and not {"role", "content"} & turn.keys() and bool({"from", "value"} & turn.keys())
-    )
+    if turn is None:
+        return False
+    there = {key for key, value in turn.items() if value is not None}
+    return not {"role", "content"} & there and bool({"from", "value"} & there)
 
 
 def _messages(names: Names, rows: Sequence[Raw], given: Names) -> bool:
     turn = _turn(rows, names["messages"])
-    return turn is not None and bool({"role", "content"} & turn.keys())
+    return turn is not None and not _is_sharegpt(turn) and bool({*ROLE_KEYS, "content"} & turn.keys())
 
 
 def _sharegpt(names: Names, rows: Sequence[Raw], given: Names) -> bool:

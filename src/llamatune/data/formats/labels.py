@@ -26,7 +26,11 @@ _BINS = {
     "both_unsafe": (False, False),
     "rejected_safe": (False, True),
 }
-_TRUTH = {"true": True, "false": False, "1": True, "0": False}
+_TRUTH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+_GOOD = ("good", "desirable", "chosen", "up", "thumbs_up", "like", "liked", "correct", "accepted")
+_BAD = ("bad", "undesirable", "rejected", "down", "thumbs_down", "dislike", "disliked", "incorrect", "-1")
+_VERDICTS = _TRUTH | dict.fromkeys(_GOOD, True) | dict.fromkeys(_BAD, False)
+"""What a label says of one reply."""
 
 _Known = TypeVar("_Known")
 
@@ -51,7 +55,7 @@ def score_of(raw: Raw, column: str, place: str) -> float:
     value = value_of(raw, column, place, "`loss.objective: scores`")
     try:
         score = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         score = math.nan
     if not math.isfinite(score):
         raise wrong_type(f"column {column!r}", value, place, "a finite number")
@@ -66,13 +70,13 @@ def _label(known: dict[str, _Known], raw: Raw, column: str | None, place: str) -
 
 def label_of(raw: Raw, column: str, place: str) -> bool:
     """Whether a reply is a good one. Raises DataError (E122, E128)."""
-    return known_value(_TRUTH, value_of(raw, column, place, "a labelled row"), column, place)
+    return known_value(_VERDICTS, value_of(raw, column, place, "a labelled row"), column, place)
 
 
 def are_labels(values: Iterable[Any]) -> bool:
-    """Whether some values say true or false; nulls do not count."""
+    """Whether some values say good or bad; nulls do not count."""
     found = [_word(value) for value in values if value is not None and value != ""]
-    return bool(found) and all(word in _TRUTH for word in found)
+    return bool(found) and all(word in _VERDICTS for word in found)
 
 
 def comparable(values: Sequence[Any]) -> list[str]:

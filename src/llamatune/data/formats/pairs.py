@@ -10,6 +10,7 @@ E129  the two replies do not belong to one prompt
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -72,7 +73,7 @@ def _whole(
 ) -> Turns:
     """One side from its first message to its last reply, in the right order."""
     if side and side[0].role == "assistant" and sides.prompt:
-        side = sides.prompt + side
+        side = drop_leading_assistant(sides.prompt + side, adjusted)
     elif side and side[0].role == "assistant" and any(turn.role == "user" for turn in side):
         side = drop_leading_assistant(side, adjusted)
     elif sides.prompt and not _begins_with(side, sides.prompt) and not _said(side, sides.prompt):
@@ -90,7 +91,7 @@ def _whole(
 
 
 def _begins_with(side: Turns, prompt: Turns) -> bool:
-    return len(side) >= len(prompt) and all(map(_same, side, prompt))
+    return len(side) >= len(prompt) and all(map(_alike, side, prompt))
 
 
 def _same(one: Message, other: Message) -> bool:
@@ -98,16 +99,26 @@ def _same(one: Message, other: Message) -> bool:
     return one.role == other.role and one.content.strip() == other.content.strip()
 
 
+def _alike(one: Message, other: Message) -> bool:
+    """Whether two copies of one prompt differ by white space (line ends of Windows) or forms of a letter at most."""
+    return one.role == other.role and _plainly(one.content) == _plainly(other.content)
+
+
+def _plainly(text: str) -> list[str]:
+    return unicodedata.normalize("NFC", text).split()
+
+
 def _said(side: Turns, prompt: Turns) -> bool:
     """Whether a prompt of one message is one of the user's messages in the side."""
-    return len(prompt) == 1 and any(_same(turn, prompt[0]) for turn in side)
+    return len(prompt) == 1 and any(_alike(turn, prompt[0]) for turn in side)
 
 
 def _shared(chosen: Turns, rejected: Turns, place: str) -> int:
     """How many messages both sides begin with, up to and including one of the user's."""
     count = 0
     for one, other in zip(chosen, rejected, strict=False):
-        if not _same(one, other) or one.input != other.input:
+        same = _same if one.role == "assistant" else _alike
+        if not same(one, other) or one.input != other.input:
             break
         count += 1
     while count and chosen[count - 1].role != "user":
@@ -160,8 +171,10 @@ def hh(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Sides:
 
 
 def _hh_side(prompt: str, text: str, column: str, place: str, adjusted: Adjusted) -> Turns:
-    if prompt and not text.startswith(prompt):
-        text = prompt + text
+    prompt, text = (one.replace("\r\n", "\n") for one in (prompt, text))
+    if prompt and not text.lstrip().startswith(prompt.strip()):
+        whole = is_hh(text) and not is_hh(prompt) and prompt.strip() in text
+        text = text if whole else prompt.rstrip(" \t") + text
     if not is_hh(text):
         what = f'column {column!r} is not text with "\\n\\nHuman:" and "\\n\\nAssistant:" turns'
         raise DataError("E129", what, place=place, hint="a row of `hh` begins with a Human: turn")

@@ -16,8 +16,8 @@ from typing import Any
 from llamatune.data.formats.known import FORMATS, formats_of
 from llamatune.data.formats.labels import are_labels
 from llamatune.data.formats.record import Format, Names, Raw, column_called
-from llamatune.data.formats.turns import KNOWN_KEYS
-from llamatune.data.formats.values import missing_column, unfolded_for_a_look
+from llamatune.data.formats.turns import ROLE_KEYS, unused_keys
+from llamatune.data.formats.values import missing_column, not_a_list, unfolded_for_a_look
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns, Kind, RowFormat
 
@@ -34,6 +34,8 @@ class Recognised:
     doubtful: tuple[str, ...] = ()
     """Those of them that sound like part of the prompt, and say what no used column says."""
     kind: Kind = "conversations"
+    usable: tuple[str, ...] = ()
+    """Those of the doubtful ones that hold text, or lists for a history."""
 
     def __str__(self) -> str:
         used = ", ".join(self.columns.names.values())
@@ -68,8 +70,10 @@ def recognise_rows(
     _check_columns_exist(given, found, ignore, everything, place)
     told = format is not None or bool(columns and columns.better_is)
     if format is None:
-        _refuse_rows_of_other_stages(rows, found, kind, label, place)
+        _refuse_rows_of_other_stages(rows, found, given, kind, place)
         chosen = _candidates(rows, found, given, kind)
+        if not chosen:
+            _refuse_broken_lists(rows, found, given, place)
         _check_choice(chosen, found, kind, place)
         format, names = chosen[0]
     else:
@@ -90,7 +94,8 @@ def recognise_rows(
         and _say_more(rows, name, used)
     ]
     ignored = (*left, *_unused_keys(rows, tuple(names.values())))
-    return Recognised(format, used, len(rows), ignored, tuple(doubtful), kind)
+    usable = tuple(name for name in doubtful if _can_be_used(rows, name))
+    return Recognised(format, used, len(rows), ignored, tuple(doubtful), kind, usable)
 
 
 def _check_columns_exist(
@@ -183,8 +188,23 @@ def _grades(
     return {"label": name} if label is not None or _says_label(rows, found, given) else {}
 
 
-_SAY_GOOD = ("label", "kto_tag", "desirable", "is_desirable", "preferred", "liked", "thumbs_up")
-"""Columns that say of one reply whether it is a good one, if they hold nothing but true and false."""
+_SAY_GOOD = (
+    *(
+        "label",
+        "kto_tag",
+        "desirable",
+        "is_desirable",
+        "preferred",
+        "liked",
+        "thumbs_up",
+        "thumbs",
+        "feedback",
+    ),
+    *("is_good", "is_chosen", "is_correct", "accepted"),
+)
+"""Columns that say of one reply whether it is a good one, if they hold nothing but words for good and bad."""
+
+_OF_TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog")
 
 
 def _column_of_grades(field: str, rows: Sequence[Raw], found: Sequence[str]) -> str:
@@ -221,7 +241,7 @@ def _are_pairs(found: Sequence[str]) -> bool:
 
 
 def _refuse_rows_of_other_stages(
-    rows: Sequence[Raw], found: Sequence[str], kind: Kind | None, label: bool | None, place: str
+    rows: Sequence[Raw], found: Sequence[str], given: Names, kind: Kind | None, place: str
 ) -> None:
     is_pairs = _are_pairs(found)
     if kind in _INSTEAD_OF_PAIRS and is_pairs:
@@ -231,7 +251,12 @@ def _refuse_rows_of_other_stages(
             place=place,
             hint=f"they train a reward model{_INSTEAD_OF_PAIRS[kind]}",
         )
-    if kind == "preferences" and not is_pairs and _says_label(rows, found, {}):
+    if (
+        kind == "preferences"
+        and not is_pairs
+        and not given.keys() & _REPLIES
+        and _says_label(rows, found, {})
+    ):
         raise DataError(
             "E127",
             f"these rows have one reply and a label, not two replies (columns {', '.join(found)})",
@@ -240,6 +265,16 @@ def _refuse_rows_of_other_stages(
             hint="set `loss.objective: labels`; or join two replies to a prompt into one row, the one labelled true "
             "as `chosen`, the one labelled false as `rejected`",
         )
+
+
+def _refuse_broken_lists(rows: Sequence[Raw], found: Sequence[str], given: Names, place: str) -> None:
+    """Where no format fits because a list of turns is a text that nobody can read, that is the reason."""
+    named = [given["messages"]] if "messages" in given else []
+    for row in rows:
+        for name in (*named, *(name for name in found if name.casefold() in _OF_TURNS)):
+            value = row.get(name)
+            if isinstance(value, str) and value.lstrip().startswith(("[", '"[', "array(")):
+                raise not_a_list(name, place)
 
 
 def check_usable(recognised: Recognised, label: bool | None, place: str) -> None:
@@ -268,11 +303,16 @@ def check_usable(recognised: Recognised, label: bool | None, place: str) -> None
 
 def _use_or_leave(recognised: Recognised) -> str:
     column = recognised.doubtful[0]
-    field = "system" if "system" in column.lower() else "input"
+    name = column.lower()
+    field = "history" if "history" in name else "system" if "system" in name or name == "persona" else "input"
     leave = f"leave it out: `ignore: [{', '.join(recognised.doubtful)}]`"
     names = recognised.columns.names
     if field not in FORMATS[recognised.format].optional or field in names:
         return leave
+    if column not in recognised.usable:
+        return (
+            f"{leave}; or write what it holds as text into the prompt, which is all that llamatune trains on"
+        )
     return f"use it: `columns: {_written(names | {field: column})}`; or {leave}"
 
 
@@ -344,8 +384,13 @@ def _check_kind(format: RowFormat, kind: Kind | None, place: str) -> None:
 def _check_better(format: Format, used: Columns, given: Names, place: str) -> None:
     """Data sets disagree about which value says that the first reply is better, so only a format's own column is
     believed."""
-    usual = {one["better"] for one in format.usual if "better" in one}
-    if format.better is None or (used.better or "").casefold() in usual:
+    names = [{field: name.casefold() for field, name in one.items()} for one in format.usual]
+    said = {field: name.casefold() for field, name in used.names.items()}
+    replies = ("better", *(field for field in ("first", "second", "replies") if field in format.needs))
+    # The number of a reply in its own column, too: 1 may be the first of `response_1` and `response_2`.
+    if format.better is None or any(
+        all(one.get(field) == said.get(field) for field in replies) for one in names
+    ):
         return
     raise DataError(
         "E128",
@@ -372,11 +417,25 @@ _OF_A_PROMPT = frozenset(
             "passage",
             "background",
         ),
+        *("passages", "contexts", "document", "documents", "article", "paragraph", "paragraphs", "story"),
+        *("knowledge", "facts", "evidence", "premise", "schema", "table", "transcript", "snippets"),
+        *("options", "choices", "instructions", "user_input", "persona", "system_instruction"),
+        *("chat_history", "dialogue_history", "dialog_history", "conversation_history"),
         *("system", "system_prompt", "system_message", "history", "tools"),
         *("image", "images", "video", "videos", "audio", "audios"),
     }
 )
 """Columns that, by their names, hold part of what the model is asked."""
+
+
+_NO_TEXT = frozenset(("image", "images", "video", "videos", "audio", "audios", "tools"))
+
+
+def _can_be_used(rows: Sequence[Raw], column: str) -> bool:
+    """Whether what a column holds is text that a prompt can have, or lists, for a history."""
+    kind = list if "history" in column.lower() else str
+    values = [value for row in rows if (value := row.get(column)) is not None]
+    return column.lower() not in _NO_TEXT and all(isinstance(value, kind) for value in values)
 
 
 def _written(names: Names) -> str:
@@ -414,13 +473,12 @@ def _unused_keys(rows: Sequence[Raw], columns: Sequence[str]) -> tuple[str, ...]
         for row in rows
         for column in columns
         for turn in _turns(row.get(column))
-        for key, value in turn.items()
-        if key not in KNOWN_KEYS and value not in (None, "", [], {})
+        for key in unused_keys(turn)
     }
     return tuple(keys)
 
 
 def _turns(value: Any) -> list[Raw]:
-    """Turns {role, content} or {from, value} in a column; other objects have keys of their own."""
+    """Turns in a column; other objects have keys of their own."""
     turns = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
-    return [turn for turn in turns if isinstance(turn, dict) and {"role", "from"} & turn.keys()]
+    return [turn for turn in turns if isinstance(turn, dict) and set(ROLE_KEYS) & turn.keys()]

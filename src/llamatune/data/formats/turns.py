@@ -25,11 +25,14 @@ ROLES: dict[str, Role] = {
     "human": "user",
     "prompter": "user",
     **dict.fromkeys(
-        ("assistant", "gpt", "chatgpt", "bot", "ai", "bard", "bing", "claude", "model"), "assistant"
+        ("assistant", "gpt", "chatgpt", "bot", "ai", "bard", "bing", "claude", "model", "chatbot", "llm"),
+        "assistant",
     ),
+    **dict.fromkeys(("gpt-4", "gpt4", "gpt-3.5"), "assistant"),
 }
-ROLE_KEYS = ("role", "from")
-CONTENT_KEYS = ("content", "value")
+ROLE_KEYS = ("role", "from", "speaker", "author")
+CONTENT_KEYS = ("content", "value", "text", "message", "utterance")
+"""The first of these that is not null counts: Parquet files give all turns all keys."""
 _TOOL_ROLES = {
     *("tool", "tool_call", "tool_calls", "tool_response"),
     *("function", "function_call", "observation", "ipython"),
@@ -38,13 +41,29 @@ _TOOL_KEYS = ("tool_calls", "function_call")
 # Whether the key, when true, says "train" or "do not train".
 _TRAIN_KEYS = {
     **dict.fromkeys(("train", "training", "trainable", "loss", "weight", "loss_weight"), True),
-    **dict.fromkeys(("mask", "masked"), False),
+    **dict.fromkeys(("loss_mask", "compute_loss", "train_on_turn", "is_trained", "learn"), True),
+    **dict.fromkeys(("mask", "masked", "ignore", "ignored", "skip", "no_loss", "ignore_loss"), False),
 }
-KNOWN_KEYS = frozenset((*ROLE_KEYS, *CONTENT_KEYS, *_TOOL_KEYS, *_TRAIN_KEYS))
-"""Keys of a turn that are understood; anything else in it is not used."""
+_PARTLY = ("train_detail", "training_detail")
+"""Keys that say which characters of a turn are trained."""
+_WORDS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 
-HH_TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
-"""What begins a turn in a text of Anthropic's HH data."""
+_HH_TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
+_HH_LINE = re.compile(r"(?:\A\s*|\n)(Human|Assistant):")
+"""What begins a turn in a text of Anthropic's HH data: blank lines, or where there are none, a new line."""
+
+
+def unused_keys(turn: Raw) -> list[str]:
+    """Keys of a turn that have a value and are not understood, or stand beside one that is read in their place."""
+    read = {_key(turn, ROLE_KEYS), _key(turn, CONTENT_KEYS)}
+    spare = set(CONTENT_KEYS[2:]) | set(ROLE_KEYS[2:])
+    known = {*ROLE_KEYS, *CONTENT_KEYS, *_TOOL_KEYS, *_TRAIN_KEYS, *_PARTLY} - spare | read
+    return [key for key, value in turn.items() if key not in known and value not in (None, "", [], {})]
+
+
+def is_turn(value: Any) -> bool:
+    """Whether a value is one turn: it says who speaks, and what."""
+    return isinstance(value, dict) and bool(_key(value, ROLE_KEYS) and _key(value, CONTENT_KEYS))
 
 
 def turn_list(value: Any, column: str, place: str) -> list[Raw]:
@@ -70,12 +89,12 @@ def read_turns(value: Any, column: str, place: str) -> Turns:
 def _message(turn: Raw, number: int, place: str, turns: list[Raw]) -> Message:
     """One checked turn; `turns` are all of them, for the error's text."""
     name = _first(turn, ROLE_KEYS)
-    role = ROLES.get(name.lower()) if isinstance(name, str) else None
+    role = ROLES.get(name.strip().rstrip(":").lower()) if isinstance(name, str) else None
     if role is None:
         raise _bad_role(name, number, turns, place)
     if any(turn.get(key) for key in _TOOL_KEYS):
         raise _bad_role("tool_calls", number, turns, place)
-    key = next((key for key in CONTENT_KEYS if key in turn), None)
+    key = _key(turn, CONTENT_KEYS)
     if key is None:
         expected = "value" if "from" in turn else "content"
         raise missing_column(expected, tuple(turn), place, f"turn {number}")
@@ -87,18 +106,32 @@ def _message(turn: Raw, number: int, place: str, turns: list[Raw]) -> Message:
     return Message(role, content, _train(turn, role, number, place))
 
 
+def _key(turn: Raw, keys: Iterable[str]) -> str | None:
+    """The first of these keys that the turn has a value for; else the first that it has."""
+    there = [key for key in keys if key in turn]
+    return next((key for key in there if turn[key] is not None), there[0] if there else None)
+
+
 def _first(turn: Raw, keys: Iterable[str]) -> Any:
     """The value of the first of these keys that the turn has."""
-    return next((turn[key] for key in keys if key in turn), None)
+    key = _key(turn, keys)
+    return None if key is None else turn[key]
 
 
 def _train(turn: Raw, role: Role, number: int, place: str) -> bool | None:
     """What a turn says about being trained, in any spelling; None where it says nothing."""
     said: dict[bool, str] = {}
+    if partly := next((key for key in _PARTLY if turn.get(key)), None):
+        what = (
+            f"{partly!r} of turn {number} says which characters are trained, and llamatune trains whole turns"
+        )
+        hint = "cut the turn where that changes, or leave such rows out: `data.on_bad_row=drop`"
+        raise DataError("E123", what, place=place, hint=hint)
     for key, polarity in _TRAIN_KEYS.items():
         value = turn.get(key)
-        if value is None:
+        if value is None or value != value:
             continue
+        value = _WORDS.get(value.strip().lower(), value) if isinstance(value, str) else value
         if not isinstance(value, (bool, int, float)) or value not in (0, 1):
             expected = "0 or 1" if "weight" in key else "true or false"
             raise wrong_type(f"{key!r} of turn {number}", value, place, expected)
@@ -120,7 +153,8 @@ def _bad_role(name: Any, number: int, turns: Sequence[Raw], place: str) -> DataE
         return DataError(
             "E124", what, place=place, hint="remove such rows, or rewrite tool turns as plain text"
         )
-    near = difflib.get_close_matches(str(name).lower(), ROLES, n=1)
+    # A far one may be the other speaker: `answer` is nearer to `user` than to `assistant`.
+    near = difflib.get_close_matches(str(name).lower(), ROLES, n=1, cutoff=0.75)
     key = next((key for key in ROLE_KEYS if key in turns[number - 1]), "role")
     what = f"turn {number} has the unknown {key} {name!r}; roles: {shown}"
     hint = f"did you mean {near[0]!r}? " if near else ""
@@ -224,11 +258,20 @@ def _wrong_order(turns: Sequence[Message], number: int, expected: Role, place: s
 
 
 def is_hh(text: Any) -> bool:
-    """Whether a text begins with a "Human:" turn and continues with an "Assistant:" one."""
-    if not isinstance(text, str):
+    """Whether a text begins with a turn of "Human:" or "Assistant:", and has both."""
+    if not isinstance(text, str) or not text.lstrip().startswith(("Human:", "Assistant:")):
         return False
-    speakers = [match.group(1) for match in HH_TURN.finditer(text)]
-    return "Assistant" in speakers and text.lstrip().startswith("Human:")
+    text = _lines(text)
+    return {match.group(1) for match in _marks(text).finditer(text)} == {"Human", "Assistant"}
+
+
+def _lines(text: str) -> str:
+    return text.replace("\r\n", "\n")
+
+
+def _marks(text: str) -> re.Pattern[str]:
+    """What begins its turns. Within turns that blank lines divide, a new line says nothing."""
+    return _HH_TURN if len(_HH_TURN.findall(text)) > 1 else _HH_LINE
 
 
 def hh_turns(text: str, adjusted: Adjusted = None) -> Turns:
@@ -239,7 +282,8 @@ def hh_turns(text: str, adjusted: Adjusted = None) -> Turns:
     Raises:
         RowRejected: an empty turn that is not the last one.
     """
-    _, *pieces = HH_TURN.split(text)
+    text = _lines(text)
+    _, *pieces = _marks(text).split(text)
     turns: Turns = []
     for speaker, content in zip(pieces[::2], pieces[1::2], strict=True):
         role: Role = "user" if speaker == "Human" else "assistant"

@@ -23,8 +23,20 @@ from llamatune.recipe.blocks import Columns
 TEXT_PARTS = ("text", "input_text", "output_text")
 """Kinds of message parts that hold text."""
 
+PARTS = (*TEXT_PARTS, "image", "image_url", "audio", "input_audio", "video")
+"""Kinds of message parts."""
+
 _TURNS = re.compile(r"""\s*\[\s*\{\s*(['"])(role|from|content|value)\1\s*:""")
 """How a list of turns that was written into a text begins, as JSON or as Python prints it."""
+
+_OBJECTS = re.compile(r"""\s*\[?\s*\{\s*(['"])\w+\1\s*:""")
+"""How objects begin that were written into a text. They are turns only if each says who speaks, and what."""
+
+_LISTS = frozenset(
+    ("messages", "conversations", "conversation", "data", "dialogue", "dialog", "history", "turns")
+    + ("completions", "summaries")
+)
+"""Names of columns that hold lists."""
 
 
 def missing_column(name: str, found: Sequence[str], place: str, wanted_by: str) -> DataError:
@@ -67,23 +79,26 @@ def column_text(raw: Raw, column: str, place: str, wanted_by: str) -> str:
 def checked_text(value: Any, what: str, place: str) -> str:
     """A string, or the text of message parts {type: text, text}, joined. Raises DataError (E123)."""
     if is_parts(value):
-        return "".join(_part(part, what, place) for part in value)
+        return "".join(_part(part, what, place) for part in (value if isinstance(value, list) else [value]))
+    if value is None or isinstance(value, list):
+        hint = "write plain text, or leave such rows out: `data.on_bad_row=drop`"
+        raise wrong_type(what, value, place, hint=hint)
     if not isinstance(value, str):
         raise wrong_type(what, value, place)
     return value
 
 
 def is_parts(value: Any) -> bool:
-    """Whether a value is a list of the parts of one message, as multimodal chat data has them."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(part, dict) and "type" in part and "role" not in part for part in value)
+    """Whether a value is a part, or a list of the parts, of one message, as multimodal chat data has them."""
+    parts = value if isinstance(value, list) else [value]
+    return bool(parts) and all(
+        isinstance(part, dict) and ("type" in part or part.keys() == {"text"}) and "role" not in part
+        for part in parts
     )
 
 
 def _part(part: Raw, what: str, place: str) -> str:
-    kind, text = part["type"], part.get("text")
+    kind, text = part.get("type", "text"), part.get("text")
     if kind not in TEXT_PARTS:
         raise DataError(
             "E123",
@@ -111,31 +126,76 @@ def optional_text(raw: Raw, column: str | None, place: str) -> str | None:
 
 
 def unfolded(raw: Raw, columns: Columns, place: str, adjusted: Adjusted = None) -> Raw:
-    """The row with its lists of turns read out of texts, as exports to CSV write them.
+    """The row with its turns read out of texts, as exports to CSV write them.
 
     Raises:
-        DataError: E123, a text that is such a list and cannot be read; E103, one that escapes what is no character.
+        DataError: E123, a text that is a list of turns and cannot be read; E103, one that escapes what is no character.
     """
     names = columns.names
     lists = {names[field] for field in ("messages", "history", "replies") if field in names}
+    lists |= _LISTS & set(names.values())
     read = {
-        column: _list_in(value, place, column)
+        column: found
         for column in names.values()
-        if isinstance(value := raw.get(column), str)
-        and (_TURNS.match(value) or (column in lists and value.lstrip().startswith("[")))
+        if (found := _unfolded(raw.get(column), place, column, column in lists)) is not None
     }
-    changed = {column: value for column, value in read.items() if value is not None}
-    check_characters(list(changed.values()), place)
-    if changed and adjusted is not None:
-        adjusted[Adjustment.UNFOLDED] += len(changed)
-    return raw | changed if changed else raw
+    check_characters(list(read.values()), place)
+    if read and adjusted is not None:
+        adjusted[Adjustment.UNFOLDED] += len(read)
+    return raw | read if read else raw
+
+
+def _unfolded(value: Any, place: str, column: str, is_list: bool) -> Any:
+    """What is written in a text, or in each text of a list; None where that is no turns."""
+    if isinstance(value, list) and value and all(_is_object(one) for one in value):
+        objects = [_parsed(one, dict) for one in value]
+        return [_parsed(one, _once_in(place, column)) for one in value] if _are_turns(objects) else None
+    if not isinstance(value, str):
+        return None
+    if _TURNS.match(value) or (is_list and value.lstrip().startswith(("[", '"['))):
+        found = _list_in(value, place, column)
+        # A list that is no turns may be a reply in which JSON was asked for.
+        return found if found is None or is_list or _are_turns(found) else None
+    if _OBJECTS.match(value):
+        # A text that is no turns may say what it likes.
+        return _parsed(value, _once_in(place, column)) if _are_turns(_parsed(value, dict)) else None
+    return None
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, str) and value.lstrip().startswith("{") and bool(_OBJECTS.match(value))
+
+
+def _are_turns(value: Any) -> bool:
+    """Whether a value is a turn, a list of them, or the parts of one message."""
+    turns = value if isinstance(value, list) else [value]
+    if not turns or not all(isinstance(turn, dict) for turn in turns):
+        return False
+    return all(_says_who(turn) for turn in turns) or all(turn.get("type") in PARTS for turn in turns)
+
+
+def _says_who(turn: Raw) -> bool:
+    return turn.keys() >= {"role", "content"} or turn.keys() >= {"from", "value"}
 
 
 def unfolded_for_a_look(raw: Raw) -> Raw:
-    """The row with all lists of turns that can be read out of texts: for telling its format."""
-    texts = {name: value for name, value in raw.items() if isinstance(value, str) and _TURNS.match(value)}
-    read = {name: found for name, value in texts.items() if (found := _parsed(value, dict)) is not None}
+    """The row with all turns that can be read out of texts: for telling its format."""
+    read = {
+        name: found
+        for name, value in raw.items()
+        if (found := _looked_into(value, name.casefold())) is not None
+    }
     return raw | read if read else raw
+
+
+def _looked_into(value: Any, name: str) -> Any:
+    if isinstance(value, list):
+        found = [_parsed(one, dict) for one in value] if value and all(map(_is_object, value)) else None
+        return found if found and _are_turns(found) else None
+    if not isinstance(value, str) or not (_OBJECTS.match(value) or (name in _LISTS and "[" in value[:2])):
+        return None
+    found = _parsed(value, dict)
+    return found if (name in _LISTS and isinstance(found, list)) or _are_turns(found) else None
 
 
 Pairs = list[tuple[Any, Any]]
@@ -167,41 +227,57 @@ def repeated_key(error: RepeatedKeyError, place: str) -> DataError:
     )
 
 
+def _once_in(place: str, column: str) -> Callable[[Pairs], dict[Any, Any]]:
+    """`each_key_once`, whose error names the place."""
+
+    def made(pairs: Pairs) -> dict[Any, Any]:
+        try:
+            return each_key_once(pairs)
+        except RepeatedKeyError as error:
+            raise repeated_key(error, f"{place}, column {column!r}") from None
+
+    return made
+
+
 def _list_in(text: str, place: str, column: str) -> list[Any] | None:
     """The list; None if the text only begins like one, and goes on as a text."""
-    try:
-        found = _parsed(text)
-    except RepeatedKeyError as error:
-        raise repeated_key(error, f"{place}, column {column!r}") from None
-    if found is None and text.rstrip().endswith("]"):
-        raise DataError(
-            "E123",
-            f"column {column!r} holds a list of turns as text that is neither JSON nor Python",
-            place=place,
-            why="Trained on it as it is, the model would learn brackets and quotes",
-            hint="write the rows again as JSONL, for example with `DataFrame.to_json(lines=True, orient='records')`",
-        )
-    return found
+    found = _parsed(text, _once_in(place, column))
+    if found is None and text.rstrip().endswith(("]", ']"')):
+        raise not_a_list(column, place)
+    return found if isinstance(found, list) else None
 
 
-def _parsed(text: str, made: Callable[[Pairs], dict[Any, Any]] = each_key_once) -> list[Any] | None:
-    """The list that is written in a text as JSON or Python; None if there is none. `made` is called for each object."""
+def not_a_list(column: str, place: str) -> DataError:
+    """The error for a text that looks like turns and cannot be read."""
+    return DataError(
+        "E123",
+        f"column {column!r} holds a list of turns as text that is neither JSON nor Python",
+        place=place,
+        why="Trained on it as it is, the model would learn brackets and quotes",
+        hint="write the rows again as JSONL, for example with `DataFrame.to_json(lines=True, orient='records')`",
+    )
+
+
+def _parsed(text: str, made: Callable[[Pairs], dict[Any, Any]] = each_key_once) -> Any:
+    """The list or object that is written in a text as JSON (once, or twice) or Python; None if there is none. `made` is
+    called for each object."""
     for parse in (_json, _python):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 found = parse(text.strip(), made)
+                found = parse(found.strip(), made) if isinstance(found, str) else found
         except RepeatedKeyError:
             raise
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        if isinstance(found, list):
+        if isinstance(found, (list, dict)):
             return found
     return None
 
 
 def _json(text: str, made: Callable[[Pairs], dict[Any, Any]]) -> Any:
-    return json.loads(text, object_pairs_hook=made)
+    return json.loads(text, object_pairs_hook=made, parse_constant=lambda name: None)
 
 
 def _python(text: str, made: Callable[[Pairs], dict[Any, Any]]) -> Any:

@@ -28,22 +28,76 @@ def rows_in(place: str, whole: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
     Raises:
         DataError: E107, rows of several keys, or columns of different lengths.
     """
+    while (inner := _wrapped(whole)) is not None:
+        whole = inner
     lists = [key for key, value in whole.items() if _is_rows(value) and key.lower() in ROW_KEYS]
+    lists = lists or [key for key, value in whole.items() if _is_all_rows(key, value, whole)]
     if len(lists) > 1:
         what = f"rows under several keys: {', '.join(map(repr, lists))}"
         raise DataError("E107", what, place=place, hint="write each of these lists to a file of its own")
     if lists:
-        rows = whole[lists[0]]
+        rows = [_out_of_viewer(row) for row in whole[lists[0]]]
     elif (table := _split_table(whole)) is not None:
         rows = table
     elif (columns := _columns(whole)) is not None:
+        _check_lengths(whole, columns, place)
         rows = [dict(zip(whole, row, strict=True)) for row in zip(*columns, strict=True)]
+    elif _is_by_id(whole):
+        rows = list(whole.values())
+    elif any(value == [] and key.lower() in ROW_KEYS for key, value in whole.items()):
+        return
     else:
         yield place, whole
         return
     file = place.rpartition(":")[0]
     for number, row in enumerate(rows, 1):
         yield f"{file}#{number}", row
+
+
+_ABOUT = frozenset(
+    ("version", "name", "description", "license", "info", "metadata", "meta", "split", "source", "language")
+    + ("features", "num_rows_total", "num_rows_per_page", "partial", "count", "total", "author", "created")
+)
+"""Keys of an export that say something about its rows."""
+
+_SPEAKERS = {"role", "from", "speaker", "author", "type", "user", "human", "assistant", "bot"}
+_OF_TURNS = {"messages", "conversations", "conversation", "data", "dialogue", "dialog", "turns"}
+
+
+def _wrapped(whole: dict[str, Any]) -> dict[str, Any] | None:
+    """What is in an object that holds nothing but one other object with rows."""
+    (inner, *others) = whole.values() if whole else (None,)
+    if others or not isinstance(inner, dict) or not any(map(_is_rows, inner.values())):
+        return None
+    return inner
+
+
+def _is_all_rows(key: str, value: Any, whole: dict[str, Any]) -> bool:
+    """Whether a list of objects, under whatever key, is all that the file holds, and no conversation."""
+    others = {other.lower() for other in whole if other != key}
+    return _is_rows(value) and others <= _ABOUT and not any(_SPEAKERS & row.keys() for row in value)
+
+
+def _out_of_viewer(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as the hub's viewer gives it lies one level deeper."""
+    inner = row.get("row")
+    return inner if isinstance(inner, dict) and row.keys() <= {"row_idx", "row", "truncated_cells"} else row
+
+
+def _is_by_id(whole: dict[str, Any]) -> bool:
+    """Whether an object is a table of rows by their ids: several objects with the same keys."""
+    rows = list(whole.values())
+    if len(rows) < 2 or not all(isinstance(row, dict) and row for row in rows):
+        return False
+    return all(row.keys() == rows[0].keys() and not _SPEAKERS & row.keys() for row in rows)
+
+
+def _check_lengths(whole: dict[str, Any], columns: list[list[Any]], place: str) -> None:
+    lengths = {name: len(column) for name, column in zip(whole, columns, strict=True)}
+    if len(set(lengths.values())) > 1:
+        said = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
+        what = f"columns of different lengths: {said}"
+        raise DataError("E107", what, place=place, hint="write the table again: each row needs all its cells")
 
 
 def _is_rows(value: Any) -> bool:
@@ -74,9 +128,11 @@ def _columns(whole: dict[str, Any]) -> list[list[Any]] | None:
         numbers = list(values[0])
         if all(list(value) == numbers for value in values):
             return [list(value.values()) for value in values]
-    if len(values) > 1 and all(isinstance(value, list) for value in values):
-        lengths = {len(value) for value in values}
-        scalar = not any(isinstance(one, dict) for value in values for one in value)
-        if len(lengths) == 1 and lengths != {0} and scalar:
-            return values
-    return None
+    if not values or not all(isinstance(value, list) and value for value in values):
+        return None
+    if any(isinstance(one, dict) for value in values for one in value):
+        return None
+    of_lists = all(isinstance(one, list) for one in values[0])
+    if len(values) == 1 and not of_lists and {key.lower() for key in whole} <= _OF_TURNS:
+        return None  # a list of texts is one conversation
+    return values

@@ -295,7 +295,7 @@ def _read_csv(handle: IO[bytes], name: str, skip: Skip) -> Rows:
         table = csv.reader(chain([first] if first else [], lines), strict=True, delimiter=separator)
         for cells in table:
             place, start = f"{name}:{start}", table.line_num + line
-            if not cells:
+            if not any(cells):  # a blank line, or one of nothing but separators, as spreadsheets leave them
                 continue
             if header is None:
                 header = _checked_header(cells, place)

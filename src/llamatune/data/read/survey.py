@@ -18,7 +18,7 @@ from llamatune.data.read.tables import Rows
 from llamatune.recipe.blocks import Kind
 from llamatune.wording import counted
 
-SURVEY_VERSION = 3
+SURVEY_VERSION = 4
 """Part of the cache's keys: raise it when the same rows would be surveyed differently."""
 
 FIRST_ROWS = 20
