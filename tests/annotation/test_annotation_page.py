@@ -239,6 +239,49 @@ def test_safety_on_a_phone_in_the_dark(tmp_path: Path) -> None:
     }
 
 
+@in_browser
+def test_a_chat_is_answered_and_goes_on_from_the_chosen_reply_though_killed(trained, tmp_path: Path) -> None:
+    policy = str(trained("full") / "model")
+    prompts = [
+        "Who are you?",
+        "How do I bake bread?",
+        "Find a rhyme for lake.",
+        "What is two plus three?",
+    ] * 3
+    answered = f"{COMPARE} || !document.querySelector('#notice').hidden"
+
+    def ask(tab: Tab, text: str) -> None:
+        tab.until("document.querySelector('#prompt')")
+        tab.js("document.querySelector('#prompt').value = ''")
+        tab.write("#prompt", text)
+        tab.key("Enter", ctrl=True)
+
+    with serving(tmp_path, policy, "--max-new-tokens", "32") as served, Browser(tmp_path) as browser:
+        tab = browser.tab(served.address)
+        begin(tab, "Ada")
+        for text in prompts:
+            ask(tab, text)
+            tab.until(answered, 120)
+            if tab.js(COMPARE + " !== null"):
+                break
+            assert tab.js("document.querySelector('#prompt').value") == text, "what was written is not lost"
+        settled(tab)
+        chosen = tab.js("document.querySelector('.reply.right .text').textContent")
+        tab.key("6")
+        tab.until("document.querySelector('#end')")
+        assert tab.js("document.querySelector('.turn.assistant .text').textContent") == chosen
+        ask(tab, "And what is the job of Anna?")
+        tab.until("document.body.innerText.includes('being written')")
+        served.stop(signal.SIGKILL)
+        served.start()
+        tab.until(f"{COMPARE} || document.querySelector('#prompt')", 120)
+        turns = tab.js("[...document.querySelectorAll('.turn .text')].map((one) => one.textContent)")
+        assert turns[:2] == [text, chosen], "asked before the kill, answered after it"
+        served.stop()
+    [row, *_] = [json.loads(line) for line in (tmp_path / "annotations/model/preferences.jsonl").open()]
+    assert row["chosen"][0]["content"].strip() == chosen.strip() and row["rating"] == "slightly_better"
+
+
 # ---- who may -----------------------------------------------------------------------------------------------
 
 
