@@ -4,6 +4,7 @@
 # make test    run the tests            make check   lint, format, types, what is installed
 # make test-all   also those that are slow and rarely break
 # make bench   llamatune beside plain trl and TRL 1.12's PPO, the price of guards, light commands, data preparation
+# make findings   the paper's findings on pico, three seeds (hours; goes on where it was stopped)
 # make gpu-check   a GPU in ten minutes: its tests, and what llamatune does on it
 # make bench-gpu   switch by switch on a GPU, an hour or more
 # make release the wheel and the source archive, tried in an environment of their own
@@ -12,7 +13,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo quick test test-all check bench bench-gpu gpu-check pico format release
+.PHONY: setup demo quick test test-all check bench bench-gpu gpu-check findings pico format release
 
 setup: .venv/.installed
 
@@ -68,6 +69,9 @@ bench-gpu: setup
 # On a machine with a torch of its own: python3 benchmarks/gpu_check.py --wheels FOLDER
 gpu-check: setup
 	$(BIN)/python benchmarks/gpu_check.py
+
+findings: setup
+	$(BIN)/python benchmarks/run_findings.py --save
 
 release: setup
 	$(BIN)/python scripts/release.py

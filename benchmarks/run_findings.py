@@ -1,0 +1,78 @@
+"""The paper's findings on pico, with their spread over seeds: docs/findings.md says what is measured and found.
+
+    python benchmarks/run_findings.py --save             # all, three seeds, into results/ and docs/findings.md
+    python benchmarks/run_findings.py --only 5 9 --seeds 0
+    python benchmarks/run_findings.py --only 5 --quick   # a few steps of each run: does it work?
+
+Give the same command again to go on after a stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from findings.making import find
+from findings.page import page, pictures
+from findings.table import report
+from findings.twelve import TWELVE
+from findings.verdicts import LEAST_SEEDS
+from reporting import RESULTS, ROOT
+
+from llamatune.errors import LlamatuneError
+
+NAME = "findings"
+PAGE = ROOT / "docs/findings.md"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    numbers = [one.number for one in TWELVE]
+    parser.add_argument("--only", type=int, nargs="+", choices=numbers, metavar="N", help="these findings")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--quick", action="store_true", help="a few steps and rows of each run; never saved")
+    parser.add_argument(
+        "--save", action="store_true", help="write benchmarks/results/findings.* and the page"
+    )
+    parser.add_argument("--page", action="store_true", help="only write the page, from the saved results")
+    options = parser.parse_args()
+    if options.save and (options.quick or options.only or len(set(options.seeds)) < LEAST_SEEDS):
+        parser.error(f"--save takes all findings, whole, over at least {LEAST_SEEDS} seeds")
+    if not options.page:
+        chosen = [one for one in TWELVE if options.only is None or one.number in options.only]
+        try:
+            found = find(chosen, sorted(set(options.seeds)), quick=options.quick)
+        except LlamatuneError as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(error.exit_code) from None
+        made = report(found, sorted(set(options.seeds)), quick=options.quick)
+        print(made.text())
+        if options.save:
+            made.save(NAME)
+    if options.save or options.page:
+        write_page(saved(), PAGE)
+
+
+def saved() -> dict[str, Any] | None:
+    """results/findings.json, if there is any."""
+    file = RESULTS / f"{NAME}.json"
+    content: dict[str, Any] | None = json.loads(file.read_text("utf-8")) if file.exists() else None
+    return content
+
+
+def write_page(results: dict[str, Any] | None, path: Path) -> None:
+    """The page, and its pictures in a folder beside it."""
+    path.write_text(page(results), "utf-8")
+    folder = path.with_suffix("")
+    for name, svg in pictures(results).items():
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(svg, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
