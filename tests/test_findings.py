@@ -283,6 +283,36 @@ def test_the_page_in_docs_is_todays() -> None:
         assert (ROOT / "docs/findings" / name).read_text("utf-8") == svg
 
 
+def test_the_tables_of_reward_models_have_all_seeds_of_each() -> None:
+    from findings.reward_tables import MODELS, tables
+    from findings.twelve import HELPFUL, SAFETY
+
+    known = by_hand()
+    found = {}
+    for step in MODELS.values():
+        run = known[step]
+        run[HELPFUL]["longer_preferred"] = 0.5
+        run[SAFETY] |= {"safe_recall": 0.9, "by_safety": {}}
+        for name in ("chosen_safe", "both_safe", "both_unsafe"):
+            run[SAFETY]["by_safety"][name] = {"accuracy": 0.7}
+        found[step] = [run, {**run, HELPFUL: {**run[HELPFUL], "accuracy": 0.5}}]
+    by_rating, _, by_safety, _ = tables(found)
+    assert by_rating.columns == [
+        "model",
+        "all",
+        "significantly better",
+        "better",
+        "slightly better",
+        "negligibly better",
+    ]
+    assert by_rating.rows[1][:3] == [
+        "helpfulness, margin small",
+        "57.5 (50.0 to 65.0)",
+        "80.0 (80.0 to 80.0)",
+    ]
+    assert [row[4] for row in by_safety.rows[-2:]] == ["60.0 (60.0 to 60.0)", "90.0 (90.0 to 90.0)"]
+
+
 # ---- runs ----------------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ runs are shared between findings, a start that was killed goes on, and a second 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,6 +102,14 @@ def measured(finding: Finding, runs: Mapping[str, Any]) -> Measured:
 def figures_of(pipeline: Pipeline, step: str) -> Any:
     """The evaluation.json of a step that has finished."""
     return json.loads((Path(pipeline.output) / step / "evaluation.json").read_text("utf-8"))
+
+
+def figures_by_step(
+    steps: Iterable[str], seeds: Sequence[int], *, quick: bool = False
+) -> dict[str, list[Any]]:
+    """Of steps that have finished, the figures of each seed."""
+    pipelines = [pipeline_of(seed, quick=quick) for seed in seeds]
+    return {step: [figures_of(pipeline, step) for pipeline in pipelines] for step in steps}
 
 
 def steps_for(finding: Finding, pipeline: Pipeline) -> frozenset[str]:

@@ -14,14 +14,8 @@ QUICK = "Quick: a few steps and rows of each run. These figures say that it work
 _FACTOR = {"points": 100.0}
 
 
-def report(
-    found: Sequence[Found], seeds: Sequence[int], *, quick: bool, more: Sequence[Table] = ()
-) -> Report:
-    """The table of all findings, and for programs all figures, seed by seed.
-
-    Args:
-        more: tables of single findings.
-    """
+def report(found: Sequence[Found], seeds: Sequence[int], *, quick: bool) -> Report:
+    """The table of all findings, and for programs all figures, seed by seed."""
     title = f"The paper's findings on pico{' (quick: these figures mean nothing)' if quick else ''}"
     rows = [row for one in found for row in _rows(one)]
     table = Table(title, ["finding", "paper", "here: mean (least to most)", "shown"], rows)
@@ -36,7 +30,7 @@ def report(
         for seed, why in one.failed.items()
     ]
     figures = {"quick": quick, "seeds": list(seeds), "findings": [_record(one) for one in found]}
-    return Report(title, figures, [table, *more], notes)
+    return Report(title, figures, [table], notes)
 
 
 def _rows(one: Found) -> list[list[str]]:
