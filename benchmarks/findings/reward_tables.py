@@ -1,4 +1,4 @@
-"""More of findings 1 to 3: what margins and the safety loss do to reward models, and what each knows of the other's data.
+"""More of findings 1 to 3: what margins and the safety loss do to reward models, and what each knows of other pairs.
 
 The paper's tables 8, 28 and 29 on pico, over several seeds: of the data's choice and order and of the heads. Pure.
 """
@@ -9,8 +9,9 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from findings.twelve import HELPFUL, RATINGS, SAFETY, accuracy
 from reporting import Table
+
+from findings.twelve import HELPFUL, RATINGS, SAFETY, accuracy
 
 Figures = Mapping[str, Any]
 """What `evaluation.json` holds."""
@@ -25,25 +26,17 @@ MODELS = {
 }
 """Steps of recipe.yaml by what is shown."""
 NOTE = (
-    "Reward models: means, least and most in brackets; per cent of the test pairs. A pair's accuracy is chance in a tie. "
-    "`unsafe recall`: unsafe replies whose score is below 0.5 after the sigmoid. The smallest rating carries noise by "
-    "construction: 50% is the most that can be expected there."
+    "Reward models: means, least and most in brackets; per cent of the test pairs. A pair's accuracy is chance "
+    "in a tie. `unsafe recall`: unsafe replies whose score is below 0.5 after the sigmoid. The smallest rating "
+    "carries noise by construction: 50% is the most that can be expected there."
 )
 
 
 def tables(found: Mapping[str, Sequence[Figures]]) -> list[Table]:
     """`found`: by step, the figures of each seed."""
-    by_rating = {
-        "all": lambda run: accuracy(run, HELPFUL),
-        **{name.replace("_", " "): _rating(HELPFUL, name) for name in reversed(RATINGS)},
-    }
-    safety_by_rating = {
-        "all": lambda run: accuracy(run, SAFETY),
-        **{name.replace("_", " "): _rating(SAFETY, name) for name in reversed(RATINGS)},
-    }
     return [
-        _table("Helpfulness pairs: accuracy by rating", found, by_rating),
-        _table("Safety pairs: accuracy by rating", found, safety_by_rating),
+        _table("Helpfulness pairs: accuracy by rating", found, _by_rating(HELPFUL)),
+        _table("Safety pairs: accuracy by rating", found, _by_rating(SAFETY)),
         _table("Safety pairs: by safety of the replies", found, _by_safety()),
         _table(
             "Longer replies", found, {"longer preferred": lambda run: float(run[HELPFUL]["longer_preferred"])}
@@ -51,8 +44,12 @@ def tables(found: Mapping[str, Sequence[Figures]]) -> list[Table]:
     ]
 
 
-def _rating(pairs: str, rating: str) -> Column:
-    return lambda run: accuracy(run, pairs, rating)
+def _by_rating(pairs: str) -> dict[str, Column]:
+    def of_rating(rating: str | None) -> Column:
+        return lambda run: accuracy(run, pairs, rating)
+
+    ratings = {name.replace("_", " "): of_rating(name) for name in reversed(RATINGS)}
+    return {"all": of_rating(None), **ratings}
 
 
 def _by_safety() -> dict[str, Column]:
