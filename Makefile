@@ -4,7 +4,7 @@
 # make test    run the tests            make check   lint, format, types, what is installed
 # make test-all   also those that are slow and rarely break
 # make bench   llamatune beside plain trl and TRL 1.12's PPO, the price of guards, light commands, data preparation
-# make findings   the paper's findings on pico, three seeds (hours; goes on where it was stopped)
+# make findings   the paper's findings on pico, three seeds (an hour or more; goes on where it was stopped)
 # make gpu-check   a GPU in ten minutes: its tests, and what llamatune does on it
 # make bench-gpu   switch by switch on a GPU, an hour or more
 # make release the wheel and the source archive, tried in an environment of their own

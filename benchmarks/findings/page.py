@@ -23,7 +23,7 @@ _HEAD = """# The paper's findings, in miniature
     make findings                                             # all twelve, three seeds
     python benchmarks/run_findings.py --only 9 --seeds 0      # one of them
     python benchmarks/run_findings.py --only 9 --quick        # a few steps of each run: does it work?
-    llamatune plan benchmarks/findings/recipe.yaml            # memory, hours and disk of one seed
+    llamatune plan benchmarks/findings/recipe.yaml            # of one seed: memory, time, disk
 
 What *Llama 2: Open Foundation and Fine-Tuned Chat Models* (and for the last one, QLoRA) found, repeated on
 pico, the built-in model, on two CPU cores. What a finding claims is a difference between runs, judged by pico's
@@ -33,8 +33,8 @@ heads and samples.
 **When a claim shows** was decided before anything was run (`benchmarks/findings/verdicts.py`):
 
 - *more than zero*: **yes** if it is so in every seed and the mean is larger than the spread (the largest figure
-  minus the least; of three seeds this is about a one-sided t-test at 5%), **no** if it is less than zero in
-  every seed, else **not shown**;
+  minus the least; where there is nothing to find, three seeds say yes 4 times in 100), **no** if it is less
+  than zero in every seed, else **not shown**;
 - *no change*: **yes** if it is near enough to zero in every seed (the limit is in the table), **no** if in
   none, else **not shown**;
 - with fewer than three seeds, or where a run failed, nothing is shown. A finding shows if all its claims do.
@@ -43,6 +43,7 @@ The runs are one pipeline (`benchmarks/findings/recipe.yaml`), once a seed, belo
 shared between findings, and a start that was killed goes on when the same command is given again. A finding
 whose runs fail is said so and does not end the others. Seeds can run side by side: `--seeds 0` in one terminal,
 `--seeds 1` in another, then all together, which has nothing to do.
+`python benchmarks/run_findings.py --page` makes this page again from the saved results.
 """
 
 
@@ -79,9 +80,8 @@ def _known(results: Content | None) -> dict[int, Content]:
 def _state(results: Content | None, known: Mapping[int, Content]) -> str:
     if results is None or not known:
         return (
-            "**These findings have not been run whole yet** on the pico that ships: the machinery was "
-            "tried with `--quick`, and no figure of that counts. What is not run is neither shown nor "
-            "refuted.\n"
+            "**These findings have not been run whole yet** on the pico that ships: what is not run is neither "
+            "shown nor refuted. `llamatune plan` guesses 18 minutes a seed on two cores.\n"
         )
     about, shown = results["about"], [row["shown"] for row in known.values()]
     seeds = len(results["figures"]["seeds"])

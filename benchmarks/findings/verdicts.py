@@ -47,7 +47,8 @@ class Seeds:
 class Above:
     """More than zero.
 
-    Yes: in every seed, and the mean is larger than the spread. Of three seeds that is about a one-sided t-test at 5%.
+    Yes: in every seed, and the mean is larger than the spread. Where there is
+    nothing to find, three seeds say yes 4 times in 100 (figures drawn from a normal distribution around zero).
     No: less than zero in every seed.
     """
 
