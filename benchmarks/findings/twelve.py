@@ -417,7 +417,8 @@ TWELVE = (
             ),
         ),
         "6,000 helpful rows with 0, 100, 400 or 800 safety rows. A quarter of pico's safety rows are "
-        "borderline prompts that are answered, which works against false refusals.",
+        "borderline prompts that are answered, which works against false refusals. `pico/safety_share` has "
+        "more shares, with one seed.",
         Plot(
             "safety rows",
             "share of the replies",
