@@ -84,7 +84,8 @@ def write_files(options: argparse.Namespace, folder: str) -> int:
     from shapes import copy_tokenizer
     from transformers import AutoModelForSequenceClassification
 
-    from llamatune.models.found import find, write_note
+    from llamatune.models.files.notes import write_note
+    from llamatune.models.found import find
 
     base = Path(folder, POLICY)
     weights = ppo_files.write_policy(base, options.shape)

@@ -32,7 +32,7 @@ def main() -> None:
         from llamatune.data.encode.chat import ChatFormat
         from llamatune.data.prepare import prepare
         from llamatune.models.found import find
-        from llamatune.models.load import load_tokenizer
+        from llamatune.models.tokenizer import load_tokenizer
         from llamatune.recipe.blocks import Chat, Data, Source
 
         chat = ChatFormat(load_tokenizer(find("pico").base), Chat(), max_length=512)

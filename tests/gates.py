@@ -314,7 +314,8 @@ def tensors(shapes: dict[str, Any], random: Random | None = None) -> bytes:
 @light
 def base(random: Random, folder: Path) -> None:
     """The settings and headers of a base."""
-    from llamatune.models.base import check_fits_context, linear_layers_of
+    from llamatune.models.base import check_fits_context
+    from llamatune.models.files.weights import linear_layers_of
     from llamatune.models.found import find
 
     files = {
@@ -521,7 +522,7 @@ def cache_entry(random: Random, folder: Path) -> None:
 def tokenizer(random: Random, folder: Path) -> None:
     """The files of a tokenizer."""
     from llamatune.models.base import BUILTIN, Base
-    from llamatune.models.load import load_tokenizer
+    from llamatune.models.tokenizer import load_tokenizer
 
     files = {"tokenizer.json": "tokenizer.json", "tokenizer_config.json": "tokenizer_config.json"}
     hostile = random.choice(list(files))

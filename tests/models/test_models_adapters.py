@@ -28,7 +28,7 @@ def load(folder: Path, **settings):
 
 def saved_adapter(folder: Path, run: Path, lora: Lora | None = None) -> Path:
     """A run directory with an adapter on this base, its `lora_B` filled as training would."""
-    from llamatune.models.load import load_tokenizer
+    from llamatune.models.tokenizer import load_tokenizer
 
     base, model = load(folder)
     model = add_adapter(model, lora or Lora(rank=4))

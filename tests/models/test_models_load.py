@@ -11,11 +11,12 @@ from safetensors.torch import load_file, save_file
 from llamatune.commands.merge import merge
 from llamatune.errors import ModelError
 from llamatune.models.found import find
-from llamatune.models.load import find_start, load_base_model, load_for_training, load_tokenizer
+from llamatune.models.load import find_start, load_base_model, load_for_training
 from llamatune.models.open import open_model
 from llamatune.models.placement import place
 from llamatune.models.probing import probe_logits
 from llamatune.models.saving import save_trained
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import Hardware, Lora, Model
 
 UNTIED = {"tie_word_embeddings": False}

@@ -11,7 +11,7 @@ from llamatune.errors import ModelError
 from llamatune.models import saving
 from llamatune.models.base import Base
 from llamatune.models.found import find
-from llamatune.models.load import load_tokenizer
+from llamatune.models.tokenizer import load_tokenizer
 
 PICO = find("pico", weights=False).base
 

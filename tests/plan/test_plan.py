@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from llamatune.cli import app
 from llamatune.errors import LlamatuneError, ModelError
-from llamatune.models.base import BUILTIN, tensors_in
+from llamatune.models.base import BUILTIN
+from llamatune.models.files.weights import tensors_in
 from llamatune.plan.bases import adapter_shape, origin_of
 from llamatune.plan.devices import CARDS, device_of
 from llamatune.plan.needs import need_of, trained_count

@@ -20,9 +20,10 @@ from llamatune.forward.pairs import Labels
 from llamatune.judging.scoring import score_rows
 from llamatune.models.base import HEAD
 from llamatune.models.found import find
-from llamatune.models.load import find_start, load_for_training, load_tokenizer
+from llamatune.models.load import find_start, load_for_training
 from llamatune.models.open import open_model
 from llamatune.models.probing import probe_logits
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat, Generation, Hardware, Model
 from llamatune.recipe.load import load

@@ -12,9 +12,9 @@ from llamatune.data.prepare import prepare
 from llamatune.data.rows import IGNORED, Message
 from llamatune.forward.collate import Padded
 from llamatune.models.found import find, find_model
-from llamatune.models.load import load_tokenizer
 from llamatune.models.open import open_model
 from llamatune.models.probing import probe_logits
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat, Generation, Model
 from llamatune.recipe.load import load, loads

@@ -27,8 +27,9 @@ from llamatune.judging.scoring import can_share_prompts, score_rows, scores_at
 from llamatune.models.adapters import load_adapter
 from llamatune.models.found import find
 from llamatune.models.heads import set_padding
-from llamatune.models.load import find_start, load_base_model, load_for_training, load_tokenizer
+from llamatune.models.load import find_start, load_base_model, load_for_training
 from llamatune.models.open import open_model
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat, Hardware, Model
 from llamatune.training.reward import MARGINS

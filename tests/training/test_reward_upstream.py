@@ -20,8 +20,9 @@ from llamatune.forward.pairs import SeparateReplies, SharedPrompts
 from llamatune.forward.singles import EndToEnd, PaddedRows
 from llamatune.judging.scoring import can_share_prompts, score_rows, scores_at
 from llamatune.models.found import find
-from llamatune.models.load import find_start, load_for_training, load_tokenizer
+from llamatune.models.load import find_start, load_for_training
 from llamatune.models.open import open_model
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat, Hardware, Model
 from llamatune.training.batching import Batching

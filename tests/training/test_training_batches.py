@@ -17,8 +17,8 @@ from llamatune.forward.attention import can_be_padding_free
 from llamatune.forward.collate import Padded, PaddingFree, trained_tokens
 from llamatune.forward.cutting import automatic_tokens, cut, share
 from llamatune.models.found import find
-from llamatune.models.load import load_tokenizer
 from llamatune.models.open import open_model
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.pipeline import run
 from llamatune.recipe.blocks import Chat
 from llamatune.training.batches import GlobalBatchLoader, GlobalBatchSampler

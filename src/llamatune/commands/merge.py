@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 from llamatune.errors import ModelError, RecipeError
 from llamatune.models.base import HEAD
-from llamatune.models.found import NOTE, Found, check_task, find
+from llamatune.models.files.notes import NOTE
+from llamatune.models.found import Found, check_task, find
 from llamatune.models.open import OpenModel, open_adapters, open_model
 from llamatune.models.probing import probe_logits
 from llamatune.models.quiet import quiet_upstream

@@ -50,7 +50,7 @@ def preview_rows(recipe: Recipe, recipe_dir: Path, rows: int, *, colour: bool) -
     from llamatune.data.rows import Reason, RowRejected
     from llamatune.errors import DataError, ModelError
     from llamatune.models.found import find
-    from llamatune.models.load import load_tokenizer
+    from llamatune.models.tokenizer import load_tokenizer
 
     found = find(recipe.model.base, revision=recipe.model.revision, weights=False, key="model.base")
     tokenizer = load_tokenizer(found.base)

@@ -11,7 +11,8 @@ from typing import Any
 
 from llamatune.errors import ModelError, RecipeError
 from llamatune.models.base import adapter_facts
-from llamatune.models.found import Found, find, read_note
+from llamatune.models.files.notes import read_note
+from llamatune.models.found import Found, find
 from llamatune.outside import is_folder
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.paths import FINISHED, MARKER, PIPELINE_MARKER
@@ -189,7 +190,7 @@ def same_weights(origin: BaseOrigin, id: str, revision: str | None) -> str:
     plain = sorted(one.rfilename for one in files if "/" not in one.rfilename)
     listed = {one.rfilename: one.lfs.sha256 for one in files if one.lfs is not None}
     if not all(name in listed for name in plain):
-        from llamatune.models.found import from_hub
+        from llamatune.models.files.hub import from_hub
 
         folder = from_hub(id, commit).folder
         listed = {name: file_sha256(folder / name) for name in plain}

@@ -14,7 +14,7 @@ from typing import Any
 
 from llamatune.errors import RecipeError
 from llamatune.hub.artefact import Artefact, BaseOrigin
-from llamatune.models.found import NOTE
+from llamatune.models.files.notes import NOTE
 from llamatune.outside import read_whole
 from llamatune.recipe.parsing.yaml import to_yaml
 from llamatune.runs.files import disk_errors

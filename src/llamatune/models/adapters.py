@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from llamatune.errors import ModelError, gate
 from llamatune.models.base import HEAD, Base, targeted
-from llamatune.models.found import Task, read_note
+from llamatune.models.files.notes import read_note
+from llamatune.models.found import Task
 from llamatune.models.heads import hold_in_float32
 from llamatune.wording import counted
 

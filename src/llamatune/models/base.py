@@ -7,16 +7,15 @@ reading only the JSON and the safetensors headers.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llamatune.errors import ModelError, reason_of
-from llamatune.models.gates import check_config_values, check_size, hidden_size, number_of_blocks
-from llamatune.outside import is_file, is_plain_name, open_plain, read_any_json
+from llamatune.errors import ModelError
+from llamatune.models.files.gates import check_config_values, hidden_size, number_of_blocks
+from llamatune.models.files.settings import read_model_json
 from llamatune.recipe.hashing import file_sha256
 
 if TYPE_CHECKING:
@@ -59,10 +58,6 @@ _TOKENIZER_FILES = (
     "merges.txt",
     "chat_template.jinja",
 )
-_LFS = b"version https://git-lfs"
-_LARGEST_JSON = 64 << 20
-_LARGEST_HEADER = 100 << 20
-"""Most bytes of a settings file, and of a safetensors header (which is safetensors' own limit)."""
 
 
 @dataclass(frozen=True)
@@ -270,55 +265,6 @@ def _check_template_names(base: Base) -> None:
             )
 
 
-def check_weights(folder: Path) -> None:
-    """Refuse a base's folder whose weights are pickled, missing or broken.
-
-    Raises:
-        ModelError: E204, with the command that converts pickled weights; E207 for half a download.
-    """
-    check_not_pickled(folder, "*.safetensors")
-    files = sorted(folder.glob("*.safetensors"))
-    held = sum(math.prod(shape) for file in files for shape in tensors_in(file).values())
-    check_size(read_model_json(folder / "config.json"), held, folder)
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        named = read_model_json(index).get("weight_map")
-        parts = {str(part) for part in named.values()} if isinstance(named, dict) else set()
-        elsewhere = sorted(part for part in parts if not is_plain_name(part))
-        if elsewhere:
-            raise ModelError(
-                "E207",
-                f"the index of the weights names `{elsewhere[0]}`, which is not a file of this folder",
-                place=str(index),
-                why="a model's weights lie beside its index; a path could lead to any file",
-                hint="download the model again",
-            )
-        missing = sorted(part for part in parts if not is_file(folder / part))
-        if missing and not (folder / "model.safetensors").is_file():
-            raise ModelError(
-                "E207",
-                f"{len(missing)} of {len(parts)} weight files are missing, {missing[0]} first",
-                place=str(folder),
-                hint="download the model again",
-            )
-
-
-def linear_layers_of(folder: Path) -> dict[str, tuple[int, int]]:
-    """Name -> (in, out) of each linear layer in a model's blocks, from the headers of its weights.
-
-    Raises:
-        ModelError: E207.
-    """
-    shapes = {
-        name: shape for file in folder.glob("*.safetensors") for name, shape in tensors_in(file).items()
-    }
-    return {
-        name.removesuffix(".weight"): (shape[1], shape[0])
-        for name, shape in shapes.items()
-        if len(shape) == 2 and name.endswith(".weight") and any(part.isdigit() for part in name.split("."))
-    }
-
-
 def targeted(lora: Lora, linear: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
     """The linear layers that get an adapter: all but the output layer and the head, or those that `lora` names.
 
@@ -350,96 +296,3 @@ def targeted(lora: Lora, linear: Mapping[str, tuple[int, int]]) -> dict[str, tup
             hint=f"use a rank of at most {smallest}; 8 to 64 are usual",
         )
     return chosen
-
-
-def check_not_pickled(folder: Path, pattern: str) -> None:
-    """Refuse a folder without a safetensors file of this name. Raises ModelError (E204)."""
-    if any(folder.glob(pattern)):
-        return
-    pickles = sorted(
-        file.name for suffix in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in folder.glob(suffix)
-    )
-    if pickles:
-        raise ModelError(
-            "E204",
-            f"the weights are pickled ({', '.join(pickles[:3])})",
-            place=str(folder),
-            why="loading a pickle can run any code that was hidden in it; llamatune reads safetensors only",
-            hint="convert them where you trust the file: AutoModelForCausalLM.from_pretrained(FOLDER)"
-            ".save_pretrained(NEW_FOLDER) writes safetensors",
-        )
-    raise ModelError(
-        "E204",
-        f"there are no weights ({pattern}) in this folder",
-        place=str(folder),
-        hint="check the download",
-    )
-
-
-def tensors_in(file: Path, code: str = "E207") -> dict[str, tuple[int, ...]]:
-    """Name -> shape of each tensor of a safetensors file, from its header.
-
-    Args:
-        code: of the error.
-
-    Raises:
-        ModelError: the file is half a download, a placeholder of Git LFS, or no safetensors file.
-    """
-    try:
-        with open_plain(file) as stream:
-            start = stream.read(8)
-            length = int.from_bytes(start, "little")
-            size = file.stat().st_size
-            header = stream.read(length) if len(start) == 8 and length <= min(size, _LARGEST_HEADER) else b""
-    except OSError as error:
-        raise ModelError(
-            code, f"cannot be read: {error.strerror or error}", place=str(file), hint="check the download"
-        ) from None
-    try:
-        entries = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
-        found = {name: _shape(entry["shape"]) for name, entry in entries.items()}
-        end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError):
-        raise _broken(file, code, start) from None
-    if 8 + length + end != size:
-        raise ModelError(
-            code,
-            f"the weights are cut off: {size:,} bytes of {8 + length + end:,}",
-            place=str(file),
-            why="the download or the copy of this file did not finish",
-            hint="download the file again",
-        )
-    return found
-
-
-def _shape(sizes: list[int]) -> tuple[int, ...]:
-    if not all(type(size) is int and size >= 0 for size in sizes):
-        raise ValueError("not a shape")
-    return tuple(sizes)
-
-
-def _broken(file: Path, code: str, start: bytes) -> ModelError:
-    if _LFS.startswith(start) and start:
-        return ModelError(
-            code,
-            "this is a placeholder of Git LFS, not the weights",
-            place=str(file),
-            why="the repository was cloned without its large files",
-            hint="run `git lfs pull` in the model's folder, or download the file again",
-        )
-    return ModelError(
-        code, "the weights are no safetensors file", place=str(file), hint="download the file again"
-    )
-
-
-def read_model_json(file: Path) -> dict[str, Any]:
-    """A model's JSON file. Raises ModelError (E202)."""
-    try:
-        content = read_any_json(file, _LARGEST_JSON)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            "E202", f"cannot be read as JSON: {reason_of(error)}", place=str(file), hint="check the download"
-        ) from None
-    if not isinstance(content, dict):
-        raise ModelError("E202", "is not a JSON object", place=str(file), hint="check the download")
-    return content

@@ -15,26 +15,20 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from llamatune.errors import ModelError, Problem, gate, reason_of
-from llamatune.models.base import (
-    BUILTIN,
-    HEAD,
-    Base,
-    adapter_facts,
-    check_config,
-    check_not_pickled,
-    check_weights,
-    read_model_json,
-    tensors_in,
-)
-from llamatune.models.gates import check_adapter_settings, is_note
+from llamatune.errors import ModelError, Problem, gate
+from llamatune.models.base import BUILTIN, Base, adapter_facts, check_config
+from llamatune.models.files.adapter import check_adapter
+from llamatune.models.files.hub import from_hub
+from llamatune.models.files.notes import read_note
+from llamatune.models.files.settings import read_model_json
+from llamatune.models.files.weights import check_weights
 from llamatune.outside import is_folder, is_plain_name, read_whole
 from llamatune.recipe.blocks import Chat, Model
 from llamatune.recipe.parsing.yaml import MAX_BYTES
@@ -44,27 +38,9 @@ from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.shipped import shipped
 from llamatune.recipe.stages.common import ModelRecipe, StageRecipe
 
-NOTE = "llamatune.json"
-"""What llamatune notes beside an artefact: its base, chat block, stage and version."""
-
 Task = Literal["generate", "score"]
 
-_FOREIGN = (
-    "layer_replication",
-    "megatron_config",
-    "corda_config",
-    "lora_ga_config",
-    "velora_config",
-    "monteclora_config",
-    "arrow_config",
-    "alora_invocation_tokens",
-    "use_qalora",
-    "use_bdlora",
-)
-"""Settings of peft that change the base, import a module or read a file that they name, or cannot be merged."""
-
 _HUB = "hub:"
-_HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 
 
 @dataclass(frozen=True)
@@ -391,21 +367,8 @@ def _adapter(
 ) -> Found:
     """An adapter with the base it was trained on, or with the one given. What is `published` on the hub names no folder
     of this machine."""
-    check_not_pickled(folder, "adapter_model.safetensors")
-    tensors = tensors_in(folder / "adapter_model.safetensors", code="E234")
     settings = read_model_json(folder / "adapter_config.json")
-    check_adapter_settings(settings, tensors, folder)
-    _check_parts(settings, folder)
-    scores = HEAD in (settings.get("modules_to_save") or []) or settings.get("task_type") == "SEQ_CLS"
-    if scores and not any(f".{HEAD}." in name for name in tensors):
-        raise ModelError(
-            "E234",
-            "this reward adapter has no trained head",
-            place=str(folder),
-            why=f"no tensor of its file is a `{HEAD}` layer's, and without it scores would be random numbers",
-            hint=f"save the adapter with `modules_to_save=['{HEAD}']`, or copy it again",
-        )
-    task: Task = "score" if scores else "generate"
+    task: Task = "score" if check_adapter(folder) else "generate"
     trained_on = read_note(folder).get("base", {})
     noted = [name for name in (trained_on.get("name"), settings.get("base_model_name_or_path")) if name]
     if published:
@@ -434,135 +397,3 @@ def _adapter(
             hint="`llamatune merge` it first",
         )
     return Found(name, found.base, folder, task)
-
-
-def _check_parts(settings: Mapping[str, Any], folder: Path) -> None:
-    """Anything trained in addition to LoRA's matrices would be left out of a merge, or get in the way of saving."""
-    kind = settings.get("peft_type", "LORA")
-    modules = sorted(set(settings.get("modules_to_save") or []) - {HEAD, "classifier"})
-    part = (
-        f"it is a {kind} adapter"
-        if kind != "LORA"
-        else f"it holds whole layers (modules_to_save: {', '.join(modules)})"
-        if modules
-        else "it trains single tokens (trainable_token_indices)"
-        if settings.get("trainable_token_indices")
-        else next((f"`{name}` in its adapter_config.json" for name in _FOREIGN if settings.get(name)), None)
-    )
-    if part is not None:
-        raise ModelError(
-            "E254",
-            f"this adapter has a part that llamatune does not support: {part}",
-            place=str(folder),
-            why="llamatune loads, trains and merges the matrices of LoRA and DoRA, and the head of a reward model",
-            hint="merge it with peft (`PeftModel.merge_and_unload`), save that, and name the merged model as the base",
-        )
-
-
-def read_note(folder: Path) -> dict[str, Any]:
-    """llamatune's note beside an artefact; empty for artefacts of other tools."""
-    file = folder / NOTE
-    note = read_model_json(file) if file.is_file() else {}
-    if not is_note(note):
-        raise ModelError(
-            "E202",
-            "this note was not written by llamatune",
-            place=str(file),
-            why="it says which base an adapter belongs to, and how its model was talked to",
-            hint="restore it from a copy; without it, the base is the one that adapter_config.json names",
-        )
-    return note
-
-
-def write_note(folder: Path, base: Base, *, stage: str, chat: Chat | None) -> None:
-    """Note beside an artefact what it was made from.
-
-    A base that is held in 4 bits is noted without its hashes: what was trained on it also fits the weights that it was
-    quantised from, and is merged into those.
-    """
-    from llamatune.version import __version__
-
-    note: dict[str, Any] = {
-        "llamatune": __version__,
-        "stage": stage,
-        "base": {
-            "name": base.address,
-            "revision": base.revision,
-            "identity": None if base.held_in_4_bits else base.identity(),
-        },
-        "chat": chat.model_dump() if chat is not None else None,
-    }
-    (folder / NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
-
-
-# ---- the hub ------------------------------------------------------------------------------------------------
-
-
-def from_hub(name: str, revision: str | None, *, key: str | None = None, download: bool = True) -> Base:
-    """The files of a hub model, downloaded where they are not cached. Raises ModelError (E201, E203)."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    try:
-        folder = snapshot_download(
-            name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=not download
-        )
-    except HFValidationError as error:
-        raise ModelError(
-            "E201",
-            f"`{name}` cannot be the name of a hub model: {reason_of(error)}",
-            place=key,
-            hint="a name is org/name, as it is written on the model's page",
-        ) from None
-    except GatedRepoError:
-        raise ModelError(
-            "E203",
-            f"the hub model `{name}` is gated",
-            place=key,
-            why="its owner asks you to accept terms first",
-            hint=f"accept them on the model's page, then run `hf auth login` and try again ({name})",
-        ) from None
-    except RepositoryNotFoundError:
-        raise ModelError(
-            "E203",
-            f"the hub has no model `{name}` that you may read",
-            place=key,
-            hint=_near_cached(name) or "check the spelling; for a private model run `hf auth login`",
-        ) from None
-    except RevisionNotFoundError:
-        raise ModelError(
-            "E203",
-            f"the hub model `{name}` has no revision `{revision}`",
-            place=key,
-            hint="a revision is a branch, a tag, or a commit of 40 digits: the model's page lists them",
-        ) from None
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ModelError(
-            "E203",
-            f"the hub model `{name}` is not in the local cache"
-            + (", and the hub cannot be reached" if download else ""),
-            place=key,
-            why=f"{type(error).__name__} while looking it up",
-            hint=_near_cached(name)
-            or "download it where there is a network, and name the folder in `model.base`",
-        ) from None
-    return Base(name, Path(folder), revision=Path(folder).name)
-
-
-def _near_cached(name: str) -> str | None:
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
-
-    try:
-        cached = [repo.repo_id for repo in scan_cache_dir().repos if repo.repo_type == "model"]
-    except CacheNotFound:
-        return None
-    near = difflib.get_close_matches(name, cached, n=3, cutoff=0.5)
-    return f"in the local cache: {', '.join(near)}" if near else None

@@ -13,9 +13,10 @@ from llamatune.models.adapters import load_adapter
 from llamatune.models.base import Base
 from llamatune.models.found import Found, Task, check_task, find
 from llamatune.models.heads import set_padding
-from llamatune.models.load import load_base_model, load_tokenizer
+from llamatune.models.load import load_base_model
 from llamatune.models.placement import place
 from llamatune.models.quiet import quiet_upstream
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import Chat, Hardware, Lora, Model
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from llamatune.data.encode.control_tokens import control_tokens
 from llamatune.errors import DivergedError, ModelError
 from llamatune.models.base import Base
-from llamatune.models.found import write_note
+from llamatune.models.files.notes import write_note
 from llamatune.models.probing import probe_logits
 from llamatune.runs.files import remove, temporary_beside
 

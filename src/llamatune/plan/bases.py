@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llamatune.errors import LlamatuneError, ModelError
-from llamatune.models.base import read_model_json, targeted
+from llamatune.models.base import targeted
+from llamatune.models.files.settings import read_model_json
 from llamatune.models.found import find
 from llamatune.plan.shapes import KNOWN_CONFIGS, Shape, known_shape, shape_of
 from llamatune.recipe.blocks import Lora

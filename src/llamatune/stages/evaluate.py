@@ -49,7 +49,8 @@ from llamatune.judging.pairs.who import endpoint_judge
 from llamatune.judging.recall import recall_by_turn, recall_dialogues
 from llamatune.judging.sample_scores import SCORES, SampleScores
 from llamatune.models.facts import files_of_benchmarks
-from llamatune.models.load import Start, load_tokenizer
+from llamatune.models.load import Start
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import Data
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.stages.evaluate import EvaluateRecipe

@@ -5,7 +5,7 @@ from small_tokenizers import KINDS
 from transformers import PreTrainedTokenizerBase
 
 from llamatune.models.base import Base
-from llamatune.models.load import load_tokenizer
+from llamatune.models.tokenizer import load_tokenizer
 
 Load = Callable[[str], PreTrainedTokenizerBase]
 

@@ -7,7 +7,7 @@ from llamatune.data.preview import marked, preview
 from llamatune.data.rows import IGNORED, Conversation, Message, Reason, RowRejected
 from llamatune.errors import DataError, LlamatuneError, ModelError
 from llamatune.models.found import find
-from llamatune.models.load import load_tokenizer
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import Chat
 
 TALK = (

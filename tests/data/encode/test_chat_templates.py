@@ -13,7 +13,7 @@ from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.rows import Conversation, Encoded, Message
 from llamatune.errors import LlamatuneError, ModelError, RecipeError
 from llamatune.models.found import find
-from llamatune.models.load import load_tokenizer
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import TEMPLATE_NAMES, Chat
 from llamatune.recipe.load import loads
 

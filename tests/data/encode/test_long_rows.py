@@ -11,7 +11,7 @@ from llamatune.data.encode.pairs import PairEncoder
 from llamatune.data.encode.scored import ScoredEncoder
 from llamatune.data.rows import Conversation, Encoded, Encoder, Message, Preference, Reason, Row, RowRejected
 from llamatune.models.found import find
-from llamatune.models.load import load_tokenizer
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import Chat
 
 TEMPLATES = ["tokenizer", "llama2"]

@@ -22,7 +22,7 @@ from llamatune.data.read.sources import open_source
 from llamatune.data.rows import IGNORED, Conversation, Encoded, Message, Pair, Preference, Reason, RowRejected
 from llamatune.errors import DataError, ModelError
 from llamatune.models.found import find
-from llamatune.models.load import load_tokenizer
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import Chat, Source
 from llamatune.recipe.hashing import cache_folder
 from llamatune.recipe.stages.reward import PreferenceData

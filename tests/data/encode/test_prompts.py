@@ -20,7 +20,7 @@ from llamatune.data.read.survey import recognise
 from llamatune.data.rows import IGNORED, Adjustment, Message, Prompt, Reason
 from llamatune.errors import DataError
 from llamatune.models.found import find
-from llamatune.models.load import load_tokenizer
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import Chat, Columns, Kind, Source
 from llamatune.recipe.cards import read_card
 from llamatune.recipe.load import loads

@@ -10,8 +10,8 @@ from transformers import AutoTokenizer
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.rows import IGNORED, Conversation, Encoded, Message
 from llamatune.models.base import Base
-from llamatune.models.load import load_tokenizer
 from llamatune.models.saving import save_tokenizer
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import TEMPLATE_NAMES, Chat
 
 SHARED = Path(__file__).parents[4] / "shared" / "tokenizers"

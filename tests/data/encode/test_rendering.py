@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from llamatune.data.encode.named_templates import template_text
 from llamatune.data.encode.rendering_child import Compiled, answer, in_parts, sandbox
 from llamatune.models.found import find
-from llamatune.models.load import load_tokenizer
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import TEMPLATE_NAMES
 
 PICO = load_tokenizer(find("pico", weights=False).base)

@@ -59,7 +59,7 @@ def measured_rows(draft: Draft, say: Say) -> Measured | None:
     """Every row as the base's tokenizer sees it; None where the base is not here."""
     from llamatune.data.encode.encoders import encoder_for
     from llamatune.data.measure import measure
-    from llamatune.models.load import load_tokenizer
+    from llamatune.models.tokenizer import load_tokenizer
 
     blocks = dict(draft.blocks)
     role = _role(draft)

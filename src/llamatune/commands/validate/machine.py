@@ -9,7 +9,8 @@ from pathlib import Path
 
 from llamatune.commands.validate.findings import Validation
 from llamatune.errors import DiskError
-from llamatune.models.base import linear_layers_of, targeted, tensors_in
+from llamatune.models.base import targeted
+from llamatune.models.files.weights import linear_layers_of, tensors_in
 from llamatune.models.found import Found
 from llamatune.models.placement import check_attention, check_cpu, check_precision
 from llamatune.plan.devices import DRIVERS

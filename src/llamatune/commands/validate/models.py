@@ -9,7 +9,8 @@ from typing import Any
 from llamatune.commands.validate.findings import Validation
 from llamatune.data.encode.named_templates import no_template, template_in
 from llamatune.errors import ModelError
-from llamatune.models.base import Base, check_fits_context, check_trainable, read_model_json
+from llamatune.models.base import Base, check_fits_context, check_trainable
+from llamatune.models.files.settings import read_model_json
 from llamatune.models.found import Found, check_models, find_model, without
 from llamatune.recipe.reading import models
 from llamatune.recipe.recipes import STAGES, Recipe

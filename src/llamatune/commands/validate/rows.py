@@ -136,8 +136,8 @@ def check_every_row(found: Validation, start: Found, folder: Path) -> None:
     """Every row, read and encoded as `run` does; what it would refuse, source by source and then of all together."""
     from llamatune.data.encode.encoders import encoder_for, mix_encoder_for
     from llamatune.data.prepare import prepare, prepare_prompts, refusals
-    from llamatune.models.load import load_tokenizer
     from llamatune.models.quiet import quiet_upstream
+    from llamatune.models.tokenizer import load_tokenizer
 
     recipe = found.recipe
     context = start.base.context
