@@ -13,18 +13,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llamatune.errors import DataError
 from llamatune.judging.judges import Completion, Judge
-from llamatune.runs.shards import Part, Say, Shards
+from llamatune.runs.shards import InParts, Part
 from llamatune.sampling.prompts import PromptRow
 from llamatune.sampling.samples import Group, Sample
-
-if TYPE_CHECKING:
-    from llamatune.runs.signals import StopRequest
 
 SCORES = "scores"
 """The folder of a run that holds the scores of its samples, by all judges that it ever had."""
@@ -36,7 +33,7 @@ _REPLIES = 8
 _Block = list[tuple[PromptRow, Sample]]
 
 
-class SampleScores:
+class SampleScores(InParts[_Block]):
     """A judge's scores of prompts with their samples.
 
     Args:
@@ -47,36 +44,17 @@ class SampleScores:
     def __init__(self, folder: Path, judge: Judge, groups: Sequence[Group]) -> None:
         self.judge = judge
         self.groups = groups
-        self._shards = Shards(folder, {"judge": judge.digest})
-        self._work = {_part(block): block for block in _blocks(groups)}
-
-    def make(
-        self,
-        *,
-        stop: StopRequest,
-        say: Say = print,
-        done: Callable[[int, int], None] = lambda done, of: None,
-    ) -> None:
-        """Score what is missing of this process's share. Arguments and errors are those of `Shards.make`.
-
-        Raises:
-            DataError: E147, a score that is not a finite number.
-            LlamatuneError: whatever the judge raises.
-        """
-        self._shards.make(list(self._work), self._score, stop=stop, say=say, done=done)
+        super().__init__(folder, {"judge": judge.digest}, {_part(block): block for block in _blocks(groups)})
 
     def by_group(self) -> list[list[float]]:
         """The scores of each group's samples. Raises what `Shards.read` raises."""
-        found = {
-            (record["prompt_id"], record["sample"]): record["score"]
-            for record in self._shards.read(list(self._work))
-        }
+        found = {(one["prompt_id"], one["sample"]): one["score"] for one in self.records()}
         return [
             [found[prompt["prompt_id"], one.sample] for one in samples] for prompt, samples in self.groups
         ]
 
-    def _score(self, part: Part) -> Iterator[dict[str, Any]]:
-        block = self._work[part]
+    def _made(self, part: Part, block: _Block) -> Iterator[dict[str, Any]]:
+        """Raises DataError (E147) for a score that is not a finite number."""
         scores = self.judge(
             [prompt for prompt, _ in block],
             [Completion(one.text, one.tokens, one.ended) for _, one in block],

@@ -75,6 +75,9 @@ class Stage:
 
 
 _TRAINED = ("metrics.jsonl", "speed.jsonl", "data.json", "preview.json")
+_MADE = ("data.json", "evaluation.json")
+_CHAT = "chat with it: llamatune chat {run}"
+_LEARN = "train on the {what}: name `data.train: [{{{{run: {{run}}}}}}]` in a recipe of sft"
 
 STAGES: dict[str, Stage] = {
     "pretrain": Stage(
@@ -82,7 +85,7 @@ STAGES: dict[str, Stage] = {
         task="generate",
         rows="documents",
         leaves=(*_TRAINED, "replies.jsonl"),
-        then="chat with it: llamatune chat {run}",
+        then=_CHAT,
         tuning="full",
         starter=pretrain.starter,
     ),
@@ -91,7 +94,7 @@ STAGES: dict[str, Stage] = {
         task="generate",
         rows="conversations",
         leaves=(*_TRAINED, "replies.jsonl"),
-        then="chat with it: llamatune chat {run}",
+        then=_CHAT,
         tuning="lora",
         starter=sft.starter,
     ),
@@ -99,7 +102,7 @@ STAGES: dict[str, Stage] = {
         recipe=PreferencesRecipe,
         task="generate",
         rows="prompts",
-        leaves=("data.json", "evaluation.json"),
+        leaves=_MADE,
         then="train a reward model: name `data.train: [{{run: {run}}}]` and `data.eval: [{{run: {run}, split: test}}]` "
         "in a recipe of reward",
         tuning="full",
@@ -119,8 +122,8 @@ STAGES: dict[str, Stage] = {
         recipe=RejectionSamplingRecipe,
         task="generate",
         rows="prompts",
-        leaves=("data.json", "evaluation.json"),
-        then="train on the best answers: name `data.train: [{{run: {run}}}]` in a recipe of sft",
+        leaves=_MADE,
+        then=_LEARN.format(what="best answers"),
         tuning="full",
         starter=rejection_sampling.starter,
         makes=("conversations", "preferences"),
@@ -130,7 +133,7 @@ STAGES: dict[str, Stage] = {
         task="generate",
         rows="prompts",
         leaves=(*_TRAINED, "replies.jsonl", "completions.jsonl", "evaluation.json"),
-        then="chat with it: llamatune chat {run}",
+        then=_CHAT,
         tuning="lora",
         starter=ppo.starter,
     ),
@@ -138,8 +141,8 @@ STAGES: dict[str, Stage] = {
         recipe=GattRecipe,
         task="generate",
         rows="prompts",
-        leaves=("data.json", "evaluation.json"),
-        then="train on the dialogues: name `data.train: [{{run: {run}}}]` in a recipe of sft",
+        leaves=_MADE,
+        then=_LEARN.format(what="dialogues"),
         tuning="full",
         starter=gatt.starter,
         makes=("conversations",),
@@ -148,8 +151,8 @@ STAGES: dict[str, Stage] = {
         recipe=ContextDistillationRecipe,
         task="generate",
         rows="prompts",
-        leaves=("data.json", "evaluation.json"),
-        then="train on the answers: name `data.train: [{{run: {run}}}]` in a recipe of sft",
+        leaves=_MADE,
+        then=_LEARN.format(what="answers"),
         tuning="full",
         starter=context_distillation.starter,
         makes=("conversations",),
@@ -158,7 +161,7 @@ STAGES: dict[str, Stage] = {
         recipe=EvaluateRecipe,
         task="generate",
         rows="prompts",
-        leaves=("data.json", "evaluation.json"),
+        leaves=_MADE,
         then="read the replies side by side: {run}/replies.jsonl",
         tuning="full",
         starter=evaluate.starter,

@@ -19,16 +19,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from llamatune.errors import LlamatuneError
 from llamatune.runs import ranks
 from llamatune.runs.files import disk_errors, jsonl_line, remove, replacing, sweep, write_json
 from llamatune.runs.signals import StoppedEarly, StopRequest
 
+Block = TypeVar("Block")
+"""What a part is made from: some prompts, some replies, some texts."""
 Record = Mapping[str, Any]
 Say = Callable[[str], None]
 
@@ -182,6 +185,45 @@ class Shards:
         for name in sweep(self.folder):
             if name != _KEY:
                 say(f"{name} was half written by a process that died: it is made again")
+
+
+class InParts(ABC, Generic[Block]):
+    """Work whose parts are known from the start: samples, scores, answers of an endpoint.
+
+    Args:
+        folder, key: those of `Shards`.
+        work: the block that each part is made from, the same in every process.
+    """
+
+    def __init__(self, folder: Path, key: Mapping[str, Any], work: Mapping[Part, Block]) -> None:
+        self._shards = Shards(folder, key)
+        self._work = dict(work)
+
+    @property
+    def parts(self) -> list[Part]:
+        """All of them, in order."""
+        return list(self._work)
+
+    @abstractmethod
+    def _made(self, part: Part, block: Block) -> Iterator[dict[str, Any]]:
+        """The records of a part."""
+
+    def make(
+        self,
+        *,
+        stop: StopRequest,
+        say: Say = print,
+        done: Callable[[int, int], None] = lambda done, of: None,
+    ) -> None:
+        """Make what is missing of this process's share. Arguments and errors are those of `Shards.make`, and what goes
+        wrong with a part passes through."""
+        self._shards.make(
+            self.parts, lambda part: self._made(part, self._work[part]), stop=stop, say=say, done=done
+        )
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Of all parts, in order. Raises what `Shards.read` raises."""
+        return self._shards.read(self.parts)
 
 
 def _hear(stop: StopRequest, made: int, of: int) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -11,14 +10,7 @@ from llamatune.forward.processes import together
 from llamatune.models.placement import Placement
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
-from llamatune.runs.shards import Say
-from llamatune.runs.signals import StopRequest
-
-
-class InParts(Protocol):
-    """Work that is done in parts, such as `Samples`."""
-
-    def make(self, *, stop: StopRequest, say: Say, done: Callable[[int, int], None]) -> None: ...
+from llamatune.runs.shards import InParts
 
 
 class Crew:
@@ -40,7 +32,7 @@ class Crew:
         )
         self.parts = 0
 
-    def make(self, work: InParts, what: str) -> None:
+    def make(self, work: InParts[Any], what: str) -> None:
         """Do this process's share of some work, and wait for the others.
 
         Raises:

@@ -20,20 +20,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from llamatune.runs.handover import ALL_SAMPLES, ASKED, take
-from llamatune.runs.shards import Part, Say, Shards
+from llamatune.runs.shards import InParts, Part
 from llamatune.sampling.prompts import PromptRow
 from llamatune.sampling.sampler import How, seed_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from llamatune.runs.signals import StopRequest
     from llamatune.sampling.policy import Policy
 
 SAMPLES = "samples"
@@ -118,7 +117,7 @@ def samples_drawn(
     ]
 
 
-class Samples:
+class Samples(InParts[tuple[list[PromptRow], int]]):
     """The first `k` samples of each prompt at one temperature.
 
     Args:
@@ -156,54 +155,35 @@ class Samples:
             "max_new_tokens": how.max_new_tokens,
             "seed": seed,
         }
-        self._shards = Shards(folder, self.key)
         together = min(together, at_once)
-        self._work = {
+        work = {
             _part(block, first, min(together, k - first)): (block, first)
             for block in _blocks(self.prompts, at_once // together)
             for first in range(0, k, together)
         }
-
-    @property
-    def parts(self) -> list[Part]:
-        """The work, the same in every process."""
-        return list(self._work)
-
-    def make(
-        self,
-        *,
-        stop: StopRequest,
-        say: Say = print,
-        done: Callable[[int, int], None] = lambda done, of: None,
-    ) -> None:
-        """Sample what is missing of this process's share. Arguments and errors are those of `Shards.make`.
-
-        Raises:
-            OutOfMemoryError: memory does not hold a single completion.
-        """
-        self._shards.make(self.parts, self._sample, stop=stop, say=say, done=done)
+        super().__init__(folder, self.key, work)
 
     def groups(self) -> list[Group]:
         """Every prompt with its samples, in the order of the prompts. Raises what `Shards.read` raises."""
         found: dict[str, list[Sample]] = {prompt["prompt_id"]: [] for prompt in self.prompts}
-        for record in self._shards.read(self.parts):
+        for record in self.records():
             found[record["prompt_id"]].append(Sample(**record))
         return [(prompt, found[prompt["prompt_id"]]) for prompt in self.prompts]
 
-    def _sample(self, part: Part) -> Iterator[dict[str, Any]]:
-        """The records of a part: what a smaller K left, and the rest."""
-        block, first = self._work[part]
+    def _made(self, part: Part, block: tuple[list[PromptRow], int]) -> Iterator[dict[str, Any]]:
+        """What a smaller K left, and the rest."""
+        prompts, first = block
         there = self._of_a_smaller_k(part)
-        count = part.records // len(block)
+        count = part.records // len(prompts)
         wanted = [
             (prompt, number)
-            for prompt in block
+            for prompt in prompts
             for number in range(first, first + count)
             if (prompt["prompt_id"], number) not in there
         ]
         for one in samples_drawn(self.policy, wanted, self.how, self.seed):
             there[one.prompt_id, one.sample] = one.to_json()
-        for prompt in block:
+        for prompt in prompts:
             for number in range(first, first + count):
                 yield there[prompt["prompt_id"], number]
 

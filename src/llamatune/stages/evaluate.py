@@ -192,7 +192,7 @@ def _asked(
     if more.texts:
         work = TextScores(asking.run.directory / PREDICTED, asking.load(), more.texts, recipe.data.max_length)
         asking.crew.make(work, f"texts of {name}")
-        found.predicted[name] = work.records()
+        found.predicted[name] = list(work.records())
     if name in more.questions:
         _benchmarked(name, recipe, asking, start, found, more.questions[name])
     if recipe.exam:

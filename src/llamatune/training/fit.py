@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -20,10 +20,6 @@ from llamatune.runs.run import Run
 from llamatune.training.flow import Flow
 from llamatune.training.run_trainer import RunTrainer
 from llamatune.training.trackers import trackers
-
-if TYPE_CHECKING:
-    pass
-
 
 _Result = TypeVar("_Result")
 

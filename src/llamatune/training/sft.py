@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -11,9 +11,6 @@ from trl import SFTTrainer
 from llamatune.data.rows import IGNORED
 from llamatune.forward.collate import Tensors
 from llamatune.training.global_batch import GlobalBatchTrainer
-
-if TYPE_CHECKING:
-    pass
 
 
 class SftTrainer(GlobalBatchTrainer, SFTTrainer):  # type: ignore[misc]

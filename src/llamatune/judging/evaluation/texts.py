@@ -18,14 +18,13 @@ from llamatune.data.encode.control_tokens import TextTokens
 from llamatune.forward.outputs import token_logprobs
 from llamatune.judging.evaluation.estimates import Estimate, ratio
 from llamatune.models.probing import sampling_mode
-from llamatune.runs.shards import Part, Say, Shards
+from llamatune.runs.shards import InParts, Part
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.sampler import cannot
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from llamatune.runs.signals import StopRequest
     from llamatune.sampling.policy import Policy
 
 PREDICTED = "predicted"
@@ -34,7 +33,7 @@ _TEXTS = 16
 """Of a part."""
 
 
-class TextScores:
+class TextScores(InParts[list[str]]):
     """What a model thinks of texts: records {text, nats, tokens, bytes}, a text each; nats and tokens by window.
 
     Args:
@@ -60,27 +59,12 @@ class TextScores:
         self.begins = int(begins)
         self.room = max_length - 1
         key = {"policy": policy.digest, "template": policy.chat.fingerprint, "max_length": max_length}
-        self._shards = Shards(folder, key)
         different = list(dict.fromkeys(texts))
         blocks = [different[at : at + _TEXTS] for at in range(0, len(different), _TEXTS)]
-        self._work = {_part(block): block for block in blocks}
+        super().__init__(folder, key, {_part(block): block for block in blocks})
 
-    def make(
-        self,
-        *,
-        stop: StopRequest,
-        say: Say = print,
-        done: Callable[[int, int], None] = lambda done, of: None,
-    ) -> None:
-        """Read what is missing of this process's share. Arguments and errors are those of `Shards.make`."""
-        self._shards.make(list(self._work), self._read, stop=stop, say=say, done=done)
-
-    def records(self) -> list[dict[str, Any]]:
-        """Of every text, once. Raises what `Shards.read` raises."""
-        return list(self._shards.read(list(self._work)))
-
-    def _read(self, part: Part) -> Iterator[dict[str, Any]]:
-        for text in self._work[part]:
+    def _made(self, part: Part, block: list[str]) -> Iterator[dict[str, Any]]:
+        for text in block:
             ids = self.tokens.plain(text)
             windows = [ids[at : at + self.room] for at in range(0, len(ids), self.room)]
             yield {

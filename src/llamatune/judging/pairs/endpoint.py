@@ -20,17 +20,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llamatune.data.rows import RATINGS, Rating
 from llamatune.errors import DataError
 from llamatune.judging.pairs.comparing import Comparison, Opinion, PairOutcome
 from llamatune.recipe.stages.common import Endpoint
-from llamatune.runs.shards import Part, Say, Shards
+from llamatune.runs.shards import InParts, Part
 from llamatune.version import __version__
-
-if TYPE_CHECKING:
-    from llamatune.runs.signals import StopRequest
 
 ANSWERS = "answers"
 """The folder of a run that holds what endpoints answered."""
@@ -50,7 +47,7 @@ _REFUSAL = re.compile(
 )
 
 
-class EndpointAnswers:
+class EndpointAnswers(InParts[list[Comparison]]):
     """What an endpoint says of comparisons.
 
     Args:
@@ -69,36 +66,21 @@ class EndpointAnswers:
     ) -> None:
         self.endpoint = endpoint
         self.pause = pause
-        self._shards = Shards(folder, key_of(endpoint))
         # By the comparison, so that an answer is found again whatever is compared besides.
         ordered = sorted({one.id: one for one in comparisons}.values(), key=lambda one: one.id)
         size = endpoint.at_once
         blocks = [ordered[start : start + size] for start in range(0, len(ordered), size)]
-        self._work = {_part(block): block for block in blocks}
-
-    def make(
-        self,
-        *,
-        stop: StopRequest,
-        say: Say = print,
-        done: Callable[[int, int], None] = lambda done, of: None,
-    ) -> None:
-        """Ask about what is missing of this process's share. Arguments and errors are those of `Shards.make`.
-
-        Raises:
-            DataError: E158, the endpoint cannot be reached, refuses to serve, or gives no completion.
-        """
-        self._shards.make(list(self._work), self._ask_all, stop=stop, say=say, done=done)
+        super().__init__(folder, key_of(endpoint), {_part(block): block for block in blocks})
 
     def opinions(self) -> dict[str, Opinion]:
         """By comparison. Raises what `Shards.read` raises."""
         return {
             record["id"]: read_answer(record["answer"], refused=record["refused"])
-            for record in self._shards.read(list(self._work))
+            for record in self.records()
         }
 
-    def _ask_all(self, part: Part) -> Iterator[dict[str, Any]]:
-        block = self._work[part]
+    def _made(self, part: Part, block: list[Comparison]) -> Iterator[dict[str, Any]]:
+        """Raises DataError (E158): the endpoint cannot be reached, refuses to serve, or gives no completion."""
         with ThreadPoolExecutor(len(block)) as threads:
             yield from threads.map(self._ask, block)
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from llamatune.runs.report import disagreement, words
 from llamatune.runs.report.reading import as_mapping, as_number, as_rows, as_text
-from llamatune.runs.report.series import Series
 from llamatune.runs.report.svg import INK, LINE, OTHER, frame, picture, tick_labels, ticks
-from llamatune.runs.report.tables import Cell, Table, percent, plain
+from llamatune.runs.report.tables import Cell, Table, percent, plain, section_of
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -26,21 +25,11 @@ def section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, 
     temperatures = as_mapping(content.get("temperatures"))
     tables = [_counts(content), _sets(content, temperatures), _temperatures(temperatures), _rounds(content)]
     tables += disagreement.tables(as_rows([content.get("disagreement")]))
-    return {
-        "of": "",
-        "verdict": None,
-        "tables": [table for table in tables if table.rows],
-        "plots": [],
-        "sets_left_out": 0,
-        "plots_left_out": 0,
-        "pictures": _pictures(content, temperatures),
-        "choices": [_choice(row) for row in as_rows(content.get("examples"))[:MOST_ROWS]],
-    }
-
-
-def best_of_tiles(metrics: Mapping[str, Series]) -> list[tuple[str, str, str]]:
-    """Nothing is trained: the first figures are those of the result."""
-    return []
+    return section_of(
+        *tables,
+        pictures=_pictures(content, temperatures),
+        choices=[_choice(row) for row in as_rows(content.get("examples"))[:MOST_ROWS]],
+    )
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------

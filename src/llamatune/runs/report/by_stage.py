@@ -44,12 +44,17 @@ class Look:
     about_preview: str = "tokens are trained: the loss counts them. The rest is context that the model reads."
 
 
+def _no_tiles(metrics: Metrics) -> list[tuple[str, str, str]]:
+    """Nothing is trained: the first figures are those of the result."""
+    return []
+
+
 def _of_made_data(section: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]) -> Look:
     return Look(
         rows="prompts",
         unit="prompts",
         section=section,
-        tiles=made_data.no_tiles,
+        tiles=_no_tiles,
         holds={
             "evaluation.json": "what came of the samples",
             "preview.json": "prompts as the model reads them",
@@ -67,19 +72,7 @@ LOOKS = {
         about_preview="tokens end a reply: there the model scores it, and the loss counts the score. The rest is "
         "context that the model reads.",
     ),
-    "rejection_sampling": Look(
-        rows="prompts",
-        unit="prompts",
-        section=best_of.section,
-        tiles=best_of.best_of_tiles,
-        holds={
-            "evaluation.json": "what came of the samples",
-            "preview.json": "prompts as the model reads them",
-        },
-        wide="",
-        preview="Prompts",
-        about_preview="",
-    ),
+    "rejection_sampling": _of_made_data(best_of.section),
     "ppo": Look(
         rows="training prompts",
         unit="prompts",

@@ -12,7 +12,17 @@ from typing import Any
 from llamatune.runs.report import plots, words
 from llamatune.runs.report.reading import as_mapping, as_number, as_rows, as_text
 from llamatune.runs.report.series import KNOWN, Known, Series
-from llamatune.runs.report.tables import MOST_COLUMNS, Cell, Table, amount, heading, measured, percent, plain
+from llamatune.runs.report.tables import (
+    MOST_COLUMNS,
+    Cell,
+    Table,
+    amount,
+    heading,
+    measured,
+    percent,
+    plain,
+    section_of,
+)
 
 MOST_SETS, MOST_PLOTS, LONGEST_NAME = 50, 12, 80
 
@@ -35,14 +45,13 @@ def section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, 
     scored = [(name, figures) for name, figures in sets[:MOST_SETS] if "rmse" in figures]
     other = words.shorten(as_text(recipe.get("compare_with")), LONGEST_NAME)
     tables = [_ratings(pairs), _safety(pairs), _lengths(pairs), _agreement(pairs, other), _scores(scored)]
-    return {
-        "of": "held-out set",
-        "verdict": None,
-        "tables": [table for table in tables if table.rows],
-        "plots": [plots.of_set(name, figures, at) for at, (name, figures) in enumerate(pairs[:MOST_PLOTS])],
-        "sets_left_out": max(0, len(sets) - MOST_SETS),
-        "plots_left_out": max(0, len(pairs) - MOST_PLOTS),
-    }
+    return section_of(
+        *tables,
+        of="held-out set",
+        plots=[plots.of_set(name, figures, at) for at, (name, figures) in enumerate(pairs[:MOST_PLOTS])],
+        sets_left_out=max(0, len(sets) - MOST_SETS),
+        plots_left_out=max(0, len(pairs) - MOST_PLOTS),
+    )
 
 
 # ---- tables -----------------------------------------------------------------------------------------------

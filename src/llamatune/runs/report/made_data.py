@@ -10,27 +10,11 @@ from typing import Any
 
 from llamatune.runs.report import words
 from llamatune.runs.report.reading import as_mapping, as_number, as_rows, as_text
-from llamatune.runs.report.tables import MOST_COLUMNS, Cell, Table, amount, percent, plain
+from llamatune.runs.report.tables import MOST_COLUMNS, Cell, Table, amount, percent, plain, section_of
 
 MOST_ROWS, LONGEST_NAME, LONGEST = 50, 80, 1000
 _TURNS = (1, 2, 3, 4, 6, 8, 10, 15, 20)
 """Those of a dialogue that a table shows; the paper's table 30 has 2, 4, 6 and 20."""
-
-
-def _section(*tables: Table) -> dict[str, Any]:
-    return {
-        "of": "",
-        "verdict": None,
-        "tables": [table for table in tables if table.rows],
-        "plots": [],
-        "sets_left_out": 0,
-        "plots_left_out": 0,
-    }
-
-
-def no_tiles(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Nothing is trained: the first figures are those of the result."""
-    return []
 
 
 def _counts(title: str, about: str, counts: Any, column: str) -> Table:
@@ -50,7 +34,7 @@ def gatt_section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[
         f"{plain(content.get('turns'), 3)} turns on average; {plain(content.get('too_short'))} dialogues had fewer "
         "than two whole replies and were left out."
     )
-    return _section(
+    return section_of(
         _by_turn(
             "Instruction recall by turn",
             "Share of the replies that follow an instruction which only the first turn holds: of this model, before it "
@@ -126,7 +110,7 @@ def distillation_section(content: Mapping[str, Any], recipe: Mapping[str, Any]) 
         ["kept", "original", "preprompt", "template", "learnt"],
         rows,
     )
-    return _section(
+    return section_of(
         scores,
         _counts("Where the answers are from", "Of those that are learnt.", content.get("origins"), "prompts"),
         _answers(as_rows(content.get("examples"))),
@@ -177,7 +161,7 @@ def preferences_section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -
         "Which replies are safe. Where the chosen one is unsafe and the other safe, there is no preference."
     )
     wins = "`model` gave one reply to each prompt, `other` the other one."
-    return _section(
+    return section_of(
         _counts("Outcomes", about, content.get("outcomes"), "comparisons"),
         _counts("How much better", "As the judge says.", content.get("ratings"), "comparisons"),
         _counts("Safety", safety, content.get("safety"), "comparisons"),

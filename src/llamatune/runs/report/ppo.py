@@ -14,7 +14,7 @@ from typing import Any
 from llamatune.runs.report import disagreement, words
 from llamatune.runs.report.reading import as_mapping, as_number, as_rows
 from llamatune.runs.report.series import KNOWN, Known, Series
-from llamatune.runs.report.tables import Cell, Table, plain
+from llamatune.runs.report.tables import Cell, Table, plain, section_of
 
 REWARD, QUALITY, AGREEMENT = "reward", "oracle/quality", "oracle/rank_correlation"
 HACKING = "reward hacking"
@@ -108,14 +108,7 @@ def section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, 
     asked = bool(data.get("eval") or data.get("eval_fraction"))
     found = verdict(entries) if entries or asked else None
     tables = [_table(entries), *disagreement.tables(as_rows(content.get("disagreement")))]
-    return {
-        "of": "figure",
-        "tables": [table for table in tables if table.rows],
-        "plots": [],
-        "sets_left_out": 0,
-        "plots_left_out": 0,
-        "verdict": found,
-    }
+    return section_of(*tables, of="figure", verdict=found)
 
 
 def verdict(entries: list[dict[str, Any]]) -> HackingVerdict:

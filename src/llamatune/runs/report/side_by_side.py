@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from llamatune.runs.report import benchmarks, words
 from llamatune.runs.report.reading import as_mapping, as_number, as_rows, as_text
 from llamatune.runs.report.svg import INK, LINE, frame, picture, ticks
-from llamatune.runs.report.tables import MOST_COLUMNS, Cell, Table, estimated, percent, plain
+from llamatune.runs.report.tables import (
+    MOST_COLUMNS,
+    Cell,
+    Table,
+    estimated,
+    percent,
+    plain,
+    section_of,
+)
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -32,15 +40,7 @@ def section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, 
     tables += _violations(as_rows(content.get("violations")), models)
     tables += [_examples(as_rows(content.get("examples")), models)]
     tables += benchmarks.benchmark_tables(content, models)
-    return {
-        "of": "",
-        "verdict": None,
-        "tables": [table for table in tables if table.rows],
-        "plots": [],
-        "sets_left_out": 0,
-        "plots_left_out": 0,
-        "pictures": _pictures(won, models, baseline),
-    }
+    return section_of(*tables, pictures=_pictures(won, models, baseline))
 
 
 def _name(text: str) -> str:

@@ -36,6 +36,19 @@ class Table:
     published: bool = True
 
 
+def section_of(*tables: Table, **further: Any) -> dict[str, Any]:
+    """What the page takes of evaluation.json: the tables that have rows, and what else a stage has (`pictures`, a
+    `verdict` ...)."""
+    return {
+        "of": "",
+        "verdict": None,
+        "tables": [table for table in tables if table.rows],
+        "plots": [],
+        "sets_left_out": 0,
+        "plots_left_out": 0,
+    } | further
+
+
 def percent(value: Any) -> str:
     """A share with one digit, as papers print it; a number that is not a share as it is, anything else as a dash."""
     share = as_number(value)
