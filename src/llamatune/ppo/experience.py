@@ -115,10 +115,12 @@ def experience(
     elif args.whiten_scores == "running":
         moments.update(scalar, counted)
         scalar = moments.whiten(scalar)
+
     kl = zero_outside(kl_terms(logprobs, ref_logprobs, args.kl_estimator), mask)
     rewards = token_rewards(scores=scalar, kl=kl, mask=mask, kl_coef=kl_coef)
     if args.whiten_rewards:
         rewards = whiten(rewards, trained, shift_mean=False)
+
     values = zero_outside(values, mask)
     bootstrap = torch.where(ended, 0.0, next_values) if args.truncation == "bootstrap" else None
     advantages, returns = gae(
@@ -127,7 +129,7 @@ def experience(
     explained = explained_variance(values, returns, trained)
     if args.whiten_advantages:
         advantages = whiten(advantages, trained)
-    lengths = mask.sum(1).float()
+
     figures: dict[str, Any] = {
         "reward": reward.mean(),
         "reward_std": reward.std(correction=0),
@@ -137,7 +139,7 @@ def experience(
         "entropy": masked_mean(entropies, mask),
         "explained_variance": explained,
         "value": masked_mean(values, mask),
-        "length": lengths.mean(),
+        "length": mask.sum(1).float().mean(),
         "ended_share": ended.float().mean(),
     }
     return Experience(

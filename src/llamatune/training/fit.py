@@ -68,6 +68,15 @@ def fit(
         if not trainer.sharded:  # a sharded model is not on its devices yet: see `Flow.on_train_begin`
             sample(0)
     run.stop.can_wait = True
+    _train(trainer, run, flow)
+    if flow.stopping:
+        saved = f"; {run.last_checkpoint} is saved" if run.is_main else ""
+        raise run.stopped(f"at step {trainer.state.global_step}{saved}")
+    sample(trainer.state.global_step)
+
+
+def _train(trainer: RunTrainer, run: Run, flow: Flow) -> None:
+    """The trainer's loop; what ends it is said in a user's words, and no half-written checkpoint is left."""
     start = str(run.checkpoint.folder) if run.checkpoint else None
     if run.checkpoint is not None:
         _check_whole(run.checkpoint.folder)
@@ -93,10 +102,6 @@ def fit(
                 hint=f"the same command goes on from {run.last_checkpoint}; fewer workers take less memory",
             ) from None
         raise
-    if flow.stopping:
-        saved = f"; {run.last_checkpoint} is saved" if run.is_main else ""
-        raise run.stopped(f"at step {trainer.state.global_step}{saved}")
-    sample(trainer.state.global_step)
 
 
 def _unreadable(checkpoint: str, error: Exception) -> CheckpointError:
