@@ -1,0 +1,100 @@
+"""How-tos and advice: most of the telling words of the known answer, in its phrases and its order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..howto import ADVICE_FAMILY, BORDERLINE_FAMILY, HOW_TO_FAMILY, yours
+from ..stance import Spoken, Stance, read
+from ..task import WorldTask
+from .evidence import Evidence, Meant
+
+_ENOUGH, _SOME = 0.7, 0.25
+"""Shares of a known answer's telling words that make a reply right, and partly right."""
+
+_PHRASES = 0.45
+"""Share of its neighbouring words that must be neighbours in the reply, too: phrases and not only words."""
+
+_OTHERS = tuple(
+    (yours(act), family.table[act]) for family in (HOW_TO_FAMILY, BORDERLINE_FAMILY) for act in family.acts
+)
+_ADVICE = tuple(advice.answer for advice in ADVICE_FAMILY.table)
+
+
+def of_method(task: WorldTask, spoken: Spoken) -> Evidence:
+    """Most of the telling words of the known answer, meant as it means them, in its phrases and, for a method, its
+    order."""
+    known = read(task.answer).meant
+    keys = set(task.keys)
+    meaning = dict(known)
+    said = [(word, stance) for word, stance in spoken.meant if word != "."]
+    against = sum(
+        stance is Stance.DENIED and meaning[word] is not Stance.DENIED
+        for word, stance in said
+        if word in keys
+    )
+    as_known = [word for word, stance in said if word in meaning and _fits(stance, meaning[word])]
+    told = [word for word, _ in known if word in keys]
+    share = len(keys & set(as_known)) / len(keys)
+    if against * 3 >= len(keys):
+        return Evidence([Stance.DENIED])
+    ordered = task.kind == "advice" or _longest_common(
+        told, [word for word in as_known if word in keys]
+    ) >= _ENOUGH * len(told)
+    if share < _ENOUGH or not ordered or against or _phrases(known, said) < _PHRASES:
+        return Evidence([], half=share >= _SOME)
+    if not _held_together(known, said, keys):
+        return Evidence([], half=True)
+    doubted = any(
+        stance is Stance.DOUBTED and meaning[word] is Stance.SAID for word, stance in said if word in keys
+    )
+    return Evidence([Stance.DOUBTED if doubted else Stance.SAID], _others(task, said))
+
+
+def _fits(stance: Stance, known: Stance) -> bool:
+    """Whether a word is meant as the known answer means it; doubt costs later, and `or` in the answer is not doubt."""
+    return (stance is Stance.DENIED) == (known is Stance.DENIED) and stance is not Stance.ASKED
+
+
+def _longest_common(first: Sequence[str], second: Sequence[str]) -> int:
+    """The length of the longest list of words that both have in the same order."""
+    best = [0] * (len(second) + 1)
+    for word in first:
+        for place, before in reversed(list(enumerate(best[:-1]))):
+            if second[place] == word:
+                best[place + 1] = max(best[place + 1], before + 1)
+        for place in range(1, len(best)):
+            best[place] = max(best[place], best[place - 1])
+    return best[-1]
+
+
+def _pairs(said: Sequence[str]) -> set[tuple[str, str]]:
+    return set(zip(said, said[1:], strict=False))
+
+
+def _phrases(known: Meant, said: Meant) -> float:
+    """The share of the known answer's neighbouring words that are neighbours in the reply, too."""
+    wanted = _pairs([word for word, _ in known])
+    return len(wanted & _pairs([word for word, _ in said])) / len(wanted)
+
+
+def _held_together(known: Meant, said: Meant, keys: set[str]) -> bool:
+    """Whether other words come between the telling ones, at least a third as many as in the known answer."""
+    return 3 * _between(said, keys) >= _between(known, keys)
+
+
+def _between(meant: Meant, keys: set[str]) -> int:
+    places = [place for place, (word, _) in enumerate(meant) if word in keys]
+    return sum(word not in keys for word, _ in meant[places[0] : places[-1]])
+
+
+def _others(task: WorldTask, said: Meant) -> int:
+    """How many other methods or bits of advice the reply gives, and how many other acts it speaks of."""
+    text = yours(" ".join(word for word, _ in said))
+    own = dict(task.slots).get("act", "")
+    known = [answer for _, answer in _OTHERS] + list(_ADVICE)
+    methods = sum(_phrases(read(answer).meant, said) > _ENOUGH for answer in known if answer != task.answer)
+    acts = sum(
+        f"to {act}" in text for act, answer in _OTHERS if act not in own and f"to {act}" not in task.answer
+    )
+    return methods + 2 * acts
