@@ -117,21 +117,6 @@ CASES = {
     "E125": Case([*TALKS, talk("user", "user", "assistant")], [], "on_bad_row", TALKS, []),
     "E127": Case(PAIRS, [], "reward", PAIRS, [], SFT, REWARD),
     "E127 labels": Case(LABELS, [], "loss.objective: labels", LABELS, ["loss.objective=labels"], REWARD),
-    "E130": Case(questions("One.", LONG), ["data.max_length=64"], "data.max_length", None, ["data.max_length=1024"]),
-    "E130 dropped": Case(
-        questions(*["One."] * 30, LONG),
-        ["data.max_length=64"],
-        "too_long",
-        None,
-        ["data.max_length=64", "data.too_long=drop", "data.max_dropped=0.1"],
-    ),
-    "E131": Case(
-        questions("One.", LONG),
-        ["data.max_length=64", "data.too_long=drop"],
-        "data.max_dropped",
-        None,
-        ["data.max_length=64", "data.too_long=drop", "data.max_dropped=0.5"],
-    ),
     "E132": Case(
         questions(LONG, LONG + " more"),
         ["data.max_length=64", "data.too_long=drop", "data.max_dropped=1"],

@@ -114,11 +114,6 @@ def test_a_foreign_architecture_and_a_model_that_is_not_here(tiny_base: Make) ->
     assert "not checked: the hub model `some-org/absent`" in said("model.base=some-org/absent")
 
 
-def test_an_adapter_that_does_not_fit_the_base() -> None:
-    assert codes("model.lora.targets=[q_proj, w_proj]") == ["E230"]
-    assert codes("model.lora.rank=193") == ["E231"]
-
-
 def test_prompt_and_reply_of_ppo_share_the_context(tiny_base: Make) -> None:
     base, judge = tiny_base(), tiny_base()
     config = json.loads((judge / "config.json").read_text())
@@ -154,13 +149,6 @@ def test_what_needs_a_gpu_is_refused_where_there_is_none(monkeypatch: pytest.Mon
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------
-
-
-def test_rows_of_another_stage_and_of_no_format() -> None:
-    write("text.jsonl", [{"text": "only text"}])
-    assert codes("data.train.0.path=text.jsonl") == ["E127"]
-    write("odd.jsonl", [{"colour": "red"}])
-    assert codes("data.train.0.path=odd.jsonl") == ["E120"]
 
 
 def test_the_first_bad_rows_are_named_and_may_be_left_out() -> None:

@@ -46,9 +46,7 @@ def test_equal_scores_cost_the_logarithm_of_two() -> None:
     ],
     ids=["small", "large", "table", "none"],
 )
-def test_r9_margins_by_rating_and_none_without_a_rating(
-    settings: dict[str, Any], margins: list[float]
-) -> None:
+def test_margins_by_rating_and_none_without_a_rating(settings: dict[str, Any], margins: list[float]) -> None:
     ratings = labels(*((rating, -1, -1) for rating in (0, 1, 2, 3, -1)))
     found = losses([0.5] * 5, [0.2] * 5, ratings, **settings)
     assert found == pytest.approx([softplus(margin - 0.3) for margin in margins], abs=1e-6)

@@ -30,7 +30,7 @@ from llamatune.runs import ranks
 from llamatune.runs.files import disk_errors, jsonl_line, remove, replacing, sweep, write_json
 from llamatune.runs.signals import StoppedEarly, StopRequest
 
-Block = TypeVar("Block")
+_Block = TypeVar("_Block")
 """What a part is made from: some prompts, some replies, some texts."""
 Record = Mapping[str, Any]
 Say = Callable[[str], None]
@@ -187,7 +187,7 @@ class Shards:
                 say(f"{name} was half written by a process that died: it is made again")
 
 
-class InParts(ABC, Generic[Block]):
+class InParts(ABC, Generic[_Block]):
     """Work whose parts are known from the start: samples, scores, answers of an endpoint.
 
     Args:
@@ -195,7 +195,7 @@ class InParts(ABC, Generic[Block]):
         work: the block that each part is made from, the same in every process.
     """
 
-    def __init__(self, folder: Path, key: Mapping[str, Any], work: Mapping[Part, Block]) -> None:
+    def __init__(self, folder: Path, key: Mapping[str, Any], work: Mapping[Part, _Block]) -> None:
         self._shards = Shards(folder, key)
         self._work = dict(work)
 
@@ -205,7 +205,7 @@ class InParts(ABC, Generic[Block]):
         return list(self._work)
 
     @abstractmethod
-    def _made(self, part: Part, block: Block) -> Iterator[dict[str, Any]]:
+    def _made(self, part: Part, block: _Block) -> Iterator[dict[str, Any]]:
         """The records of a part."""
 
     def make(

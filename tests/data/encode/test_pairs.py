@@ -76,7 +76,7 @@ def test_both_sides_are_the_tokens_of_their_conversations(
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_r7_exactly_one_beginning_of_sequence(template: str) -> None:
+def test_exactly_one_beginning_of_sequence(template: str) -> None:
     bos = chat_format().tokenizer.bos_token_id
     encoded = encode(Preference(PROMPT[-1:], CHOSEN, REJECTED, "f:1"), template)
     assert encoded.input_ids.count(bos) == 1 and encoded.input_ids[0] == bos
@@ -102,13 +102,6 @@ def test_replies_of_several_turns() -> None:
     assert encoded.pair is not None and encoded.trained == 2
     prompt, chosen, _ = (encoded.input_ids[part] for part in encoded.pair.parts)
     assert prompt + chosen == scored_ids(chat, PROMPT + longer)
-
-
-def test_r2_a_padding_token_that_ends_replies_is_refused() -> None:
-    chat = chat_format()
-    chat.tokenizer.pad_token = chat.tokenizer.eos_token
-    with pytest.raises(ModelError, match="E209"):
-        PairEncoder(chat, max_length=100)
 
 
 def test_a_template_that_changes_the_prompt_after_a_reply_is_refused() -> None:
