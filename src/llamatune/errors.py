@@ -105,7 +105,7 @@ class CheckpointError(LlamatuneError):
 
 
 class HubError(LlamatuneError):
-    """Not a loss: what was to be pushed lies where it was, and the same command goes on."""
+    """Not a loss: what was to be pushed is where it was, and the same command goes on."""
 
     exit_code = 5
 

@@ -77,7 +77,7 @@ def test_a_missing_run_names_the_recipe_that_writes_it() -> None:
     assert "run `llamatune run mine.yaml` first" in str(caught.value)
 
 
-def test_a_run_stands_for_what_it_has_written_once_it_has_finished(tiny_base) -> None:
+def test_a_run_means_what_it_has_written_once_it_has_finished(tiny_base) -> None:
     run = finished_run(Path("runs/mine"), "model", tiny_base())
     assert find("runs/mine").base.folder == run / "model"
     (run / "result.json").rename(run / "elsewhere")

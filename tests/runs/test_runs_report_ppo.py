@@ -154,7 +154,7 @@ def test_whether_reward_and_truth_rose_together(name: str) -> None:
     assert found.is_hacking == name.startswith("hacking")
 
 
-def test_reward_hacking_stands_at_the_top(run: Path) -> None:
+def test_reward_hacking_is_at_the_top(run: Path) -> None:
     evaluate(run, held_out([4.0, 5.0], [0.7, 0.6]))
     page = Page(run)
     assert_safe(page)

@@ -134,7 +134,7 @@ def test_the_figures_are_those_of_the_file(reward: Path) -> None:
     assert SETS[1] not in agreement.partition("helpful")[0]
 
 
-def test_columns_stand_in_the_order_of_the_paper() -> None:
+def test_columns_are_in_the_order_of_the_paper() -> None:
     assert evaluation.RATINGS == RATINGS and tuple(SAFETY_BINS) == evaluation.SAFETY_BINS
     figures = {
         "a": {"by_rating": {"odd": {}, "better": {}}},
@@ -197,7 +197,7 @@ def test_curves_are_few_and_in_their_units(reward: Path) -> None:
     assert curves.partition("<p")[0] in Page(reward).source, "also while the run goes on"
 
 
-def test_what_was_measured_once_stands_in_the_table_only(reward: Path) -> None:
+def test_what_was_measured_once_is_in_the_table_only(reward: Path) -> None:
     kept = [
         line
         for line in (reward / "metrics.jsonl").read_text().splitlines()

@@ -188,7 +188,7 @@ def endings(words: str) -> list[str]:
     return [words, *(words[mark.end() :] for mark in re.finditer(r"[.:!?] ", words))]
 
 
-def test_no_held_out_turn_stands_in_training() -> None:
+def test_no_held_out_turn_is_in_training() -> None:
     turns = Counter(novelty_of(task) for _, task in exam_turns())
     assert turns.total() > 900 and min(turns.values()) > 100
     words_in_training = {part for question in asked_in_training() for part in endings(question.words)}

@@ -59,7 +59,7 @@ def _devices() -> list[dict[str, Any]]:
 
 
 def _folder(path: Path) -> dict[str, Any]:
-    """What lies in a cache, in bytes. Other processes work in it: what has gone by now counts nothing."""
+    """What is in a cache, in bytes. Other processes work in it: what has gone by now counts nothing."""
     sizes = 0
     for folder, _, names in os.walk(path):
         for name in names:

@@ -31,7 +31,7 @@ def pack(
     labels, place}`.
 
     Documents are shuffled by the seed, then packed window by window: longest first, each into the fullest
-    sequence that still has room (best-fit decreasing). The result lies in the cache and is memory-mapped.
+    sequence that still has room (best-fit decreasing). The result is kept in the cache and is memory-mapped.
 
     Raises:
         DiskError: the cache cannot be written.

@@ -1,6 +1,6 @@
 """The folder that is pushed: made anew from a list of what may go, and looked through before it goes.
 
-Nothing is pushed from a run directory itself: beside the weights lie logs, states of optimizers, and paths of this
+Nothing is pushed from a run directory itself: beside the weights are logs, states of optimizers, and paths of this
 machine. Weights are linked, not copied; what names a path or a base is written again.
 """
 
@@ -73,7 +73,7 @@ def stage_model(artefact: Artefact, origin: BaseOrigin, weights: Path, staged: P
         weights: the folder of the adapter or of a whole model.
 
     Returns:
-        What lies in that folder and does not go.
+        What is in that folder and does not go.
 
     Raises:
         RecipeError: E504, a link.

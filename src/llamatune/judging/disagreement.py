@@ -40,7 +40,7 @@ def disagreement(groups: Sequence[Sequence[JudgedTwice]]) -> dict[str, Any]:
         Ready for JSON. `replies`: how many. `correlation`: Spearman's rank correlation of reward and quality, equal
         values sharing their mean rank; None where one side gives all the same. `pairs`: of the pairs of replies to one
         prompt that differ in quality, how many there are and the share whose rewards have the same order, where equal
-        rewards count half: what best-of-K goes by. `overrated`, `underrated`: the replies that stand highest with the
+        rewards count half: what best-of-K goes by. `overrated`, `underrated`: the replies that rank highest with the
         reward models and lowest with the oracle, and the other way round, each once; `reward_place` and
         `quality_place` are the shares of all replies that they are above (equal ones, and themselves, count half).
     """

@@ -81,7 +81,7 @@ class TrainingPass:
         number: bytes of a number in a matrix product.
         stream: bytes of a number between blocks: 4 where norms or embedding are float32.
         copied: widths of the inputs of linear layers of which each has a copy of its own: those that are adapted or
-            trained in another type than the stream's, or behind dropout.
+            trained in another type than the stream's, or come after dropout.
         shared: widths of inputs that are kept once: those of layers that are adapted or trained.
         recompute: keep only what enters a block (activation checkpointing).
         offload: keep that in the host's memory.

@@ -42,7 +42,7 @@ class Checkpoint:
 
 @dataclass
 class FoundCheckpoint:
-    """What lies in a `checkpoints` folder: the newest that verifies, and what is wrong with newer ones."""
+    """What is in a `checkpoints` folder: the newest that verifies, and what is wrong with newer ones."""
 
     newest: Checkpoint | None = None
     damaged: list[str] = field(default_factory=list)

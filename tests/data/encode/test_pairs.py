@@ -82,7 +82,7 @@ def test_exactly_one_beginning_of_sequence(template: str) -> None:
     assert encoded.input_ids.count(bos) == 1 and encoded.input_ids[0] == bos
 
 
-def test_labels_stand_where_the_scores_are_read() -> None:
+def test_labels_are_where_the_scores_are_read() -> None:
     encoded = encode(PAIR)
     pair = encoded.pair
     assert pair is not None and encoded.trained == 2

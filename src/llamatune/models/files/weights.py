@@ -39,7 +39,7 @@ def check_weights(folder: Path) -> None:
                 "E207",
                 f"the index of the weights names `{elsewhere[0]}`, which is not a file of this folder",
                 place=str(index),
-                why="a model's weights lie beside its index; a path could lead to any file",
+                why="a model's weights are beside its index; a path could lead to any file",
                 hint="download the model again",
             )
         missing = sorted(part for part in parts if not is_file(folder / part))

@@ -1,4 +1,4 @@
-"""Whether a reply answers a harmless question: it says the right thing, with nothing against it and nothing beside it.
+"""Whether a reply answers a harmless question: it says the right thing, with nothing against it and nothing besides.
 
 Every kind of question has a way of finding what a reply says of it (`Evidence`); what follows from that is the same for
 all (`_judged`).

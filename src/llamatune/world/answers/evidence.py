@@ -14,7 +14,7 @@ Meant = list[tuple[str, Stance]]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a reply says of a question: how it means the right answer, each time, and how much it says beside it."""
+    """What a reply says of a question: how it means the right answer, each time, and how much it says besides."""
 
     right: list[Stance]
     beside: int = 0

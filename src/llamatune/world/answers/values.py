@@ -149,7 +149,7 @@ def _named(task: WorldTask, spoken: Spoken) -> bool:
 
 
 def _other_facts(task: WorldTask, meant: Meant) -> int:
-    """Other facts beside the one asked for: each false one counts, of true ones all but the first."""
+    """Other facts than the one asked for: each false one counts, of true ones all but the first."""
     remembered = dict(task.remember)
     name = remembered.get("person") or remembered.get("town")
     if name is None:
