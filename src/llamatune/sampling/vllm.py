@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from huggingface_hub import save_torch_state_dict
 
+from llamatune.models.saving import save_plainly
 from llamatune.sampling.sampler import How, Sampled, cannot, up_to_stop
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class VllmSampler:
         parent = Path(self.folder.name)
         shutil.rmtree(parent / f"adapter-{self.syncs - 1}", ignore_errors=True)
         folder = parent / f"adapter-{self.syncs}"
-        self.model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
+        save_plainly(self.model, folder)
         return folder
 
     # ---- sampling -------------------------------------------------------------------------------------------
