@@ -89,7 +89,8 @@ def test_alpaca_keeps_the_input_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "completion"), [("prompt", "completion"), ("prompt", "response"), ("question", "answer")]
+    ("prompt", "completion"),
+    [("prompt", "completion"), ("prompt", "response"), ("question", "answer"), ("instruction", "response")],
 )
 def test_prompt_completion(prompt: str, completion: str) -> None:
     raw = {prompt: "1 + 1?", completion: "2"}

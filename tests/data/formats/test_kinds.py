@@ -106,9 +106,7 @@ def test_keys_of_turns_that_are_not_used_are_listed(tmp_path: Path) -> None:
         ({"history": []}, [("user", "When?"), ("assistant", "1990")]),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize(
-    "names", [("instruction", "output"), ("instruction", "response"), ("question", "answer")]
-)
+@pytest.mark.parametrize("names", [("instruction", "output"), ("question", "answer")])
 def test_parts_of_a_prompt_are_used(names: tuple[str, str], more: dict, expected: list) -> None:
     row = {names[0]: "When?", names[1]: "1990", **more}
     assert said(read(row, "conversations")) == expected
@@ -116,16 +114,17 @@ def test_parts_of_a_prompt_are_used(names: tuple[str, str], more: dict, expected
 
 
 @pytest.mark.parametrize(
-    "more",
+    ("kind", "more"),
     [
-        {"images": ["a.png"]},
-        {"image": b"png"},
-        {"passage": "Ann came."},
-        {"history": "Ann came."},
-        {"tools": [{"f": "x"}]},
+        ("conversations", {"images": ["a.png"]}),
+        ("conversations", {"image": b"png"}),
+        ("conversations", {"passage": "Ann came."}),
+        ("conversations", {"history": "Ann came."}),
+        ("conversations", {"tools": [{"f": "x"}]}),
+        ("prompts", {"passage": "Ann came."}),
+        ("labels", {"passage": "Ann came."}),
     ],
 )
-@pytest.mark.parametrize("kind", ["conversations", "prompts", "labels"])
 def test_parts_of_a_prompt_that_are_not_understood_are_asked_for(kind: Kind, more: dict) -> None:
     row = {"prompt": "Who?", "completion": "Ann.", "label": True, **more}
     if "history" in more:
@@ -164,13 +163,13 @@ def test_a_prompt_that_the_used_columns_say_too_is_no_loss() -> None:
         ({"train": "false"}, False), ({"weight": "0"}, False), ({"weight": float("nan")}, None),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("style", ["messages", "conversations"])
-def test_every_spelling_of_do_not_train_this_turn(style: str, mark: dict, train: bool | None) -> None:
-    turns = [U, {**A, **mark}, U, A]
-    if style == "conversations":
-        turns = [{"from": t["role"], "value": t["content"], **mark} if t is turns[1] else
-                 {"from": t["role"], "value": t["content"]} for t in turns]  # fmt: skip
-    assert trained(read({style: turns})) == [None, train, None, None]
+def test_every_spelling_of_do_not_train_this_turn(mark: dict, train: bool | None) -> None:
+    assert trained(read({"messages": [U, {**A, **mark}, U, A]})) == [None, train, None, None]
+
+
+def test_a_turn_of_sharegpt_may_be_left_untrained() -> None:
+    talk = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello", "weight": 0}]
+    assert trained(read({"conversations": talk})) == [None, False]
 
 
 def test_marks_of_a_question_leave_it_untrained() -> None:

@@ -1,6 +1,5 @@
 """Preference rows: which format a file has, one prompt and two replies from each, labels, and what is refused."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from llamatune.data.formats.canonical import canonical
-from llamatune.data.formats.known import kind_of
 from llamatune.data.formats.recognise import recognise_rows
 from llamatune.data.formats.turns import hh_turns
 from llamatune.data.read.readers import read_rows
@@ -182,12 +180,6 @@ def test_columns_of_other_names() -> None:
     assert convert(raw, columns=columns).chosen == (assistant("3"),)
 
 
-def test_every_pair_format_becomes_a_preference() -> None:
-    found = recognise_rows([HH])
-    assert kind_of(found.format) == "preferences"
-    assert canonical(HH, found, "f:1") == HH_PAIR
-
-
 # ---- ratings and safety labels ----------------------------------------------------------------------------
 
 
@@ -350,15 +342,6 @@ def test_bad_rows_are_named_with_their_place(raw: dict, given: dict, code: str, 
     message = fails(raw, **given)
     assert f"error[{code}]" in message and words in message
     assert message.startswith(f"error[{code}] f:1: ") or given  # told a format, recognition itself refuses
-
-
-def test_a_bad_row_of_a_file_is_named_by_file_and_line(tmp_path: Path) -> None:
-    path = tmp_path / "pairs.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in (TEXT, {**TEXT, "rating": "best"})))
-    found = recognise(path)
-    with pytest.raises(DataError, match=rf"E128\] {path}:2: "):
-        for place, raw in read_rows(path):
-            canonical(raw, found, place)
 
 
 # ---- properties -------------------------------------------------------------------------------------------
