@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from peft import PeftConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
+    from llamatune.models.open import OpenModel
+
 Combine = Callable[[dict[str, torch.Tensor], Sequence[Mapping[str, Any]]], torch.Tensor]
 logger = logging.getLogger(__name__)
 
@@ -129,15 +131,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         if sampler is None:
             check_backend(args.generation_backend)
         policy, opened = open_policy(model, peft_config, quantization_config, args.seed)
-        tokenizer = processing_class or (opened.tokenizer if opened else None)
-        if tokenizer is None:
-            raise ModelError(
-                "E240", "`processing_class` is missing", place="PPOTrainer", hint="give the tokenizer"
-            )
-        if chat is None and tokenizer.chat_template:
-            of_model = opened.chat if opened is not None and processing_class is None else Chat()
-            chat = _chat_format(tokenizer, of_model, train_dataset)
-        self.chat = chat
+        tokenizer, self.chat = _tokenizer_and_chat(processing_class, chat, opened, train_dataset)
         self.stop_ids = stop_tokens(args, self.chat, tokenizer, policy)
         self.roles = roles = open_roles(policy, args, ref_model=ref_model, value_model=value_model)
         self.rewards = open_judges(
@@ -579,11 +573,25 @@ def _as_step(numbers: Sequence[int]) -> dict[str, int]:
     return {"step": numbers[0]}
 
 
-def _chat_format(tokenizer: PreTrainedTokenizerBase, chat: Chat, prompts: Dataset) -> ChatFormat | None:
-    """The tokenizer's own format; None where its template is of no use and the prompts are text, which needs none."""
+def _tokenizer_and_chat(
+    tokenizer: PreTrainedTokenizerBase | None,
+    chat: ChatFormat | None,
+    opened: OpenModel | None,
+    prompts: Dataset,
+) -> tuple[PreTrainedTokenizerBase, ChatFormat | None]:
+    """Those that are given, or else those of the `opened` model; no chat format where the tokenizer's template is of no
+    use and the prompts are text, which needs none."""
+    of_model = opened.chat if opened is not None and tokenizer is None else Chat()
+    tokenizer = tokenizer or (opened.tokenizer if opened else None)
+    if tokenizer is None:
+        raise ModelError(
+            "E240", "`processing_class` is missing", place="PPOTrainer", hint="give the tokenizer"
+        )
+    if chat is not None or not tokenizer.chat_template:
+        return tokenizer, chat
     try:
-        return ChatFormat(tokenizer, chat)
+        return tokenizer, ChatFormat(tokenizer, of_model)
     except ModelError:
         if len(prompts) and "prompt" in prompts.column_names and not isinstance(prompts[0]["prompt"], str):
             raise
-        return None
+        return tokenizer, None
