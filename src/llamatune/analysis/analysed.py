@@ -174,7 +174,7 @@ def _means(wanted: Wanted) -> tuple[Means, dict[str, Any]]:
     tokenizer = None
     if wanted.base is not None:
         from llamatune.models.found import find
-        from llamatune.models.load import load_tokenizer
+        from llamatune.models.tokenizer import load_tokenizer
 
         found = find(wanted.base, weights=False)
         tokenizer = load_tokenizer(found.base, found.tokenizer_folder)

@@ -19,8 +19,8 @@ from llamatune.data.encode.chat import ChatFormat
 from llamatune.errors import ModelError, RecipeError
 from llamatune.hub.go_template import pieces_of
 from llamatune.models.found import Found, check_task, find
-from llamatune.models.load import load_tokenizer
 from llamatune.models.quiet import quiet_upstream
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.runs.files import making_folder
 
 if TYPE_CHECKING:
