@@ -279,7 +279,7 @@ def _benchmarked(
     folder = asking.run.directory / BENCHMARK_ANSWERS
     work = AnswerShards(folder, asking.load(), questions.prompts, questions.requests, seed=recipe.seed)
     asking.crew.make(work, f"benchmarks of {name}")
-    measured = questions.measured(work.records(), times=recipe.resamples, seed=recipe.seed)
+    measured = questions.measured(work.answers(), times=recipe.resamples, seed=recipe.seed)
     found.benchmarks[name] = measured
     if recipe.benchmarks.contamination:
         tokens = TextTokens(start.tokenizer)

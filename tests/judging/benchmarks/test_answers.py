@@ -93,7 +93,7 @@ def test_equal_requests_are_answered_once_and_kept(policy: Policy, tmp_path: Pat
     work = AnswerShards(tmp_path, policy, prompts, [one, other, one], seed=0)
     counted: list[tuple[int, int]] = []
     work.make(stop=StopRequest(), done=lambda done, of: counted.append((done, of)))
-    first, scored, again = work.records()
+    first, scored, again = work.answers()
     assert first == again and "logprob" in scored and "text" in first
     work.make(stop=StopRequest(), done=lambda done, of: counted.append((done, of)))
     assert counted[0] == (0, 2) and counted[-1] == (2, 2)

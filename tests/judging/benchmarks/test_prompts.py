@@ -9,7 +9,7 @@ from llamatune.data.encode.documents import TextEncoder
 from llamatune.data.rows import Conversation, Document, Message
 from llamatune.judging.benchmarks.prompts import ChatPrompts, PlainPrompts
 from llamatune.models.found import find
-from llamatune.models.load import load_tokenizer
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import Chat
 
 SHOTS = [

@@ -20,14 +20,13 @@ from llamatune.forward.memory import free_memory, one_row_too_many, within_memor
 from llamatune.forward.outputs import token_logprobs
 from llamatune.judging.benchmarks.prompts import Prompting
 from llamatune.models.probing import sampling_mode
-from llamatune.runs.shards import Part, Say, Shards
+from llamatune.runs.shards import InParts, Part
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.sampler import How, cannot, seed_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from llamatune.runs.signals import StopRequest
     from llamatune.sampling.policy import Policy
 
 BENCHMARK_ANSWERS = "benchmarks"
@@ -73,7 +72,7 @@ class BenchmarkRequest:
         return hashlib.sha256(json.dumps([self.ids, self.answer, how]).encode()).hexdigest()
 
 
-class AnswerShards:
+class AnswerShards(InParts[list[BenchmarkRequest]]):
     """What a policy answers: {logprob, greedy} or {text, tokens, ended}, a record for each different request.
 
     Args:
@@ -101,29 +100,16 @@ class AnswerShards:
                 "and some of the benchmarks need a model's probabilities",
                 hint="`sampling.backend=generate`",
             )
-        self._shards = Shards(
-            folder,
-            {"version": _VERSION, "policy": policy.digest, "template": policy.chat.fingerprint, "seed": seed},
-        )
-        self._work = {_part(block): block for block in _blocks(requests)}
+        template = policy.chat.fingerprint
+        key = {"version": _VERSION, "policy": policy.digest, "template": template, "seed": seed}
+        super().__init__(folder, key, {_part(block): block for block in _blocks(requests)})
 
-    def make(
-        self,
-        *,
-        stop: StopRequest,
-        say: Say = print,
-        done: Callable[[int, int], None] = lambda done, of: None,
-    ) -> None:
-        """Answer what is missing of this process's share. Arguments and errors are those of `Shards.make`."""
-        self._shards.make(list(self._work), self._answered, stop=stop, say=say, done=done)
-
-    def records(self) -> list[dict[str, Any]]:
+    def answers(self) -> list[dict[str, Any]]:
         """The answer to each request, in their order. Raises what `Shards.read` raises."""
-        found = {one["request"]: one for one in self._shards.read(list(self._work))}
+        found = {one["request"]: one for one in self.records()}
         return [found[request.digest] for request in self.requests]
 
-    def _answered(self, part: Part) -> Iterator[dict[str, Any]]:
-        block = self._work[part]
+    def _made(self, part: Part, block: list[BenchmarkRequest]) -> Iterator[dict[str, Any]]:
         if block[0].samples:
             answers = sampled_replies(self.policy, self.prompts, block, seed=self.seed)
         else:
