@@ -2,11 +2,11 @@
 `make pico` before an hour is spent on it. docs/pico_trials.md is the log of such trials.
 
     python scripts/try_pico.py --mix survey:1 --tokens 800000 --learning-rate 1e-3
-    python scripts/try_pico.py --mix pairs:0.5,rows:0.5 --until 1000000 --then survey:0.6,pairs:0.4 --tokens 2400000
+    python scripts/try_pico.py --induction --mix copying:1 --until 400000 --then world:0.8,copying:0.2 --tokens 1000000
 
 A mix names kinds of documents with their weights: those of the world's pre-training text (`survey`, `echo`, `quiz`
-...), `world` for all of them as they are mixed there, and three that only copying foretells: `rows` of words said
-twice, `pairs` of words told again in another order, `notes` about anything, likewise. After every `--every` tokens a
+...), those that only copying foretells (`repeated_rows`, `repeated_pairs`, `repeated_notes` ...), and `world` and
+`copying` for all of either, as they are mixed there. After every `--every` tokens a
 line says the loss and what the probes of probe_pico.py find.
 """
 
@@ -22,59 +22,18 @@ from probe_pico import PROBES, foretold, prefix_matching
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from llamatune.models.found import find
+from llamatune.models.induction import wire_induction
 from llamatune.models.open import open_model
+from llamatune.world.copying import COPYING_DOCUMENTS
 from llamatune.world.dice import Dice
-from llamatune.world.lexicon import (
-    BUILDINGS,
-    COLOURS,
-    FOODS,
-    JOBS,
-    LIST_WORDS,
-    NUMBERS,
-    PEOPLE,
-    PRODUCTS,
-    TOWNS,
-)
 from llamatune.world.pretraining import DOCUMENTS
 
 Make = Callable[[Dice], str]
-WORDS = tuple(
-    dict.fromkeys((*LIST_WORDS, *PEOPLE, *TOWNS, *JOBS, *FOODS, *COLOURS, *NUMBERS, *PRODUCTS, *BUILDINGS))
-)
-
-
-def rows(dice: Dice) -> str:
-    """Rows of random words, each said two or three times."""
-    said: list[str] = []
-    for _ in range(4):
-        said += [" ".join(dice.sample(WORDS, dice.between(4, 14)))] * dice.between(2, 3)
-    return ". ".join(said)
-
-
-def pairs(dice: Dice) -> str:
-    """Random words, each with another, told again in another order."""
-    count = dice.between(3, 8)
-    told = list(zip(dice.sample(WORDS, count), dice.sample(WORDS, count), strict=True))
-    link = dice.pick((" is ", " has ", " - ", ": ", " in the ", " costs "))
-    return ". ".join(", ".join(link.join(pair) for pair in some) for some in (told, dice.shuffle(told)))
-
-
-def notes(dice: Dice) -> str:
-    """A note as those of the world, about any words, and its lines again in another order."""
-    count = dice.between(2, 5)
-    told = list(zip(dice.sample(WORDS, count), dice.sample(WORDS, count), strict=True))
-    line = dice.pick(
-        ("the {} is in the {} box", "the {} costs {} coins", "the {} is on the {}", "the {} of {}")
-    )
-    lines = [line.format(*pair) for pair in told]
-    again = ". ".join(line.format(*pair).capitalize() for pair in dice.shuffle(told))
-    return f"Note: {', '.join(lines[:-1])} and {lines[-1]}. {again}."
-
 
 KINDS: dict[str, Make] = {
-    **{make.__name__: make for make, _ in DOCUMENTS},
+    **{make.__name__: make for make, _ in (*DOCUMENTS, *COPYING_DOCUMENTS)},
     "world": lambda dice: dice.weighted(DOCUMENTS)(dice),
-    **{make.__name__: make for make in (rows, pairs, notes)},
+    "copying": lambda dice: dice.weighted(COPYING_DOCUMENTS)(dice),
 }
 
 
@@ -103,6 +62,8 @@ def main() -> None:
     config = LlamaConfig(**{**find("pico").base.config, "initializer_range": options.init})
     torch.manual_seed(options.seed)
     model = LlamaForCausalLM(config).float()
+    if options.induction:
+        wire_induction(model, options.seed)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=options.learning_rate, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.1
     )
@@ -150,6 +111,7 @@ def read_options() -> argparse.Namespace:
     add("--warmup", type=float, default=0.1, help="share of the steps")
     add("--batch", type=int, default=8)
     add("--length", type=int, default=256)
+    add("--induction", action="store_true", help="wire copying into the first weights (`init: induction`)")
     add("--init", type=float, default=0.02, help="standard deviation of the first weights")
     add("--seed", type=int, default=0)
     return parser.parse_args()

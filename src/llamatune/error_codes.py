@@ -704,6 +704,11 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "it could not be built, or would fill the memory",
             "download config.json again, or use a smaller model",
         ),
+        "E257": Code(
+            "an architecture that `init: induction` cannot wire",
+            "its heads would not copy",
+            "set `model.init: random`, or take a base of another shape",
+        ),
         "E260": Code(
             "the shape of a base is not known, so that nothing can be planned",
             "memory and time follow from it",

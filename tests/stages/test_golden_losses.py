@@ -20,6 +20,7 @@ GOLDEN = ROOT / "tests/golden"
 RECIPES = {
     "sft": ["optimization.max_steps=6", "generation.prompts=[]"],
     "pretrain": [
+        "model={base: pico, init: random}",
         "optimization.max_steps=6",
         "generation.prompts=[]",
         "data.train=[{card: pico-pretrain, max_rows: 2000}]",

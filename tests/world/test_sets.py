@@ -35,6 +35,8 @@ SIDES = ("chosen", "rejected")
 PINNED = {
     "pretrain train": "73e0aafd8cceb1e0",
     "pretrain eval": "f5d6f60f409118a4",
+    "copying train": "0093bc7c2ee52e1d",
+    "copying eval": "9c130a1981606aa9",
     "sft-helpful train": "cb14ee14ddc67aaa",
     "sft-helpful eval": "2636515fa7871914",
     "sft-safety train": "c4bce1e8ddb26b25",
@@ -222,7 +224,7 @@ def test_no_training_prompt_in_evaluation() -> None:
         trained |= {"\n".join(asked[: end + 1]) for end in range(len(asked))}
     whole = 0
     for name, split in EACH:
-        if split != "train" and name != "pretrain":
+        if split != "train" and name not in ("pretrain", "copying"):
             for row in made(name, split):
                 whole += 1
                 assert prompts_of(row)[-1] not in trained, row
@@ -231,7 +233,9 @@ def test_no_training_prompt_in_evaluation() -> None:
 
 @cache
 def pretraining_text() -> str:
-    return ". ".join(normalise(row["text"]) for row in made("pretrain", "train"))
+    return ". ".join(
+        normalise(row["text"]) for name in ("pretrain", "copying") for row in made(name, "train")
+    )
 
 
 def test_pretraining_asks_nothing_held_out() -> None:

@@ -60,7 +60,7 @@ class Pushed:
     @property
     def from_scratch(self) -> bool:
         """Whether the base gave its architecture only."""
-        return as_mapping(self.artefact.recipe.get("model")).get("init") == "random"
+        return str(as_mapping(self.artefact.recipe.get("model")).get("init", "pretrained")) != "pretrained"
 
 
 def data_cards(artefact: Artefact) -> dict[str, DataCard]:

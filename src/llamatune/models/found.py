@@ -29,6 +29,7 @@ from llamatune.models.files.hub import from_hub
 from llamatune.models.files.notes import read_note
 from llamatune.models.files.settings import read_model_json
 from llamatune.models.files.weights import check_weights
+from llamatune.models.induction import shape_with_room
 from llamatune.outside import is_folder, is_plain_name, read_whole
 from llamatune.recipe.blocks import Chat, Model
 from llamatune.recipe.parsing.yaml import MAX_BYTES
@@ -103,7 +104,7 @@ def find(
         name: `pico`, a model folder, an adapter folder, a finished run, or a hub id, perhaps with `@REVISION`.
         base: the base of an adapter, if it cannot be found under the name noted with the adapter.
         revision: branch, tag or commit of a hub model, where its name gives none.
-        weights: False where only the architecture and the tokenizer are wanted (`init: random`).
+        weights: False where only the architecture and the tokenizer are wanted (`init`).
         key: the recipe's key that holds the name, for errors.
         beside: a folder of recipes, to say which of them writes a run that is missing.
         download: False asks the local cache only.
@@ -145,16 +146,19 @@ def find_model(settings: Model, task: Task, *, beside: Path | None = None, downl
             model.
 
     Raises:
-        ModelError: what `find` raises; E202 where the base is an adapter, E232 where the adapter is none, E238.
+        ModelError: what `find` raises; E202 where the base is an adapter, E232 where the adapter is none, E238; E257
+            where `init: induction` does not fit.
     """
     found = find(
         settings.base,
         revision=settings.revision,
-        weights=settings.init == "pretrained",
+        weights=settings.pretrained,
         key="model.base",
         beside=beside,
         download=download,
     )
+    if settings.init == "induction":
+        shape_with_room(found.base.config)
     if found.adapter is not None:
         raise ModelError(
             "E202",
@@ -162,7 +166,7 @@ def find_model(settings: Model, task: Task, *, beside: Path | None = None, downl
             place="model.base",
             hint="name its base in `model.base` and the folder in `model.adapter`, or `llamatune merge` it first",
         )
-    if task == "generate" and settings.init == "pretrained":
+    if task == "generate" and settings.pretrained:
         check_task(found, task, "model.base")
     if settings.adapter is None:
         return found

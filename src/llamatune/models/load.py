@@ -12,6 +12,7 @@ from llamatune.models.adapters import add_adapter, load_adapter
 from llamatune.models.base import HEAD, TRIED, Base, check_fits_context, check_trainable
 from llamatune.models.found import Found, Task, find_model
 from llamatune.models.heads import draw_head, set_padding
+from llamatune.models.induction import wire_induction
 from llamatune.models.placement import Placement, place
 from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import Lora
@@ -82,13 +83,15 @@ def load_for_training(
     base, placement = start.base, start.placement
     nf4 = settings.quantization == "nf4"
     set_seed(seed)
-    if settings.init == "random":
+    if not settings.pretrained:
         model = random_model(base, placement, task=task)
+        if settings.init == "induction":
+            wire_induction(model, seed)
     else:
         model = load_base_model(base, placement, nf4=nf4, double=settings.double_quantization, task=task)
     if task == "score":
         set_padding(model, start.tokenizer.pad_token_id)
-        if settings.init == "random" or not base.has_head:
+        if not settings.pretrained or not base.has_head:
             draw_head(model, seed)
     if start.found.adapter is not None:
         model = load_adapter(model, start.found.adapter, base, trainable=True, task=task)

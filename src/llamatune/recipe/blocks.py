@@ -107,8 +107,8 @@ class Model(Block):
     """`pico` (ships with llamatune), a model folder, a finished run, or a hub id such as org/name."""
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     """Commit of a hub model, 40 hexadecimal digits; the resolved one is recorded when left out."""
-    init: Literal["pretrained", "random"] = "pretrained"
-    """`random` keeps the base's architecture and tokenizer and draws new weights, to train from scratch."""
+    init: Literal["pretrained", "random", "induction"] = "pretrained"
+    """`random` draws new weights, to train from scratch; `induction` also wires heads into them that copy."""
     adapter: Text | None = None
     """A LoRA adapter on this base (a folder or a finished run), to be trained further."""
     lora: Lora | None = None
@@ -122,14 +122,21 @@ class Model(Block):
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3"] = "auto"
     """Attention implementation; `auto` is the fastest correct one on the device."""
 
+    @property
+    def pretrained(self) -> bool:
+        """Whether the base's weights are read; otherwise they are drawn anew."""
+        return self.init == "pretrained"
+
     @model_validator(mode="after")
     def _trainable(self) -> Model:
         if self.quantization == "nf4" and self.lora is None and self.adapter is None:
             raise ValueError("nf4 weights cannot be trained: add a `lora:` block or set `quantization: none`")
         if self.adapter is not None and self.lora is not None:
             raise ValueError("`adapter` brings its own LoRA shape: remove `lora`, or start a new adapter")
-        if self.init == "random" and (self.lora or self.adapter or self.quantization == "nf4"):
-            raise ValueError("`init: random` trains all weights: remove `lora`, `adapter` and `quantization`")
+        if not self.pretrained and (self.lora or self.adapter or self.quantization == "nf4"):
+            raise ValueError(
+                f"`init: {self.init}` trains all weights: remove `lora`, `adapter` and `quantization`"
+            )
         return self
 
 

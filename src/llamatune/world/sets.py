@@ -10,6 +10,7 @@ from typing import Any
 
 from .attacks import ATTACKS, disguise
 from .conversation import Message, assistant, draw_chat, draw_in, draw_task, split_of_tasks, user
+from .copying import copying_documents
 from .dice import Dice, stable_fraction
 from .howto import BORDERLINE_FAMILY
 from .preferences import helpful_pairs, safety_pairs, with_style
@@ -23,6 +24,11 @@ SetRow = dict[str, Any]
 
 def pretrain(split: str) -> Iterator[SetRow]:
     for text in documents(split):
+        yield {"text": text}
+
+
+def copying(split: str) -> Iterator[SetRow]:
+    for text in copying_documents(split):
         yield {"text": text}
 
 
@@ -199,6 +205,7 @@ def exam(split: str) -> Iterator[SetRow]:
 
 SETS: dict[str, Callable[[str], Iterator[SetRow]]] = {
     "pretrain": pretrain,
+    "copying": copying,
     "sft-helpful": sft_helpful,
     "sft-safety": sft_safety,
     "preferences-helpful": helpful_pairs,

@@ -226,7 +226,7 @@ class SamplingRecipe(ModelRecipe):
 
     @model_validator(mode="after")
     def _nothing_is_trained(self) -> SamplingRecipe:
-        if self.model.init == "random" or self.model.lora is not None:
+        if not self.model.pretrained or self.model.lora is not None:
             raise ValueError("`model.init` and `model.lora` are for training: this stage only asks the model")
         if self.chat.loss_on != "assistant":
             raise ValueError("`chat.loss_on` is for stages that train: this one only asks the model")

@@ -252,8 +252,8 @@ class PpoRecipe(TrainingRecipe):
 
     @model_validator(mode="after")
     def _something_to_share(self) -> PpoRecipe:
-        if self.model.init == "random":
-            raise ValueError("`model.init: random` cannot answer prompts: begin with a model that can")
+        if not self.model.pretrained:
+            raise ValueError("new weights (`model.init`) cannot answer prompts: begin with a model that can")
         if self.ppo.roles == "adapters" and self.model.lora is None and self.model.adapter is None:
             raise ValueError("`ppo.roles: adapters` trains an adapter: add `model.lora` or `model.adapter`")
         return self

@@ -1,0 +1,129 @@
+"""Text that only copying foretells: words said again, told again in another order, asked for again.
+
+Its words are drawn at random, so a model that knows the world by heart gains nothing on it; one that looks back for
+what followed the same words before gains nearly all. It is read besides the world's own text (docs/world.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .dice import Dice
+from .frames import sentence
+from .knowhow import BORDERLINE, HOW_TO
+from .lexicon import (
+    BUILDINGS,
+    COLOURS,
+    FOODS,
+    JOBS,
+    LIST_WORDS,
+    NUMBERS,
+    PEOPLE,
+    PETS,
+    PRODUCTS,
+    THINGS,
+    TOWNS,
+    USERS,
+)
+
+WORDS = tuple(
+    dict.fromkeys(
+        (*LIST_WORDS, *PEOPLE, *TOWNS, *JOBS, *PETS, *FOODS, *COLOURS, *NUMBERS, *PRODUCTS, *BUILDINGS)
+    )
+)
+LENGTHS = {"train": 1_000_000, "eval": 20_000}
+"""Words of each split."""
+
+
+def copying_documents(split: str) -> Iterator[str]:
+    """Documents until the split has its words."""
+    dice = Dice(f"copying {split}")
+    left = LENGTHS[split]
+    while left > 0:
+        text = dice.weighted(COPYING_DOCUMENTS)(dice)
+        left -= text.count(" ") + 1
+        yield text
+
+
+def _two_rows(dice: Dice, count: int) -> list[tuple[str, str]]:
+    """Random words, each with another."""
+    return list(zip(dice.sample(WORDS, count), dice.sample(WORDS, count), strict=True))
+
+
+def repeated_rows(dice: Dice) -> str:
+    """Rows of random words, each said two or three times."""
+    said: list[str] = []
+    for _ in range(4):
+        said += [" ".join(dice.sample(WORDS, dice.between(4, 14)))] * dice.between(2, 3)
+    return ". ".join(said)
+
+
+def repeated_pairs(dice: Dice) -> str:
+    """Pairs of random words, told again in another order."""
+    pairs = _two_rows(dice, dice.between(3, 8))
+    link = dice.pick((" is ", " has ", " - ", ": ", " in the ", " costs "))
+    return ". ".join(", ".join(link.join(pair) for pair in some) for some in (pairs, dice.shuffle(pairs)))
+
+
+def repeated_notes(dice: Dice) -> str:
+    """A note shaped as the world's, about any words, and its lines again in another order."""
+    line = dice.pick(
+        ("the {} is in the {} box", "the {} costs {} coins", "the {} is on the {}", "the {} of {}")
+    )
+    pairs = _two_rows(dice, dice.between(2, 5))
+    lines = [line.format(*pair) for pair in pairs]
+    again = " ".join(sentence(line.format(*pair)) for pair in dice.shuffle(pairs))
+    return f"Note: {', '.join(lines[:-1])} and {lines[-1]}. {again}"
+
+
+def introductions(dice: Dice) -> str:
+    """Somebody says who they are and what is theirs; later they hear it again."""
+    name = dice.pick((*USERS, *PEOPLE))
+    theirs = list(zip(dice.sample(THINGS, 3), dice.sample(WORDS, 3), strict=True))
+    told = [f"My name is {name}", *(f"My {thing} is {word}" for thing, word in theirs)]
+    heard = [
+        dice.pick((f"Your name is {name}", f"You are {name}", f"Hello {name}")),
+        *(f"Your {thing} is {word}" for thing, word in theirs),
+    ]
+    between = [
+        f"The {thing} of {other} is {word}"
+        for thing, other, word in zip(
+            dice.sample(THINGS, 3), dice.sample(PEOPLE, 3), dice.sample(WORDS, 3), strict=True
+        )
+    ]
+    some = dice.between(0, 3)
+    return ". ".join((*dice.shuffle(told), *between[:some], *dice.shuffle(heard))) + "."
+
+
+ACTIONS = tuple(
+    f"{verb} the {thing}"
+    for verb in ("wash", "paint", "mend", "open", "lift", "carry", "hide", "clean", "turn", "fill")
+    for thing in LIST_WORDS
+    if f"{verb} the {thing}" not in (*HOW_TO, *BORDERLINE)
+)
+"""Things to do that the world has no method for."""
+
+
+def manuals(dice: Dice) -> str:
+    """How to do things, by random steps; then each is asked for."""
+    methods = {
+        action: "{}, {} and {}".format(*dice.sample(ACTIONS, 3))
+        for action in dice.sample(ACTIONS, dice.between(2, 3))
+    }
+    told = [f"To {action}, {method}." for action, method in methods.items()]
+    asked = [
+        dice.pick(("How do I {}?", "Tell me how to {}.", "Please explain how to {}.")).format(action)
+        + dice.pick((" ", "\n"))
+        + dice.pick(("To {}, {}.", "If you want to {}, {}.")).format(action, methods[action])
+        for action in dice.shuffle(tuple(methods))
+    ]
+    return "\n".join((" ".join(told), *asked))
+
+
+COPYING_DOCUMENTS = (
+    (repeated_rows, 30.0),
+    (repeated_pairs, 25.0),
+    (repeated_notes, 20.0),
+    (introductions, 15.0),
+    (manuals, 10.0),
+)
