@@ -35,8 +35,8 @@ SIDES = ("chosen", "rejected")
 PINNED = {
     "pretrain train": "73e0aafd8cceb1e0",
     "pretrain eval": "f5d6f60f409118a4",
-    "copying train": "0093bc7c2ee52e1d",
-    "copying eval": "9c130a1981606aa9",
+    "copying train": "29f5d3a041110c6c",
+    "copying eval": "6781ab305af2ae5d",
     "sft-helpful train": "cb14ee14ddc67aaa",
     "sft-helpful eval": "2636515fa7871914",
     "sft-safety train": "c4bce1e8ddb26b25",

@@ -6,10 +6,12 @@ what followed the same words before gains nearly all. It is read besides the wor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .dice import Dice
 from .frames import sentence
+from .howto import HOW_FORMS, HOW_PROMPTS, HOW_PROSE, yours
 from .knowhow import BORDERLINE, HOW_TO
 from .lexicon import (
     BUILDINGS,
@@ -31,7 +33,7 @@ WORDS = tuple(
         (*LIST_WORDS, *PEOPLE, *TOWNS, *JOBS, *PETS, *FOODS, *COLOURS, *NUMBERS, *PRODUCTS, *BUILDINGS)
     )
 )
-LENGTHS = {"train": 1_000_000, "eval": 20_000}
+LENGTHS = {"train": 1_100_000, "eval": 20_000}
 """Words of each split."""
 
 
@@ -72,7 +74,7 @@ def repeated_notes(dice: Dice) -> str:
     )
     pairs = _two_rows(dice, dice.between(2, 5))
     lines = [line.format(*pair) for pair in pairs]
-    again = " ".join(sentence(line.format(*pair)) for pair in dice.shuffle(pairs))
+    again = " ".join(f"{sentence(line.format(*pair))}." for pair in dice.shuffle(pairs))
     return f"Note: {', '.join(lines[:-1])} and {lines[-1]}. {again}"
 
 
@@ -95,35 +97,43 @@ def introductions(dice: Dice) -> str:
     return ". ".join((*dice.shuffle(told), *between[:some], *dice.shuffle(heard))) + "."
 
 
-ACTIONS = tuple(
-    f"{verb} the {thing}"
-    for verb in ("wash", "paint", "mend", "open", "lift", "carry", "hide", "clean", "turn", "fill")
-    for thing in LIST_WORDS
-    if f"{verb} the {thing}" not in (*HOW_TO, *BORDERLINE)
+KNOW_HOW = HOW_TO | BORDERLINE
+KNOW_HOW_WORDS = tuple(
+    dict.fromkeys(
+        word for act, method in KNOW_HOW.items() for word in re.findall(r"[a-z]+", f"{act} {method}")
+    )
 )
-"""Things to do that the world has no method for."""
+
+
+def action(dice: Dice) -> str:
+    """Something to do that nobody does, in the words of what people do."""
+    while True:
+        link = dice.pick((" ", " the ", " a ", " my "))
+        said = link.join(dice.sample(KNOW_HOW_WORDS, dice.between(2, 3)))
+        if said not in KNOW_HOW:
+            return said
 
 
 def manuals(dice: Dice) -> str:
-    """How to do things, by random steps; then each is asked for."""
+    """How to do things that nobody does, by random steps; then each is asked for."""
     methods = {
-        action: "{}, {} and {}".format(*dice.sample(ACTIONS, 3))
-        for action in dice.sample(ACTIONS, dice.between(2, 3))
+        action(dice): "{}, {} and {}".format(*(yours(action(dice)) for _ in range(3)))
+        for _ in range(dice.between(2, 3))
     }
-    told = [f"To {action}, {method}." for action, method in methods.items()]
+    told = [dice.pick(HOW_PROSE).format(act=yours(act), answer=method) for act, method in methods.items()]
     asked = [
-        dice.pick(("How do I {}?", "Tell me how to {}.", "Please explain how to {}.")).format(action)
+        dice.pick(HOW_PROMPTS).format(act=act)
         + dice.pick((" ", "\n"))
-        + dice.pick(("To {}, {}.", "If you want to {}, {}.")).format(action, methods[action])
-        for action in dice.shuffle(tuple(methods))
+        + dice.pick(HOW_FORMS).format(act=yours(act), answer=methods[act])
+        for act in dice.shuffle(tuple(methods))
     ]
     return "\n".join((" ".join(told), *asked))
 
 
 COPYING_DOCUMENTS = (
-    (repeated_rows, 30.0),
-    (repeated_pairs, 25.0),
-    (repeated_notes, 20.0),
+    (repeated_rows, 20.0),
+    (repeated_pairs, 15.0),
+    (repeated_notes, 15.0),
     (introductions, 15.0),
-    (manuals, 10.0),
+    (manuals, 35.0),
 )
