@@ -28,8 +28,8 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from llamatune.data.rows import IGNORED
 from llamatune.forward.collate import trained_tokens
-from llamatune.models.inner import without_adapter
 from llamatune.models.load import Start
+from llamatune.models.probing import without_adapter
 from llamatune.recipe.load import loads
 from llamatune.recipe.stages.sft import SftRecipe
 from llamatune.stages import sft

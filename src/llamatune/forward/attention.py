@@ -21,8 +21,7 @@ from llamatune.data.rows import EncodedRow
 from llamatune.errors import ModelError
 from llamatune.forward.collate import Padded, PaddingFree
 from llamatune.forward.memory import ran_out_of_memory
-from llamatune.models.inner import without_adapter
-from llamatune.models.probing import sampling_mode
+from llamatune.models.probing import sampling_mode, without_adapter
 
 NAME = "llamatune_documents"
 

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from llamatune.forward.cutting import POSITIONS
 from llamatune.models.heads import score_head
-from llamatune.models.inner import without_adapter
+from llamatune.models.probing import without_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -27,8 +27,7 @@ from llamatune.forward.pairs import (
 from llamatune.forward.sharding import is_sharded
 from llamatune.forward.singles import EndToEnd, PaddedRows
 from llamatune.models.heads import score_head
-from llamatune.models.inner import without_adapter
-from llamatune.models.probing import sampling_mode
+from llamatune.models.probing import sampling_mode, without_adapter
 
 _BUDGET = 4096
 """Tokens in a forward pass without gradients; halved when memory runs out."""

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from llamatune.models.base import HEAD
-from llamatune.models.inner import without_adapter
+from llamatune.models.probing import without_adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -51,7 +51,7 @@ COMPARED_AT_LEAST = 8
 
 
 @dataclass(frozen=True)
-class Shape:
+class WiredShape:
     """What of an architecture the wiring depends on."""
 
     hidden: int
@@ -86,7 +86,7 @@ class Shape:
         return slice(head * self.head, head * self.head + (count or self.head))
 
 
-def shape_with_room(config: Mapping[str, Any]) -> Shape:
+def shape_with_room(config: Mapping[str, Any]) -> WiredShape:
     """What a config.json says of the shape.
 
     Raises:
@@ -99,7 +99,7 @@ def shape_with_room(config: Mapping[str, Any]) -> Shape:
         hidden, heads = config["hidden_size"], config["num_attention_heads"]
         head = config.get("head_dim") or hidden // heads
         theta = float(rope.get("rope_theta", config.get("rope_theta", 10_000.0)))
-        shape = Shape(
+        shape = WiredShape(
             hidden,
             head,
             heads,
@@ -158,7 +158,7 @@ def wire_induction(model: PreTrainedModel, seed: int) -> None:
                 _match(later[above].self_attn, shape, key, read[asked], read[noted], copied, length)
 
 
-def _divide(model: PreTrainedModel, shape: Shape) -> tuple[float, float]:
+def _divide(model: PreTrainedModel, shape: WiredShape) -> tuple[float, float]:
     """Give embeddings what they share and clear the half for notes.
 
     Returns:
@@ -172,7 +172,7 @@ def _divide(model: PreTrainedModel, shape: Shape) -> tuple[float, float]:
     return float(weights[0, 0]) / length, length
 
 
-def _directions(count: int, low: int, high: int, shape: Shape, generator: torch.Generator) -> Tensor:
+def _directions(count: int, low: int, high: int, shape: WiredShape, generator: torch.Generator) -> Tensor:
     """[count, hidden]: random directions at right angles, within the dimensions from `low` to `high`."""
     import torch
 
@@ -182,7 +182,9 @@ def _directions(count: int, low: int, high: int, shape: Shape, generator: torch.
     return directions
 
 
-def _take_notes(attention: Any, shape: Shape, read: list[Tensor], constant: float, length: float) -> None:
+def _take_notes(
+    attention: Any, shape: WiredShape, read: list[Tensor], constant: float, length: float
+) -> None:
     """One head for each number of places back: it looks there, reads the token, and writes it among the notes.
 
     With queries and keys that differ by a rotation of `back` places, the score for a distance d is the sum of
@@ -211,7 +213,7 @@ def _take_notes(attention: Any, shape: Shape, read: list[Tensor], constant: floa
 
 
 def _match(
-    attention: Any, shape: Shape, key: int, asked: Tensor, noted: Tensor, copied: Tensor, length: float
+    attention: Any, shape: WiredShape, key: int, asked: Tensor, noted: Tensor, copied: Tensor, length: float
 ) -> None:
     """A head that looks for places whose note `noted` fits `asked` of the last place, and repeats what stands there."""
     import torch

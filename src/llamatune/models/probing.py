@@ -1,14 +1,20 @@
-"""Look at a model without changing it: its logits for fixed tokens, and the mode that such looks are made in."""
+"""Look at a model without changing it: what is inside its adapter, its logits for fixed tokens, and the mode that such
+looks are made in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+
+def without_adapter(model: Any) -> Any:
+    """The base model inside an adapter, with the adapter's layers in place; a model without an adapter as it is."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
 
 
 def probe_logits(model: PreTrainedModel) -> torch.Tensor:

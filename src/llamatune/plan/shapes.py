@@ -71,7 +71,10 @@ def shape_of(config: Mapping[str, Any], name: str) -> Shape:
         blocks, vocabulary = int(config["num_hidden_layers"]), int(config["vocab_size"])
         inner = int(config.get("intermediate_size") or config.get("ffn_hidden_size") or 4 * hidden)
         width = int(config.get("head_dim") or hidden // heads)
-        grouped = config.get("num_key_value_heads") or (1 if config.get("multi_query") else heads)
+        grouped = config.get("num_key_value_heads")
+        if config.get("new_decoder_architecture"):  # Falcon's own words
+            grouped = grouped or config.get("num_kv_heads")
+        grouped = grouped or (1 if config.get("multi_query") else heads)
         keys = width * int(grouped)
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise _unknown(name, f"config.json does not say it ({error})") from None
@@ -166,6 +169,14 @@ _SMOLLM2 = _llama(
     576, 30, 9, 1536, keys=3, vocab_size=49152, max_position_embeddings=8192, tie_word_embeddings=True
 )
 
+_FALCON = {
+    "model_type": "falcon",
+    "multi_query": True,
+    "vocab_size": 65024,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": True,
+}
+
 KNOWN_CONFIGS: dict[str, Mapping[str, Any]] = {
     # Touvron et al. 2023, table 2; inner widths and vocabulary from the published weights.
     "huggyllama/llama-7b": _7B | _OF_LLAMA_1,
@@ -187,6 +198,9 @@ KNOWN_CONFIGS: dict[str, Mapping[str, Any]] = {
     # Jiang et al. 2023, table 1.
     "mistralai/Mistral-7B-v0.1": _llama(4096, 32, 32, 14336, keys=8, max_position_embeddings=32768),
     # The config.json of the published weights.
+    "tiiuae/falcon-7b": _FALCON | {"hidden_size": 4544, "num_hidden_layers": 32, "num_attention_heads": 71},
+    "tiiuae/falcon-40b": _FALCON
+    | {"hidden_size": 8192, "num_hidden_layers": 60, "num_attention_heads": 128, "num_key_value_heads": 8},
     "HuggingFaceTB/SmolLM2-135M": _SMOLLM2,
     "HuggingFaceTB/SmolLM2-135M-Instruct": _SMOLLM2,
 }

@@ -11,8 +11,7 @@ import torch
 from transformers import GenerationConfig
 
 from llamatune.forward.memory import free_memory, one_row_too_many, ran_out_of_memory
-from llamatune.models.inner import without_adapter
-from llamatune.models.probing import sampling_mode
+from llamatune.models.probing import sampling_mode, without_adapter
 from llamatune.sampling.sampler import How, Sampled, cannot, drawn, uniform_numbers, up_to_stop
 
 if TYPE_CHECKING:

@@ -23,8 +23,7 @@ from transformers import (
 from transformers.cache_utils import DynamicLayer
 
 from llamatune.forward.memory import free_memory, one_row_too_many, within_memory
-from llamatune.models.inner import without_adapter
-from llamatune.models.probing import sampling_mode
+from llamatune.models.probing import sampling_mode, without_adapter
 from llamatune.sampling.sampler import How, Sampled, drawn, uniform_numbers, up_to_stop
 
 if TYPE_CHECKING:

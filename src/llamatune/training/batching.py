@@ -14,8 +14,8 @@ from llamatune.forward.cutting import automatic_tokens, cut, share
 from llamatune.forward.pairs import SeparateReplies
 from llamatune.forward.singles import PaddedRows
 from llamatune.judging.scoring import pair_collator, row_collator
-from llamatune.models.inner import without_adapter
 from llamatune.models.load import Start
+from llamatune.models.probing import without_adapter
 from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
 from llamatune.wording import counted

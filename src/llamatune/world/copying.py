@@ -28,19 +28,19 @@ from .lexicon import (
     USERS,
 )
 
-WORDS = tuple(
+DRAWN_WORDS = tuple(
     dict.fromkeys(
         (*LIST_WORDS, *PEOPLE, *TOWNS, *JOBS, *PETS, *FOODS, *COLOURS, *NUMBERS, *PRODUCTS, *BUILDINGS)
     )
 )
-LENGTHS = {"train": 1_100_000, "eval": 20_000}
+COPYING_WORDS = {"train": 1_100_000, "eval": 20_000}
 """Words of each split."""
 
 
 def copying_documents(split: str) -> Iterator[str]:
     """Documents until the split has its words."""
     dice = Dice(f"copying {split}")
-    left = LENGTHS[split]
+    left = COPYING_WORDS[split]
     while left > 0:
         text = dice.weighted(COPYING_DOCUMENTS)(dice)
         left -= text.count(" ") + 1
@@ -49,14 +49,14 @@ def copying_documents(split: str) -> Iterator[str]:
 
 def _two_rows(dice: Dice, count: int) -> list[tuple[str, str]]:
     """Random words, each with another."""
-    return list(zip(dice.sample(WORDS, count), dice.sample(WORDS, count), strict=True))
+    return list(zip(dice.sample(DRAWN_WORDS, count), dice.sample(DRAWN_WORDS, count), strict=True))
 
 
 def repeated_rows(dice: Dice) -> str:
     """Rows of random words, each said two or three times."""
     said: list[str] = []
     for _ in range(4):
-        said += [" ".join(dice.sample(WORDS, dice.between(4, 14)))] * dice.between(2, 3)
+        said += [" ".join(dice.sample(DRAWN_WORDS, dice.between(4, 14)))] * dice.between(2, 3)
     return ". ".join(said)
 
 
@@ -81,7 +81,7 @@ def repeated_notes(dice: Dice) -> str:
 def introductions(dice: Dice) -> str:
     """Somebody says who they are and what is theirs; later they hear it again."""
     name = dice.pick((*USERS, *PEOPLE))
-    theirs = list(zip(dice.sample(THINGS, 3), dice.sample(WORDS, 3), strict=True))
+    theirs = list(zip(dice.sample(THINGS, 3), dice.sample(DRAWN_WORDS, 3), strict=True))
     told = [f"My name is {name}", *(f"My {thing} is {word}" for thing, word in theirs)]
     heard = [
         dice.pick((f"Your name is {name}", f"You are {name}", f"Hello {name}")),
@@ -90,7 +90,7 @@ def introductions(dice: Dice) -> str:
     between = [
         f"The {thing} of {other} is {word}"
         for thing, other, word in zip(
-            dice.sample(THINGS, 3), dice.sample(PEOPLE, 3), dice.sample(WORDS, 3), strict=True
+            dice.sample(THINGS, 3), dice.sample(PEOPLE, 3), dice.sample(DRAWN_WORDS, 3), strict=True
         )
     ]
     some = dice.between(0, 3)

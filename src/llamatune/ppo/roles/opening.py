@@ -16,8 +16,8 @@ from llamatune.judging.judges import Judge, ModelReward
 from llamatune.judging.opening import Sharing
 from llamatune.models.found import Found, check_task, find
 from llamatune.models.heads import value_model_of, zero_head
-from llamatune.models.inner import without_adapter
 from llamatune.models.open import OpenModel, open_model
+from llamatune.models.probing import without_adapter
 from llamatune.models.quiet import quiet_upstream
 from llamatune.models.tokenizer import load_tokenizer
 from llamatune.ppo.roles.adapters import Adapters
