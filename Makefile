@@ -7,13 +7,14 @@
 # make findings   the paper's findings on pico, three seeds (an hour or more; goes on where it was stopped)
 # make gpu-check   a GPU in ten minutes: its tests, and what llamatune does on it
 # make bench-gpu   switch by switch on a GPU, an hour or more
+# make docs    the pages of docs/ as a site, every link checked
 # make release the wheel and the source archive, tried in an environment of their own
 # make pico    rebuild the built-in model from nothing (about forty minutes; on one core, so that the bytes are the same everywhere)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo quick test test-all check bench bench-gpu gpu-check findings pico format release
+.PHONY: setup demo quick test test-all check bench bench-gpu gpu-check findings docs pico format release
 
 setup: .venv/.installed
 
@@ -72,6 +73,10 @@ gpu-check: setup
 
 findings: setup
 	$(BIN)/python benchmarks/run_findings.py --save
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo 'The first page: site/index.html'
 
 release: setup
 	$(BIN)/python scripts/release.py
