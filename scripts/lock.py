@@ -76,9 +76,9 @@ def resolved() -> list[str]:
 
 
 def pins(lock: Path) -> list[str]:
-    """The versions in a lock file that is there."""
+    """The versions in a lock file that is there, each with where it applies."""
     text = lock.read_text() if lock.is_file() else ""
-    return [f"{pin}\n" for pin in re.findall(r"^[\w.-]+==[^\s;\\]+", text, re.MULTILINE)]
+    return [f"{pin.strip()}\n" for pin in re.findall(r"^[\w.-]+==[^\\\n]+", text, re.MULTILINE)]
 
 
 def write(lock: Path, what: str, entries: list[str]) -> None:
