@@ -116,3 +116,59 @@ def test_bases_that_are_quantised_otherwise_are_refused_by_name(
     change(folder, "config.json", quantization_config=settings)
     with pytest.raises(ModelError, match=f"E253.*already quantised .{method}"):
         find(str(folder))
+
+
+PLACEHOLDER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        ("config.json", "E202"),
+        ("tokenizer.json", "E208"),
+        ("tokenizer_config.json", "E202"),
+        ("model.safetensors", "E207"),
+    ],
+)
+def test_a_placeholder_of_git_lfs_is_named_whatever_file_it_stands_for(
+    tiny_base, file: str, code: str
+) -> None:
+    folder = tiny_base()
+    (folder / file).write_text(PLACEHOLDER)
+    with pytest.raises(ModelError, match=rf"{code}.*placeholder of Git LFS") as caught:
+        find(str(folder))
+    assert "git lfs pull" in str(caught.value)
+
+
+def test_half_a_tokenizer_is_found_before_anything_is_loaded(tiny_base) -> None:
+    folder = tiny_base()
+    file = folder / "tokenizer.json"
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(ModelError, match=r"E208.*tokenizer is cut off"):
+        find(str(folder))
+
+
+@pytest.mark.parametrize("name", ["consolidated.safetensors", "model-00001-of-00002.safetensors"])
+def test_weights_under_a_name_that_nothing_reads_are_refused(tiny_base, name: str) -> None:
+    folder = tiny_base()
+    (folder / "model.safetensors").rename(folder / name)
+    with pytest.raises(ModelError, match=rf"E207.*neither model\.safetensors nor .*only {name}"):
+        find(str(folder))
+
+
+def test_bytes_behind_the_weights_are_no_half_download(tiny_base) -> None:
+    folder = tiny_base()
+    with (folder / "model.safetensors").open("ab") as stream:
+        stream.write(b"\0" * 100)
+    with pytest.raises(ModelError, match=r"E207.*behind their end"):
+        find(str(folder))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"load_in_4bit": True, "quant_method": "gptq"}, {"load_in_4bit": "true"}]
+)
+def test_four_bits_of_another_method_are_not_bitsandbytes(tiny_base, settings: dict) -> None:
+    folder = tiny_base()
+    change(folder, "config.json", quantization_config=settings)
+    with pytest.raises(ModelError, match=r"E253.*already quantised"):
+        find(str(folder))

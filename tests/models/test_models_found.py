@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy
 import pytest
 
 from llamatune.errors import ModelError
+from llamatune.models.files.adapter import check_halves
 from llamatune.models.found import check_models, find
 from llamatune.recipe import hashing
 from llamatune.recipe.load import load
@@ -198,3 +200,35 @@ def test_facts_of_unchanged_files_cost_nothing_twice(tiny_base, monkeypatch: pyt
     first = find(str(folder)).facts()
     monkeypatch.setattr(hashing, "sha256", lambda path: pytest.fail(f"{path} was read again"))
     assert find(str(folder)).facts() == first
+
+
+def adapter_file(folder: Path, names: list[str], **settings: object) -> Path:
+    """An adapter for pico with these tensors, of which only the header is looked at."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir()
+    wanted = {"peft_type": "LORA", "r": 4, "base_model_name_or_path": "pico", "task_type": "CAUSAL_LM"}
+    (folder / "adapter_config.json").write_text(json.dumps(wanted | settings))
+    save_file(
+        {name: numpy.ones((4, 4), numpy.float32) for name in names}, folder / "adapter_model.safetensors"
+    )
+    return folder
+
+
+A, B = (f"base_model.model.model.layers.0.self_attn.q_proj.lora_{half}.weight" for half in "AB")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [([], "holds no matrices"), ([A], "lacks the other half"), ([B], "lacks the other half")],
+)
+def test_half_an_adapter_is_told_from_its_header(tmp_path: Path, names: list[str], said: str) -> None:
+    with pytest.raises(ModelError, match=f"E234.*{said}"):
+        check_halves(adapter_file(tmp_path / "half", names))
+    check_halves(adapter_file(tmp_path / "whole", [A, B]))
+
+
+def test_an_adapter_on_a_head_is_no_head(tmp_path: Path) -> None:
+    names = [A, B, "base_model.model.score.lora_A.weight", "base_model.model.score.lora_B.weight"]
+    with pytest.raises(ModelError, match=r"E234.*has no trained head"):
+        find(str(adapter_file(tmp_path / "a", names, task_type="SEQ_CLS")))

@@ -94,8 +94,12 @@ class Base:
 
     @property
     def held_in_4_bits(self) -> bool:
-        """Whether its files are quantised already, by bitsandbytes."""
-        return bool((self.config.get("quantization_config") or {}).get("load_in_4bit"))
+        """Whether its files are quantised already, by bitsandbytes. Settings of other methods may say so too."""
+        settings = self.config.get("quantization_config") or {}
+        return (
+            settings.get("load_in_4bit") is True
+            and settings.get("quant_method", "bitsandbytes") == "bitsandbytes"
+        )
 
     @property
     def context(self) -> int | None:

@@ -27,7 +27,7 @@ from llamatune.models.base import BUILTIN, Base, adapter_facts, check_config
 from llamatune.models.files.adapter import check_adapter
 from llamatune.models.files.hub import from_hub
 from llamatune.models.files.notes import read_note
-from llamatune.models.files.settings import read_model_json
+from llamatune.models.files.settings import check_tokenizer_file, read_model_json
 from llamatune.models.files.weights import check_weights
 from llamatune.models.induction import shape_with_room
 from llamatune.outside import is_folder, is_plain_name, read_whole
@@ -355,6 +355,7 @@ def _near_folders(name: str) -> str:
 
 def _whole(base: Base, weights: bool) -> Found:
     check_config(base)
+    check_tokenizer_file(base.folder)
     if weights:
         check_weights(base.folder)
     return Found(base.name, base, None, "score" if base.has_head else "generate")

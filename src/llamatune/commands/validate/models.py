@@ -10,6 +10,7 @@ from llamatune.commands.validate.findings import Validation
 from llamatune.data.encode.named_templates import no_template, template_in
 from llamatune.errors import ModelError
 from llamatune.models.base import Base, check_fits_context, check_trainable
+from llamatune.models.files.adapter import check_halves
 from llamatune.models.files.settings import read_model_json
 from llamatune.models.found import Found, check_models, find_model, without
 from llamatune.recipe.reading import models
@@ -42,6 +43,9 @@ def check_recipe_models(found: Validation, folder: Path, coming: Collection[str]
         check_fits_context(base, longest, new)
     with found.gathering():
         _check_tokenizer(found, base)
+    if start.adapter is not None:
+        with found.gathering():
+            check_halves(start.adapter)
     figures: dict[str, Any] = {"base": base.name, "model_type": base.config["model_type"]}
     text = f"{base.name}, {figures['model_type']}"
     if base.context is not None:

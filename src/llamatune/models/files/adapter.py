@@ -11,6 +11,7 @@ from llamatune.models.base import HEAD
 from llamatune.models.files.gates import check_adapter_settings
 from llamatune.models.files.settings import read_model_json
 from llamatune.models.files.weights import check_not_pickled, tensors_in
+from llamatune.wording import counted
 
 _FOREIGN = (
     "layer_replication",
@@ -40,7 +41,8 @@ def check_adapter(folder: Path) -> bool:
     check_adapter_settings(settings, tensors, folder)
     _check_parts(settings, folder)
     scores = HEAD in (settings.get("modules_to_save") or []) or settings.get("task_type") == "SEQ_CLS"
-    if scores and not any(f".{HEAD}." in name for name in tensors):
+    # An adapter on a head is none: under it is one that was drawn at random.
+    if scores and not any(f".{HEAD}." in name and ".lora_" not in name for name in tensors):
         raise ModelError(
             "E234",
             "this reward adapter has no trained head",
@@ -49,6 +51,29 @@ def check_adapter(folder: Path) -> bool:
             hint=f"save the adapter with `modules_to_save=['{HEAD}']`, or copy it again",
         )
     return scores
+
+
+def check_halves(folder: Path) -> None:
+    """Whether the file of an adapter holds matrices, and both of each layer, as far as its own names say it.
+
+    Raises:
+        ModelError: E234.
+    """
+    names = tensors_in(folder / "adapter_model.safetensors", code="E234")
+    other = {".lora_A.": ".lora_B.", ".lora_B.": ".lora_A."}
+    pairs = [(name, name.replace(half, other[half])) for name in names for half in other if half in name]
+    alone = sorted(name for name, partner in pairs if partner not in names)
+    if pairs and not alone:
+        return
+    raise ModelError(
+        "E234",
+        f"the adapter lacks the other half of {counted(len(alone), 'matrix', 'matrices')}, `{alone[0]}` first"
+        if alone
+        else "the adapter's file holds no matrices",
+        place=str(folder),
+        why="those layers would silently be left as they are in the base",
+        hint="copy or download the adapter again",
+    )
 
 
 def _check_parts(settings: Mapping[str, Any], folder: Path) -> None:

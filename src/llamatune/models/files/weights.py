@@ -11,10 +11,9 @@ from pathlib import Path
 
 from llamatune.errors import ModelError
 from llamatune.models.files.gates import check_size
-from llamatune.models.files.settings import read_model_json
+from llamatune.models.files.settings import is_placeholder, placeholder, read_model_json
 from llamatune.outside import is_file, is_plain_name, open_plain
 
-_LFS = b"version https://git-lfs"
 _LARGEST_HEADER = 100 << 20
 """Most bytes of a safetensors header: safetensors' own limit."""
 
@@ -27,6 +26,16 @@ def check_weights(folder: Path) -> None:
     """
     check_not_pickled(folder, "*.safetensors")
     files = sorted(folder.glob("*.safetensors"))
+    if not any((folder / name).exists() for name in ("model.safetensors", "model.safetensors.index.json")):
+        raise ModelError(
+            "E207",
+            "there is neither model.safetensors nor model.safetensors.index.json, only "
+            + ", ".join(file.name for file in files[:3]),
+            place=str(folder),
+            why="transformers reads weights under these names alone",
+            hint="download the index as well; weights of an adapter need its adapter_config.json; a single file of "
+            "another name can be renamed",
+        )
     held = sum(math.prod(shape) for file in files for shape in tensors_in(file).values())
     check_size(read_model_json(folder / "config.json"), held, folder)
     index = folder / "model.safetensors.index.json"
@@ -118,11 +127,12 @@ def tensors_in(file: Path, code: str = "E207") -> dict[str, tuple[int, ...]]:
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError):
         raise _broken(file, code, start) from None
     if 8 + length + end != size:
+        wrong = "are cut off" if 8 + length + end > size else "have bytes behind their end"
         raise ModelError(
             code,
-            f"the weights are cut off: {size:,} bytes of {8 + length + end:,}",
+            f"the weights {wrong}: {size:,} bytes of {8 + length + end:,}",
             place=str(file),
-            why="the download or the copy of this file did not finish",
+            why="the download or the copy of this file went wrong",
             hint="download the file again",
         )
     return found
@@ -135,14 +145,8 @@ def _shape(sizes: list[int]) -> tuple[int, ...]:
 
 
 def _broken(file: Path, code: str, start: bytes) -> ModelError:
-    if _LFS.startswith(start) and start:
-        return ModelError(
-            code,
-            "this is a placeholder of Git LFS, not the weights",
-            place=str(file),
-            why="the repository was cloned without its large files",
-            hint="run `git lfs pull` in the model's folder, or download the file again",
-        )
+    if is_placeholder(start):
+        return placeholder(file, code, "the weights")
     return ModelError(
         code, "the weights are no safetensors file", place=str(file), hint="download the file again"
     )
