@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from packaging.markers import Marker
+
 ROOT = Path(__file__).parents[1]
 LOCKS = [ROOT / "requirements.lock", ROOT / "requirements-cuda.lock"]
 PATIENCE = 120
@@ -38,12 +40,15 @@ def main() -> None:
 
 
 def differences(lock: Path) -> Iterator[str]:
-    """Packages without a hash, and those that are installed in another version. CPU builds have a suffix."""
+    """Packages without a hash, and those that are installed in another version than the one for this Python and
+    platform. CPU builds have a suffix."""
     for entry in re.split(r"\n(?=\S)", lock.read_text("utf-8")):
-        pinned = re.match(r"([\w.-]+)==([^\s;\\]+)", entry)
+        pinned = re.match(r"([\w.-]+)==([^\s;\\]+)(?: ; ([^\\\n]+))?", entry)
         if pinned is None:
             continue
-        name, locked = pinned.groups()
+        name, locked, where = pinned.groups()
+        if where and not Marker(where).evaluate():
+            continue
         if "--hash=sha256:" not in entry:
             yield f"{name} has no hash in {lock.name}"
         try:

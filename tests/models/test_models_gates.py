@@ -163,6 +163,6 @@ def test_chat_templates_are_rendered_in_one_place() -> None:
     users = {
         file.name
         for file in (ROOT / "src").rglob("*.py")
-        if "apply_chat_template(" in file.read_text() or "from_string(" in file.read_text()
+        if ".apply_chat_template(" in file.read_text() or "from_string(" in file.read_text()
     }
     assert users == {"rendering_child.py", "snippets.py"}

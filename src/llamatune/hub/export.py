@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from llamatune.commands.merge import merge
 from llamatune.data.encode.chat import ChatFormat
+from llamatune.data.encode.rendering import RenderingError, render
 from llamatune.errors import ModelError, RecipeError
 from llamatune.hub.go_template import pieces_of
 from llamatune.models.found import Found, check_task, find
@@ -69,16 +70,15 @@ def modelfile(found: Found, tokenizer: PreTrainedTokenizerBase) -> str:
     bos = tokenizer.bos_token or ""
     adds_bos = bool(bos) and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
 
-    def render(messages: list[dict[str, str]]) -> str:
-        text = str(
-            tokenizer.apply_chat_template(
-                messages, chat_template=chat.template, tokenize=False, add_generation_prompt=True
-            )
-        )
+    def rendered(messages: list[dict[str, str]]) -> str:
+        try:
+            [text] = render(chat.template, messages, [(len(messages), True)], tokenizer.special_tokens_map)
+        except RenderingError as error:
+            raise ModelError("E520", "the chat template cannot be translated", why=str(error)) from None
         # Ollama puts it there itself where the tokenizer does.
         return text.removeprefix(bos) if adds_bos else text
 
-    template = pieces_of(render).go()
+    template = pieces_of(rendered).go()
     if '"""' in template + (found.chat.system or ""):
         raise ModelError("E520", "the chat format cannot be written into a Modelfile", why='it holds `"""`')
     stops = dict.fromkeys(str(tokenizer.convert_ids_to_tokens(one)) for one in sorted(chat.stop_ids))
