@@ -483,7 +483,7 @@ REPORTED: dict[str, Any] = {
 @light
 def report(random: Random, folder: Path) -> None:
     """The page about a run, from any of its files."""
-    from llamatune.runs.report import write_report
+    from llamatune.runs.report.page import write_report
 
     hostile = random.choice([*REPORTED, "resolved.yaml"])
     for file, content in REPORTED.items():

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from llamatune.runs.report import write_report
+from llamatune.runs.report.page import write_report
 
 HOSTILE = (
     "<script>alert(1)</script>\"'></style><img src=https://evil.example/a onerror=alert(1)>"

@@ -53,11 +53,11 @@ def test_a_display_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_command_line_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
-    from llamatune import cli
+    from llamatune.cli import terminal
 
-    cli._say(HOSTILE)
-    cli._write(sys.stdout, HOSTILE, end="")
-    cli._print_json({"reply": HOSTILE})
+    terminal.say(HOSTILE)
+    terminal.write(sys.stdout, HOSTILE, end="")
+    terminal.print_json({"reply": HOSTILE})
     out, err = capsys.readouterr()
     assert err == f"{printable(HOSTILE)}\n" and out.startswith(printable(HOSTILE))
     assert json.loads(out.removeprefix(printable(HOSTILE))) == {"reply": HOSTILE}

@@ -256,7 +256,7 @@ def _opened(pipeline: Pipeline, say: Callable[[str], None]) -> Iterator[Pipeline
 
 def _report(folder: Path, say: Callable[[str], None]) -> None:
     """The page about the pipeline; if it fails, the pipeline must not."""
-    from llamatune.runs.report import write_report
+    from llamatune.runs.report.page import write_report
 
     try:
         write_report(folder)

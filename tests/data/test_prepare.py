@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from importlib import metadata
@@ -354,25 +355,28 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path, encoder) -> None:
     assert list((cache_folder() / "tokens").iterdir()) == []
 
 
-def _build_slowly(barrier: Any, number: int) -> None:
+def _build_slowly(barrier: Any, built: Any, number: int) -> None:
     def build(folder: Path) -> dict[str, Any]:
-        barrier.wait()  # both are building when either publishes
+        with built.get_lock():
+            built.value += 1
+        time.sleep(0.5)  # the other one is here before this one publishes
         (folder / "rows").write_text("same content")
         return {"by": number}
 
+    barrier.wait()
     folder, _ = stored("tokens", cache_key("race"), build)
     assert (folder / "rows").read_text() == "same content"
 
 
-def test_two_processes_may_build_the_same_entry() -> None:
+def test_two_processes_that_need_the_same_entry_build_it_once() -> None:
     context = multiprocessing.get_context("fork")
-    barrier = context.Barrier(2)
-    processes = [context.Process(target=_build_slowly, args=(barrier, number)) for number in range(2)]
+    barrier, built = context.Barrier(2), context.Value("i", 0)
+    processes = [context.Process(target=_build_slowly, args=(barrier, built, number)) for number in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(20)
-    assert [process.exitcode for process in processes] == [0, 0]
+    assert [process.exitcode for process in processes] == [0, 0] and built.value == 1
     assert [entry.name for entry in (cache_folder() / "tokens").iterdir()] == [cache_key("race")]
 
 

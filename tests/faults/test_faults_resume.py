@@ -62,6 +62,7 @@ MAY_CHANGE = {
     "hardware.batching": "padded",
     "hardware.loss": "fused",
     "hardware.activation_checkpointing": "true",
+    "hardware.stuck_after_minutes": 30,
     "guards.loss_spike.limit": 3,
     "guards.loss_spike.patience": 9,
     "guards.loss_spike.action": "warn",
@@ -75,7 +76,11 @@ NOT_BY_ONE_OVERRIDE = {"stage", "output", "upstream", "model.base", "model.revis
     "data.eval_fraction",
     "hardware.activation_offloading",
     *(f"data.train.0.{key}" for key in ("card", "hub", "run", "revision", "split", "columns", "share")),
-    *(f"data.train.0.{key}" for key in ("ignore", "label")),
+    *(f"data.train.0.{key}" for key in ("ignore", "label", "side", "condition")),
+    "data.plain_text",
+    *(f"hardware.{key}" for key in ("devices", "sharding", "cpu_offload")),
+    *(f"generation.win_rate.{key}" for key in ("prompts", "judges", "against")),
+    *(f"generation.win_rate.{key}" for key in ("every_steps", "max_new_tokens", "batch_size")),
 }
 """Changed in tests of their own, or only together with others or with other hardware."""
 

@@ -19,7 +19,7 @@ from llamatune.recipe.load import loads
 from llamatune.runs.display import Display
 from llamatune.runs.manifest import flatten
 from llamatune.runs.opening import open_run
-from llamatune.runs.report import write_report
+from llamatune.runs.report.page import write_report
 from support import ROOT
 
 

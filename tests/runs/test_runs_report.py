@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from llamatune.errors import RecipeError
-from llamatune.runs.report import write_report
 from llamatune.runs.report.curves import draw
+from llamatune.runs.report.page import write_report
 from llamatune.runs.report.series import charts, collect
 from llamatune.runs.report.svg import NARROW, tick_labels
 from llamatune.runs.report.words import duration, number, visible
@@ -246,7 +246,7 @@ def test_charts(run: Path) -> None:
 def test_the_same_run_gives_the_same_bytes(run: Path) -> None:
     once = write_report(run).read_bytes()
     (run / "report.html").unlink()
-    code = "import sys; from pathlib import Path; from llamatune.runs.report import write_report; "
+    code = "import sys; from pathlib import Path; from llamatune.runs.report.page import write_report; "
     code += "print('matplotlib' in sys.modules); write_report(Path(sys.argv[1])); "
     code += "print({'torch', 'transformers', 'datasets', 'pandas', 'matplotlib.pyplot'} & set(sys.modules))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "3"}

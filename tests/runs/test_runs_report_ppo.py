@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from llamatune.runs.report import completions, ppo, write_report
+from llamatune.runs.report import completions, ppo
+from llamatune.runs.report.page import write_report
 from llamatune.runs.report.series import collect
 from report_page import HOSTILE, Page, assert_safe, browse, in_browser, write
 

@@ -12,9 +12,10 @@ import pytest
 from llamatune.commands.exam import Share
 from llamatune.data.rows import RATINGS
 from llamatune.judging.figures import SAFETY_BINS, flat, pair_figures, score_figures
-from llamatune.runs.report import evaluation, plots, write_report
+from llamatune.runs.report import evaluation, plots
 from llamatune.runs.report.by_stage import Look
 from llamatune.runs.report.head import headline_figures
+from llamatune.runs.report.page import write_report
 from llamatune.runs.report.series import Series
 from llamatune.runs.report.tables import Cell, measured, percent
 from report_page import HOSTILE, Page, assert_safe, browse, in_browser, write

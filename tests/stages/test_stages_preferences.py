@@ -3,6 +3,7 @@ endpoint or people."""
 
 import json
 import math
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -131,7 +132,7 @@ def test_people_compare_and_the_same_command_goes_on_from_the_chosen_reply(
         "Find a rhyme for lake.",
         "Good night!",
     ]
-    chats = [[("user", one), ("assistant", "Old."), ("user", "What is the job of Anna?")] for one in asked]
+    chats = [[("user", one), ("assistant", "Old."), ("user", "How do I make tea?")] for one in asked]
     prompts = [{"prompt": [{"role": role, "content": text} for role, text in chat]} for chat in chats]
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(one) + "\n" for one in prompts))
     changes = {
@@ -144,9 +145,13 @@ def test_people_compare_and_the_same_command_goes_on_from_the_chosen_reply(
     recipe = made_recipe("preferences", tmp_path / "run", changes)
     waits, labels = [], {}
     while not (tmp_path / "run/result.json").exists():
-        with pytest.raises(StoppedError, match=r"E903.*comparisons.jsonl") as stopped:
+        try:
             run(recipe, recipe_dir=ROOT)
-        waits.append(str(stopped.value))
+        except StoppedError as stopped:
+            assert re.search(r"E903.*comparisons.jsonl", str(stopped))
+            waits.append(str(stopped))
+        else:
+            break  # all that could be compared is
         rows = rows_of(tmp_path / "run/comparisons.jsonl")
         assert all(set(row) == {"id", "prompt", "first", "second"} for row in rows), "blind"
         new = [row for row in rows if row["id"] not in labels][: 1 if len(waits) == 1 else None]
@@ -156,11 +161,9 @@ def test_people_compare_and_the_same_command_goes_on_from_the_chosen_reply(
             labels[row["id"]] = {"id": row["id"], "better": better, "rating": "better", "first_safe": True}
         text = "".join(json.dumps(one) + "\n" for one in labels.values())
         (tmp_path / "run/labels.jsonl").write_text(text)
-        if len(waits) > 1 and len(labels) == len(rows) and len(rows[-1]["prompt"]) > 1:
-            run(recipe, recipe_dir=ROOT)
     compared_by_id = {row["id"]: row for row in rows}
     made_by = rows_of(tmp_path / "run/preferences.jsonl")
-    assert len(made_by) == len(labels) > len(asked) / 2 and len(waits) >= 3, "in part, turn 1, turn 2"
+    assert len(made_by) == len(labels) > len(asked) / 2 and len(waits) >= 2, "in part, and the rest"
     replies = {json.dumps(row["prompt"]): row["chosen"][0]["content"] for row in made_by}
     for row in made_by:
         one = compared_by_id[row["made_by"]["comparison"]]

@@ -160,6 +160,6 @@ def report(
     directory: Annotated[Path, typer.Argument(help="A run directory, finished or not.")],
 ) -> None:
     """Make a run's report.html again, from the files in its directory."""
-    from llamatune.runs.report import write_report
+    from llamatune.runs.report.page import write_report
 
     write(sys.stdout, str(write_report(directory)))

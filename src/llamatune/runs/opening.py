@@ -321,7 +321,7 @@ def _ending(run: Run) -> Iterator[None]:
 
 def _report(run: Run) -> None:
     """The page about the run; if it fails, the run must not."""
-    from llamatune.runs.report import write_report
+    from llamatune.runs.report.page import write_report
 
     if not run.is_ours:
         return

@@ -213,6 +213,8 @@ class WinRateCallback(TrainerCallback):  # type: ignore[misc]
 
     def _replies(self, model: PreTrainedModel) -> dict[str, Sample]:
         assert self.chat is not None
+        if hasattr(model, "policy_model"):  # PPO trains several roles, and one of them writes
+            model = model.policy_model()
         sampler = GenerateSampler(model, pad_id=self.chat.tokenizer.pad_token_id, batch_size=self.batch_size)
         how = How(self.max_new_tokens, frozenset(self.chat.stop_ids), self.temperature)
         policy = Policy(sampler, self.chat, "in training")

@@ -24,7 +24,3 @@ pipeline.html.jinja, style.html.jinja
 The page needs no network and holds no program: no script, no font, no picture from elsewhere. Its text comes from
 data and models, so it is hostile: it is escaped, its control characters are shown and its length is bounded.
 """
-
-from llamatune.runs.report.page import write_report
-
-__all__ = ["write_report"]
