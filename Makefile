@@ -9,7 +9,7 @@
 # make bench-gpu   switch by switch on a GPU, an hour or more
 # make docs    the pages of docs/ as a site, every link checked
 # make release the wheel and the source archive, tried in an environment of their own
-# make pico    rebuild the built-in model from nothing (about forty minutes; on one core, so that the bytes are the same everywhere)
+# make pico    rebuild the built-in model from nothing (about forty minutes, on one core whatever the machine has)
 
 PYTHON ?= python3
 BIN := .venv/bin
