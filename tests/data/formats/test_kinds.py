@@ -742,6 +742,24 @@ def test_placeholders_are_found_and_named(tmp_path: Path) -> None:
     assert "{{name}} in 2 rows, {{author}} in 1 row" in list(opened.describe())[-1]
 
 
+def test_texts_that_a_template_has_written_are_named(tmp_path: Path) -> None:
+    prompts = [
+        "<s>[INST] Hi [/INST]",
+        "<|im_start|>user\nHi<|im_end|>",
+        "### Human: Hi\n### Assistant: Hello",
+    ]
+    prompts += ["Read this.\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Bye", "[INST] Bye [/INST]"]
+    silent = ["\n\nHuman: Hi\n\nAssistant:", "What do the words Human: and USER: mean?"]
+    path = write(tmp_path, lines(*({"prompt": text} for text in prompts + silent)))
+    opened = open_source(Source(path=str(path)), tmp_path, kind="prompts")
+    assert opened.survey.templates == {"[INST]": 2, "<|im_start|>": 1, "### Human:": 1, "Human:": 1}
+    said = list(opened.describe())[-1]
+    assert "[INST] in 2 rows" in said and "a message of its own" in said
+    plain = write(tmp_path, lines({"text": prompts[0]}), "plain.jsonl")
+    opened = open_source(Source(path=str(plain)), tmp_path, kind="documents")
+    assert not [line for line in opened.describe() if "warning" in line]
+
+
 def test_preview_says_which_rows_it_passed_over(tmp_path: Path) -> None:
     path = write(tmp_path, lines({"messages": []}, {"messages": [U, A]}))
     shown = preview_rows(recipe_for_file(path, base="pico", template="tokenizer"), tmp_path, 3, colour=False)

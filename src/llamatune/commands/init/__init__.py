@@ -113,8 +113,8 @@ def _for_file(
     draft = _draft(stage, base, tuning, _source(data, found, stage, say), name)
     if found.columns.label is not None and STAGES[stage].rows == "preferences":
         draft.blocks["loss"] = {"objective": "labels"}
-    if seen.warning:
-        say(f"{data}: {seen.warning}")
+    for warning in seen.warnings(found.format):
+        say(f"{data}: {warning}")
     with quiet_upstream():
         measured = measured_rows(draft, say)
     if measured is not None:

@@ -75,7 +75,7 @@ class OpenSource:
 
     def describe(self) -> Iterator[str]:
         """Lines for the user: the format, who made the rows if a stage did, one pair where a column says which reply is
-        better, and placeholders."""
+        better, and the survey's warnings."""
         yield f"{self.name}: format {self.recognised}"
         made_by = self.survey.rows[0].get(MADE_BY) if self.survey.rows else None
         if isinstance(made_by, dict):
@@ -88,8 +88,8 @@ class OpenSource:
                     better, other = (excerpt(side[0].content) for side in (pair.chosen, pair.rejected))
                     yield f"{self.name}: of the first pair, {better} is better than {other}"
                     break
-        if self.survey.warning:
-            yield f"{self.name}: {self.survey.warning}"
+        for warning in self.survey.warnings(self.recognised.format):
+            yield f"{self.name}: {warning}"
 
     def rows(self, skip: Skip = None) -> Rows:
         """`(place, raw row)` of all files, in order. Raises what the readers raise."""

@@ -1,4 +1,5 @@
-"""One look at all rows of a data set, before any is used: which columns there are, and what was left to fill in."""
+"""One look at all rows of a data set, before any is used: which columns there are, what was left to fill in, and text
+that a chat template has written."""
 
 from __future__ import annotations
 
@@ -6,19 +7,20 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from llamatune.data.cache import cache_key, stored
 from llamatune.data.formats.recognise import Recognised, recognise_rows
 from llamatune.data.formats.record import Raw
+from llamatune.data.formats.turns import is_hh
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.tables import Rows
-from llamatune.recipe.blocks import Kind
+from llamatune.recipe.blocks import Kind, RowFormat
 from llamatune.wording import counted
 
-SURVEY_VERSION = 4
+SURVEY_VERSION = 5
 """Part of the cache's keys: raise it when the same rows would be surveyed differently."""
 
 FIRST_ROWS = 20
@@ -29,6 +31,20 @@ _MOST = 200
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][\w.-]*)\s*\}\}")
 
+_TEMPLATES: tuple[tuple[str, ...], ...] = (
+    ("[INST]",),
+    ("<|im_start|>",),
+    ("<|start_header_id|>",),
+    ("<|user|>",),
+    ("[|Human|]",),
+    ("### Human:",),
+    ("### Instruction:",),
+    ("### User:",),
+    ("USER:", "ASSISTANT:"),
+    ("Human:", "Assistant:"),
+)
+"""What a text has that was rendered by a chat template: all markers of one of these."""
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -36,20 +52,24 @@ class Survey:
 
     `rows`: the first ones, and each later one with a column, or a key of a turn, that none before it has a value in.
     `count`: how many there are. `placeholders`: names in double braces, such as {{name}}, and in how many rows.
+    `templates`: the first marker of a chat template, such as [INST], and in how many rows.
     """
 
     rows: list[Raw]
     count: int
     placeholders: dict[str, int]
+    templates: dict[str, int]
 
-    @property
-    def warning(self) -> str | None:
-        """What to say of placeholders, if there are any."""
-        if not self.placeholders:
-            return None
-        most = Counter(self.placeholders).most_common(5)
-        named = ", ".join(f"{{{{{name}}}}} in {counted(number, 'row')}" for name, number in most)
-        return f"warning: placeholders that nobody filled in: {named}; the model would learn to write them"
+    def warnings(self, format: RowFormat) -> Iterator[str]:
+        """What to say of placeholders and of rendered chats, if there are any. In plain text, a chat is text."""
+        if self.placeholders:
+            named = _named({f"{{{{{name}}}}}": number for name, number in self.placeholders.items()})
+            yield f"warning: placeholders that nobody filled in: {named}; the model would learn to write them"
+        if self.templates and format != "text":
+            yield (
+                f"warning: texts that a chat template has written: {_named(self.templates)}; its markers are read as "
+                "words of the speaker; give each turn as a message of its own"
+            )
 
 
 def survey_of(rows: Rows) -> Survey:
@@ -57,6 +77,7 @@ def survey_of(rows: Rows) -> Survey:
     kept: list[Raw] = []
     seen: set[str] = set()
     placeholders: Counter[str] = Counter()
+    templates: Counter[str] = Counter()
     count = 0
     for _, row in rows:
         count += 1
@@ -64,8 +85,10 @@ def survey_of(rows: Rows) -> Survey:
         if count <= FIRST_ROWS or (len(kept) < _MOST and not keys <= seen):
             kept.append(row)
         seen |= keys
-        placeholders.update({name for text in _texts(row) for name in _PLACEHOLDER.findall(text)})
-    return Survey(kept, count, dict(placeholders))
+        texts = list(_texts(row))
+        placeholders.update({name for text in texts if "{{" in text for name in _PLACEHOLDER.findall(text)})
+        templates.update({marker for text in texts if (marker := _rendered(text))})
+    return Survey(kept, count, dict(placeholders), dict(templates))
 
 
 def stored_survey(rows: Rows, *known: Any) -> Survey:
@@ -75,10 +98,10 @@ def stored_survey(rows: Rows, *known: Any) -> Survey:
         found = survey_of(rows)
         # Dates and bytes of Parquet files are neither text nor turns: what they print as will do.
         text = json.dumps(found.rows, default=str)
-        return {"rows": json.loads(text), "count": found.count, "placeholders": found.placeholders}
+        return {**asdict(found), "rows": json.loads(text)}
 
     _, info = stored("surveys", cache_key(SURVEY_VERSION, *known), build)
-    return Survey(info["rows"], info["count"], info["placeholders"])
+    return Survey(**info)
 
 
 def recognise(path: Path, *, name: str | None = None, kind: Kind | None = None) -> Recognised:
@@ -101,14 +124,25 @@ def _keys(row: Raw) -> Iterator[str]:
                 yield from (f"{name}.{key}" for key, inner in turn.items() if inner is not None)
 
 
+def _rendered(text: str) -> str | None:
+    """The first marker of the template that wrote this text, if one did; texts of HH are read as turns."""
+    for markers in _TEMPLATES:
+        if all(marker in text for marker in markers) and not is_hh(text):
+            return markers[0]
+    return None
+
+
+def _named(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} in {counted(number, 'row')}" for name, number in Counter(counts).most_common(5))
+
+
 def _texts(value: Any) -> Iterator[str]:
-    """All strings in a value that may hold a placeholder, however deep it is nested."""
+    """All strings in a value, however deep it is nested."""
     left = [value]
     while left:
         one = left.pop()
         if isinstance(one, str):
-            if "{{" in one:
-                yield one
+            yield one
         elif isinstance(one, dict):
             left += one.values()
         elif isinstance(one, list):
