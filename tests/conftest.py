@@ -29,6 +29,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+LONGEST = ("test_pipeline", "test_launch", "test_faults_ppo", "test_golden_losses", "test_hub_models")
+"""Modules to begin with: of two processes, one would have nothing to do while the other ends with them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory):
     """`made_once("name", make)` is a folder that `make(folder)` fills, once for all test processes. Only look at it."""

@@ -46,6 +46,7 @@ def test_llamatune_and_plain_trl_train_the_same_reward_model() -> None:
     assert "longer than max_length" in done.stdout
 
 
+@pytest.mark.slow
 def test_batches_in_which_plain_trl_weighs_pairs_unequally_are_not_compared() -> None:
     done = benchmark("reward", "--rounds", "1", "--steps", "2", "--batch-size", "2000")
     assert done.returncode == 1

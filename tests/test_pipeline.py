@@ -159,7 +159,7 @@ def test_what_comes_out_the_same_runs_nothing_again(project: Callable[[str], Pat
     assert [name for name, one in last.items() if one["did"] == "done"] == ["sft", "helpful", "round-1/tuned"]
 
 
-@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize("at", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_kill_in_the_middle_ends_in_the_same_bytes(project: Callable[[str], Path], at: int) -> None:
     folder = project("killed")
     ran(loaded())

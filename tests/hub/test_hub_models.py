@@ -188,6 +188,7 @@ def test_a_base_that_was_a_folder_is_named_and_compared(
     assert front_of((staged / "README.md").read_bytes())["license"] == "mit"
 
 
+@pytest.mark.slow
 def test_a_merged_reward_model_scores_with_plain_transformers(
     hub: LoopbackHub, llamatune, rewarded, tmp_path: Path
 ) -> None:

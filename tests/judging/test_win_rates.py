@@ -85,6 +85,7 @@ def by_game(matches: list[Match]) -> list[Match]:
     return [Match(str(number), one.games) for number, one in enumerate(matches)]
 
 
+@pytest.mark.slow
 def test_intervals_by_prompt_hold_the_truth_and_those_by_game_do_not() -> None:
     """500 simulations with 60 chats of 4 turns each; the truth is that of 40,000 chats."""
     settings = {"turns": 4, "bias": 0.7}

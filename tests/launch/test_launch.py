@@ -49,6 +49,7 @@ def test_one_process_kills_the_others_and_a_restart_goes_on_bitwise(straight: Pa
     assert adapter(run) == adapter(straight)
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_stops_all_and_accelerate_goes_on(straight: Path, tmp_path: Path) -> None:
     """SIGUSR1 to the second process only; the same recipe goes on, started by another program."""
     run, recipe = tmp_path / "run", recipe_file(tmp_path)

@@ -56,6 +56,7 @@ def test_an_sft_run_measures_its_win_rate_and_trains_as_without(rewarded: Any, t
     assert one.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.slow
 def test_resumed_it_compares_with_the_same_start(rewarded: Any, tmp_path: Path) -> None:
     whole = short(tmp_path / "whole", rewarded)
     run(whole, recipe_dir=ROOT)
@@ -79,6 +80,7 @@ def test_against_the_replies_of_the_rows(rewarded: Any, tmp_path: Path) -> None:
         run(short(tmp_path / "other", rewarded, prompts=prompts, against="replies"), recipe_dir=ROOT)
 
 
+@pytest.mark.slow
 def test_ppo_measures_it_too(rewarded: Any, tmp_path: Path) -> None:
     rewards = {"helpfulness": str(rewarded("lora"))}
     recipe = ppo_recipe(
