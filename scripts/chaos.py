@@ -31,6 +31,8 @@ from short_runs import STAGES, ShortRun, States, fill, small_base  # noqa: E402
 
 GOES_ON = {0: "finished", -9: "killed", 75: "stopped", 130: "stopped", 8: "disk"}
 """Exit codes that a disturbance may lead to."""
+NOTHING_TRUSTED = 4
+"""Exit code of a run whose checkpoints have all been damaged."""
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
@@ -68,16 +70,20 @@ class Chaos:
         run, states = self.stage(name)
         run.put_back(None)
         story: list[str] = []
+        damaged = False
         while self.chance.random() < 0.75:
             ended = self.disturb(run, states, story)
-            if ended is not None and (ended.code not in GOES_ON or "Traceback" in ended.said):
+            if damaged and ended.code == NOTHING_TRUSTED:
+                break
+            if ended.code not in GOES_ON or "Traceback" in ended.said:
                 return [f"{name}: {'; '.join(story)}: exit code {ended.code}: {ended.said[-2000:]}"]
-            if ended is not None and ended.code == 0:
+            if ended.code == 0:
                 break
             if self.chance.random() < 0.3:
+                damaged = True
                 story.append(self.damage(run))
         ended = run.run()
-        if ended.code == 4:
+        if damaged and ended.code == NOTHING_TRUSTED:
             # No checkpoint was left that can be trusted, and the error names this way on.
             self.count["started again"] += 1
             ended = run.place.run("--resume", "none")
@@ -90,7 +96,7 @@ class Chaos:
             ]
         return []
 
-    def disturb(self, run: ShortRun, states: States, story: list[str]) -> Ended | None:
+    def disturb(self, run: ShortRun, states: States, story: list[str]) -> Ended:
         at = self.chance.choice(states.points)
         kind = self.chance.choices(["kill", "signal", "error"], [6, 2, 2])[0]
         if kind == "kill":

@@ -17,6 +17,7 @@ import pytest
 from llamatune.data import mix
 from llamatune.data.cache import cache_key, stored
 from llamatune.data.digests import SeenDigests
+from llamatune.data.packing import pack
 from llamatune.data.prepare import Prepared, prepare
 from llamatune.data.rows import IGNORED, Encoded, Reason, RowRejected
 from llamatune.errors import DataError, DiskError
@@ -288,6 +289,21 @@ def test_the_cache_follows_the_encoder_and_the_policies(tmp_path: Path, encoder)
         assert len(list((cache_folder() / "tokens").iterdir())) == number
     run(encoder, Source(path=path, max_rows=2))
     assert len(list((cache_folder() / "tokens").iterdir())) == 5
+
+
+def test_what_is_packed_is_found_again_whenever_and_wherever_its_rows_were_encoded(
+    tmp_path: Path, encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """datasets knows rows by the path and the time of their file: each new file left one more entry in the cache."""
+    path = write(tmp_path, "a.jsonl", [pair(n) for n in range(9)])
+    entries = set()
+    for cache in ("one", "two", "one"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
+        pack(run(encoder, Source(path=path, weight=1.5)).train, 1000, 0, report=lambda line: None)
+        [entry] = (cache_folder() / "packed").iterdir()
+        entries.add(entry.name)
+        shutil.rmtree(cache_folder() / "tokens")
+    assert len(entries) == 1
 
 
 def _flip(file: Path, at: int) -> None:

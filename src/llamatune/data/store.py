@@ -104,7 +104,10 @@ class Shard:
     def dataset(self) -> datasets.Dataset:
         import datasets
 
-        return datasets.Dataset.from_file(str(self.folder / "rows.arrow"))
+        rows = datasets.Dataset.from_file(str(self.folder / "rows.arrow"))
+        # Not by the file's path and time, as it comes: what is packed of these rows is found again by it.
+        rows._fingerprint = self.folder.name
+        return rows
 
     @cached_property
     def pairs(self) -> np.ndarray:
