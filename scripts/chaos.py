@@ -1,7 +1,7 @@
-"""Kills, signals, failing disks and damaged files, in random order, over all stages that train: each run must end in
-the bytes of the run that nothing disturbed, and leave nothing behind.
+"""Kills, signals, failing disks and damaged files, in random order, over all stages: each run must end in the bytes of
+the run that nothing disturbed, and leave nothing behind.
 
-    python scripts/chaos.py [--kills 100] [--seed 0] [--minutes M] [--stages sft,reward,pretrain,ppo]
+    python scripts/chaos.py [--kills 100] [--seed 0] [--minutes M] [--stages sft,reward,ppo,gatt]
 
 A round is one short run (see tests/faults/short_runs.py). Until the dice say that it may finish, the same command is
 started again and again, and each time something happens at one of its system calls on files: kill -9, a signal, an
@@ -24,10 +24,12 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests/faults"))
+sys.path[:0] = [str(ROOT / "tests/faults"), str(ROOT / "tests")]
 
 from place import Ended, Place, Server  # noqa: E402
-from short_runs import STAGES, ShortRun, States, fill, small_base  # noqa: E402
+from short_runs import JUDGED, STAGES, ShortRun, States, fill  # noqa: E402
+
+from support import talking_base  # noqa: E402
 
 GOES_ON = {0: "finished", -9: "killed", 75: "stopped", 130: "stopped", 8: "disk"}
 """Exit codes that a disturbance may lead to."""
@@ -47,13 +49,13 @@ class Chaos:
         )
         self.count: Counter[str] = Counter()
         self.known: dict[str, tuple[ShortRun, States]] = {}
-        small_base(folder / "base")
+        talking_base(folder / "base")
 
     def stage(self, name: str) -> tuple[ShortRun, States]:
         """The short run of a stage, and what it does when nothing disturbs it."""
         if name not in self.known:
             judge = None
-            if name == "ppo":
+            if name in JUDGED:
                 rewarded, states = self.stage("reward")
                 rewarded.put_back(None)
                 assert rewarded.run().code == 0

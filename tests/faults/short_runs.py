@@ -12,15 +12,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from place import PICO, Ended, Place, fault, read_lines
+from place import Ended, Place, fault, read_lines
 from system_calls import Answer, Calls, Point
 
-COMMON = """\
-output: work/run
-logging: {every_steps: 1}
-checkpoint: {every_steps: 1, keep: 1}
-"""
-STAGES = {
+TRAINING = {
     "sft": """\
 stage: sft
 model: {base: ./base, lora: {rank: 2, dropout: 0.1, targets: [q_proj]}}
@@ -53,7 +48,52 @@ guards: {truncated: {action: ignore}}
 generation: {prompts: [Say cup.], max_new_tokens: 2}
 """,
 }
-"""Checkpoints after each step but the last, of which one is kept; PPO's first lies within an iteration."""
+"""With a checkpoint after each step but the last, of which one is kept; PPO's first lies within an iteration."""
+MAKING = {
+    "rejection_sampling": """\
+stage: rejection_sampling
+data: {train: [{path: prompts.jsonl}], max_length: 48}
+sampling: {samples: 2, max_new_tokens: 12, batch_size: 4}
+reward: {helpfulness: ./judge}
+""",
+    "gatt": """\
+stage: gatt
+data: {train: [{path: prompts.jsonl}], max_length: 48}
+sampling: {max_new_tokens: 12, batch_size: 4}
+gatt: {turns: [2, 2]}
+""",
+    "context_distillation": """\
+stage: context_distillation
+data: {train: [{path: prompts.jsonl, safety: true}], max_length: 48}
+sampling: {max_new_tokens: 12, batch_size: 4}
+reward: {safety: ./judge}
+""",
+    "preferences": """\
+stage: preferences
+data: {train: [{path: prompts.jsonl}], max_length: 48}
+sampling: {max_new_tokens: 12, batch_size: 4}
+judge: reward_models
+reward: {helpfulness: ./judge}
+test_share: 0.3
+""",
+    "evaluate": """\
+stage: evaluate
+models: {one: {}, two: {}}
+data: {eval: [{path: prompts.jsonl}], max_length: 48}
+sampling: {max_new_tokens: 12, batch_size: 4}
+judges: {helpfulness: ./judge}
+""",
+}
+"""Stages that make data, or figures: their work is in parts, each kept as soon as it is whole."""
+STAGES = {
+    **{
+        name: f"{text}output: work/run\nlogging: {{every_steps: 1}}\ncheckpoint: {{every_steps: 1, keep: 1}}\n"
+        for name, text in TRAINING.items()
+    },
+    **{name: f"{text}output: work/run\nmodel: {{base: ./base}}\n" for name, text in MAKING.items()},
+}
+JUDGED = ("ppo", *(name for name in MAKING if name != "gatt"))
+"""Stages that need a reward model."""
 _WORDS = ["cup", "hat", "key", "map", "pen", "bag"]
 _WORK = "work"
 """Holds the run, and a cache of its own."""
@@ -61,34 +101,8 @@ _NOT_TWICE = {"seconds", "finished", "time", "peak_memory_gib", "sizes", "sha256
 """Keys of JSON that no run gives again, or that are about such keys."""
 
 
-def small_base(folder: Path) -> Path:
-    """Write a Llama of two small layers with random weights, and pico's tokenizer."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=2048,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=256,
-        tie_word_embeddings=True,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    for file in Path(PICO).iterdir():
-        if file.name.startswith(("tokenizer", "chat_template")):
-            shutil.copy(file, folder)
-    return folder
-
-
 def fill(folder: Path, stage: str, base: Path, judge: Path | None = None) -> None:
-    """The recipe and what it names; `judge` is PPO's reward model."""
+    """The recipe and what it names; `judge` is a reward model."""
     shutil.copytree(base, folder / "base")
     if judge is not None:
         shutil.copytree(judge, folder / "judge")
@@ -103,7 +117,7 @@ def fill(folder: Path, stage: str, base: Path, judge: Path | None = None) -> Non
         lines = [json.dumps(row).replace("{}", word) + "\n" for word in _WORDS]
         (folder / f"{name}.jsonl").write_text("".join(lines))
         (folder / f"more_{name}.jsonl").write_text("".join(lines[:2]).replace("Say", "Show me the"))
-    (folder / "recipe.yaml").write_text(STAGES[stage] + COMMON)
+    (folder / "recipe.yaml").write_text(STAGES[stage])
     for file in folder.rglob("*"):
         os.utime(file, (1e9, 1e9))
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from place import Ended, Place, Server
-from short_runs import STAGES, ShortRun, States, fill, small_base
+from short_runs import JUDGED, STAGES, ShortRun, States, fill
 from system_calls import HANDS_OVER, Point
+
+from support import talking_base
 
 pytestmark = pytest.mark.skipif(not HANDS_OVER, reason="system calls are watched on Linux, x86-64")
 SAMPLE = 2
@@ -23,12 +25,14 @@ SAMPLE = 2
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_base(tmp_path_factory.mktemp("base"))
+    folder = tmp_path_factory.mktemp("base")
+    talking_base(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def judge(base: Path, new_place, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """PPO's reward model."""
+    """A reward model."""
     place = new_place()
     fill(place.folder, "reward", base)
     run = ShortRun(place)
@@ -44,7 +48,7 @@ def known(base: Path, new_place, request: pytest.FixtureRequest, tmp_path_factor
     def of(stage: str) -> tuple[ShortRun, States]:
         if stage not in made:
             place = new_place()
-            fill(place.folder, stage, base, request.getfixturevalue("judge") if stage == "ppo" else None)
+            fill(place.folder, stage, base, request.getfixturevalue("judge") if stage in JUDGED else None)
             run = ShortRun(place)
             made[stage] = run, run.states(tmp_path_factory.mktemp("states"))
             print(f"{stage}: {len(made[stage][1].points)} calls, {len(made[stage][1].files)} states")

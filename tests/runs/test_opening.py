@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -220,6 +221,15 @@ def test_what_was_logged_after_the_checkpoint_is_cut_off(stage) -> None:
     ]
 
 
+def test_checkpoints_that_a_kill_kept_from_being_rotated_out_go_at_the_next_start(stage) -> None:
+    """After the last one of a run there is no other to do it."""
+    unfinished(stage)
+    older = Path("runs/x/checkpoints/checkpoint-1")
+    shutil.copytree("runs/x/checkpoints/checkpoint-2", older)
+    stage("runs/x", facts=FACTS, changes={"checkpoint": {"keep": 1}})
+    assert not older.exists() and Path("runs/x/checkpoints/checkpoint-2").exists()
+
+
 def test_a_checkpoint_names_no_files_to_cut(stage) -> None:
     """A crafted manifest must not reach beyond the run's own logs."""
     from llamatune.runs import checkpoints
@@ -325,6 +335,15 @@ def test_errors_of_the_system_are_known_whoever_tells_them(tmp_path: Path) -> No
             raise Exception(text)
     with pytest.raises(RuntimeError), files.disk_errors(tmp_path):
         raise RuntimeError("a bug (error 5)")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+@pytest.mark.parametrize("numbers", [1, 1000])
+def test_a_full_disk_is_known_whether_or_not_all_fits_into_torchs_buffer(numbers: int) -> None:
+    import torch
+
+    with pytest.raises(DiskError, match="E802"), files.disk_errors(Path("/dev/full")):
+        torch.save({"state": torch.zeros(numbers)}, "/dev/full")
 
 
 # ---- how it ends ------------------------------------------------------------------------------------------

@@ -27,8 +27,10 @@ _FULL_TEXTS = (
     "Disk quota exceeded",
     "PytorchStreamWriter",
     "unexpected pos",
+    "iostream error",
 )
-"""How torch and safetensors, which do not raise OSError, say that the disk is full."""
+"""How torch and safetensors, which do not raise OSError, say that the disk is full; the last one where the whole file
+fits into a buffer."""
 _OF_RUST = re.compile(r"\(os error (\d+)\)")
 """How whatever is written in Rust tells the number of a system error."""
 _GONE_TEXTS = ("No such file or directory", "Parent directory")

@@ -288,6 +288,8 @@ def _cut_back(run: Run, checkpoint: Checkpoint) -> None:
     whole = checkpoints.complete(run.checkpoints)
     for folder in whole[: whole.index(checkpoint.folder)]:
         run.notices.append(f"{folder.name} is set aside as {checkpoints.set_aside(folder).name}")
+    # A process that died between a checkpoint and this: the last step may make no other one.
+    checkpoints.rotate(run.checkpoints, run.recipe.checkpoint.keep)
     # Of the result, one that could not be read.
     for left in (*checkpoints.unfinished(run.checkpoints), *(run.directory / name for name in _MADE_LAST)):
         remove(left)
