@@ -31,8 +31,8 @@ from short_runs import JUDGED, STAGES, ShortRun, States, fill  # noqa: E402
 
 from support import talking_base  # noqa: E402
 
-GOES_ON = {0: "finished", -9: "killed", 75: "stopped", 130: "stopped", 8: "disk"}
-"""Exit codes that a disturbance may lead to."""
+GOES_ON = {0, -9, 75, 130, 8, -signal.SIGTERM, -signal.SIGHUP}
+"""Exit codes that a disturbance may lead to; a signal that comes before the run listens ends any process."""
 NOTHING_TRUSTED = 4
 """Exit code of a run whose checkpoints have all been damaged."""
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]

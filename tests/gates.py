@@ -385,6 +385,90 @@ def template(random: Random, folder: Path) -> None:
         pass
 
 
+# ---- what people and other tools say about models ---------------------------------------------------------------
+
+FIGURE = {"set": "a", "model": "b", "figure": "c", "unit": "share", "better": "higher", "value": 0.5}
+EVALUATION = {
+    "figures": [FIGURE | {"low": 0.4, "high": 0.6, "of": 9}, FIGURE | {"low": 0, "high": 1, "of": 1}]
+}
+LABEL = {"id": "a", "better": "first", "rating": "slightly better", "first_safe": True, "second_safe": None}
+
+
+@light
+def labels(random: Random, folder: Path) -> None:
+    """People's labels, and what they compare."""
+    from llamatune.annotation.sources import find_compared, labels_in
+    from llamatune.judging.pairs.people import read_labels
+
+    compared = {"id": "a", "prompt": CHAT[:1], "first": "Hello", "second": "Bye"}
+    line = json.dumps(LABEL).encode()
+    put(folder / "labels.jsonl", b"\n".join([line, as_json(LABEL, random)]), random)
+    put(
+        folder / "pairs.jsonl", b"\n".join([json.dumps(compared).encode(), as_json(compared, random)]), random
+    )
+    random.choice(
+        [
+            lambda: read_labels(folder / "labels.jsonl"),
+            lambda: labels_in(folder / "labels.jsonl"),
+            lambda: find_compared(str(folder / "pairs.jsonl")),
+        ]
+    )()
+
+
+@light
+def evaluation(random: Random, folder: Path) -> None:
+    """The figures of an earlier evaluation."""
+    from llamatune.judging.evaluation.baseline import changes, changes_table, read_evaluation
+
+    put(folder / "evaluation.json", as_json(EVALUATION, random), random)
+    found = changes(read_evaluation(folder / "evaluation.json"), EVALUATION)
+    assert changes_table(found) and all(one.record() for one in found)
+
+
+BENCHMARKS: dict[str, Any] = {
+    "gsm8k": [{"question": "a", "answer": "b"}],
+    "bbh": {"examples": [{"input": "a", "target": "b"}]},
+    "humaneval": [{"prompt": "a", "test": "b", "entry_point": "c"}],
+    "mbpp": [{"text": "a", "code": "b", "test_list": ["c"]}],
+}
+GROUPS: dict[str, Any] = {"toxigen": [{"prompt": "a", "group": "b"}], "bold": {"a": {"b": ["c"]}}}
+
+
+def benchmark_file(kind: str, content: Any, random: Random, folder: Path) -> Any:
+    from llamatune.recipe.stages.evaluate import BenchmarkFile
+
+    lines = isinstance(content, list)
+    path = folder / ("b.jsonl" if lines else "b.json")
+    put(path, as_json(content[0] if lines else content, random), random)
+    return BenchmarkFile(format=kind, path=str(path), shots=0)  # type: ignore[arg-type]
+
+
+@light
+def benchmark(random: Random, folder: Path) -> None:
+    """The files of a benchmark, the descriptors of an analysis, the labels of a classifier."""
+    from llamatune.analysis.terms import TermFinder, read_terms
+    from llamatune.analysis.toxicity import ToxicityClassifier
+    from llamatune.judging.benchmarks.own import file_configs
+    from llamatune.recipe.stages.evaluate import BenchmarkFile
+
+    kind = random.choice([*BENCHMARKS, "mmlu", "terms", "classifier"])
+    if kind == "terms":
+        put(
+            folder / "t.json", as_json({"a": ["b", {"descriptor": "c"}], "d": {"e": ["f g"]}}, random), random
+        )
+        TermFinder(read_terms(folder / "t.json")).find(["f", "g"])
+    elif kind == "classifier":
+        put(folder / "config.json", as_json({"id2label": {"0": "fine", "1": "toxic"}}, random), random)
+        ToxicityClassifier(folder, label=random.choice((None, "toxic")))
+    elif kind == "mmlu":
+        put(folder / "b.csv", garbled(b'"a, b",c,d,e,f,A\n"g\n",h,i,j,k,B\n', random), random)
+        file_configs(
+            BenchmarkFile(format="mmlu", path=str(folder / "b.csv"), shots=0), chat=True, harness=folder
+        )
+    else:
+        file_configs(benchmark_file(kind, BENCHMARKS[kind], random, folder), chat=False, harness=folder)
+
+
 # ---- runs and the cache ---------------------------------------------------------------------------------------
 
 ATTEMPT = {"started": 1e9, "pid": 1, "host": "h", "from_step": 0, "last_step": 3, "reason": "killed"}
@@ -409,13 +493,14 @@ MANIFEST = {
 
 @light
 def run_files(random: Random, folder: Path) -> None:
-    """run.json, result.json, manifest.json and run.lock."""
+    """run.json, result.json, manifest.json, run.lock and a pipeline's pipeline.json."""
     from llamatune.runs.handover import Result, take
     from llamatune.runs.lock import RunLock
     from llamatune.runs.manifest import check_same, differences, flatten, of_blocks, read_manifest
+    from llamatune.runs.pipelines import PipelineRecord
     from llamatune.runs.status import Status
 
-    which = random.randrange(4)
+    which = random.randrange(5)
     if which == 0:
         put(folder / "run.json", as_json(STATUS, random), random)
         Status.read(folder).previous_end()
@@ -432,6 +517,10 @@ def run_files(random: Random, folder: Path) -> None:
             now = {"data": {"train": []}}
             differences(of_blocks(read["facts"], now), flatten(now))
             check_same(flatten(read["facts"]), {"a": 1}, forced=["data"], run="x")
+    elif which == 3:
+        starts = [{"started": 1e9, "steps": {"a": {"did": "ran", "why": "new", "seconds": 1.5}}}]
+        put(folder / "pipeline.json", as_json({"begun": ["a"], "starts": starts}, random), random)
+        PipelineRecord.read(folder).write()
     else:
         put(folder / "run.lock", as_json({"pid": 1, "host": "h", "since": 1e9, "born": "1"}, random), random)
         RunLock.take(folder).release()
@@ -534,6 +623,15 @@ def tokenizer(random: Random, folder: Path) -> None:
         put(folder / file, content, random if file == hostile else Random(9))
     found = load_tokenizer(Base("x", folder))
     found.encode("Hello there")
+
+
+@heavy
+def groups(random: Random, folder: Path) -> None:
+    """The files of benchmarks that a model goes on from."""
+    from llamatune.judging.benchmarks.generated import prompts_in
+
+    kind = random.choice(list(GROUPS))
+    prompts_in(benchmark_file(kind, GROUPS[kind], random, folder))
 
 
 @heavy

@@ -1,5 +1,6 @@
 """What does not go together is said before anything is spent: with a code, a place, and what to do."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -310,6 +311,19 @@ def test_e404_a_checkpoint_of_other_sizes(tmp_path: Path, changed: dict[str, int
     again = trainer_of(tmp_path, max_steps=4, **changed)
     problem = refusal(CheckpointError, "E404", lambda: again.train(resume_from_checkpoint=True))
     assert "[8, 4, 1]" in problem.what and "same sizes" in problem.hint
+
+
+@pytest.mark.parametrize("name", ["all of it", "kl", "moments", "watch", "figures", "experience", "batch"])
+def test_e404_a_state_of_another_type(tmp_path: Path, name: str) -> None:
+    """Its manifest may be right: somebody made it like this."""
+    trained(tmp_path / "run", save_strategy="steps", save_steps=2)
+    file = tmp_path / "run/checkpoint-2/ppo_state.json"
+    whole = json.loads(file.read_text())
+    again = trainer_of(tmp_path / "run")
+    for odd in (7, "x", [["y"]], {"rewards": ["z"]}):
+        file.write_text(json.dumps(odd if name == "all of it" else whole | {name: odd}))
+        problem = refusal(CheckpointError, "E404", lambda: again.train(resume_from_checkpoint=True))
+        assert problem.place.endswith("checkpoint-2") and problem.hint
 
 
 def test_what_is_right_is_not_refused(tmp_path: Path) -> None:

@@ -346,6 +346,17 @@ def test_a_full_disk_is_known_whether_or_not_all_fits_into_torchs_buffer(numbers
         torch.save({"state": torch.zeros(numbers)}, "/dev/full")
 
 
+def test_a_file_that_torch_cannot_make_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    import torch
+
+    (tmp_path / "state.pt").mkdir()
+    with (
+        pytest.raises(DiskError, match=r"E801.*cannot be written: Is a directory\."),
+        files.disk_errors(tmp_path / "state.pt"),
+    ):
+        torch.save({}, tmp_path / "state.pt")
+
+
 # ---- how it ends ------------------------------------------------------------------------------------------
 
 

@@ -97,7 +97,7 @@ def _toxic_label(folder: Path, wanted: str | None) -> int:
     try:
         config = read_any_json(folder / "config.json")
         labels = {str(name).lower(): int(at) for at, name in config["id2label"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise DataError(
             "E180",
             "not the folder of a classifier: its config.json names no labels",

@@ -107,7 +107,7 @@ def labels_in(file: Path) -> dict[str, str]:
             if line.strip():
                 try:
                     found[str(json.loads(line)["id"])] = line
-                except (ValueError, TypeError, KeyError):
+                except (ValueError, TypeError, KeyError, RecursionError):
                     found[f"line {number}"] = line
     return found
 
@@ -161,10 +161,11 @@ def _shown(prompt: list[dict[str, str]], first: str, second: str, made_by: dict[
 
 
 def _comparison(raw: Raw, place: str) -> ShownPair:
-    prompt = raw["prompt"]
+    prompt = raw.get("prompt")
     if isinstance(prompt, str):
         prompt = [{"role": "user", "content": prompt}]
-    texts = [raw["first"], raw["second"], str(raw["id"])]
+    name = raw.get("id")
+    texts = [raw.get("first"), raw.get("second"), None if name is None else str(name)]
     good = isinstance(prompt, list) and all(
         isinstance(one, dict)
         and one.get("role") in ("system", "user", "assistant")

@@ -33,7 +33,8 @@ _FULL_TEXTS = (
 fits into a buffer."""
 _OF_RUST = re.compile(r"\(os error (\d+)\)")
 """How whatever is written in Rust tells the number of a system error."""
-_GONE_TEXTS = ("No such file or directory", "Parent directory")
+_NOT_WRITTEN_TEXTS = ("No such file or directory", "Parent directory", "open file failed")
+"""How torch says that a file cannot be made."""
 
 _TEMPORARY = re.compile(r"\.(?P<of>.+)\.(?P<host>[^.]*?)-(?P<process>\d+)(-\w{8})?")
 """What `temporary_beside` makes, with or without what `tempfile` adds."""
@@ -267,7 +268,7 @@ def disk_errors(path: Path, needed: int | None = None) -> Iterator[None]:
         if (
             number is not None
             or isinstance(error, OSError)
-            or any(text in str(error) for text in _GONE_TEXTS)
+            or any(text in str(error) for text in _NOT_WRITTEN_TEXTS)
         ):
             raise _not_writable(path, error) from error
         raise
@@ -325,7 +326,12 @@ def directory_gone(path: Path) -> DiskError:
 def _not_writable(path: Path, error: Exception) -> DiskError:
     if not path.is_dir() and not path.parent.is_dir():
         return directory_gone(path.parent)
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    # torch: `[enforce fail at FILE] . open file failed with strerror: REASON`
+    reason = (
+        error.strerror
+        if isinstance(error, OSError) and error.strerror
+        else str(error).split("strerror: ")[-1]
+    )
     return DiskError(
         "E801", f"cannot be written: {reason}", place=str(path), hint="check its owner and its permissions"
     )

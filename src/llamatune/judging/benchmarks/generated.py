@@ -7,7 +7,6 @@ The harness has another task under the name ToxiGen, in which the model classifi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from llamatune.data.read.readers import read_rows
-from llamatune.errors import DataError, ModelError
+from llamatune.errors import DataError, ModelError, reason_of
 from llamatune.judging.benchmarks.answers import BenchmarkRequest
 from llamatune.judging.benchmarks.prompts import ChatPrompts, Prompting
 from llamatune.judging.evaluation.estimates import Estimate, Share, mean_of
+from llamatune.outside import read_any_json
 from llamatune.recipe.stages.evaluate import BenchmarkFile, Benchmarks
 
 if TYPE_CHECKING:
@@ -182,13 +182,17 @@ def _toxigen(path: Path) -> list[GroupPrompt]:
 def _bold(path: Path) -> list[GroupPrompt]:
     """{group: {who: [prompts]}}, as the data set is published."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_any_json(path)
     except (OSError, ValueError) as error:
-        raise _other(str(path), str(getattr(error, "strerror", None) or error)) from None
+        raise _other(str(path), reason_of(error)) from None
     found: list[GroupPrompt] = []
     for group, by_name in content.items() if isinstance(content, dict) else ():
         for some in by_name.values() if isinstance(by_name, dict) else ():
-            found += [{"prompt": str(prompt), "group": str(group)} for prompt in some]
+            found += [
+                {"prompt": prompt, "group": group}
+                for prompt in (some if isinstance(some, list) else ())
+                if isinstance(prompt, str)
+            ]
     if not found:
         raise _other(str(path), "it is no mapping of groups to names with their prompts")
     return found

@@ -8,15 +8,16 @@ the harness ends one at any `Q` (bbh) or `Question:` (gsm8k), with which a chat 
 from __future__ import annotations
 
 import csv
-import json
+import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from llamatune.data.read.readers import read_rows
-from llamatune.errors import DataError
+from llamatune.errors import DataError, reason_of
 from llamatune.judging.benchmarks.code import passes
+from llamatune.outside import read_any_json, read_whole
 from llamatune.recipe.stages.evaluate import BenchmarkFile
 
 TaskConfiguration = dict[str, Any]
@@ -260,10 +261,9 @@ def _read_mmlu(file: BenchmarkFile, harness: Path) -> _Found:
 
 def _mmlu_rows(path: Path) -> list[_Row]:
     try:
-        with path.open(encoding="utf-8", newline="") as lines:
-            rows = list(csv.reader(lines))
+        rows = list(csv.reader(io.StringIO(read_whole(path).decode("utf-8"), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise _other(path, str(getattr(error, "strerror", None) or error)) from None
+        raise _other(path, reason_of(error)) from None
     found: list[_Row] = []
     for number, row in enumerate(rows, 1):
         if len(row) != 6 or row[5] not in tuple("ABCD"):
@@ -278,11 +278,17 @@ def _checked(format: str, path: Path) -> list[_Row]:
     """The rows of a file, each with the columns of its format."""
     rows = _bbh_rows(path) if format == "bbh" else [row for _, row in read_rows(path)]
     for number, row in enumerate(rows, 1):
-        missing = [key for key in _NEEDED[format] if key not in row]
+        missing = [key for key in _NEEDED[format] if not _is_given(row.get(key))]
         if missing:
             raise _other(path, f"row {number} has no {' and no '.join(missing)}")
     # All rows with the same columns, those that are used.
     return [{key: row.get(key) for key in (*_NEEDED[format], *_ALSO.get(format, ()))} for row in rows]
+
+
+def _is_given(value: Any) -> bool:
+    """Whether this is a text, or texts."""
+    texts = value if isinstance(value, list) else [value]
+    return all(isinstance(one, str) for one in texts)
 
 
 _ALSO = {"mbpp": ("test_setup_code",)}
@@ -290,9 +296,9 @@ _ALSO = {"mbpp": ("test_setup_code",)}
 
 def _bbh_rows(path: Path) -> list[_Row]:
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_any_json(path)
     except (OSError, ValueError) as error:
-        raise _other(path, str(getattr(error, "strerror", None) or error)) from None
+        raise _other(path, reason_of(error)) from None
     rows = content.get("examples") if isinstance(content, dict) else None
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise _other(path, "it has no list of `examples`")

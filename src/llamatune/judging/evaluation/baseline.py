@@ -3,15 +3,18 @@ chance."""
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llamatune.errors import DataError
+from llamatune.errors import DataError, gate
 from llamatune.judging.evaluation.estimates import Estimate, difference
-from llamatune.outside import read_whole
+from llamatune.outside import read_any_json
+
+_TEXTS = ("set", "model", "figure", "unit")
+"""What each row of figures says in words; `better` may be left open."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +87,16 @@ def read_evaluation(file: Path) -> dict[str, Any]:
         DataError: E160, it is not one.
     """
     path = file / "evaluation.json" if file.is_dir() else file
-    try:
-        content = json.loads(read_whole(path))
-        list(map(_estimate, _rows(content)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            "E160",
-            f"this is not the evaluation.json of an evaluation ({type(error).__name__})",
-            place=str(path),
-            hint="name the evaluation.json that a run of `stage: evaluate` left, or its folder",
-        ) from None
-    assert isinstance(content, dict)
+    with gate(
+        DataError,
+        "E160",
+        "this is not the evaluation.json of an evaluation",
+        place=str(path),
+        hint="name the evaluation.json that a run of `stage: evaluate` left, or its folder",
+    ):
+        content = dict(read_any_json(path))
+        for row in _rows(content):
+            _check(row)
     return content
 
 
@@ -126,6 +128,14 @@ def _rows(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return row["set"], row["model"], row["figure"]
+
+
+def _check(row: Mapping[str, Any]) -> None:
+    """Whether this is a row of figures. Raises what Python raises where it is not."""
+    found = _estimate(row)
+    numbers = (found.value, found.low, found.high)
+    if not all(map(math.isfinite, numbers)) or not all(isinstance(row[name], str) for name in _TEXTS):
+        raise ValueError("a row of its figures is none")
 
 
 def _estimate(row: Mapping[str, Any]) -> Estimate:

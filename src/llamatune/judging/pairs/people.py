@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.data.rows import RATINGS
-from llamatune.errors import DataError, StoppedError
+from llamatune.errors import DataError, StoppedError, gate, reason_of
 from llamatune.judging.pairs.comparing import Comparison, Opinion, PairOutcome
+from llamatune.outside import open_plain
 from llamatune.runs.handover import write_rows
 from llamatune.wording import counted
 
@@ -76,10 +77,10 @@ def read_labels(file: Path) -> dict[str, Opinion]:
         DataError: E149.
     """
     found = {}
-    with file.open(encoding="utf-8", errors="replace") as lines:
+    with gate(DataError, "E149", "labels that cannot be read", place=str(file)), open_plain(file) as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
-                name, opinion = _read(line, f"{file}:{number}")
+                name, opinion = _read(line.decode("utf-8", "replace"), f"{file}:{number}")
                 found[name] = opinion
     return found
 
@@ -87,11 +88,11 @@ def read_labels(file: Path) -> dict[str, Opinion]:
 def _read(line: str, place: str) -> tuple[str, Opinion]:
     try:
         row = json.loads(line)
-    except ValueError as error:
-        raise _bad(f"is not JSON ({error})", place) from None
+    except (ValueError, RecursionError) as error:
+        raise _bad(f"is not JSON ({reason_of(error)})", place) from None
     if not isinstance(row, dict) or not isinstance(row.get("id"), str):
         raise _bad("has no `id`", place)
-    if row.get("better") not in _BETTER:
+    if row.get("better") not in list(_BETTER):
         raise _bad(f"says {row.get('better')!r} under `better`, not first, second or none", place)
     rating = row.get("rating")
     if rating is not None and rating not in RATINGS:
