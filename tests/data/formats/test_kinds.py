@@ -648,6 +648,10 @@ def test_what_an_error_offers_can_be_used(name: str, value: Any, offered: str) -
 def test_rows_under_several_keys_are_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path, json.dumps({"train": ROWS, "data": ROWS}), "a.json")
     assert "rows under several keys: 'train', 'data'" in fails(list, read_rows(path))
+    path = write(
+        tmp_path, json.dumps({"train": ROWS, "test": ROWS, "features": [{"name": "prompt"}]}), "b.json"
+    )
+    assert "rows under several keys: 'train', 'test'" in fails(list, read_rows(path))
 
 
 def test_columns_without_names_are_listed(tmp_path: Path) -> None:

@@ -32,6 +32,13 @@ def rows_in(place: str, whole: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
         whole = inner
     lists = [key for key, value in whole.items() if _is_rows(value) and key.lower() in ROW_KEYS]
     lists = lists or [key for key, value in whole.items() if _is_all_rows(key, value, whole)]
+    if lists:  # other splits are rows too, whatever they are called
+        columns_of = whole[lists[0]][0].keys()
+        lists += [
+            key
+            for key, value in whole.items()
+            if key not in lists and _is_rows(value) and value[0].keys() == columns_of
+        ]
     if len(lists) > 1:
         what = f"rows under several keys: {', '.join(map(repr, lists))}"
         raise DataError("E107", what, place=place, hint="write each of these lists to a file of its own")
