@@ -36,6 +36,7 @@ for it; `ptx` is what a next-token loss can be computed on: conversations and do
 RowFormat = Literal[
     "messages",
     "sharegpt",
+    "exchanges",
     "alpaca",
     "prompt_completion",
     "alternating",

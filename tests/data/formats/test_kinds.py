@@ -645,6 +645,25 @@ def test_what_an_error_offers_can_be_used(name: str, value: Any, offered: str) -
         read(row, columns=Columns(prompt="prompt", completion="completion", **{field: column}))
 
 
+def test_exchanges_are_read_as_turns(tmp_path: Path) -> None:
+    asked = {"user": "Hi", "assistant": "Hello", "note": "x"}
+    rows = [
+        {"conversation": [{"system": "Be brief.", **asked}, {"user": "Bye", "assistant": "Bye!"}]},
+        {"conversation": [{"user": "", "assistant": "Welcome"}, {"user": "Hi", "assistant": "Hello"}]},
+    ]
+    path = write(tmp_path, lines(*rows))
+    found = recognise_rows(survey_of(read_rows(path)).rows, kind="conversations")
+    assert found.format == "exchanges" and found.ignored == ("conversation.note",)
+    first, second = (canonical(row, found, "a", is_safety=False) for row in rows)
+    assert isinstance(first, Conversation) and isinstance(second, Conversation)
+    assert [turn.role for turn in first.messages] == ["system", "user", "assistant", "user", "assistant"]
+    assert [turn.content for turn in second.messages] == ["Hi", "Hello"], "a greeting answers nothing"
+    broken = {"conversation": [asked, {"user": "Hi"}]}
+    assert "exchange 2" in fails(canonical, broken, found, "a", is_safety=False)
+    spoken = recognise_rows([{"human": "Hi", "bot": "Hello"}], kind="conversations")
+    assert spoken.columns.names == {"prompt": "human", "completion": "bot"}
+
+
 def test_rows_under_several_keys_are_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path, json.dumps({"train": ROWS, "data": ROWS}), "a.json")
     assert "rows under several keys: 'train', 'data'" in fails(list, read_rows(path))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from llamatune.data.formats.record import Adjusted, Raw, Turns
-from llamatune.data.formats.turns import hh_turns, is_hh, is_turn, read_turns
+from llamatune.data.formats.turns import exchange_keys, hh_turns, is_hh, is_turn, read_turns, turn_list
 from llamatune.data.formats.values import (
     checked_text,
     column_text,
@@ -53,6 +53,28 @@ def alternating(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> T
                 "E126", f"turn {number} of {column!r} is empty", place=place, hint="remove the row"
             )
     return [Message("assistant" if number % 2 else "user", one) for number, one in enumerate(said)]
+
+
+def exchanges(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
+    """A list of exchanges {user, assistant}, as xtuner and MOSS have them; the first may have a system message."""
+    column = columns.messages or "conversation"
+    found: Turns = []
+    for number, one in enumerate(
+        turn_list(value_of(raw, column, place, "format `exchanges`"), column, place)
+    ):
+        keys = exchange_keys(one)
+        if keys is None:
+            expected = "an object with a question and an answer"
+            raise wrong_type(f"exchange {number + 1} of {column!r}", one, place, expected)
+        asked, answered = (checked_text(one[key], f"{key!r} of exchange {number + 1}", place) for key in keys)
+        system = optional_text(one, "system", place)
+        if system is not None:
+            found.append(Message("system", system))
+        # A chat that the assistant opened has a first exchange without a question.
+        if number or asked.strip():
+            found.append(_user(asked, f"{column}[{number}].{keys[0]}", None, place))
+        found.append(Message("assistant", answered))
+    return found
 
 
 def question_and_answer(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:

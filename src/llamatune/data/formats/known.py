@@ -10,7 +10,7 @@ from typing import Any
 
 from llamatune.data.formats import chats, pairs
 from llamatune.data.formats.record import Format, Names, Raw
-from llamatune.data.formats.turns import ROLE_KEYS, is_hh
+from llamatune.data.formats.turns import ROLE_KEYS, exchange_keys, is_hh
 from llamatune.recipe.blocks import Kind, RowFormat
 
 # ---- how formats with the same columns are told apart: by their values ------------------------------------------
@@ -41,6 +41,10 @@ def _messages(names: Names, rows: Sequence[Raw], given: Names) -> bool:
 
 def _sharegpt(names: Names, rows: Sequence[Raw], given: Names) -> bool:
     return _is_sharegpt(_turn(rows, names["messages"]))
+
+
+def _exchanges(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    return exchange_keys(_turn(rows, names["messages"])) is not None
 
 
 def _alternating(names: Names, rows: Sequence[Raw], given: Names) -> bool:
@@ -135,7 +139,7 @@ _LABELS: dict[str, tuple[str, ...]] = {
     field: (field,) for field in ("rating", "safety", "chosen_safe", "rejected_safe")
 }
 _CHATS: frozenset[RowFormat] = frozenset(
-    {"messages", "sharegpt", "alpaca", "prompt_completion", "alternating", "oasst"}
+    {"messages", "sharegpt", "exchanges", "alpaca", "prompt_completion", "alternating", "oasst"}
 )
 _PAIRS: frozenset[RowFormat] = frozenset(
     {"preference", "hh", "sharegpt_preference", "shp", "pku", "summarize", "ultrafeedback"}
@@ -166,6 +170,16 @@ FORMATS: dict[RowFormat, Format] = {
             yields_to=_PAIRS,
         ),
         Format(
+            "exchanges",
+            "conversations",
+            chats.exchanges,
+            (_TURN_COLUMNS[2], _TURN_COLUMNS[0], _TURN_COLUMNS[1]),
+            "`conversation` = [{user, assistant}, ...]",
+            optional=_SYSTEM,
+            fits=_exchanges,
+            yields_to=_PAIRS,
+        ),
+        Format(
             "alpaca",
             "conversations",
             chats.question_and_answer,
@@ -189,6 +203,9 @@ FORMATS: dict[RowFormat, Format] = {
                 {"prompt": "instruction", "completion": "response"},
                 {"prompt": "input", "completion": "output"},
                 {"prompt": "input", "completion": "target"},
+                {"prompt": "user", "completion": "assistant"},
+                {"prompt": "human", "completion": "assistant"},
+                {"prompt": "human", "completion": "bot"},
             ),
             "`prompt` and `completion` or `response`, `question` and `answer`",
             optional={"input": ("input", "context"), "history": ("history",), **_SYSTEM},

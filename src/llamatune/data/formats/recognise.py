@@ -16,7 +16,7 @@ from typing import Any
 from llamatune.data.formats.known import FORMATS, formats_of
 from llamatune.data.formats.labels import are_labels
 from llamatune.data.formats.record import Format, Names, Raw, column_called
-from llamatune.data.formats.turns import ROLE_KEYS, unused_keys
+from llamatune.data.formats.turns import ROLE_KEYS, exchange_keys, unused_keys
 from llamatune.data.formats.values import missing_column, not_a_list, unfolded_for_a_look
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns, Kind, RowFormat
@@ -479,6 +479,10 @@ def _unused_keys(rows: Sequence[Raw], columns: Sequence[str]) -> tuple[str, ...]
 
 
 def _turns(value: Any) -> list[Raw]:
-    """Turns in a column; other objects have keys of their own."""
+    """Turns and exchanges in a column; other objects have keys of their own."""
     turns = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
-    return [turn for turn in turns if isinstance(turn, dict) and set(ROLE_KEYS) & turn.keys()]
+    return [
+        turn
+        for turn in turns
+        if isinstance(turn, dict) and (set(ROLE_KEYS) & turn.keys() or exchange_keys(turn))
+    ]

@@ -33,6 +33,9 @@ ROLES: dict[str, Role] = {
 ROLE_KEYS = ("role", "from", "speaker", "author")
 CONTENT_KEYS = ("content", "value", "text", "message", "utterance")
 """The first of these that is not null counts: Parquet files give all turns all keys."""
+ASKED_KEYS = ("user", "human", "input", "prompt", "question", "instruction", "query")
+ANSWERED_KEYS = ("assistant", "bot", "gpt", "output", "response", "answer", "completion")
+"""What an exchange calls its two halves."""
 _TOOL_ROLES = {
     *("tool", "tool_call", "tool_calls", "tool_response"),
     *("function", "function_call", "observation", "ipython"),
@@ -55,10 +58,20 @@ _HH_LINE = re.compile(r"(?:\A\s*|\n)(Human|Assistant):")
 
 def unused_keys(turn: Raw) -> list[str]:
     """Keys of a turn that have a value and are not understood, or stand beside one that is read in their place."""
+    if exchange := exchange_keys(turn):
+        return [key for key, value in turn.items() if key not in (*exchange, "system") and value]
     read = {_key(turn, ROLE_KEYS), _key(turn, CONTENT_KEYS)}
     spare = set(CONTENT_KEYS[2:]) | set(ROLE_KEYS[2:])
     known = {*ROLE_KEYS, *CONTENT_KEYS, *_TOOL_KEYS, *_TRAIN_KEYS, *_PARTLY} - spare | read
     return [key for key, value in turn.items() if key not in known and value not in (None, "", [], {})]
+
+
+def exchange_keys(value: Any) -> tuple[str, str] | None:
+    """The keys under which an object holds a question and its answer, if it is such an exchange and no turn."""
+    if not isinstance(value, dict) or is_turn(value):
+        return None
+    asked, answered = _key(value, ASKED_KEYS), _key(value, ANSWERED_KEYS)
+    return (asked, answered) if asked and answered else None
 
 
 def is_turn(value: Any) -> bool:
