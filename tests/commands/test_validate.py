@@ -248,6 +248,13 @@ def test_what_the_output_holds_already_is_said() -> None:
     assert "of another recipe (seed differ): `run` needs --overwrite" in said("seed=7")
 
 
+def test_a_cache_that_cannot_be_written_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run would end with it after the libraries are loaded."""
+    Path("file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path("file/within").absolute()))
+    assert codes() == ["E140"]
+
+
 def test_the_disk_must_hold_the_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     from llamatune.runs import files
 

@@ -15,6 +15,7 @@ from llamatune.models.found import Found
 from llamatune.models.placement import check_attention, check_cpu, check_precision
 from llamatune.plan.devices import DRIVERS
 from llamatune.plan.work import disk_of
+from llamatune.recipe.hashing import cache_folder
 from llamatune.recipe.paths import FINISHED, MARKER
 from llamatune.recipe.stages.common import ModelRecipe, TrainingRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
@@ -46,14 +47,12 @@ def check_device(found: Validation, recipe: ModelRecipe) -> None:
 
 
 def check_writable(found: Validation) -> None:
-    output = Path(found.recipe.output)
-    there = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
-    if not os.access(there, os.W_OK):
-        found.refuse(
-            DiskError(
-                "E801", f"`{there}` cannot be written", place="output", hint="check its owner and permissions"
-            )
-        )
+    """Whether a run may write where it will."""
+    places = {"output": ("E801", Path(found.recipe.output)), "the cache": ("E140", cache_folder())}
+    for place, (code, wanted) in places.items():
+        there = next(path for path in (wanted, *wanted.absolute().parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            found.refuse(DiskError(code, f"`{there}` cannot be written", place=place))
     if getattr(found.recipe, "upstream", None):
         found.unchecked.append("the arguments under `upstream`, which the trainer's config has to know")
 
