@@ -164,15 +164,15 @@ def _comparison(raw: Raw, place: str) -> ShownPair:
     prompt = raw.get("prompt")
     if isinstance(prompt, str):
         prompt = [{"role": "user", "content": prompt}]
-    name = raw.get("id")
-    texts = [raw.get("first"), raw.get("second"), None if name is None else str(name)]
+    name, first, second = (raw.get(key) for key in ("id", "first", "second"))
     good = isinstance(prompt, list) and all(
         isinstance(one, dict)
         and one.get("role") in ("system", "user", "assistant")
         and isinstance(one.get("content"), str)
         for one in prompt
     )
-    if not good or not prompt or not all(isinstance(text, str) for text in texts):
+    said = isinstance(first, str) and isinstance(second, str)
+    if not good or not prompt or not said or name is None:
         raise DataError(
             "E170",
             "a row is no comparison: `prompt` holds messages {role, content}, `first` and `second` are texts",
@@ -180,7 +180,7 @@ def _comparison(raw: Raw, place: str) -> ShownPair:
             hint="mend the row",
         )
     messages = [{"role": one["role"], "content": one["content"]} for one in prompt]
-    return ShownPair(texts[2], messages, texts[0], texts[1], {"place": place})
+    return ShownPair(str(name), messages, first, second, {"place": place})
 
 
 def _flaw(one: ShownPair) -> str | None:
