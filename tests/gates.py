@@ -584,6 +584,24 @@ def report(random: Random, folder: Path) -> None:
 
 
 @light
+def trained_on(random: Random, folder: Path) -> None:
+    """What a run says of the files that it was trained on, and of the runs behind it."""
+    from llamatune.data.contamination.training import trained_on as files_of
+
+    source = {"name": "a", "role": "train", "files": ["a.jsonl"], "sha256": ["0"]}
+    recipe = {"data.train[0].run": "earlier", "model.adapter": "other"}
+    hostile = random.choice(["data.json", "manifest.json"])
+    for file, content in (
+        ("data.json", {"sources": [source]}),
+        ("manifest.json", MANIFEST | {"recipe": recipe}),
+    ):
+        data = as_json(content, random) if file == hostile else json.dumps(content).encode()
+        put(folder / file, data, random if file == hostile else Random(9))
+    (folder / "resolved.yaml").write_text("stage: sft\n")
+    list(files_of([folder]).texts())
+
+
+@light
 def cache_entry(random: Random, folder: Path) -> None:
     """An entry of the cache, and the file of remembered hashes."""
     import os
@@ -605,6 +623,34 @@ def cache_entry(random: Random, folder: Path) -> None:
 
 
 # ---- what torch and transformers read -------------------------------------------------------------------------
+
+
+@heavy
+def model_card(random: Random, folder: Path) -> None:
+    """The card of a model that is pushed, from any file of its run."""
+    from llamatune.hub.artefact import finished_artefact
+    from llamatune.hub.card import Pushed, data_cards, write_model_card
+    from llamatune.hub.staging import stage_facts
+    from llamatune.runs.handover import digest
+
+    (folder / "adapter").mkdir(exist_ok=True)
+    (folder / "adapter/llamatune.json").write_text(json.dumps(NOTE))
+    written = RESULT | {"files": {"adapter": {"path": "adapter", "sha256": digest(folder / "adapter")}}}
+    hostile = random.choice([*(name for name in REPORTED if name != "result.json"), "resolved.yaml"])
+    for file, content in (REPORTED | {"result.json": written}).items():
+        data = as_json(content, random) if file == hostile else json.dumps(content).encode()
+        put(folder / file, data + b"\n", random if file == hostile else Random(9))
+    text = random.choice(recipes())
+    put(folder / "resolved.yaml", garbled(text, random) if hostile == "resolved.yaml" else text, Random(9))
+    run = finished_artefact(str(folder))
+    staged = folder / "staged"
+    staged.mkdir(exist_ok=True)
+    stage_facts(run, run.origin, staged)
+    cards = data_cards(run)
+    write_model_card(
+        Pushed("a/b", run, run.origin, "adapter", False, "generate", True, "print()", None, None, cards),
+        staged,
+    )
 
 
 @heavy

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.errors import Problem, RecipeError
+from llamatune.outside import is_file
 from llamatune.recipe.paths import MARKER
 from llamatune.runs.files import read_json
 
@@ -65,7 +66,7 @@ def with_runs_behind(folder: Path, seen: set[Path] | None = None) -> Iterator[Pa
     """A run's folder, then those of the runs whose rows, adapters or models it started from, and of those behind them,
     each once and as far as they are still there; nothing where the folder is no run."""
     seen = set() if seen is None else seen
-    if folder in seen or not (folder / MARKER).is_file():
+    if folder in seen or not is_file(folder / MARKER):
         return
     seen.add(folder)
     yield folder

@@ -164,7 +164,7 @@ class WinRateCallback(TrainerCallback):  # type: ignore[misc]
                 file.parent.mkdir(parents=True, exist_ok=True)
                 write_json(file, texts)
         else:
-            texts = read_json(file) or {}
+            texts = {name: one for name, one in (read_json(file) or {}).items() if isinstance(one, str)}
         if missing := [row for row in self._rows if row["prompt_id"] not in texts]:
             raise _no_start(state.global_step, len(missing), file)
         self._other = self._judged("start", {name: _as_sample(name, text) for name, text in texts.items()})

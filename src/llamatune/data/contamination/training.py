@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.data.read.sources import FoundFiles
+from llamatune.outside import is_file
 from llamatune.recipe.hashing import file_sha256
 from llamatune.runs.files import read_json
 from llamatune.runs.handover import MADE_BY
@@ -65,12 +66,14 @@ def _sources(run: Path) -> list[dict[str, Any]]:
 
 
 def _take(source: Mapping[str, Any], found: TrainedOn) -> None:
-    files, hashes = source.get("files") or [], source.get("sha256") or []
+    files, hashes = source.get("files"), source.get("sha256")
+    if not isinstance(files, list) or not isinstance(hashes, list):
+        return
     for name, sha256 in zip(files, hashes, strict=False):
         file = Path(str(name))
         if file in found.files or str(file) in found.missing:
             continue
-        if file.is_file() and file_sha256(file) == sha256:
+        if is_file(file) and file_sha256(file) == sha256:
             found.files[file] = str(source.get("name"))
         else:
             found.missing.append(str(file))
