@@ -140,6 +140,29 @@ def test_a_forged_manifest_is_damage(tmp_path: Path, changes: dict[str, Any]) ->
         verify(forged(tmp_path, **changes))
 
 
+SAMPLE: dict[str, Any] = {"prompt_id": "a", "sample": 0, "seed": 1, "temperature": 1.0, "policy": "b"}
+SAMPLE |= {"template": "c", "tokens": [5, 2], "finish_reason": "stop", "text": "Hello", "run": None}
+ASKED: dict[str, Any] = {"prompt_id": "a", "prompt": [{"role": "user", "content": "Hi"}], "input_ids": [4, 5]}
+
+
+@pytest.mark.parametrize("name", ["samples.jsonl", "prompts.jsonl"])
+def test_samples_of_another_type(stage, name: str) -> None:
+    """Of a run of somebody else, whose hashes are right: its answers are to compete again."""
+    from llamatune.sampling.samples import samples_of
+
+    whole = {"samples.jsonl": json.dumps(SAMPLE), "prompts.jsonl": json.dumps(ASKED)}
+    stage("whole", files={"conversations.jsonl": "", **whole})
+    ((prompt, (sample,)),) = samples_of("whole")
+    assert (prompt, sample.text) == (ASKED, "Hello")
+    row = json.loads(whole[name])
+    hostile = ["[" * 100_000, "{}", "7"]
+    hostile += [json.dumps(row | {key: odd}) for key in row if key != "run" for odd in (None, [["x"]])]
+    for number, text in enumerate(hostile):
+        stage(f"x{number}", files={"conversations.jsonl": "", **whole, name: text})
+        with pytest.raises(LlamatuneError, match="E039"):
+            samples_of(f"x{number}")
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -25,6 +25,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from llamatune.errors import RecipeError, gate
+from llamatune.outside import checked_number
 from llamatune.runs.handover import ALL_SAMPLES, ASKED, take
 from llamatune.runs.shards import InParts, Part
 from llamatune.sampling.prompts import PromptRow
@@ -202,13 +204,34 @@ def samples_of(run: str) -> list[Group]:
     Raises:
         RecipeError: E038, E039, a run that is missing, has not finished or leaves no samples.
     """
-    prompts = {row["prompt_id"]: row for row in _rows(take(run, ASKED))}
-    found: dict[str, list[Sample]] = {}
-    for row in _rows(take(run, ALL_SAMPLES)):
-        if row["run"] is None:
-            one = Sample(**{field.name: row[field.name] for field in fields(Sample)})
-            found.setdefault(one.prompt_id, []).append(one)
-    return [(prompts[name], sorted(group, key=lambda one: one.sample)) for name, group in found.items()]
+    with gate(RecipeError, "E039", f"what the run `{run}` sampled cannot be read", place=run):
+        prompts = {row["prompt_id"]: _checked_prompt(row) for row in _rows(take(run, ASKED))}
+        found: dict[str, list[Sample]] = {}
+        for row in _rows(take(run, ALL_SAMPLES)):
+            if row["run"] is None:
+                one = _checked(Sample(**{field.name: row[field.name] for field in fields(Sample)}))
+                found.setdefault(one.prompt_id, []).append(one)
+        return [(prompts[name], sorted(group, key=lambda one: one.sample)) for name, group in found.items()]
+
+
+def _checked_prompt(row: PromptRow) -> PromptRow:
+    """A prompt that was read from a file, as it is. Raises what Python raises where it is none."""
+    texts = [row["prompt_id"], *(part for one in row["prompt"] for part in (one["role"], one["content"]))]
+    _check_types(texts, row["input_ids"])
+    return row
+
+
+def _checked(sample: Sample) -> Sample:
+    """Likewise of a sample."""
+    checked_number(sample.temperature)
+    texts = [sample.prompt_id, sample.policy, sample.template, sample.finish_reason, sample.text]
+    _check_types(texts, [sample.sample, sample.seed, *sample.tokens])
+    return sample
+
+
+def _check_types(texts: Sequence[object], numbers: Sequence[object]) -> None:
+    if not all(isinstance(one, str) for one in texts) or not all(type(one) is int for one in numbers):
+        raise TypeError("a record of another type")
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
