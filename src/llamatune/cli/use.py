@@ -159,7 +159,10 @@ def evaluate(
     ],
     data: Annotated[
         list[str] | None,
-        typer.Option(help="A data card or a file of prompts; repeatable.", show_default=False),
+        typer.Option(
+            help="A data card or a file of prompts; repeatable. Without, the rows that a run on your data held out.",
+            show_default=False,
+        ),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Split of the cards: eval where there is one.", show_default=False)
@@ -190,7 +193,7 @@ def evaluate(
         recipe, folder = (
             quick_recipe(
                 models,
-                data or ["pico-prompts-helpful", "pico-prompts-adversarial", "pico-prompts-borderline"],
+                data or (),
                 split=split,
                 helpfulness=helpfulness,
                 safety=safety,

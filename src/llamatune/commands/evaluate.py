@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.errors import RecipeError
-from llamatune.models.found import find
+from llamatune.models.found import Found, find
 from llamatune.outside import is_file
+from llamatune.recipe.blocks import Source
 from llamatune.recipe.cards import are_of_the_world, find_card
 from llamatune.recipe.load import load_stage, loads
+from llamatune.recipe.paths import MARKER
 from llamatune.recipe.shipped import find_recipe
+from llamatune.recipe.stages.common import PromptSource
 from llamatune.recipe.stages.evaluate import EvaluateRecipe
+from llamatune.recipe.stages.sft import SftRecipe
 
 _LONGEST = 1024
 """Tokens of a prompt."""
 _SPLITS = ("eval", "test", "validation", "train")
+_WORLD = ("pico-prompts-helpful", "pico-prompts-adversarial", "pico-prompts-borderline")
 
 
 def quick_recipe(
@@ -33,24 +38,22 @@ def quick_recipe(
     max_new_tokens: int = 256,
     overrides: Sequence[str] = (),
 ) -> EvaluateRecipe:
-    """The recipe of an evaluation that was asked for on the command line. The oracle judges where all data are cards of
-    its world. The output is named after what is asked, so that the same command goes on with the same run.
+    """The recipe of an evaluation that was asked for on the command line. Without data, the rows are those that the
+    first run on its user's rows held out, or else pico's sets. The oracle judges where all data are cards of its world;
+    where nobody does, the rows' own replies are predicted. The output is named after what is asked, so that the same
+    command goes on with the same run.
 
     Raises:
         ModelError: a model that is not there.
-        RecipeError: nobody to judge, or an override that cannot be used.
+        RecipeError: a run that held nothing out, or an override that cannot be used.
     """
     found = [find(name, download=False) for name in models]
-    sources = [_source(one, split, max_rows) for one in data]
-    oracle = are_of_the_world([source.get("card") for source in sources], Path())
-    if not (oracle or helpfulness or safety or overrides):
-        raise RecipeError(
-            "E025",
-            "nobody judges the replies",
-            place="--data",
-            why="the oracle knows pico's world only, and these are other prompts",
-            hint="name a reward model: `--helpfulness RUN`",
-        )
+    rows = next(filter(None, map(_held_out, found)), None) if not data else None
+    if rows is not None and (split or max_rows):
+        raise RecipeError("E025", "`--split` and `--max-rows` are about `--data`", place="--data")
+    if rows is None:
+        rows = {"eval": [_source(one, split, max_rows) for one in data or _WORLD]}
+    oracle = are_of_the_world([source.get("card") for source in rows.get("eval", ())], Path())
     # Longer prompts are left out, and counted.
     room = min([_LONGEST, *(one.base.context - max_new_tokens for one in found if one.base.context)])
     named = _names(models)
@@ -61,8 +64,9 @@ def quick_recipe(
             name: {"base": one.base.name} | ({} if one.adapter is None else {"adapter": str(one.adapter)})
             for name, one in zip(named, found, strict=True)
         },
-        "data": {"eval": sources, "max_length": max(room, 8), "too_long": "drop", "max_dropped": 0.1},
+        "data": {**rows, "max_length": max(room, 8), "too_long": "drop", "max_dropped": 0.1},
         "sampling": {"max_new_tokens": max_new_tokens},
+        "perplexity": not (oracle or helpfulness or safety),
         "judges": {
             "oracle": oracle,
             **{name: judge for name, judge in (("helpfulness", helpfulness), ("safety", safety)) if judge},
@@ -96,6 +100,39 @@ def recipe_named(name: str, overrides: Sequence[str] = ()) -> tuple[EvaluateReci
             hint=f"`llamatune run {name}` runs it; name models, or a recipe of stage evaluate",
         )
     return recipe, file.parent
+
+
+def _held_out(model: Found) -> dict[str, Any] | None:
+    """The rows that a model's run of stage sft held out, as a recipe names them; None where there is no such run, or
+    it was trained on pico's world.
+
+    Raises:
+        RecipeError: the run held nothing out, or its rows are gone.
+    """
+    run = model.folder.parent
+    if not (run / MARKER).is_file():
+        return None
+    recipe = load_stage(run / MARKER, allow_outside=True)
+    if not isinstance(recipe, SftRecipe) or are_of_the_world([one.card for one in recipe.data.train], run):
+        return None
+    if recipe.data.eval:
+        return {"eval": list(map(_as_prompts, recipe.data.eval))}
+    if recipe.data.eval_fraction:
+        learnt = list(map(_as_prompts, recipe.data.train))
+        return {"train": learnt, "eval_fraction": recipe.data.eval_fraction}
+    raise RecipeError(
+        "E025",
+        f"the run `{run}` held no rows out",
+        place="--data",
+        why="on rows that it has learnt from, one would measure memory",
+        hint="name rows that it has not seen: `--data FILE`",
+    )
+
+
+def _as_prompts(source: Source) -> dict[str, Any]:
+    """A source of conversations as one of prompts."""
+    named = source.model_dump(mode="json", exclude_defaults=True)
+    return {key: value for key, value in named.items() if key in PromptSource.model_fields}
 
 
 def _source(data: str, split: str | None, max_rows: int | None) -> dict[str, Any]:

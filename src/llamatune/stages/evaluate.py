@@ -11,7 +11,7 @@ docs/evaluate.md says what each can and cannot tell.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -41,7 +41,7 @@ from llamatune.judging.evaluation.overlap import check_overlap
 from llamatune.judging.evaluation.pairs import paired
 from llamatune.judging.evaluation.replies import Replies
 from llamatune.judging.evaluation.taught import taught_by
-from llamatune.judging.evaluation.texts import PREDICTED, TextScores
+from llamatune.judging.evaluation.texts import PREDICTED, Passage, TextScores, reply_passage, text_passage
 from llamatune.judging.judges import Judge
 from llamatune.judging.opening import open_judges
 from llamatune.judging.pairs.people import People
@@ -64,6 +64,7 @@ from llamatune.sampling.opening import Asking, find_answering, open_asking
 from llamatune.sampling.policy import load_policy
 from llamatune.sampling.prompts import PromptRow, messages_of
 from llamatune.sampling.samples import Sample, prompts_of
+from llamatune.wording import counted
 from llamatune.world import UnknownPrompt
 from llamatune.world import judge as truth_of
 
@@ -88,6 +89,8 @@ def run(recipe: EvaluateRecipe, run: Run) -> Result:
         found = Evaluated(sets, [], recipe.compared_with, references=recipe.references)
         if recipe.judges.oracle:
             _check_known(found.prompts)
+        if recipe.perplexity:
+            _check_replies(found.prompts)
         for line in _remarks(recipe, starts):
             display.say(line)
             run.event("warning", line)
@@ -189,10 +192,14 @@ def _asked(
 
     read = [{**one, "input_ids": chat.prompt_ids(messages_of(one["prompt"]))} for one in found.prompts]
     samples = replies(read, "replies") if read else {}
-    if more.texts:
-        work = TextScores(asking.run.directory / PREDICTED, asking.load(), more.texts, recipe.data.max_length)
-        asking.crew.make(work, f"texts of {name}")
-        found.predicted[name] = list(work.records())
+    length = recipe.data.max_length
+    texts = [text_passage(one, start.tokenizer, length) for one in more.texts]
+    if texts:
+        found.predicted[name] = _predicted(asking, texts, f"texts of {name}")
+    if recipe.perplexity:
+        right = _rows_replies(name, asking, found.prompts)
+        records = {one["text"]: one for one in _predicted(asking, right.values(), f"rows' replies by {name}")}
+        found.right[name] = {prompt: records[one.name] for prompt, one in right.items()}
     if name in more.questions:
         _benchmarked(name, recipe, asking, start, found, more.questions[name])
     if recipe.exam:
@@ -209,6 +216,30 @@ def _asked(
             seed=recipe.seed,
         )
     return Replies(name, samples)
+
+
+def _rows_replies(name: str, asking: Asking, prompts: Sequence[PromptRow]) -> dict[str, Passage]:
+    """The replies that rows have, by prompt, as far as a model reads both; how many it does not is said."""
+    passages = {
+        row["prompt_id"]: reply_passage(messages_of(row["prompt"]), row["reference"], asking.chat)
+        for row in prompts
+        if row["reference"].strip()
+    }
+    room = asking.start.base.context
+    fit = {prompt: one for prompt, one in passages.items() if room is None or one.longest <= room}
+    if len(fit) < len(passages):
+        left_out = counted(len(passages) - len(fit), "row's reply", "rows' replies")
+        line = f"{left_out} not predicted: with the prompt longer than {name} reads ({room:,} tokens)"
+        asking.crew.display.say(line)
+        asking.run.event("warning", line)
+    return fit
+
+
+def _predicted(asking: Asking, passages: Collection[Passage], what: str) -> list[dict[str, Any]]:
+    """How well a model predicts passages."""
+    work = TextScores(asking.run.directory / PREDICTED, asking.load(), list(passages))
+    asking.crew.make(work, what)
+    return list(work.records())
 
 
 def _chat(recipe: EvaluateRecipe, name: str, start: Start) -> ChatFormat:
@@ -326,6 +357,18 @@ def _scores(
 
 def _plain(row: PromptRow) -> list[Any]:
     return [{"role": said["role"], "content": said["content"]} for said in row["prompt"]]
+
+
+def _check_replies(prompts: Sequence[PromptRow]) -> None:
+    """Some rows have replies that can be predicted. Raises DataError (E122)."""
+    if not any(row["reference"].strip() for row in prompts):
+        raise DataError(
+            "E122",
+            f"none of {counted(len(prompts), 'row')} has a reply",
+            place="data.eval",
+            why="perplexity is that of the rows' own replies, and nobody else would judge",
+            hint="name rows with replies, or a reward model (`--helpfulness RUN`); elsewhere, `perplexity=false`",
+        )
 
 
 def _check_known(prompts: Sequence[PromptRow]) -> None:

@@ -39,6 +39,8 @@ class Evaluated:
     recall: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     predicted: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """By model, the records of `texts.TextScores`."""
+    right: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    """By model and prompt, such a record of the reply that the row has."""
     references: bool = False
     benchmarks: dict[str, list[BenchmarkResult]] = field(default_factory=dict)
     """By model."""
@@ -76,6 +78,7 @@ def content_of(found: Evaluated, *, times: int, seed: int) -> dict[str, Any]:
             *_exam_figures(found.exams),
             *_recall_figures(found.recall),
             *_text_figures(found, times, seed),
+            *_right_figures(found, times, seed),
             *_overlap_figures(found, times, seed),
             *_benchmark_figures(found.benchmarks),
         ],
@@ -176,6 +179,16 @@ def _text_figures(found: Evaluated, times: int, seed: int) -> Iterator[dict[str,
         for figure, estimate in predicted(records, times=times, seed=seed).items():
             said = {"set": "texts", "model": name, "figure": figure, "unit": "number", "better": "lower"}
             yield said | estimate.record()
+
+
+def _right_figures(found: Evaluated, times: int, seed: int) -> Iterator[dict[str, Any]]:
+    """How well the rows' own replies are predicted, of the sets whose rows have replies."""
+    for name, prompts in found.parts.items():
+        for model, records in found.right.items():
+            some = [records[row["prompt_id"]] for row in prompts if row["prompt_id"] in records]
+            for figure, estimate in predicted(some, times=times, seed=seed).items() if some else ():
+                said = {"set": name, "model": model, "figure": f"{figure} of the rows' replies"}
+                yield said | {"unit": "number", "better": "lower"} | estimate.record()
 
 
 def _overlap_figures(found: Evaluated, times: int, seed: int) -> Iterator[dict[str, Any]]:

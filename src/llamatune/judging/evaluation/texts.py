@@ -1,20 +1,24 @@
 """How well models predict texts: perplexity by token, and bits per byte, which models of any tokenizer share.
 
 A text is read in windows of `max_length` tokens, end to end, each after the token that begins texts (BOS, or EOS where
-there is none), which is not predicted.
+there is none), which is not predicted. The reply that a row has is read whole, after its prompt, in the model's own
+chat format, and predicted up to the token that ends it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from llamatune.data.encode.control_tokens import TextTokens
+from llamatune.data.rows import IGNORED, Conversation, Message
 from llamatune.forward.outputs import token_logprobs
 from llamatune.judging.evaluation.estimates import Estimate, ratio
 from llamatune.models.probing import sampling_mode
@@ -23,8 +27,9 @@ from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.sampler import cannot
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from llamatune.data.encode.chat import ChatFormat
     from llamatune.sampling.policy import Policy
 
 PREDICTED = "predicted"
@@ -33,53 +38,78 @@ _TEXTS = 16
 """Of a part."""
 
 
-class TextScores(InParts[list[str]]):
-    """What a model thinks of texts: records {text, nats, tokens, bytes}, a text each; nats and tokens by window.
+@dataclass(frozen=True)
+class Passage:
+    """What is predicted of a text: windows of (tokens that are only read, tokens that are predicted), and how many
+    bytes these are. `name` is a digest of the windows."""
+
+    windows: Sequence[tuple[list[int], list[int]]]
+    size: int
+
+    @property
+    def name(self) -> str:
+        return hashlib.sha256(json.dumps(self.windows).encode()).hexdigest()
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest window."""
+        return max(len(before) + len(wanted) for before, wanted in self.windows)
+
+
+def text_passage(text: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Passage:
+    """A text in windows of `max_length` tokens, the first one of each included."""
+    begins = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    ids, room = TextTokens(tokenizer).plain(text), max_length - 1
+    return Passage([([int(begins)], ids[at : at + room]) for at in range(0, len(ids), room)], _size(text))
+
+
+def reply_passage(prompt: Sequence[Message], reply: str, chat: ChatFormat) -> Passage:
+    """A reply after its prompt, as a row of training has it."""
+    asked = [replace(one, train=False) if one.role == "assistant" else one for one in prompt]
+    [row] = chat.encode(Conversation((*asked, Message("assistant", reply)), "reply"))
+    trained = [number for number, label in enumerate(row.labels) if label != IGNORED]
+    first, last = trained[0], trained[-1] + 1
+    return Passage([(row.input_ids[:first], row.input_ids[first:last])], _size(reply))
+
+
+class TextScores(InParts[list[Passage]]):
+    """What a model thinks of texts: records {text, nats, tokens, bytes}, a passage each; nats and tokens by window.
 
     Args:
         folder: holds those of all models.
-        texts: none empty.
-        max_length: most tokens of a window, the first one included.
+        passages: none empty.
 
     Raises:
         ModelError: E240, the policy's backend only samples.
     """
 
-    def __init__(self, folder: Path, policy: Policy, texts: Sequence[str], max_length: int) -> None:
+    def __init__(self, folder: Path, policy: Policy, passages: Sequence[Passage]) -> None:
         if not isinstance(policy.sampler, GenerateSampler):
             raise cannot(
                 "vllm",
-                "and `data.texts` needs a model's probabilities",
-                hint="`sampling.backend=generate`, or evaluate without `data.texts`",
+                "and `data.texts` and `perplexity` need a model's probabilities",
+                hint="`sampling.backend=generate`, or evaluate without them",
             )
         self.model: PreTrainedModel = policy.sampler.model
-        self.tokens = TextTokens(policy.chat.tokenizer)
-        tokenizer = policy.chat.tokenizer
-        begins = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-        self.begins = int(begins)
-        self.room = max_length - 1
-        key = {"policy": policy.digest, "template": policy.chat.fingerprint, "max_length": max_length}
-        different = list(dict.fromkeys(texts))
+        different = list({one.name: one for one in passages}.values())
         blocks = [different[at : at + _TEXTS] for at in range(0, len(different), _TEXTS)]
-        super().__init__(folder, key, {_part(block): block for block in blocks})
+        super().__init__(folder, {"policy": policy.digest}, {_part(block): block for block in blocks})
 
-    def _made(self, part: Part, block: list[str]) -> Iterator[dict[str, Any]]:
-        for text in block:
-            ids = self.tokens.plain(text)
-            windows = [ids[at : at + self.room] for at in range(0, len(ids), self.room)]
+    def _made(self, part: Part, block: list[Passage]) -> Iterator[dict[str, Any]]:
+        for one in block:
             yield {
-                "text": _digest(text),
-                "nats": [self._nats([self.begins, *window]) for window in windows],
-                "tokens": list(map(len, windows)),
-                "bytes": len(text.encode("utf-8", "replace")),
+                "text": one.name,
+                "nats": [self._nats(*window) for window in one.windows],
+                "tokens": [len(wanted) for _, wanted in one.windows],
+                "bytes": one.size,
             }
 
-    def _nats(self, ids: list[int]) -> float:
-        """-log P of all but the first of these tokens."""
-        read = torch.tensor([ids], device=self.model.device)
+    def _nats(self, before: list[int], wanted: list[int]) -> float:
+        """-log P of the tokens that are wanted."""
+        read = torch.tensor([[*before, *wanted]], device=self.model.device)
         with sampling_mode(self.model):
-            logits = self.model(input_ids=read, use_cache=False).logits[0, :-1]
-            return float(-token_logprobs(logits, read[0, 1:]).double().sum())
+            logits = self.model(input_ids=read, use_cache=False).logits[0, len(before) - 1 : -1]
+            return float(-token_logprobs(logits, read[0, len(before) :]).double().sum())
 
 
 def predicted(records: Sequence[dict[str, Any]], *, times: int, seed: int) -> dict[str, Estimate]:
@@ -102,11 +132,11 @@ def _changed(one: Estimate, unit: Callable[[float], float]) -> Estimate:
     return Estimate(unit(one.value), unit(one.low), unit(one.high), one.of)
 
 
-def _part(block: Sequence[str]) -> Part:
-    """A part's name says which texts."""
-    names = "\n".join(map(_digest, block))
+def _part(block: Sequence[Passage]) -> Part:
+    """A part's name says which passages."""
+    names = "\n".join(one.name for one in block)
     return Part(hashlib.sha256(names.encode()).hexdigest()[:32], len(block))
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "replace"))

@@ -42,6 +42,9 @@ class HeldOutPrompts(PromptData):
 
     train: list[PromptSource] = []  # type: ignore[assignment]
     """What the models have learnt from, if you name it: a held-out prompt that is among it is refused."""
+    eval_fraction: Real = Field(0.0, ge=0, lt=0.5)
+    """In the place of `eval`: the share of `train` that the models' runs held out. Which rows these are follows from
+    their prompts, so it is the same ones."""
     eval: list[PromptSource] = []  # type: ignore[assignment]
     """The held-out prompts; they may be left out where only `benchmarks` or `texts` are measured."""
     texts: list[Source] = []
@@ -177,6 +180,9 @@ class EvaluateRecipe(SamplingRecipe):
     """Who judges; nobody, where something else is measured."""
     references: Flag = False
     """Compare replies with those that the rows have, where they have any, by BLEU and ROUGE: needs the extra `eval`."""
+    perplexity: Flag = False
+    """Also how well the models predict the replies that the rows have: perplexity by token, and bits per byte, of the
+    reply alone, in each model's own chat format."""
     exam: Flag = False
     """Also sit the miniature world's exam, as `llamatune exam` does: chats in which a model's own replies stay."""
     recall: RecallByTurn = RecallByTurn()
@@ -191,20 +197,20 @@ class EvaluateRecipe(SamplingRecipe):
             raise ValueError("`model` is what all models share: name adapters under `models`")
         if self.baseline is not None and self.baseline not in self.models:
             raise ValueError(f"`baseline` names none of the models: {', '.join(self.models)}")
-        if self.data.eval_fraction:
+        if self.data.eval_fraction and not self.data.train:
             raise ValueError(
-                "`data.eval_fraction` holds rows out of those to train on: name held-out prompts"
+                "`data.eval_fraction` is a share of `data.train`: name what the models learnt from"
             )
         judges = self.judges
         nobody = not (judges.oracle or judges.models or judges.endpoint or judges.labels)
-        asks = bool(self.recall.dialogues or self.references)
+        asks = bool(self.recall.dialogues or self.references or self.perplexity)
         nothing = not (asks or self.exam or self.data.texts or self.benchmarks.any)
         if nobody and nothing:
             raise ValueError(
                 "nothing is measured: `judges` names nobody (`oracle`, `helpfulness`, `safety`, `endpoint` or "
-                "`labels`), and there is no `exam`, `recall`, `references`, `benchmarks` or `data.texts`"
+                "`labels`), and there is no `exam`, `recall`, `references`, `perplexity`, `benchmarks` or `data.texts`"
             )
-        if not self.data.eval and (asks or not nobody):
+        if not self.asked and (asks or not nobody):
             raise ValueError("there are no prompts to judge the replies to: name some under `data.eval`")
         if len(self.models) < 2 and (judges.endpoint or judges.labels):
             raise ValueError("`endpoint` and `labels` compare models: name at least two")
@@ -213,12 +219,12 @@ class EvaluateRecipe(SamplingRecipe):
     @property
     def asked(self) -> list[PromptSource]:
         """The sets of prompts that are answered."""
-        return self.data.eval
+        return self.data.train if self.data.eval_fraction else self.data.eval
 
     @property
     def answers_each(self) -> float:
         """Answers to each prompt, all in all."""
-        return float(len(self.models))
+        return len(self.models) * (self.data.eval_fraction or 1.0)
 
     @property
     def compared_with(self) -> str:
