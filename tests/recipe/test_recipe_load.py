@@ -109,7 +109,7 @@ def test_row_8_unknown_stage() -> None:
     assert (
         problem.what
         == "`sfft` is not a stage: one of pretrain, sft, preferences, reward, rejection_sampling, ppo, "
-        "gatt, context_distillation, evaluate, pipeline"
+        "gatt, context_distillation, self_chat, evaluate, pipeline"
         and problem.hint == "did you mean `sft`?"
     )
     assert only(GOOD, "stage=3").code == "E020"

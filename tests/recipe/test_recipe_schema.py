@@ -53,7 +53,7 @@ def test_every_field_is_described() -> None:
     }
     blocks |= {"checkpoint", "loss_spike", "loss", "rollout", "reward", "ppo", "guards"}
     blocks |= {"kl", "reward_drop", "entropy", "truncated", "zero_gradients"}
-    blocks |= {"sampling", "gatt", "recall", "distillation", "other", "rounds", "evaluate"}
+    blocks |= {"sampling", "gatt", "self_chat", "recall", "distillation", "other", "rounds", "evaluate"}
     for name, definition in json_schema()["definitions"].items():
         assert definition["additionalProperties"] is False and definition["description"], name
         for field, schema in definition["properties"].items():

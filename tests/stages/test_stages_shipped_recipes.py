@@ -67,6 +67,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     | {"sampling.samples": 2, "sampling.temperature": 1.0, "keep.pool": []},
     "gatt": SHORT_ANSWERS | {"gatt.turns": [2, 2], "recall.dialogues": 0},
     "context_distillation": SHORT_ANSWERS,
+    "self_chat": SHORT_ANSWERS | {"self_chat.turns": 2},
     "evaluate": SHORT_ANSWERS | {"recall.dialogues": 0},
 }
 """By stage: so few steps, prompts and tokens that a run takes seconds."""
@@ -75,7 +76,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 def test_every_stage_that_ships_has_its_changes() -> None:
     stages = {load_with_problems(name)[0].stage for name in NAMES}
     assert stages - {"pipeline"} == set(CHANGES)
-    assert len(NAMES) == 72
+    assert len(NAMES) == 75
 
 
 def method_of(recipe: Any) -> str:
@@ -128,6 +129,7 @@ def stand_in(source: Any, recipe: Any) -> dict[str, Any]:
         "rejection_sampling",
         "gatt",
         "context_distillation",
+        "self_chat",
         "evaluate",
     ):
         name = f"{CARDS['prompts']}-{'adversarial' if safe else 'helpful'}"

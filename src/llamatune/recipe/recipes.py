@@ -22,6 +22,7 @@ from llamatune.recipe.stages import (
     pretrain,
     rejection_sampling,
     reward,
+    self_chat,
     sft,
 )
 from llamatune.recipe.stages.common import StageRecipe, TrainingRecipe
@@ -33,6 +34,7 @@ from llamatune.recipe.stages.preferences import PreferencesRecipe
 from llamatune.recipe.stages.pretrain import PretrainRecipe
 from llamatune.recipe.stages.rejection_sampling import RejectionSamplingRecipe
 from llamatune.recipe.stages.reward import RewardRecipe
+from llamatune.recipe.stages.self_chat import SelfChatRecipe
 from llamatune.recipe.stages.sft import SftRecipe
 
 PIPELINE = "pipeline"
@@ -48,6 +50,7 @@ Recipe = Annotated[
     | RejectionSamplingRecipe
     | GattRecipe
     | ContextDistillationRecipe
+    | SelfChatRecipe
     | EvaluateRecipe,
     Field(discriminator="stage"),
 ]
@@ -155,6 +158,16 @@ STAGES: dict[str, Stage] = {
         then=_LEARN.format(what="answers"),
         tuning="full",
         starter=context_distillation.starter,
+        makes=("conversations",),
+    ),
+    "self_chat": Stage(
+        recipe=SelfChatRecipe,
+        task="generate",
+        rows="prompts",
+        leaves=_MADE,
+        then=_LEARN.format(what="chats"),
+        tuning="full",
+        starter=self_chat.starter,
         makes=("conversations",),
     ),
     "evaluate": Stage(

@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -90,12 +90,14 @@ class End(StrEnum):
     EMPTY = "a reply was empty"
     NO_ROOM = "the next question would not fit"
     NO_CHOICE = "no reply was chosen"
+    NO_QUESTION = "nothing new was asked"
+    CUT_OFF_QUESTION = "a question was cut off"
 
 
 @dataclass
 class Talk:
     """A dialogue as far as it went: the replies to the first questions, each whole. `end`: why it went no further, None
-    if every question was answered."""
+    if every question was answered. `ask_on` gives it another dialogue, with one more question."""
 
     dialogue: Dialogue
     replies: list[Sample] = field(default_factory=list)
@@ -148,26 +150,82 @@ def talk(
     """
     talks = [Talk(one) for one in dialogues]
     for turn in range(max((len(one.questions) for one in dialogues), default=0)):
-        asked: list[tuple[Talk, PromptRow]] = []
-        for one in talks:
-            if one.is_open:
-                questions = one.dialogue.questions[: turn + 1]
-                worded = [wording(one.dialogue, number, text) for number, text in enumerate(questions)]
-                about = {"source": one.dialogue.source, "is_safety": one.dialogue.is_safety}
-                row = prompt_row(chat, one.messages(worded), **about)
-                if len(row["input_ids"]) > room:
-                    one.end = End.NO_ROOM
-                else:
-                    asked.append((one, row))
-        found = answers(list({row["prompt_id"]: row for _, row in asked}.values()), turn) if asked else {}
-        for one, row in asked:
-            reply = found.get(row["prompt_id"])
-            if reply is None:
-                one.end = End.NO_CHOICE
-            elif not reply.text.strip():
-                one.end = End.EMPTY
-            elif not reply.ended:
-                one.end = End.CUT_OFF
-            else:
-                one.replies.append(reply)
+        answer_turn(talks, turn, chat, answers, wording=wording, room=room)
     return talks
+
+
+def answer_turn(
+    talks: Sequence[Talk],
+    turn: int,
+    chat: ChatFormat,
+    answers: Callable[[Sequence[PromptRow], int], Mapping[str, Sample]],
+    *,
+    wording: Wording,
+    room: int,
+) -> None:
+    """Ask the question of one turn, from 0, in all talks that are open. Arguments are those of `talk`."""
+    asked: list[tuple[Talk, PromptRow]] = []
+    for one in talks:
+        if one.is_open:
+            questions = one.dialogue.questions[: turn + 1]
+            worded = [wording(one.dialogue, number, text) for number, text in enumerate(questions)]
+            about = {"source": one.dialogue.source, "is_safety": one.dialogue.is_safety}
+            row = prompt_row(chat, one.messages(worded), **about)
+            if len(row["input_ids"]) > room:
+                one.end = End.NO_ROOM
+            else:
+                asked.append((one, row))
+    found = answers(list({row["prompt_id"]: row for _, row in asked}.values()), turn) if asked else {}
+    for one, row in asked:
+        reply = found.get(row["prompt_id"])
+        if reply is None:
+            one.end = End.NO_CHOICE
+        elif not reply.text.strip():
+            one.end = End.EMPTY
+        elif not reply.ended:
+            one.end = End.CUT_OFF
+        else:
+            one.replies.append(reply)
+
+
+def ask_on(
+    talks: Sequence[Talk],
+    chat: ChatFormat,
+    questions: Callable[[Sequence[PromptRow]], Mapping[str, Sample]],
+    *,
+    before: Callable[[Dialogue], list[dict[str, str]]],
+    room: int,
+) -> None:
+    """Let the model ask the next question of every talk that has been answered so far: it reads the talk with the sides
+    changed over, as if the questions were its own replies.
+
+    Args:
+        questions: (prompts, none twice) -> a sample by prompt id.
+        before: what it reads before the first question.
+        room: most tokens of a prompt; a talk ends where that does not hold it.
+    """
+    asked: list[tuple[Talk, PromptRow]] = []
+    for one in talks:
+        if one.end is None:
+            said = [
+                {"role": role, "content": text}
+                for question, reply in zip(one.dialogue.questions, one.replies, strict=True)
+                for role, text in (("assistant", question), ("user", reply.text))
+            ]
+            row = prompt_row(
+                chat, [*before(one.dialogue), *said], source=one.dialogue.source, is_safety=False
+            )
+            if len(row["input_ids"]) > room:
+                one.end = End.NO_ROOM
+            else:
+                asked.append((one, row))
+    found = questions(list({row["prompt_id"]: row for _, row in asked}.values())) if asked else {}
+    for one, row in asked:
+        question, before_it = found[row["prompt_id"]], one.dialogue.questions
+        text = question.text.strip()
+        if not question.ended:
+            one.end = End.CUT_OFF_QUESTION
+        elif not text or text in before_it:
+            one.end = End.NO_QUESTION
+        else:
+            one.dialogue = replace(one.dialogue, questions=(*before_it, text))

@@ -91,6 +91,7 @@ LOOKS = {
     "gatt": _of_made_data(made_data.gatt_section),
     "preferences": _of_made_data(made_data.preferences_section),
     "context_distillation": _of_made_data(made_data.distillation_section),
+    "self_chat": _of_made_data(made_data.self_chat_section),
     "evaluate": replace(
         _of_made_data(side_by_side.section),
         holds={

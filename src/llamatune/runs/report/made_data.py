@@ -48,7 +48,12 @@ def gatt_section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[
         ),
         _counts("Why dialogues ended early", about, content.get("ended"), "dialogues"),
         _counts("What is asked for", "Constraints in training rows.", content.get("constraints"), "rows"),
-        _dialogues(as_rows(content.get("examples"))),
+        _dialogues(
+            as_rows(content.get("examples")),
+            "Training rows",
+            "By the instruction that was in every turn when they were sampled. Only the last reply is learnt.",
+            "instruction",
+        ),
     )
 
 
@@ -73,21 +78,35 @@ def _share(row: Mapping[str, Any] | None) -> Cell:
     return Cell(percent(followed / of), amount(of, "dialogues"))
 
 
-def _dialogues(examples: Sequence[Mapping[str, Any]]) -> Table:
+def _dialogues(examples: Sequence[Mapping[str, Any]], title: str, about: str, by: str) -> Table:
+    """`by`: what of `made_by` names a row."""
     rows = []
     for row in examples[:MOST_ROWS]:
         lines = tuple(
             words.shorten(f"{as_text(one.get('role'))}: {as_text(one.get('content'))}", LONGEST)
             for one in as_rows(row.get("messages"))
         )
-        sampled = as_text(as_mapping(row.get("made_by")).get("instruction"))
-        rows.append((words.shorten(sampled, LONGEST_NAME), [Cell("", lines=lines)]))
-    return Table(
-        "Training rows",
-        "By the instruction that was in every turn when they were sampled. Only the last reply is learnt.",
-        ["row"],
-        rows,
-        lists=("row",),
+        name = as_text(as_mapping(row.get("made_by")).get(by))
+        rows.append((words.shorten(name, LONGEST_NAME), [Cell("", lines=lines)]))
+    return Table(title, about, ["row"], rows, lists=("row",))
+
+
+# ---- self-chat ------------------------------------------------------------------------------------------------
+
+
+def self_chat_section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """How long the chats are, what the model asked, and some of them to read."""
+    about = (
+        f"{plain(content.get('rows'))} chats of {plain(content.get('turns'), 3)} turns on average. Of the "
+        f"{plain(content.get('asked'))} questions that the model asked, {percent(content.get('questions'))} end with a "
+        "question mark."
+    )
+    return section_of(
+        _counts("Turns", about, content.get("by_turns"), "chats"),
+        _counts("Why chats ended early", "", content.get("ended"), "chats"),
+        _dialogues(
+            as_rows(content.get("examples")), "Chats", "By their source. Every reply is learnt.", "source"
+        ),
     )
 
 
