@@ -68,6 +68,12 @@ data: {train: [{path: prompts.jsonl, safety: true}], max_length: 48}
 sampling: {max_new_tokens: 12, batch_size: 4}
 reward: {safety: ./judge}
 """,
+    "self_chat": """\
+stage: self_chat
+data: {train: [{path: prompts.jsonl}], max_length: 48, too_long: drop, max_dropped: 0.5}
+sampling: {max_new_tokens: 12, batch_size: 4}
+self_chat: {turns: 2, opening: "Ask: {}"}
+""",
     "preferences": """\
 stage: preferences
 data: {train: [{path: prompts.jsonl}], max_length: 48}
@@ -92,7 +98,7 @@ STAGES = {
     },
     **{name: f"{text}output: work/run\nmodel: {{base: ./base}}\n" for name, text in MAKING.items()},
 }
-JUDGED = ("ppo", *(name for name in MAKING if name != "gatt"))
+JUDGED = ("ppo", *(name for name in MAKING if name not in ("gatt", "self_chat")))
 """Stages that need a reward model."""
 _WORDS = ["cup", "hat", "key", "map", "pen", "bag"]
 _WORK = "work"
