@@ -94,6 +94,8 @@ def in_miniature(recipe: Any, folder: Path, trained: Any, rewarded: Any) -> dict
         del changes["data.deduplicate"]
     if recipe.model.adapter is not None:
         changes["model.adapter"] = str(trained(method) / "adapter")
+    elif recipe.stage == "self_chat":
+        changes["model.base"] = str(trained("full") / "model")  # one that ends its answers
     changes["data.train"] = [stand_in(one, recipe) for one in recipe.data.train]
     if recipe.stage == "gatt":
         changes["data.eval"] = []  # they are for recall
