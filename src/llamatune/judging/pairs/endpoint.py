@@ -167,7 +167,7 @@ def _shown(one: Comparison) -> str:
 def _choice(answer: bytes, url: str) -> Mapping[str, Any]:
     try:
         found = json.loads(answer)["choices"][0]
-        if isinstance(found, dict):
+        if isinstance(found, dict) and isinstance(found.get("message") or {}, dict):
             return found
     except (ValueError, LookupError, TypeError, RecursionError):
         pass
