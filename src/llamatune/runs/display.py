@@ -1,6 +1,6 @@
 """Progress on the terminal: one rich display, or plain lines where there is no terminal.
 
-Everything goes to standard error; standard output is for data.
+Everything goes to standard error; standard output is for data. A notebook's cell shows it among what it prints.
 """
 
 from __future__ import annotations
@@ -49,6 +49,19 @@ class _Console(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
+def _console(*, quiet: bool = False) -> Console:
+    """Lines to standard error; in a notebook plain text of the cell, where rich would make a web page of each line."""
+    plain = False if Console().is_jupyter else None
+    return _Console(
+        stderr=plain is None,
+        force_jupyter=plain,
+        force_terminal=plain,
+        highlight=False,
+        soft_wrap=True,
+        quiet=quiet,
+    )
+
+
 class Display:
     """Shows a stage's progress; use as a context manager.
 
@@ -58,7 +71,7 @@ class Display:
 
     def __init__(self, stage: str, *, quiet: bool = False) -> None:
         self.stage = stage
-        self._console = _Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
+        self._console = _console(quiet=quiet)
         self._live: Progress | None = None
         self._task: TaskID | None = None
         self._started = time.monotonic()
@@ -154,7 +167,7 @@ def _shown(name: str, value: float) -> float | str:
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int], None]]:
     """`tick(done)` shows on a terminal how many there are so far; elsewhere it shows nothing."""
-    console = _Console(stderr=True, highlight=False)
+    console = _console()
     if not console.is_terminal:
         yield lambda done: None
         return
