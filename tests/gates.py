@@ -416,6 +416,19 @@ def labels(random: Random, folder: Path) -> None:
 
 
 @light
+def endpoint(random: Random, folder: Path) -> None:
+    """What an endpoint that judges answers."""
+    from llamatune.judging.pairs.endpoint import _choice, _retry_after, read_answer
+
+    verdict = as_json({"better": "A", "how_much": "better", "a_is_safe": True, "b_is_safe": None}, random)
+    text = verdict.decode("utf-8", "replace")
+    read_answer(random.choice((text, '{"better": ' + "[" * 100_000 + "}")), refused=random.random() < 0.1)
+    assert 0 <= _retry_after(str(odd(random))) <= 60
+    choice = _choice(as_json({"choices": [{"message": {"content": text}}]}, random), "http://localhost")
+    (choice.get("message") or {}).get("content")
+
+
+@light
 def evaluation(random: Random, folder: Path) -> None:
     """The figures of an earlier evaluation."""
     from llamatune.judging.evaluation.baseline import changes, changes_table, read_evaluation

@@ -52,10 +52,10 @@ RECIPES: dict[str, dict[str, Any]] = {
         "reward": {"helpfulness": "{folder}/straight/reward-lora"},
         "ppo": {"mini_batch_size": 4},
         "optimization": {"batch_size": 8, "iterations": 3, "learning_rate": 1e-3},
-        "generation": {"prompts": []},
+        "generation": SAYS,
     },
 }
-SHARDED = ("sft", "sft-lora", "pretrain", "reward", "reward-lora")
+SHARDED = ("sft", "sft-lora", "pretrain", "reward", "reward-lora", "ppo")
 
 
 def recipe(name: str, folder: Path, under: str) -> dict[str, Any]:

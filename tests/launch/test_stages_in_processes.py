@@ -15,7 +15,7 @@ from launch.stages import RECIPES, ROOT, SHARDED, recipe, run_all, torchrun
 
 pytestmark = pytest.mark.slow
 
-KILLED = ["pretrain", "reward", "ppo", "fsdp-sft"]
+KILLED = ["pretrain", "reward", "ppo", "fsdp-sft", "fsdp-ppo"]
 """SFT with whole weights is in `test_launch.py`."""
 SEVERAL = [*RECIPES, *(f"fsdp-{name}" for name in SHARDED)]
 
@@ -68,13 +68,17 @@ def test_two_processes_learn_what_one_learns(one: Path, two: Path, name: str) ->
 
 @pytest.mark.parametrize("name", [name for name in SEVERAL if name.startswith("fsdp-")])
 def test_a_sharded_checkpoint_holds_each_process_s_part(two: Path, name: str) -> None:
+    """PPO's has the whole policy, as `PPOTrainer` writes it, and parts of the optimizer's state alone."""
     checkpoint = two / "straight" / name / "checkpoints/checkpoint-4"
+    assert not [file for file in checkpoint.rglob("*") if file.suffix in (".bin", ".distcp", ".metadata")]
+    assert all((checkpoint / f"optimizer_{process}.safetensors").is_file() for process in (0, 1))
+    if name == "fsdp-ppo":
+        return
     parts = [load_file(checkpoint / f"weights_{process}.safetensors") for process in (0, 1)]
     whole = weights(two / "straight" / name)
     assert sum(part.numel() for parts_of in parts for part in parts_of.values()) == sum(
         value.numel() for value in whole.values()
     )
-    assert not [file for file in checkpoint.rglob("*") if file.suffix in (".bin", ".distcp", ".metadata")]
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +131,17 @@ def test_stages_that_are_not_sharded_say_so(tmp_path: Path) -> None:
     from llamatune.errors import RecipeError
     from llamatune.recipe.load import loads
 
-    with pytest.raises(RecipeError, match="ppo works with whole weights"):
-        loads(json.dumps(recipe("ppo", tmp_path, "x") | {"hardware": {"sharding": "fsdp"}}))
+    asked = {
+        "stage": "gatt",
+        "output": "x",
+        "data": {"train": [{"card": "pico-prompts-helpful"}]},
+        "hardware": {"sharding": "fsdp"},
+    }
+    with pytest.raises(RecipeError, match="gatt works with whole weights"):
+        loads(json.dumps(asked))
+    offloaded = {"hardware": {"sharding": "fsdp", "cpu_offload": True}}
+    with pytest.raises(RecipeError, match="cpu_offload.*ppo"):
+        loads(json.dumps(recipe("ppo", tmp_path, "x") | offloaded))
 
 
 def test_sharding_needs_several_processes_and_gpus(tmp_path: Path) -> None:

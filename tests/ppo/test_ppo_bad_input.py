@@ -326,6 +326,16 @@ def test_e404_a_state_of_another_type(tmp_path: Path, name: str) -> None:
         assert problem.place.endswith("checkpoint-2") and problem.hint
 
 
+@pytest.mark.parametrize("line", ["no JSON", "{}", '{"iteration": "one"}', "[" * 100_000])
+def test_e404_completions_that_cannot_be_cut_back(tmp_path: Path, line: str) -> None:
+    trained(tmp_path, save_strategy="steps", save_steps=2)
+    (tmp_path / "completions.jsonl").write_text(f"{line}\n")
+    problem = refusal(
+        CheckpointError, "E404", lambda: trainer_of(tmp_path).train(resume_from_checkpoint=True)
+    )
+    assert problem.place.endswith("completions.jsonl") and "damaged" in problem.hint
+
+
 def test_what_is_right_is_not_refused(tmp_path: Path) -> None:
     """The same arguments as above, without what is wrong with them."""
     trainer = trained(

@@ -86,7 +86,7 @@ def need_of(
         if devices > 1 and not isinstance(recipe, PpoRecipe):
             parts.append(MemoryPart("gradients for the exchange", trained.count * trained.gradient))
     if isinstance(recipe, PpoRecipe):
-        parts += _other_roles(recipe, origin, device)
+        parts += _other_roles(recipe, origin, device, devices)
     parts += pass_parts(shape, _step(recipe, origin, device, in_pass))
     if not isinstance(recipe, PpoRecipe):
         return Need(_of_process(parts, device), in_pass, longest)
@@ -242,18 +242,21 @@ def without_output(shape: Shape) -> Shape:
     return replace(shape, tied=True)
 
 
-def _other_roles(recipe: PpoRecipe, origin: Origin, device: Device) -> list[MemoryPart]:
-    """The roles that are not trained: a reference, and reward models."""
+def _other_roles(recipe: PpoRecipe, origin: Origin, device: Device, devices: int) -> list[MemoryPart]:
+    """The roles that are not trained: a reference, and reward models. Sharding spreads the reference, but no reward
+    model, and answers are sampled from a whole copy of the policy."""
     shape, number = origin.shape, number_of(recipe, device)
     shares = _shares_base(recipe, origin)
-    parts = []
+    sharded = recipe.hardware.sharding != "none"
+    parts = [MemoryPart("whole copy of the policy", number * shape.weights, "sampling")] if sharded else []
     if shares and recipe.model.adapter is not None:
         assert origin.adapter is not None
         parts.append(MemoryPart("reference adapter", 4 * adapter_shape(shape, origin.adapter).count))
     elif not shares:
-        parts.append(MemoryPart("reference", _held(recipe, origin, device).bytes_of(shape)))
+        whole = _held(recipe, origin, device).bytes_of(shape)
+        parts.append(MemoryPart("reference", whole / devices if sharded else whole))
     for what in recipe.reward.models:
-        if shares and what in origin.judges:
+        if shares and what in origin.judges and not sharded:
             assert origin.adapter is not None
             size = 4.0 * adapter_shape(shape, origin.adapter).count
             parts.append(MemoryPart(f"reward adapter, {what}", size, guess=True))

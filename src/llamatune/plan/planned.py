@@ -225,9 +225,10 @@ def _candidates(planned: Plan) -> Iterator[tuple[str, str, str]]:
     while tokens > need.longest:
         tokens = max(tokens // 2, need.longest)
         yield "smaller passes, the same global batch", "hardware.micro_batch_tokens", str(tokens)
-    if planned.devices > 1 and not planned.device.on_cpu and isinstance(recipe, EpochRecipe):
+    if planned.devices > 1 and not planned.device.on_cpu:
         yield "weights spread over the devices", "hardware.sharding", "fsdp"
-        yield "their parts in host memory", "hardware.cpu_offload", "true"
+        if isinstance(recipe, EpochRecipe):
+            yield "their parts in host memory", "hardware.cpu_offload", "true"
     if recipe.model.lora is None and recipe.model.adapter is None:
         yield "train an adapter: LoRA, usually at 10 times the learning rate", "model.lora.rank", "16"
     if recipe.model.quantization == "none":

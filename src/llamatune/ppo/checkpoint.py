@@ -175,8 +175,12 @@ class PPOCheckpoint:
         ):
             step = read_any_json(checkpoint / "trainer_state.json")["global_step"]
             done = -(-step // self.args.updates_per_iteration)
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] < done]
+        hint = "remove the lines that are damaged, or move the file away: it only tells what was sampled"
+        with gate(
+            CheckpointError, "E404", "it cannot be cut back to the checkpoint", place=str(file), hint=hint
+        ):
+            lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["iteration"] < done]
         write_atomic(file, "".join(kept))
 
     @property

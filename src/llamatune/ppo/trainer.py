@@ -188,9 +188,11 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         return self.roles.policy_model()
 
     def policy_alone(self) -> PreTrainedModel:
-        """The policy without the other roles' adapters, once training is over."""
-        self.roles.leave_policy()
-        return self.policy
+        """The policy without the other roles' adapters, once training is over; where it is sharded, a whole copy, for
+        which all processes must ask together."""
+        with self.checkpoint.whole_policy() as policy:
+            self.roles.leave_alone(policy)
+        return policy
 
     @property
     def describe(self) -> str:
@@ -280,7 +282,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         """A completion for each row of prompts."""
         ids = [prompts.ids(prompts[row]) for row in rows]
         own = processes.own_share(list(map(len, ids)), self.accelerator)
-        with self._generating(), processes.together(self.accelerator):
+        with self.generating(self.sampler), processes.together(self.accelerator):
             found = self.sampler.sample([ids[n] for n in own], [seeds[n] for n in own], self.how)
         every = processes.gathered(own, [one.tokens for one in found], len(rows), self.accelerator)
         rollouts = []
@@ -545,14 +547,14 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         )
 
     @contextmanager
-    def _generating(self) -> Iterator[None]:
-        """Where the policy is sharded, the sampler's attribute `model` is meanwhile a whole copy of it."""
+    def generating(self, sampler: Any) -> Iterator[None]:
+        """For a sampler of the policy; where that is sharded, the sampler's attribute `model` is meanwhile a whole copy
+        of it, for which all processes must ask together."""
         with self.passes.acting("policy"):
             if not self.roles.sharded:
                 yield
                 return
             precision = self.accelerator.state.fsdp_plugin.mixed_precision_policy
-            sampler: Any = self.sampler
             with self.checkpoint.whole_policy(
                 precision.param_dtype if precision is not None else None
             ) as model:

@@ -402,9 +402,10 @@ class Hardware(Block):
     """Processes that `llamatune launch` starts on each machine; one for each of its GPUs when left out."""
     sharding: Literal["none", "fsdp"] = "none"
     """How several devices hold the weights that are trained, their gradients and the optimizer's state: each all of
-    them (`none`), or each its part (`fsdp`: FSDP2, for sft, pretrain and reward)."""
+    them (`none`), or each its part (`fsdp`: FSDP2, for the stages that train)."""
     cpu_offload: Flag = False
-    """With `sharding`: keep the parts in host memory, and on the device only what a layer needs at the moment."""
+    """With `sharding`, not for ppo: keep the parts in host memory, and on the device only what a layer needs at the
+    moment."""
     stuck_after_minutes: Real = Field(20.0, gt=0)
     """Of several processes: the run ends, and says which of them is behind, when none has moved for this long."""
 

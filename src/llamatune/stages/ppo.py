@@ -86,6 +86,7 @@ def run(recipe: PpoRecipe, run: Run) -> Result:
             stop_ids=chat.stop_ids,
             run=run,
             display=display,
+            generating=trainer.generating,
         )
         measured = recipe.generation.win_rate
         measure_win_rate(trainer, measured, chat, run, display, room=start.base.context, seed=recipe.seed)

@@ -19,10 +19,11 @@ import torch
 from accelerate.utils import send_to_device
 
 from llamatune.data.rows import EncodedRow
-from llamatune.errors import DivergedError, ModelError, OutOfMemoryError
+from llamatune.errors import DivergedError, OutOfMemoryError
 from llamatune.forward import sharded_state
 from llamatune.forward.collate import trained_tokens
 from llamatune.forward.memory import free_memory, one_row_too_many, within_memory
+from llamatune.forward.sharding import is_sharded, whole_model, without_weights
 from llamatune.models.saving import save_plainly
 from llamatune.outside import checked_number
 from llamatune.training.batches import GlobalBatchLoader
@@ -51,16 +52,10 @@ class GlobalBatchTrainer(RunTrainer):
     """Figures of trl that start again at a resume, or average over micro-batches."""
 
     def __init__(self, *args: Any, batching: Batching, **kwargs: Any) -> None:
+        # Before trl binds a `forward` of its own to the model: a copy of that would call the model itself.
+        self._shell = without_weights(kwargs["model"]) if getattr(kwargs.get("args"), "fsdp", None) else None
         super().__init__(*args, data_collator=_never, **kwargs)
         self.batching = batching
-        if self.args.fsdp and not self.is_fsdp_enabled:
-            raise ModelError(
-                "E220",
-                "sharding is for GPUs: on this device accelerate would train without it, and not say so",
-                place="hardware.sharding",
-                hint="set `hardware.sharding=none`",
-            )
-        self.sharded = self.is_fsdp_enabled
 
     # ---- training -----------------------------------------------------------------------------------------
 
@@ -284,36 +279,18 @@ class GlobalBatchTrainer(RunTrainer):
         elif self.args.should_save:
             save_plainly(self.model, folder)
 
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        """Private upstream, as are the next two: sharded state is written and read by `sharded_state`."""
-        if not self.sharded:
-            super()._save_optimizer_and_scheduler(output_dir)
-            return
-        folder = Path(output_dir)
-        sharded_state.save_own_optimizer(
-            self.model, self.optimizer.optimizer, folder, self.args.process_index
-        )
-        if self.args.should_save:
-            torch.save(self.lr_scheduler.state_dict(), folder / "scheduler.pt")
+    def whole_model(self) -> Any:
+        """The model as it is, with all its weights: where they are sharded, a copy in the main memory of the first
+        process, and one without weights in the others. All processes must ask for it together."""
+        if self._shell is None or not is_sharded(self.model):
+            return self.accelerator.unwrap_model(self.model)
+        return whole_model(self._shell, self.model, keep=self.accelerator.is_main_process)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if self.sharded:
             sharded_state.load_own_weights(self.model, Path(resume_from_checkpoint), self.args.process_index)
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if not self.sharded or checkpoint is None:
-            super()._load_optimizer_and_scheduler(checkpoint)
-            return
-        folder = Path(checkpoint)
-        sharded_state.load_own_optimizer(
-            self.model, self.optimizer.optimizer, folder, self.args.process_index
-        )
-        self.lr_scheduler.load_state_dict(torch.load(folder / "scheduler.pt", weights_only=True))
-        # The schedule sets it at the end of a step, and upstream restores it with the optimizer.
-        for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
-            group["lr"] = rate
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """trl writes a model card with each checkpoint; the artefact's card is written at the end."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -75,7 +76,11 @@ def text_prompts(generation: Generation, tokenizer: PreTrainedTokenizerBase) -> 
 
 
 class SampleReplies:
-    """Answers the prompts with the model as it is now; shows the replies and writes them to replies.jsonl."""
+    """Answers the prompts with the model as it is now; shows the replies and writes them to replies.jsonl.
+
+    Args:
+        generating: around each time, in all processes: what makes the model, or a copy of it, ready to sample from.
+    """
 
     def __init__(
         self,
@@ -87,6 +92,7 @@ class SampleReplies:
         stop_ids: Collection[int],
         run: Run,
         display: Display,
+        generating: Callable[[GenerateSampler], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> None:
         self.sampler = GenerateSampler(model, pad_id=tokenizer.pad_token_id)
         self.tokenizer = tokenizer
@@ -94,12 +100,18 @@ class SampleReplies:
         self.how = How.of(generation, stop_ids)
         self.run = run
         self.display = display
+        self.generating = generating
 
     def show(self, step: int) -> None:
         """Sample one reply for each prompt at this step."""
-        together = is_sharded(self.sampler.model)
-        if not self.prompts or not (self.run.is_main or together):
-            return  # where weights are spread over the processes, all of them make the same replies
+        if not self.prompts:
+            return
+        with self.generating(self.sampler):
+            # Where weights are spread over the processes, all of them make the same replies.
+            if self.run.is_main or is_sharded(self.sampler.model):
+                self._show(step)
+
+    def _show(self, step: int) -> None:
         self.display.say(f"replies at step {step}")
         replies = self.sampler.sample(
             [prompt.ids for prompt in self.prompts],

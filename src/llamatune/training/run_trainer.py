@@ -7,11 +7,14 @@ overriding, and the one place where checkpoints are written.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from transformers import Trainer, TrainerControl
 
-from llamatune.forward.sharding import is_sharded, whole_model, without_weights
+from llamatune.errors import ModelError
+from llamatune.forward import sharded_state
 from llamatune.outside import checked_number
 from llamatune.recipe.stages.common import EpochGuards
 from llamatune.runs.files import disk_errors
@@ -51,10 +54,9 @@ class RunTrainer(Trainer):  # type: ignore[misc]
     ) -> None:
         with disk_errors(run.checkpoints):
             run.checkpoints.mkdir(exist_ok=True)
-        # Before trl binds a `forward` of its own to the model: a copy of that would call the model itself.
-        self._shell = without_weights(kwargs["model"]) if getattr(kwargs.get("args"), "fsdp", None) else None
         super().__init__(*args, **kwargs)
         self.control: TrainerControl
+        self.sharded = self.is_fsdp_enabled
         self.run = run
         self.say = say
         self.loss_spike = LossSpike(guards.loss_spike if guards else None)
@@ -62,12 +64,16 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         self.losses: list[float] = []
         self.last_loss: float | None = None
 
-    def whole_model(self) -> Any:
-        """The model as it is, with all its weights: where they are sharded, a copy in the main memory of the first
-        process, and one without weights in the others. All processes must ask for it together."""
-        if self._shell is None or not is_sharded(self.model):
-            return self.accelerator.unwrap_model(self.model)
-        return whole_model(self._shell, self.model, keep=self.accelerator.is_main_process)
+    def create_accelerator_and_postprocess(self) -> None:
+        """Raises ModelError (E220): the weights were to be sharded, and would not be."""
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp and not self.is_fsdp_enabled:
+            raise ModelError(
+                "E220",
+                "sharding is for GPUs: on this device accelerate would train without it, and not say so",
+                place="hardware.sharding",
+                hint="set `hardware.sharding=none`",
+            )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """The logged loss is the mean of the steps since the last line, also across a resume."""
@@ -94,6 +100,32 @@ class RunTrainer(Trainer):  # type: ignore[misc]
         self.last_loss = None if state["last_loss"] is None else checked_number(state["last_loss"])
         self.trained = checked_number(state["trained"])
         self.loss_spike.restore(state["loss_spike"])
+
+    # ---- sharded state: by `sharded_state`, in the place of what upstream keeps private -----------------------
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.sharded:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        folder = Path(output_dir)
+        sharded_state.save_own_optimizer(
+            self.model, self.optimizer.optimizer, folder, self.args.process_index
+        )
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), folder / "scheduler.pt")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if not self.sharded or checkpoint is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        folder = Path(checkpoint)
+        sharded_state.load_own_optimizer(
+            self.model, self.optimizer.optimizer, folder, self.args.process_index
+        )
+        self.lr_scheduler.load_state_dict(torch.load(folder / "scheduler.pt", weights_only=True))
+        # The schedule sets it at the end of a step, and upstream restores it with the optimizer.
+        for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """The only place where upstream writes; private there, and overridden by trl's trainers as well."""

@@ -167,9 +167,9 @@ def _shown(one: Comparison) -> str:
 def _choice(answer: bytes, url: str) -> Mapping[str, Any]:
     try:
         found = json.loads(answer)["choices"][0]
-        if isinstance(found, dict):
+        if isinstance(found, dict) and isinstance(found.get("message") or {}, dict):
             return found
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         pass
     raise DataError(
         "E158",
@@ -182,9 +182,10 @@ def _choice(answer: bytes, url: str) -> Mapping[str, Any]:
 def _retry_after(said: str | None) -> float:
     """Seconds that the endpoint asks to wait, if it says so in seconds; at most a minute."""
     try:
-        return min(max(float(said or 0), 0.0), _LONGEST_PAUSE)
+        seconds = float(said or 0)
     except ValueError:
         return 0.0
+    return min(seconds, _LONGEST_PAUSE) if seconds > 0 else 0.0
 
 
 def read_answer(text: str, *, refused: bool) -> Opinion:
@@ -194,7 +195,7 @@ def read_answer(text: str, *, refused: bool) -> Opinion:
     found = re.search(r"\{[^{}]*\}", text)
     try:
         said = json.loads(found.group()) if found else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         said = {}
     better = {"A": 0, "B": 1}.get(str(said.get("better", "")).strip().upper())
     rating = _rating(said.get("how_much"))

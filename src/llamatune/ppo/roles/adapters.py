@@ -87,12 +87,14 @@ class Adapters(Roles):
         of = "a frozen copy of the adapter" if self.has_reference_adapter else "the base alone"
         return f"policy and critic are adapters on one base, the reference is {of}"
 
-    def leave_policy(self) -> None:
+    def leave_alone(self, policy: Any) -> None:
         """Take off every adapter but the policy's."""
-        for name in [name for name in self.backbone.peft_config if name != POLICY]:
-            self.backbone.delete_adapter(name)
-        self._switch(POLICY)
-        for name, weight in self.backbone.named_parameters():
+        for name in [name for name in policy.peft_config if name != POLICY]:
+            policy.delete_adapter(name)
+        for layer in _switchable(policy):
+            layer._active_adapter = [POLICY]
+            layer._disable_adapters = False
+        for name, weight in policy.named_parameters():
             weight.requires_grad_(f".{POLICY}" in name)
 
     def policy_model(self) -> PreTrainedModel:

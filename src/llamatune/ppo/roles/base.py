@@ -63,8 +63,8 @@ class Roles(nn.Module, ABC):
         """What generates, and is saved: the very model that was given."""
 
     @abstractmethod
-    def leave_policy(self) -> None:
-        """Take everything off the policy's model that the other roles put on it."""
+    def leave_alone(self, policy: PreTrainedModel) -> None:
+        """Take everything off the policy's model, or off a copy of it, that the other roles put on it."""
 
     @abstractmethod
     def is_critic(self, name: str) -> bool:

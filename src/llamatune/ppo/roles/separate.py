@@ -53,7 +53,7 @@ class Separate(Roles):
     def describe(self) -> str:
         return "policy, critic and reference are models of their own"
 
-    def leave_policy(self) -> None:
+    def leave_alone(self, policy: PreTrainedModel) -> None:
         """Nothing was put on the policy."""
 
     def policy_model(self) -> PreTrainedModel:

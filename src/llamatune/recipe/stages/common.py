@@ -39,11 +39,10 @@ class StageRecipe(Block):
     """Seeds weights, adapters, data order and sampling."""
 
     @model_validator(mode="after")
-    def _shards_only_what_epochs_train(self) -> StageRecipe:
-        if self.hardware.sharding != "none" and not isinstance(self, EpochRecipe):
+    def _shards_only_what_is_trained(self) -> StageRecipe:
+        if self.hardware.sharding != "none" and not isinstance(self, TrainingRecipe):
             raise ValueError(
-                f"`hardware.sharding` is for sft, pretrain and reward: {self.stage} works with whole weights on each "
-                "device"
+                f"`hardware.sharding` is for stages that train: {self.stage} works with whole weights on each device"
             )
         return self
 
@@ -61,6 +60,26 @@ class TrainingRecipe(ModelRecipe):
     upstream: dict[str, Any] = {}
     """Arguments handed by name to the config class of the stage's trainer (trl's; for ppo, llamatune's PPOConfig); only
     those that have an effect there."""
+
+    @model_validator(mode="after")
+    def _can_be_sharded(self) -> TrainingRecipe:
+        if self.hardware.sharding == "none":
+            return self
+        if self.model.quantization == "nf4":
+            raise ValueError(
+                "`hardware.sharding` and nf4: FSDP2 would leave the 4-bit base whole on each device; leave one of "
+                "them out"
+            )
+        if self.optimization.optimizer != "adamw":
+            raise ValueError(
+                f"`hardware.sharding` needs `optimizer: adamw`, not {self.optimization.optimizer}"
+            )
+        if self.model.attention not in ("auto", "sdpa", "eager"):
+            raise ValueError(
+                f"`hardware.sharding` and {self.model.attention}: weights are loaded, and attention is tried, in host "
+                "memory; use `attention: auto`"
+            )
+        return self
 
 
 class LossSpikeGuard(Block):
@@ -85,26 +104,6 @@ class EpochRecipe(TrainingRecipe):
 
     optimization: Optimization = Optimization()
     guards: EpochGuards = EpochGuards()
-
-    @model_validator(mode="after")
-    def _can_be_sharded(self) -> EpochRecipe:
-        if self.hardware.sharding == "none":
-            return self
-        if self.model.quantization == "nf4":
-            raise ValueError(
-                "`hardware.sharding` and nf4: FSDP2 would leave the 4-bit base whole on each device; leave one of "
-                "them out"
-            )
-        if self.optimization.optimizer != "adamw":
-            raise ValueError(
-                f"`hardware.sharding` needs `optimizer: adamw`, not {self.optimization.optimizer}"
-            )
-        if self.model.attention not in ("auto", "sdpa", "eager"):
-            raise ValueError(
-                f"`hardware.sharding` and {self.model.attention}: weights are loaded, and attention is tried, in host "
-                "memory; use `attention: auto`"
-            )
-        return self
 
 
 class PromptSource(Source):

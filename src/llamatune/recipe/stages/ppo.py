@@ -268,6 +268,10 @@ class PpoRecipe(TrainingRecipe):
             raise ValueError(
                 "`hardware.activation_offloading` is not for ppo: use `activation_checkpointing`"
             )
+        if self.hardware.cpu_offload:
+            raise ValueError(
+                "`hardware.cpu_offload` is not for ppo, which samples from its weights; leave it out"
+            )
         return self
 
 
