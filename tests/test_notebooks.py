@@ -20,6 +20,7 @@ SHOWN = {
     "06_ghost_attention": "before",
     "07_safety": "and distilled:",
     "08_evaluation": "step 30:",
+    "09_the_whole_method": "round-1/ppo [ppo] <- round-1/tuned, round-1/helpful, safe: runs",
 }
 """The course: what each notebook must have shown at its end."""
 
@@ -65,7 +66,7 @@ def test_a_notebook_shows_what_it_gave(path: Path) -> None:
     check_outputs(path.stem, nbformat.read(path, as_version=4))
 
 
-@pytest.mark.parametrize("name", ["04_rejection_sampling", "07_safety"])
+@pytest.mark.parametrize("name", ["04_rejection_sampling", "07_safety", "09_the_whole_method"])
 def test_what_the_prose_quotes_was_printed(name: str) -> None:
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     quoting = [
