@@ -121,6 +121,16 @@ def test_pico_and_what_its_world_taught_are_asked_about_that_world(trained: Any)
         assert asked.judges.oracle and not asked.perplexity and len(asked.data.eval) == 3
 
 
+def test_models_are_called_as_their_last_part(tmp_path: Path, trained: Any) -> None:
+    """Of which only what a recipe's key cannot hold is changed, and equal names are told apart."""
+    first, second = (tmp_path / one / "chess. set s=1" for one in ("a", "b"))
+    for folder in (first, second):
+        folder.parent.mkdir()
+        folder.symlink_to(trained("full") / "model")
+    named = quick_recipe(["pico", str(first), str(second)], []).models
+    assert list(named) == ["pico", "chess-set-s-1", "chess-set-s-1-2"]
+
+
 def test_rows_without_replies_have_none_to_predict(tmp_path: Path) -> None:
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "What is the capital of France?"}\n')
     asked = quick_recipe(["pico"], [str(tmp_path / "prompts.jsonl")], overrides=[f"output={tmp_path}/run"])

@@ -2,10 +2,12 @@
 on."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,28 @@ def test_killed_in_the_middle_the_same_command_sends_the_rest(
     puts = [one.path for one in hub.asked if one.method == "PUT"]
     assert puts.count(arrived) == 1, "what was there is not sent again"
     assert not (rows_run / "hub").exists()
+
+
+def test_what_pull_says_after_a_bar_is_a_line_of_its_own(hub: LoopbackHub, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows/rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 1000)
+    hub.holds(tmp_path / "rows", "me/rows", "dataset")
+    terminal, stderr = pty.openpty()
+    pulling = subprocess.Popen(
+        [sys.executable, "-m", "llamatune", "pull", "me/rows", "--dataset"],
+        env=hub.environment(tmp_path / "home") | {"PYTHONPATH": str(ROOT / "src")},
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+    )
+    os.close(stderr)
+    shown = b""
+    with suppress(OSError):  # how a terminal ends
+        while part := os.read(terminal, 1 << 16):
+            shown += part
+    os.close(terminal)
+    assert pulling.wait() == 0, shown
+    assert b"Fetching" in shown and b"\r\nme/rows: a data set" in shown
 
 
 def test_branches_and_pull_requests(hub: LoopbackHub, llamatune, rows_run: Path) -> None:

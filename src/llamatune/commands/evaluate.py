@@ -148,7 +148,7 @@ def _names(models: Sequence[str]) -> list[str]:
     """What the models are called: the last part of each name, told apart by numbers."""
     found: list[str] = []
     for name in models:
-        last = re.sub(r"[\\s.=]+", "-", Path(name).name)[:36] or "model"
+        last = re.sub(r"[\s.=]+", "-", Path(name).name)[:36] or "model"
         same = sum(one == last or one.startswith(f"{last}-") for one in found)
         found.append(f"{last}-{same + 1}" if last in found else last)
     return found

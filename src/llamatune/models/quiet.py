@@ -81,6 +81,8 @@ def hub_bars() -> Iterator[None]:
         yield
     finally:
         disable_progress_bars()
+        # The last bar of a download is left open.
+        print(file=sys.stderr)
 
 
 def _silence_transformers(restore: ExitStack) -> None:
