@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -132,6 +133,7 @@ def test_what_pull_says_after_a_bar_is_a_line_of_its_own(hub: LoopbackHub, tmp_p
     (tmp_path / "rows/rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 1000)
     hub.holds(tmp_path / "rows", "me/rows", "dataset")
     terminal, stderr = pty.openpty()
+    termios.tcsetwinsize(stderr, (24, 100))
     pulling = subprocess.Popen(
         [sys.executable, "-m", "llamatune", "pull", "me/rows", "--dataset"],
         env=hub.environment(tmp_path / "home") | {"PYTHONPATH": str(ROOT / "src")},
