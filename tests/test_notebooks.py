@@ -66,7 +66,9 @@ def test_a_notebook_shows_what_it_gave(path: Path) -> None:
     check_outputs(path.stem, nbformat.read(path, as_version=4))
 
 
-@pytest.mark.parametrize("name", ["03_reward_models", "04_rejection_sampling", "07_safety", "09_the_whole_method"])
+@pytest.mark.parametrize(
+    "name", ["03_reward_models", "04_rejection_sampling", "05_ppo", "07_safety", "09_the_whole_method"]
+)
 def test_what_the_prose_quotes_was_printed(name: str) -> None:
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     quoting = [
