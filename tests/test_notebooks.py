@@ -17,7 +17,7 @@ SHOWN = {
     "03_reward_models": "unsafe replies found",
     "04_rejection_sampling": "runs/rs-tuned",
     "05_ppo": "policy and critic as in the first run, bit by bit: True",
-    "06_ghost_attention": "before",
+    "06_ghost_attention": "turns 5 to 8:",
     "07_safety": "and distilled:",
     "08_evaluation": "step 30:",
     "09_the_whole_method": "round-1/ppo [ppo] <- round-1/tuned, round-1/helpful, safe: runs",
@@ -67,7 +67,15 @@ def test_a_notebook_shows_what_it_gave(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["03_reward_models", "04_rejection_sampling", "05_ppo", "07_safety", "09_the_whole_method"]
+    "name",
+    [
+        "03_reward_models",
+        "04_rejection_sampling",
+        "05_ppo",
+        "06_ghost_attention",
+        "07_safety",
+        "09_the_whole_method",
+    ],
 )
 def test_what_the_prose_quotes_was_printed(name: str) -> None:
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
