@@ -142,7 +142,7 @@ def test_a_forged_manifest_is_damage(tmp_path: Path, changes: dict[str, Any]) ->
 
 SAMPLE: dict[str, Any] = {"prompt_id": "a", "sample": 0, "seed": 1, "temperature": 1.0, "policy": "b"}
 SAMPLE |= {"template": "c", "tokens": [5, 2], "finish_reason": "stop", "text": "Hello", "run": None}
-ASKED: dict[str, Any] = {"prompt_id": "a", "prompt": [{"role": "user", "content": "Hi"}], "input_ids": [4, 5]}
+ASKED: dict[str, Any] = {"prompt_id": "a", "prompt": [{"role": "user", "content": "Hi"}], "is_safety": False}
 
 
 @pytest.mark.parametrize("name", ["samples.jsonl", "prompts.jsonl"])

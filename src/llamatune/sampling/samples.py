@@ -217,7 +217,9 @@ def samples_of(run: str) -> list[Group]:
 def _checked_prompt(row: PromptRow) -> PromptRow:
     """A prompt that was read from a file, as it is. Raises what Python raises where it is none."""
     texts = [row["prompt_id"], *(part for one in row["prompt"] for part in (one["role"], one["content"]))]
-    _check_types(texts, row["input_ids"])
+    _check_types(texts, [])
+    if not isinstance(row["is_safety"], bool):
+        raise TypeError("a prompt of another type")
     return row
 
 
