@@ -117,6 +117,8 @@ def _section(finding: Finding, row: Content | None) -> Iterator[str]:
     yield f"{finding.how} Runs: {', '.join(f'`{name}`' for name in finding.needs)}.\n"
     if row is None:
         return
+    if finding.cause:
+        yield f"{finding.cause}\n"
     for seed, why in row["failed"].items():
         yield f"Seed {seed} has no figure: {why}\n"
     if finding.plot and row["lines"]:
