@@ -74,6 +74,7 @@ def test_a_notebook_shows_what_it_gave(path: Path) -> None:
         "05_ppo",
         "06_ghost_attention",
         "07_safety",
+        "08_evaluation",
         "09_the_whole_method",
     ],
 )
