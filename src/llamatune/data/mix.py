@@ -32,12 +32,17 @@ class Pool:
 
     @classmethod
     def of(cls, shard: Shard) -> Pool:
-        return cls(shard, np.arange(len(shard.sequences)))
+        count = len(shard.sequences)
+        # Half of what numpy would take, where there are millions of rows.
+        return cls(shard, np.arange(count, dtype=np.uint32 if count < 2**32 else np.uint64))
 
     @property
     def rows(self) -> int:
         """Distinct rows of the source; a long document has several sequences."""
-        return len(np.unique(self.column("row")))
+        rows = self.column("row")
+        seen = np.zeros(int(rows.max(initial=0)) + 1, dtype=bool)
+        seen[rows] = True
+        return int(seen.sum()) if len(rows) else 0
 
     def column(self, name: str) -> np.ndarray:
         return np.asarray(self.shard.sequences[name][self.indices])
