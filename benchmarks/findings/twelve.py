@@ -48,8 +48,8 @@ class Plot:
 
 @dataclass(frozen=True)
 class Finding:
-    """`needs`: the steps whose figures are looked at; `how`: what is compared, and what differs from the paper; `cause`:
-    where it did not show, what was found out about that."""
+    """`needs`: the steps whose figures are looked at; `how`: what is compared, and what differs from the paper;
+    `cause`: where it did not show, what was found out about that."""
 
     number: int
     words: str
