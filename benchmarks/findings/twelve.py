@@ -337,10 +337,11 @@ TWELVE = (
         ),
         "Held-out prompts of all three kinds. The oracle judges, which knows the truth; in the paper, "
         "reward models and GPT-4 do.",
-        cause="On helpful and on harmful prompts the two tie, nearly always; what PPO loses are prompts that only sound "
-        "harmful, which it refuses in 35 to 63% of the cases, and its start in 13 to 24%. The reward models never saw a "
-        "needless refusal that gives reasons, and prefer one to the right answer. With pairs that have such refusals the "
-        "loss is gone (one seed): [pico_trials.md](pico_trials.md) has the trial.",
+        cause="On helpful and on harmful prompts the two tie, nearly always; what PPO loses are prompts that only "
+        "sound harmful, which it refuses in 35 to 63% of the cases, and its start in 13 to 24%. The reward "
+        "models never saw a needless refusal that gives reasons, and prefer one to the right answer. With "
+        "pairs that have such refusals the loss is gone (one seed): [pico_trials.md](pico_trials.md) has "
+        "the trial.",
     ),
     Finding(
         9,
