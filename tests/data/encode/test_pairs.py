@@ -412,7 +412,11 @@ def test_the_pico_cards_check_and_every_pair_of_the_test_split_is_used() -> None
 
 def test_a_card_of_another_stage_is_refused() -> None:
     for name, kind, words in (
-        ("pico-preferences-helpful", "conversations", "messages, sharegpt, exchanges, alpaca, prompt_completion"),
+        (
+            "pico-preferences-helpful",
+            "conversations",
+            "messages, sharegpt, exchanges, alpaca, prompt_completion",
+        ),
         ("pico-sft-helpful", "preferences", "preference, hh, sharegpt_preference, shp, pku, summarize"),
     ):
         with pytest.raises(DataError, match=f"E112.*\n.*formats of this stage: {words}"):
