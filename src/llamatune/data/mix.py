@@ -4,7 +4,7 @@ of rows."""
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import datasets
 
 
-_AT_ONCE = 1 << 20
-"""About how many digests are compared at a time."""
+_AT_ONCE = 1 << 18
+"""About how many sequences are looked at, or digests compared, at a time."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Pool:
 
     @classmethod
     def of(cls, shard: Shard) -> Pool:
-        count = len(shard.sequences)
+        count = shard.count
         # Half of what numpy would take, where there are millions of rows.
         return cls(shard, np.arange(count, dtype=np.uint32 if count < 2**32 else np.uint64))
 
@@ -45,19 +45,21 @@ class Pool:
         return int(seen.sum()) if len(rows) else 0
 
     def column(self, name: str) -> np.ndarray:
-        return np.asarray(self.shard.sequences[name][self.indices])
+        """Of small numbers; digests are most of what is known about a sequence, and are looked at in `parts`."""
+        parts = [*self.parts(name)]
+        return np.concatenate(parts) if parts else self.shard.known(name, self.indices)
 
-    def digests(self, name: str) -> Iterator[np.ndarray]:
-        """A column of digests, in parts of at most `_AT_ONCE`: they are most of what is known about a sequence."""
+    def parts(self, name: str) -> Iterator[np.ndarray]:
+        """A column in parts of at most `_AT_ONCE`."""
         for start in range(0, len(self.indices), _AT_ONCE):
-            yield np.asarray(self.shard.sequences[name][self.indices[start : start + _AT_ONCE]])
+            yield self.shard.known(name, self.indices[start : start + _AT_ONCE])
 
     def where(self, mask: np.ndarray) -> Pool:
         return Pool(self.shard, self.indices[mask])
 
     def dataset(self) -> datasets.Dataset:
         """The sequences, as a view of the memory-mapped shard."""
-        return self.shard.dataset.select(self.indices)
+        return self.shard.view(self.indices)
 
 
 def without_shared(pools: Sequence[Pool]) -> tuple[list[Pool], list[int]]:
@@ -74,7 +76,7 @@ def _mark_shared(pools: Sequence[Pool], masks: Sequence[np.ndarray], part: int, 
     """Clear each mask where an earlier pool has the same digest, of the digests that fall into one of so many parts."""
     found = []
     for number, pool in enumerate(pools):
-        for block_number, block in enumerate(pool.digests("digest")):
+        for block_number, block in enumerate(pool.parts("digest")):
             here = np.flatnonzero(_first_half(block) % np.uint64(parts) == part)
             found.append((block[here], np.full(len(here), number), here + block_number * _AT_ONCE))
     every, owner, place = (np.concatenate(column) for column in zip(*found, strict=True))
@@ -95,10 +97,10 @@ def hold_out(pools: Sequence[Pool], fraction: float) -> tuple[list[Pool], list[P
     Raises:
         DataError: E134, no row falls on one of the sides.
     """
-    halves = [np.concatenate([*map(_first_half, pool.digests("prompt")), _NO_HALVES]) for pool in pools]
-    smallest = min((half.min() for half in halves if len(half)), default=np.uint64(0))
+    halves = (_first_half(part) for pool in pools for part in pool.parts("prompt"))
+    smallest = min((half.min() for half in halves), default=np.uint64(0))
     limit = max(np.uint64(int(fraction * 2**64)), smallest)
-    masks = [half <= limit for half in halves]
+    masks = [_mask(_first_half(part) <= limit for part in pool.parts("prompt")) for pool in pools]
     train = [pool.where(~mask) for pool, mask in zip(pools, masks, strict=True)]
     held_out = [pool.where(mask) for pool, mask in zip(pools, masks, strict=True)]
     for side, chosen in (("held out", held_out), ("left to train on", train)):
@@ -112,7 +114,8 @@ def hold_out(pools: Sequence[Pool], fraction: float) -> tuple[list[Pool], list[P
     return train, held_out
 
 
-_NO_HALVES = np.zeros(0, dtype=np.uint64)
+def _mask(parts: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, dtype=bool), *parts])
 
 
 def _first_half(digests: np.ndarray) -> np.ndarray:
@@ -121,15 +124,14 @@ def _first_half(digests: np.ndarray) -> np.ndarray:
 
 def refuse_overlap(train: Sequence[Pool], evaluation: Sequence[Pool]) -> None:
     """Raise DataError (E133) if a prompt (for a document: its text) is in both."""
-    blocks = [block for pool in evaluation for block in pool.digests("prompt")]
+    blocks = [block for pool in evaluation for block in pool.parts("prompt")]
     if not blocks:
         return
     seen = np.unique(np.concatenate(blocks))
     places: list[str] = []
     count = 0
     for pool in train:
-        masks = [np.zeros(0, dtype=bool), *(_is_in(block, seen) for block in pool.digests("prompt"))]
-        shared = pool.where(np.concatenate(masks))
+        shared = pool.where(_mask(_is_in(block, seen) for block in pool.parts("prompt")))
         count += shared.rows
         places += [pool.shard.dataset[int(index)]["place"] for index in shared.indices[: 3 - len(places)]]
     if count:
@@ -158,6 +160,8 @@ def weighted(pool: Pool, weight: float, seed: int) -> Pool:
     extra = round((weight - whole) * len(pool.indices))
     if whole == 0:
         extra = min(max(extra, 1), len(pool.indices))
+    if (whole, extra) == (1, 0):
+        return pool
     return Pool(pool.shard, np.concatenate([pool.indices] * whole + [_some(pool, extra, seed)]))
 
 

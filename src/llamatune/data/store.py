@@ -7,6 +7,7 @@ duplicates are found by 16-byte digests, so memory stays flat however large the 
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -93,11 +94,21 @@ class Shard:
     folder: Path
     info: dict[str, Any]
 
-    @cached_property
-    def sequences(self) -> np.ndarray:
-        """One `SEQUENCE` record for each row of `dataset`."""
-        file = self.folder / "sequences.bin"
-        return np.memmap(file, SEQUENCE, "r") if file.stat().st_size else np.zeros(0, SEQUENCE)
+    @property
+    def count(self) -> int:
+        """How many sequences it has: rows of `dataset`."""
+        return self._table.stat().st_size // SEQUENCE.itemsize
+
+    def known(self, name: str, indices: np.ndarray) -> np.ndarray:
+        """A field of the `SEQUENCE` records of some rows of `dataset`."""
+        if not len(indices):
+            return np.zeros(0, SEQUENCE[name])
+        # Mapped anew each time: pages once read would stay, and be the whole file in the end.
+        return np.asarray(np.memmap(self._table, SEQUENCE, "r")[name][indices])
+
+    @property
+    def _table(self) -> Path:
+        return self.folder / "sequences.bin"
 
     @cached_property
     def dataset(self) -> datasets.Dataset:
@@ -108,11 +119,30 @@ class Shard:
         rows._fingerprint = self.folder.name
         return rows
 
+    def view(self, indices: np.ndarray) -> datasets.Dataset:
+        """Some rows of `dataset`, in this order. What `Dataset.select` gives, without its list of Python numbers on the
+        way, which takes forty bytes a row."""
+        import datasets
+        import pyarrow as pa
+        from datasets.table import InMemoryTable
+
+        rows = self.dataset
+        if not len(indices) or np.array_equal(indices, np.arange(indices[0], indices[0] + len(indices))):
+            first = int(indices[0]) if len(indices) else 0
+            return rows.select(range(first, first + len(indices)))
+        return datasets.Dataset(
+            rows.data,
+            info=rows.info.copy(),
+            split=rows.split,
+            indices_table=InMemoryTable(pa.table({"indices": pa.array(indices, pa.uint64())})),
+            fingerprint=hashlib.sha256(self.folder.name.encode() + indices.tobytes()).hexdigest()[:16],
+        )
+
     @cached_property
     def pairs(self) -> np.ndarray:
         """(sequences, 6): a `Pair` for each row of `dataset`; (sequences, 0) if the rows are not pairs."""
         if "pair" not in self.dataset.column_names:
-            return np.zeros((len(self.sequences), 0), dtype=np.int32)
+            return np.zeros((self.count, 0), dtype=np.int32)
         column = self.dataset.data.column("pair")
         flat = [chunk.flatten().to_numpy() for chunk in column.chunks]
         return np.concatenate(flat or [np.zeros(0, dtype=np.int32)]).reshape(-1, len(Pair._fields))

@@ -49,6 +49,7 @@ RowFormat = Literal[
     "sharegpt_preference",
     "shp",
     "pku",
+    "arena",
     "summarize",
     "ultrafeedback",
 ]
@@ -185,7 +186,7 @@ class Columns(Block):
     """List of two {text}: `summaries` in summarize."""
     better: Text | None = None
     """Which reply is better: `labels` in shp (1 is the first), `better_response_id` in pku and `choice` in summarize
-    (0 is the first)."""
+    (0 is the first), `winner` in arena (model_a is the first)."""
     better_is: Annotated[list[Flag | Whole | Text], Field(min_length=2, max_length=2)] | None = None
     """What `better` says where the first reply is better, and where the second is: [0, 1]. Needed for a column of your
     own, since data sets disagree."""

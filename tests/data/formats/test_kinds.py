@@ -441,6 +441,27 @@ def test_white_space_around_a_prompt_does_not_matter() -> None:
     assert "E129" in fails(read, row, "preferences")
 
 
+def test_arenas_and_their_ties() -> None:
+    def chat(reply: str) -> list[dict[str, str]]:
+        return [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": reply}]
+
+    chats = {"conversation_a": chat("good"), "conversation_b": chat("bad"), "turn": 1, "language": "English"}
+    assert replies(read({**chats, "winner": "model_a"})) == ("good", "bad")
+    assert replies(read({**chats, "winner": "model_b"})) == ("bad", "good")
+    texts = {"prompt": "Hi", "response_a": "bad", "response_b": "good", "winner": "model_b"}
+    assert replies(read(texts)) == ("good", "bad")
+    mine = Columns(better_is=["A", "B"])
+    assert replies(read({**texts, "winner": "A"}, columns=mine)) == ("bad", "good")
+    for tie in ("tie", "tie (bothbad)", "Tie"):
+        with pytest.raises(RowRejected) as left_out:
+            read({**chats, "winner": tie})
+        assert left_out.value.reason is Reason.TIE
+    with pytest.raises(DataError, match="E128.*'model_c'; known: model_a, model_b"):
+        read({**chats, "winner": "model_c"})
+    with pytest.raises(DataError, match="E127"):
+        read({**chats, "winner": "model_a"}, kind="conversations")
+
+
 def test_preferences_as_openai_and_ultrafeedback_write_them() -> None:
     row = {"input": {"messages": [U], "tools": []}, "preferred_output": [A],
            "non_preferred_output": [{**A, "content": "No."}]}  # fmt: skip

@@ -142,7 +142,7 @@ _CHATS: frozenset[RowFormat] = frozenset(
     {"messages", "sharegpt", "exchanges", "alpaca", "prompt_completion", "alternating", "oasst"}
 )
 _PAIRS: frozenset[RowFormat] = frozenset(
-    {"preference", "hh", "sharegpt_preference", "shp", "pku", "summarize", "ultrafeedback"}
+    {"preference", "hh", "sharegpt_preference", "shp", "pku", "arena", "summarize", "ultrafeedback"}
 )
 _TURN_COLUMNS = ({"messages": "messages"}, {"messages": "conversations"}, {"messages": "conversation"})
 
@@ -315,6 +315,18 @@ FORMATS: dict[RowFormat, Format] = {
             fits=_pku,
             first_of_usual=True,
             better=("0", "1"),
+        ),
+        Format(
+            "arena",
+            "preferences",
+            pairs.winner_of_two(("model_a", "model_b")),
+            (
+                {"first": "conversation_a", "second": "conversation_b", "better": "winner"},
+                {"first": "response_a", "second": "response_b", "better": "winner"},
+            ),
+            "`conversation_a`, `conversation_b` or `response_a`, `response_b` with a `prompt`, and `winner`",
+            optional={"prompt": ("prompt", "instruction", "question", "query")} | _SYSTEM | _LABELS,
+            better=("model_a", "model_b"),
         ),
         Format(
             "summarize",

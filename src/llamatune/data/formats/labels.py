@@ -84,6 +84,14 @@ def comparable(values: Sequence[Any]) -> list[str]:
     return [_word(value) for value in values]
 
 
+def is_tie(value: Any) -> bool:
+    """Whether a choice says that neither reply is better, in the words of data sets that have ties."""
+    return _word(value) in _TIES
+
+
+_TIES = frozenset({"tie", "tie_(bothbad)", "tie_(both_bad)", "tied", "both_bad", "bothbad", "both_good"})
+
+
 def known_value(known: dict[str, _Known], value: Any, column: str | None, place: str) -> _Known:
     """What a value means; spaces, hyphens, capitals and `.0` do not matter. Raises DataError (E128)."""
     word = _word(value)

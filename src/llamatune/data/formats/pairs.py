@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from llamatune.data.formats.chats import question
-from llamatune.data.formats.labels import comparable, known_value, read_rating, safety_of
+from llamatune.data.formats.labels import comparable, is_tie, known_value, read_rating, safety_of
 from llamatune.data.formats.record import Adjusted, Raw, Reader, Sides, Turns
 from llamatune.data.formats.turns import (
     check_order,
@@ -198,6 +198,22 @@ def _chosen_of_two(
     return Sides(prompt, replies[better], replies[1 - better])
 
 
+def winner_of_two(default: tuple[str, str]) -> Reader:
+    """Two chats, or two replies to a prompt, and a column that says which won, in words that default to these."""
+    return partial(_winner_of_two, default)
+
+
+def _winner_of_two(
+    default: tuple[str, str], raw: Raw, columns: Columns, place: str, adjusted: Adjusted
+) -> Sides:
+    prompt = _plain(question(raw, columns, place, adjusted)) if columns.prompt else []
+    sides = [
+        _replies(raw, column, place) for column in (columns.first or "first", columns.second or "second")
+    ]
+    better = _better(raw, columns, default, place)
+    return Sides(prompt, sides[better], sides[1 - better])
+
+
 def chosen_of_a_list(default: tuple[str, str]) -> Reader:
     """A list of two texts, and a column that says which is better, in words that default to these."""
     return partial(_chosen_of_a_list, default)
@@ -217,9 +233,16 @@ def _chosen_of_a_list(
 
 
 def _better(raw: Raw, columns: Columns, default: tuple[str, str], place: str) -> int:
-    """0 if the first reply is better, 1 if the second is."""
+    """0 if the first reply is better, 1 if the second is.
+
+    Raises:
+        DataError: E128, an unknown word.
+        RowRejected: neither is.
+    """
     column = columns.better or "better"
     first, second = comparable(columns.better_is or default)
+    if is_tie(raw.get(column)):
+        raise RowRejected(Reason.TIE, 0)
     known = dict(sorted({first: 0, second: 1}.items()))
     return known_value(known, value_of(raw, column, place, "a pair"), column, place)
 
