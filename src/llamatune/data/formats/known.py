@@ -326,6 +326,7 @@ FORMATS: dict[RowFormat, Format] = {
             ),
             "`conversation_a`, `conversation_b` or `response_a`, `response_b` with a `prompt`, and `winner`",
             optional={"prompt": ("prompt", "instruction", "question", "query")} | _SYSTEM | _LABELS,
+            yields_to=frozenset({"shp", "pku"}),
             better=("model_a", "model_b"),
         ),
         Format(

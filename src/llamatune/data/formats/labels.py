@@ -89,7 +89,9 @@ def is_tie(value: Any) -> bool:
     return _word(value) in _TIES
 
 
-_TIES = frozenset({"tie", "tie_(bothbad)", "tie_(both_bad)", "tied", "both_bad", "bothbad", "both_good"})
+_TIES = frozenset(
+    {"tie", "draw", "tie_(bothbad)", "tie_(both_bad)", "tied", "both_bad", "bothbad", "both_good"}
+)
 
 
 def known_value(known: dict[str, _Known], value: Any, column: str | None, place: str) -> _Known:
