@@ -443,6 +443,19 @@ def test_white_space_around_a_prompt_does_not_matter() -> None:
     assert "E129" in fails(read, row, "preferences")
 
 
+def test_contents_as_gemini_has_them() -> None:
+    row = {
+        "systemInstruction": {"role": "system", "parts": [{"text": "Be brief."}]},
+        "contents": [
+            {"role": "user", "parts": [{"text": "Hi"}]},
+            {"role": "model", "parts": [{"text": "Hello, "}, {"text": "you."}]},
+        ],
+    }
+    assert said(read(row)) == [("system", "Be brief."), ("user", "Hi"), ("assistant", "Hello, you.")]
+    picture = {"role": "user", "parts": [{"fileData": {"fileUri": "a.png"}}, {"text": "What is it?"}]}
+    assert "E123" in fails(read, {"contents": [picture, row["contents"][1]]})
+
+
 def test_arenas_and_their_ties() -> None:
     def chat(reply: str) -> list[dict[str, str]]:
         return [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": reply}]

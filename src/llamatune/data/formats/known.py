@@ -130,7 +130,9 @@ def _ultrafeedback(names: Names, rows: Sequence[Raw], given: Names) -> bool:
 
 # ---- the records ----------------------------------------------------------------------------------------------
 
-_SYSTEM: dict[str, tuple[str, ...]] = {"system": ("system", "system_prompt", "system_message")}
+_SYSTEM: dict[str, tuple[str, ...]] = {
+    "system": ("system", "system_prompt", "system_message", "system_instruction", "systemInstruction")
+}
 _RISK: dict[str, tuple[str, ...]] = {
     "category": ("category", "risk_category"),
     "attack": ("attack", "attack_vector"),
@@ -144,7 +146,12 @@ _CHATS: frozenset[RowFormat] = frozenset(
 _PAIRS: frozenset[RowFormat] = frozenset(
     {"preference", "hh", "sharegpt_preference", "shp", "pku", "arena", "summarize", "ultrafeedback"}
 )
-_TURN_COLUMNS = ({"messages": "messages"}, {"messages": "conversations"}, {"messages": "conversation"})
+_TURN_COLUMNS = (
+    {"messages": "messages"},
+    {"messages": "conversations"},
+    {"messages": "conversation"},
+    {"messages": "contents"},
+)
 
 FORMATS: dict[RowFormat, Format] = {
     one.name: one

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from llamatune.data.formats.record import Adjusted, Raw, Turns
-from llamatune.data.formats.values import checked_text, missing_column, optional_text, wrong_type
+from llamatune.data.formats.values import checked_text, is_parts, missing_column, optional_text, wrong_type
 from llamatune.data.rows import Adjustment, Message, Reason, Role, RowRejected
 from llamatune.errors import DataError
 
@@ -31,7 +31,7 @@ ROLES: dict[str, Role] = {
     **dict.fromkeys(("gpt-4", "gpt4", "gpt-3.5"), "assistant"),
 }
 ROLE_KEYS = ("role", "from", "speaker", "author")
-CONTENT_KEYS = ("content", "value", "text", "message", "utterance")
+CONTENT_KEYS = ("content", "value", "text", "parts", "message", "utterance")
 """The first of these that is not null counts: Parquet files give all turns all keys."""
 ASKED_KEYS = ("user", "human", "input", "prompt", "question", "instruction", "query")
 ANSWERED_KEYS = ("assistant", "bot", "gpt", "output", "response", "answer", "completion")
@@ -178,11 +178,13 @@ def _bad_role(name: Any, number: int, turns: Sequence[Raw], place: str) -> DataE
 
 
 def with_system(raw: Raw, column: str | None, turns: Turns, place: str) -> Turns:
-    """The system column in front of the turns; an empty system message counts as none. Raises DataError (E123,
-    E125)."""
+    """The system column in front of the turns; an empty system message counts as none, and a turn as its text. Raises
+    DataError (E123, E125)."""
     if turns and turns[0].role == "system" and not turns[0].content.strip():
         turns = turns[1:]
-    system = optional_text(raw, column, place)
+    said = raw.get(column) if column else None
+    key = _key(said, CONTENT_KEYS) if isinstance(said, dict) and not is_parts(said) else None
+    system = optional_text(said, key, place) if key else optional_text(raw, column, place)
     if system is None:
         return turns
     if turns and turns[0].role == "system":

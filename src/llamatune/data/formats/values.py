@@ -112,10 +112,13 @@ def _part(part: Raw, what: str, place: str) -> str:
 
 
 def optional_text(raw: Raw, column: str | None, place: str) -> str | None:
-    """A column's string; None without the column, and if it is null or blank. Raises DataError (E123)."""
+    """A column's string, or the text of its message parts; None without the column, and if it is null or blank. Raises
+    DataError (E123)."""
     value = raw.get(column) if column else None
     if value is None:
         return None
+    if is_parts(value):
+        value = checked_text(value, f"column {column!r}", place)
     if not isinstance(value, str):
         hint = f"write plain text, or leave the column out with `ignore: [{column}]`"
         raise wrong_type(f"column {column!r}", value, place, hint=hint)
