@@ -183,8 +183,9 @@ def with_system(raw: Raw, column: str | None, turns: Turns, place: str) -> Turns
     if turns and turns[0].role == "system" and not turns[0].content.strip():
         turns = turns[1:]
     said = raw.get(column) if column else None
-    key = _key(said, CONTENT_KEYS) if isinstance(said, dict) and not is_parts(said) else None
-    system = optional_text(said, key, place) if key else optional_text(raw, column, place)
+    if isinstance(said, dict) and not is_parts(said) and (key := _key(said, CONTENT_KEYS)):
+        raw, column = said, key
+    system = optional_text(raw, column, place)
     if system is None:
         return turns
     if turns and turns[0].role == "system":
