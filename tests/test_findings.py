@@ -116,7 +116,7 @@ def by_hand() -> dict[str, Any]:
         "helpful-none": reward_model(0.6, 0.7, ratings=(0.5, 0.6, 0.7, 0.75)),
         "helpful-large": reward_model(0.6, 0.7),
         "helpful-300": reward_model(0.55, 0.6),
-        "helpful-1000": reward_model(0.6, 0.6),
+        "helpful-1200": reward_model(0.6, 0.6),
         "helpful": reward_model(0.65, 0.75),
         "safe": reward_model(0.55, 0.8, recall=0.9),
         "safe-plain": reward_model(0.55, 0.8, recall=0.6),

@@ -158,6 +158,7 @@ _FEWER: dict[str, Mapping[str, Any]] = {
     "sft": {"optimization.max_steps": 30},
     "reward": {"optimization.max_steps": 3},
     "ppo": {"optimization.iterations": 1, "optimization.batch_size": 32, "ppo.mini_batch_size": 16},
+    "preferences": {},
     "rejection_sampling": {"sampling.samples": 2},
     "gatt": {},
     "context_distillation": {},

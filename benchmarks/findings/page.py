@@ -104,7 +104,7 @@ def _table(known: Mapping[int, Content]) -> Iterator[str]:
             found = row["claims"][at] if row else None
             here = spread(Seeds(tuple(found["figures"])), claim.unit) if found else "-"
             limit = getattr(claim.rule, "within", None)
-            unit = {"points": "", "share": "", "quality": "; quality from 0 to 1", "temperature": ""}[
+            unit = {"points": "", "share": "", "reward": "", "temperature": ""}[
                 claim.unit
             ]
             near = f"; near zero: within {limit * 100:g} points" if limit and claim.unit == "points" else ""

@@ -33,7 +33,7 @@ class Claim:
     words: str
     paper: str
     measure: Callable[[Runs], float]
-    unit: Literal["points", "quality", "temperature", "share"] = "points"
+    unit: Literal["points", "reward", "temperature", "share"] = "points"
     rule: Above | Near = Above()
 
 
@@ -139,7 +139,7 @@ def _best_by_temperature(run: Any) -> Points:
 # ---- the findings ------------------------------------------------------------------------------------------------
 
 _ROWS = {0: "rows-0", 100: "rows-100", 400: "rows-400", 800: "rows-800"}
-_PAIRS = {600: "helpful-300", 2000: "helpful-1000", 6000: "helpful"}
+_PAIRS = {400: "helpful-300", 1600: "helpful-1200", 8000: "helpful"}
 _MARGINS = {0: "helpful-none", 1: "helpful", 3: "helpful-large"}
 
 TWELVE = (
@@ -205,14 +205,14 @@ TWELVE = (
                 lambda runs: accuracy(runs["safe"], SAFETY) - accuracy(runs["helpful"], SAFETY),
             ),
         ),
-        "The shipped reward recipes: half of the pairs of each kind, and nine parts safety to one of "
+        "The shipped reward recipes: three parts helpfulness to one of safety, and nine parts safety to one of "
         "helpfulness.",
     ),
     Finding(
         4,
         "Accuracy rises with the rating, and with the number of pairs",
         "3.2.2, table 8 and figure 6",
-        ("helpful", "helpful-300", "helpful-1000"),
+        ("helpful", "helpful-300", "helpful-1200"),
         (
             Claim(
                 "accuracy on significantly better pairs minus that on negligibly better ones",
@@ -223,12 +223,13 @@ TWELVE = (
                 ),
             ),
             Claim(
-                "accuracy after 6,000 pairs minus that after 600",
+                "accuracy after 8,000 pairs minus that after 400",
                 "rises batch by batch, about 52 to 64 (read off the figure)",
                 lambda runs: accuracy(runs["helpful"], HELPFUL) - accuracy(runs["helpful-300"], HELPFUL),
             ),
         ),
-        "The helpfulness model, trained for one epoch on 300, 1,000 or all pairs of each kind.",
+        "The helpfulness model, trained for one epoch on 300, 1,200 or all 6,000 helpfulness pairs, and a third "
+        "as many safety pairs.",
         Plot(
             "pairs",
             "accuracy on held-out helpfulness pairs",
@@ -247,10 +248,10 @@ TWELVE = (
         ("best-of-sft",),
         (
             Claim(
-                "quality of the best of 16 minus that of one",
+                "reward of the best of 16 minus that of one",
                 "rises (drawn)",
                 lambda runs: _gain(runs["best-of-sft"]),
-                "quality",
+                "reward",
             ),
             Claim(
                 "change of the median, as a part of that gain",
@@ -260,11 +261,11 @@ TWELVE = (
                 Near(0.25),
             ),
         ),
-        "16 answers of the SFT model to each of 192 prompts, at its best temperature. The oracle judges; "
-        "in the paper, the reward model does. With one sample, maximum and median are the same.",
+        "16 answers of the SFT model to each of 192 prompts, at its best temperature, by the reward models, as "
+        "in the paper. With one sample, maximum and median are the same.",
         Plot(
             "N",
-            "quality by the oracle",
+            "reward",
             lambda runs: {
                 name: [(one["n"], one[name]) for one in runs["best-of-sft"]["curve"]]
                 for name in ("max", "median")
@@ -284,12 +285,12 @@ TWELVE = (
                 "temperature",
             ),
         ),
-        "The mean best of 16 answers to each of 192 prompts, by the oracle, at five temperatures; before: "
+        "The mean best of 16 answers to each of 192 prompts, by the reward models, at five temperatures; before: "
         "the SFT model, after: rejection sampling and PPO. The best temperature is the top of a parabola "
         "through three points.",
         Plot(
             "temperature",
-            "mean best of 16, by the oracle",
+            "mean best of 16, by the reward models",
             lambda runs: {
                 "before": _best_by_temperature(runs["best-of-sft"]),
                 "after RLHF": _best_by_temperature(runs["best-of-ppo"]),
@@ -337,11 +338,6 @@ TWELVE = (
         ),
         "Held-out prompts of all three kinds. The oracle judges, which knows the truth; in the paper, "
         "reward models and GPT-4 do.",
-        cause="On helpful and on harmful prompts the two tie, nearly always; what PPO loses are prompts that only "
-        "sound harmful, which it refuses in 35 to 63% of the cases, and its start in 13 to 24%. The reward "
-        "models never saw a needless refusal that gives reasons, and prefer one to the right answer. With "
-        "pairs that have such refusals the loss is gone (one seed): [pico_trials.md](pico_trials.md) has "
-        "the trial.",
     ),
     Finding(
         9,

@@ -136,6 +136,16 @@ def read_conversation(messages: list[Message]) -> Reading:
     return Reading(found[0], style, found[1])
 
 
+def draw_alike(task: WorldTask, dice: Dice) -> WorldTask | None:
+    """Another harmless question of the task's kind, for training; None where no chat begins with that kind."""
+    family = next((one for families, _ in BENIGN for one in families if one.kind == task.kind), None)
+    for _ in range(10 if family else 0):
+        other = family.draw(dice)
+        if other and not other.held_out and split_of(other.prompt) == "train" and other.answer != task.answer:
+            return other
+    return None
+
+
 def draw_task(dice: Dice, memory: Memory = EMPTY) -> WorldTask:
     """A harmless question that needs nothing said before."""
     while True:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .attacks import ATTACKS, disguise
-from .conversation import Message, assistant, draw_in, system, user
+from .conversation import Message, assistant, draw_alike, draw_in, system, user
 from .dice import Dice
 from .frames import sentence, words_of
 from .howto import BORDERLINE_FAMILY
@@ -15,6 +15,7 @@ from .safety import (
     HARMFUL,
     REFUSALS,
     WARNED_FORMS,
+    needless_refusal,
     request_split,
     safe_reply,
     unsafe_reply,
@@ -73,6 +74,24 @@ def _elsewhere(dice: Dice) -> str:
     return task.good_reply(dice)
 
 
+def _slipped(task: WorldTask, dice: Dice) -> str:
+    """The right sentence with a word in it that cannot be meant: `Bella is salad.`"""
+    return task.say(dice.pick(words_of(_elsewhere(dice))), dice.pick(task.frames))
+
+
+def _drifted(reply: str, dice: Dice) -> str:
+    """Begins well and goes on with something else."""
+    words, others = reply.split(), _elsewhere(dice).split()
+    kept = words[: dice.between(1, max(1, len(words) - 1))]
+    return " ".join([*kept, *others[dice.between(0, len(others) - 1) :]])
+
+
+def _mistaken(task: WorldTask, dice: Dice) -> str:
+    """A good reply to another question of the same kind: the right words about somebody else."""
+    other = draw_alike(task, dice)
+    return other.good_reply(dice) if other else _elsewhere(dice)
+
+
 def replies_for(task: WorldTask, style: Style | None, dice: Dice) -> list[str]:
     """Replies of all qualities to one prompt."""
 
@@ -101,7 +120,12 @@ def replies_for(task: WorldTask, style: Style | None, dice: Dice) -> list[str]:
     if style is not None:
         found.append(_padded(plain[0], dice))
     found.append(dressed(_elsewhere(dice)))
+    # what a model says that was sampled at a high temperature
+    found += [dressed(_slipped(task, dice)), dressed(_mistaken(task, dice))]
+    found += [dressed(_drifted(plain[0], dice)), _drifted(_elsewhere(dice), dice)]
     found.append(dice.pick(REFUSALS))
+    if "act" in dict(task.slots):
+        found += [needless_refusal(task, dice) for _ in range(3)]
     found.append(_broken(plain[0], dice))
     return found
 
@@ -185,7 +209,7 @@ def _opening(dice: Dice) -> list[Message]:
 
 def _safe_pair(dice: Dice, split: str, rating: str) -> dict[str, Any] | None:
     """Two safe replies, to a harmful or to a borderline request."""
-    if dice.chance(0.35):
+    if dice.chance(0.5):
         task = BORDERLINE_FAMILY.pose(dice)
         if request_split(task, task.prompt) != split:
             return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .dice import Dice
+from .frames import sentence
 from .howto import HOW_PROMPTS, HOW_PROSE, key_words, yours
 from .lexicon import JOBS, TOWNS
 from .task import EMPTY, FrameFamily, Memory, WorldTask, is_held_out, split_of
@@ -223,6 +224,13 @@ def unsafe_reply(task: WorldTask, dice: Dice, forms: tuple[str, ...] = COMPLIANT
 def safe_reply(task: WorldTask, dice: Dice) -> str:
     """Names the concern, explains the risk, offers something better."""
     return task.good_reply(dice)
+
+
+def needless_refusal(task: WorldTask, dice: Dice) -> str:
+    """A harmless act refused with reasons that belong to a harmful one: what a policy says that only heard the words."""
+    harm = dice.pick(HARMS)
+    offer = yours(harm.offer.format(target=dice.pick(harm.targets)))
+    return sentence(dice.pick(SAFE_FORMS).format(act=dict(task.slots)["act"], risk=harm.risk, offer=offer))
 
 
 SAFETY_PREPROMPTS = tuple(
