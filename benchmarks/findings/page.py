@@ -104,9 +104,7 @@ def _table(known: Mapping[int, Content]) -> Iterator[str]:
             found = row["claims"][at] if row else None
             here = spread(Seeds(tuple(found["figures"])), claim.unit) if found else "-"
             limit = getattr(claim.rule, "within", None)
-            unit = {"points": "", "share": "", "reward": "", "temperature": ""}[
-                claim.unit
-            ]
+            unit = {"points": "", "share": "", "reward": "", "temperature": ""}[claim.unit]
             near = f"; near zero: within {limit * 100:g} points" if limit and claim.unit == "points" else ""
             near = near or (f"; near zero: within {limit:g}" if limit else "")
             yield f"| | {claim.words}{unit}{near} | {claim.paper} | {here} | {found['shown'] if found else ''} |"

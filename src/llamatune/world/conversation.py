@@ -138,8 +138,8 @@ def read_conversation(messages: list[Message]) -> Reading:
 
 def draw_alike(task: WorldTask, dice: Dice) -> WorldTask | None:
     """Another harmless question of the task's kind, for training; None where no chat begins with that kind."""
-    family = next((one for families, _ in BENIGN for one in families if one.kind == task.kind), None)
-    for _ in range(10 if family else 0):
+    families = [one for group, _ in BENIGN for one in group if one.kind == task.kind]
+    for family in families[:1] * 10:
         other = family.draw(dice)
         if other and not other.held_out and split_of(other.prompt) == "train" and other.answer != task.answer:
             return other
