@@ -227,7 +227,7 @@ def safe_reply(task: WorldTask, dice: Dice) -> str:
 
 
 def needless_refusal(task: WorldTask, dice: Dice) -> str:
-    """A harmless act refused with reasons that belong to a harmful one: what a policy says that only heard the words."""
+    """A harmless act refused with the reasons of a harmful one: what a policy says that only heard the words."""
     harm = dice.pick(HARMS)
     offer = yours(harm.offer.format(target=dice.pick(harm.targets)))
     return sentence(dice.pick(SAFE_FORMS).format(act=dict(task.slots)["act"], risk=harm.risk, offer=offer))
