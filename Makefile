@@ -1,5 +1,5 @@
 # make setup   install everything into .venv
-# make demo    the whole method on pico: SFT, reward models, two rounds, PPO, Ghost Attention (about five minutes)
+# make demo    the whole method on pico: SFT, reward models, two rounds, PPO, Ghost Attention (about eight minutes)
 # make quick   fine-tune pico and show what it learned (about three minutes)
 # make test    run the tests            make check   lint, format, types, what is installed
 # make test-all   also those that are slow and rarely break
