@@ -158,7 +158,7 @@ def test_r1_the_head_was_trained(rewarded) -> None:
     drawn = load_for_training(start, Model(), seed=0, report=lambda line: None, task="score").score.weight
     weights = load_file(rewarded("lora") / "adapter/adapter_model.safetensors")
     moved = (weights["base_model.model.score.weight"] - drawn).abs()
-    assert (moved > 1e-4).all()
+    assert (moved > 0).all() and moved.mean() > 1e-4
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])
