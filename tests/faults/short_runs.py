@@ -213,7 +213,7 @@ class ShortRun:
 
     def left(self) -> dict[str, Any]:
         """All that is there after the run and must not depend on what disturbed it: file by file, what it holds."""
-        return {name: held for name, held in _held(self.work).items() if held is not None}
+        return {name: held for name, held in contents(self.work).items() if held is not None}
 
     def differences(self, states: States) -> list[str]:
         """Files that are there now and were not after the undisturbed run, or the other way round, or hold something
@@ -236,7 +236,7 @@ class States:
         return list(self.before)
 
 
-def _held(work: Path) -> dict[str, Any]:
+def contents(work: Path) -> dict[str, Any]:
     """By file, relative to `work`; None for what tells of disturbances, and for notes of hashes."""
     found: dict[str, Any] = {}
     for file in sorted(work.rglob("*")):
