@@ -89,6 +89,13 @@ def test_breakage_10_what_is_not_whole_never_wins(text: str, ended: bool, fate: 
     assert fates(ranked) == {text: fate, "fine": Fate.KEPT}
 
 
+def test_breakage_10_what_never_wins_is_in_no_other_answers_way() -> None:
+    """A whole answer in the words of a better one that was cut off."""
+    groups = [[candidate("q", 0, "It is red", 9.0, ended=False), candidate("q", 1, "It is red.", 1.0)]]
+    [ranked] = select(groups, Keep(), 0)
+    assert fates(ranked) == {"It is red": Fate.CUT_OFF, "It is red.": Fate.KEPT}
+
+
 def test_breakage_10_equal_answers_are_kept_once() -> None:
     groups = [[candidate("q", 0, "Yes.", 1), candidate("q", 1, " yes", 1), candidate("q", 2, "No.", 0)]]
     [ranked] = select(groups, Keep(best=2), 0)

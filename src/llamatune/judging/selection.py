@@ -93,8 +93,8 @@ def select(groups: Sequence[Sequence[Candidate]], keep: Keep, seed: int) -> list
     """The candidates of each prompt, best first, with their fates.
 
     Ties are decided by the seed. An answer that is empty, was cut off or repeats itself is never kept, whatever its
-    reward; of equal answers one is. Where two prompts ask the same in the same words, and are answered the same, the
-    first is kept.
+    reward, and stands in no other one's way; of equal answers one is kept. Where two prompts ask the same in the same
+    words, and are answered the same, the first is kept.
     """
     ranked = [_of_prompt(group, keep, seed) for group in groups]
     return _often_enough(_same_prompts(ranked), keep)
@@ -109,15 +109,17 @@ def _of_prompt(group: Sequence[Candidate], keep: Keep, seed: int) -> Ranked:
     seen: set[str] = set()
     kept: list[float] = []
     for one in sorted(group, key=place):
-        fate = flaw(one.sample)
+        if (never := flaw(one.sample)) is not None:
+            found.append((one, never))
+            continue
         reply = plain_words(one.sample.text)
-        if fate is None and reply in seen:
+        if reply in seen:
             fate = Fate.DUPLICATE
-        elif fate is None and keep.floor is not None and one.reward < keep.floor:
+        elif keep.floor is not None and one.reward < keep.floor:
             fate = Fate.BELOW_FLOOR
-        elif fate is None and len(kept) == keep.best:
+        elif len(kept) == keep.best:
             fate = Fate.DRAWN if one.reward == kept[-1] else Fate.WORSE
-        if fate is None:
+        else:
             fate = Fate.KEPT
             kept.append(one.reward)
         seen.add(reply)
