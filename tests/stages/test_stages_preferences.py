@@ -28,6 +28,7 @@ from llamatune.judging.pairs.people import read_labels
 from llamatune.pipeline import run
 from llamatune.recipe.stages.preferences import Endpoint
 from llamatune.runs.signals import StopRequest
+from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.samples import Sample
 from report_page import Page
 from support import ROOT, in_two_processes, killed, made_recipe, reward_recipe, rows_of
@@ -397,3 +398,48 @@ def test_an_endpoint_that_cannot_be_reached_is_said(tmp_path: Path, server: Serv
     with pytest.raises(DataError, match=r"E158.*does not answer.*refused"):
         work.make(stop=StopRequest())
     assert pauses[:2] and not server.asked
+
+
+def test_a_run_whose_endpoint_is_away_goes_on_when_it_is_back(
+    policy: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = {"url": server.url, "model": "judge", "at_once": 1, "attempts": 1}
+    changes = {"judge": "endpoint", "endpoint": endpoint, "other": {"temperature": 1.3}, "test_share": 0}
+    recipe = made_recipe("preferences", tmp_path / "run", {**changes, "model.base": policy})
+    server.troubles = [503]
+    with pytest.raises(DataError, match=r"E158.*503(.|\n)*the same command goes on"):
+        run(recipe, recipe_dir=ROOT)
+    assert len(server.asked) == 1
+
+    def never(*arguments: Any, **others: Any) -> Any:
+        raise AssertionError("sampled again")
+
+    monkeypatch.setattr(GenerateSampler, "sample", never)
+    run(recipe, recipe_dir=ROOT)
+    rows = rows_of(tmp_path / "run/preferences.jsonl")
+    assert len(rows) == len(server.asked) - 1 > 2
+
+
+# ---- two models -------------------------------------------------------------------------------------------------
+
+
+def test_a_prompt_that_the_other_model_has_no_room_for_is_left_out_and_counted(
+    policy: str, tiny_base: Any, tmp_path: Path
+) -> None:
+    """In the other one's chat format the same words are more tokens."""
+    other = tiny_base(max_position_embeddings=64 + 24)
+    template = other / "chat_template.jinja"
+    template.write_text(
+        template.read_text().replace("{{- bos_token -}}", f"{{{{- bos_token ~ '{'or ' * 30}' -}}}}")
+    )
+    asked = ["Who are you?", "What do you know of " + "the red key and " * 10 + "the blue lamp?"]
+    file = tmp_path / "prompts.jsonl"
+    file.write_text("".join(json.dumps({"prompt": one}) + "\n" for one in asked))
+    changes = {
+        "model.base": policy,
+        "data": {"train": [{"path": str(file)}], "max_length": 64},
+        "other": {"base": str(other)},
+        "judge": "oracle",
+    }
+    with pytest.raises(DataError, match="E148(.|\n)*the prompt is too long for the other model: 1"):
+        run(made_recipe("preferences", tmp_path / "run", changes), recipe_dir=ROOT)

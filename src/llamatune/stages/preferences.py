@@ -54,14 +54,18 @@ def run(recipe: PreferencesRecipe, run: Run) -> Result:
         variants = (asking, _other_variant(recipe, asking, second, display))
         judge = pair_judge(recipe, run, asking.crew)
         every: list[Judged] = []
+        no_room: list[int] = []
 
         def sampled(prompts: Sequence[PromptRow], variant: Asking, what: str) -> dict[str, Sample]:
             return variant.reply(prompts, temperature=variant.recipe.sampling.temperature, what=what)
 
-        def chosen(prompts: Sequence[PromptRow], turn: int) -> dict[str, Sample]:
+        def chosen(asked: Sequence[PromptRow], turn: int) -> dict[str, Sample]:
             which = f", turn {turn + 1}" if recipe.every_turn else ""
+            read = _read_by(variants[1], asked)
+            prompts = [one for one in asked if one["prompt_id"] in read]
+            no_room.append(len(asked) - len(prompts))
             first = sampled(prompts, variants[0], f"first replies{which}")
-            second = sampled(_read_by(variants[1], prompts), variants[1], f"second replies{which}")
+            second = sampled(list(read.values()), variants[1], f"second replies{which}")
             pairs = [
                 compared(one, (first[one["prompt_id"]], second[one["prompt_id"]]), recipe.seed)
                 for one in prompts
@@ -78,7 +82,7 @@ def run(recipe: PreferencesRecipe, run: Run) -> Result:
 
         preferred = [one for one in every if one.chosen is not None]
         held_out = [one for one in preferred if _is_held_out(one.comparison, recipe.test_share)]
-        figures = comparison_figures(every, len(held_out))
+        figures = comparison_figures(every, len(held_out), sum(no_room))
         if not preferred:
             raise _no_preference(figures["outcomes"])
         for line in _remarks(figures):
@@ -113,9 +117,11 @@ def _other_variant(recipe: PreferencesRecipe, first: Asking, start: Start, displ
     return replace(first, recipe=other, start=start, chat=chat, load=load, seed=seed_of(recipe.seed, "other"))
 
 
-def _read_by(variant: Asking, prompts: Sequence[PromptRow]) -> list[PromptRow]:
-    """The prompts in its tokens."""
-    return [{**one, "input_ids": variant.chat.prompt_ids(messages_of(one["prompt"]))} for one in prompts]
+def _read_by(variant: Asking, prompts: Sequence[PromptRow]) -> dict[str, PromptRow]:
+    """The prompts in its tokens, by their ids, as far as it has room for them: other tokens may be more."""
+    rows = [{**one, "input_ids": variant.chat.prompt_ids(messages_of(one["prompt"]))} for one in prompts]
+    room = variant.room
+    return {row["prompt_id"]: row for row in rows if room is None or len(row["input_ids"]) <= room}
 
 
 # ---- the rows ---------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ class PairOutcome(StrEnum):
     SAME = "the same reply twice"
     EMPTY = "a reply is empty"
     CUT_OFF = "a reply was cut off"
+    NO_ROOM = "the prompt is too long for the other model"
     REFUSED = "the judge refused"
     NOT_UNDERSTOOD = "the judge's answer was not understood"
     SKIPPED = "the judge chose none"
@@ -157,8 +158,13 @@ _BINS = {
 }
 
 
-def comparison_figures(every: Sequence[Judged], test: int) -> dict[str, Any]:
-    """evaluation.json: outcomes, grades, safety bins, who won, and whether the judge prefers what it sees first."""
+def comparison_figures(every: Sequence[Judged], test: int, no_room: int = 0) -> dict[str, Any]:
+    """evaluation.json: outcomes, grades, safety bins, who won, and whether the judge prefers what it sees first.
+
+    Args:
+        test: how many preferences are held out.
+        no_room: how many prompts were not answered, because the other model does not read as much.
+    """
     asked = [
         (one.comparison, one.opinion)
         for one in every
@@ -168,6 +174,8 @@ def comparison_figures(every: Sequence[Judged], test: int) -> dict[str, Any]:
     outcomes, ratings, bins, wins = (Counter[str]() for _ in range(4))
     for one in every:
         outcomes[one.outcome.value] += 1
+    if no_room:
+        outcomes[PairOutcome.NO_ROOM.value] = no_room
     for comparison, opinion in asked:
         assert opinion.better is not None
         wins[comparison.by[opinion.better]] += 1
@@ -176,7 +184,7 @@ def comparison_figures(every: Sequence[Judged], test: int) -> dict[str, Any]:
         bins["not said" if chosen is None or other is None else _BINS[chosen, other]] += 1
     some = [kept[at * len(kept) // _EXAMPLES] for at in range(_EXAMPLES)] if len(kept) > _EXAMPLES else kept
     return {
-        "comparisons": len(every),
+        "comparisons": len(every) + no_room,
         "preferences": len(kept),
         "test": test,
         "outcomes": dict(outcomes.most_common()),
