@@ -23,6 +23,8 @@ ORIGINAL, PREPROMPT, TEMPLATE = "original", "preprompt", "template"
 category."""
 
 NO_ANSWER = "no whole answer"
+NOT_PASSED = "no whole answer passes the gate"
+"""Why nothing is learnt from a prompt."""
 _EXAMPLES = 6
 
 
@@ -67,6 +69,14 @@ class Distilled:
     answers: list[ScoredAnswer]
     chosen: ScoredAnswer | None
 
+    @property
+    def origin(self) -> str:
+        """Where the answer that is learnt is from, or why none is: the original one is empty or cut off, and so are
+        the others, or they are no better."""
+        if self.chosen is not None:
+            return self.chosen.origin
+        return NOT_PASSED if any(one.is_whole for one in self.answers) else NO_ANSWER
+
 
 def distil(prompt: PromptRow, answers: Sequence[ScoredAnswer], *, gate: bool) -> Distilled:
     """The best answer that was made under a context, if it is scored above the original; otherwise the original. Of
@@ -87,7 +97,7 @@ def distillation_figures(found: Sequence[Distilled]) -> dict[str, Any]:
     return {
         "all": _of(found),
         "categories": {name or "none given": _of(some) for name, some in parts.items()},
-        "origins": dict(Counter(NO_ANSWER if one.chosen is None else one.chosen.origin for one in found)),
+        "origins": dict(Counter(one.origin for one in found)),
         "without_context": sum(len(one.answers) == 1 for one in found),
         "all_equal": sum(len({answer.score for answer in one.answers}) == 1 for one in found),
         "examples": [_example(one) for one in _spread(found, lambda one: one.chosen is not None)],

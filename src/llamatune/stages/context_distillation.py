@@ -20,6 +20,7 @@ from typing import Any
 from llamatune.errors import DataError
 from llamatune.judging.distillation import (
     NO_ANSWER,
+    NOT_PASSED,
     ORIGINAL,
     Distilled,
     ScoredAnswer,
@@ -98,7 +99,7 @@ def run(recipe: ContextDistillationRecipe, run: Run) -> Result:
 
         figures = distillation_figures(distilled)
         if not any(one.chosen for one in distilled):
-            raise _no_answer(len(distilled))
+            raise _no_answer(figures["origins"])
         for line in _remarks(figures, judge.name, gate=distillation.gate):
             display.say(line)
             run.event("warning", line)
@@ -144,14 +145,21 @@ def _rows(distilled: Sequence[Distilled], judge: str) -> Iterator[dict[str, Any]
             yield conversation_row(one.prompt["prompt"], sample.text, made_by)
 
 
+_WHY_NOT = {
+    NO_ANSWER: "every answer was empty or cut off",
+    NOT_PASSED: "the original answer was empty or cut off, and no whole one is scored above it",
+}
+
+
 def _remarks(figures: Mapping[str, Any], judge: str, *, gate: bool) -> Iterator[str]:
     prompts = figures["all"]["prompts"]
     if figures["all_equal"] == prompts and gate:
         yield f"judge `{judge}` gives all answers to a prompt the same score: nothing passes the gate"
     if count := figures["without_context"]:
         yield f"{counted(count, 'prompt')} of {prompts:,} too long to have a preprompt: answered as they are"
-    if count := figures["origins"].get(NO_ANSWER, 0):
-        yield f"{counted(count, 'prompt')} of {prompts:,} left out: every answer was empty or cut off"
+    for origin, why in _WHY_NOT.items():
+        if count := figures["origins"].get(origin, 0):
+            yield f"{counted(count, 'prompt')} of {prompts:,} left out: {why}"
 
 
 def _no_safety_prompt(prompts: int) -> DataError:
@@ -165,10 +173,11 @@ def _no_safety_prompt(prompts: int) -> DataError:
     )
 
 
-def _no_answer(prompts: int) -> DataError:
+def _no_answer(origins: Mapping[str, int]) -> DataError:
+    counts = "; ".join(f"{_WHY_NOT[origin]}: {count:,}" for origin, count in origins.items())
     return DataError(
         "E148",
-        f"every answer to {counted(prompts, 'prompt')} was empty or cut off",
+        f"no answer to {counted(sum(origins.values()), 'prompt')} can be learnt ({counts})",
         place="sampling.max_new_tokens",
         why="no row would be left to train on; the samples are kept",
         hint="raise `sampling.max_new_tokens`",
