@@ -1,5 +1,6 @@
 """Ghost Attention: the instruction in every turn for sampling, in the first one for training."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def test_replies_are_sampled_with_the_instruction_in_every_turn(made: Path, poli
 def test_figures_and_report(made: Path) -> None:
     page = Page(made)
     assert "Instruction recall by turn" in page.text and "styles held out" in page.text
+    assert "Recall by turn" in page.text and "follow the instruction" in page.source
     assert "pirate" not in {
         value
         for row in rows_of(made / "conversations.jsonl")
@@ -125,6 +127,14 @@ def test_all_cut_off_is_said_and_the_samples_are_kept(policy: str, tmp_path: Pat
     with pytest.raises(DataError, match="E148.*a reply was cut off"):
         run(made_recipe("gatt", tmp_path / "run", changes), recipe_dir=ROOT)
     assert list((tmp_path / "run").glob("samples/*/*.jsonl")) and not (tmp_path / "run/result.json").exists()
+
+
+def test_recall_of_more_turns_than_there_are_questions_is_said(policy: str, tmp_path: Path) -> None:
+    recall = {"dialogues": 2, "turns": 20}
+    changes = {"model.base": policy, "gatt.turns": [2, 2], "recall": recall}
+    run(made_recipe("gatt", tmp_path / "run", changes), recipe_dir=ROOT)
+    assert "recall is asked in no dialogue of 20 turns" in (tmp_path / "run/events.jsonl").read_text()
+    assert json.loads((tmp_path / "run/evaluation.json").read_text())["recall"] == {"in training rows": []}
 
 
 def test_rows_without_a_second_question_are_refused_with_what_helps(policy: str, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from llamatune.sampling.dialogues import Dialogue, Talk, dialogues_of, talk
 from llamatune.sampling.instructions import Demand, Instruction, draw_instruction
 from llamatune.sampling.prompts import PromptRow
 from llamatune.sampling.samples import Sample
+from llamatune.wording import counted
 
 Answers = Callable[[Sequence[PromptRow], int], Mapping[str, Sample]]
 
@@ -29,6 +30,17 @@ def recall_dialogues(rows: Sequence[PromptRow], number: int, turns: int, *, seed
         if len(found) >= number:
             break
     return list(found.values())[:number]
+
+
+def fewer_dialogues(asked: Sequence[Dialogue], wanted: int, turns: int) -> str | None:
+    """What to say where the rows do not have as many questions as recall needs."""
+    if len(asked) >= wanted:
+        return None
+    had = counted(len(asked), "dialogue") if asked else "no dialogue"
+    return (
+        f"recall is asked in {had} of {turns} turns, and not in {wanted:,}: there are too few questions. Lower "
+        "`recall.turns`, or give more rows"
+    )
 
 
 def recall_by_turn(
@@ -49,7 +61,7 @@ def recall_by_turn(
 
     talks = talk(dialogues, chat, answers, wording=only_first, room=room)
     found = []
-    for turn in range(max(len(one.replies) for one in talks)):
+    for turn in range(max((len(one.replies) for one in talks), default=0)):
         replies = [
             (instructions[one.dialogue.id], one.replies[turn].text)
             for one in talks

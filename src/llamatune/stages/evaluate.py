@@ -46,7 +46,7 @@ from llamatune.judging.judges import Judge
 from llamatune.judging.opening import open_judges
 from llamatune.judging.pairs.people import People
 from llamatune.judging.pairs.who import endpoint_judge
-from llamatune.judging.recall import recall_by_turn, recall_dialogues
+from llamatune.judging.recall import fewer_dialogues, recall_by_turn, recall_dialogues
 from llamatune.judging.sample_scores import SCORES, SampleScores
 from llamatune.models.facts import files_of_benchmarks
 from llamatune.models.load import Start
@@ -207,6 +207,9 @@ def _asked(
     if recipe.recall.dialogues:
         rows = [one for one in found.prompts if not one["is_safety"]]
         asked = recall_dialogues(rows, recipe.recall.dialogues, recipe.recall.turns, seed=recipe.seed)
+        if line := fewer_dialogues(asked, recipe.recall.dialogues, recipe.recall.turns):
+            asking.crew.display.say(line)
+            asking.run.event("warning", line)
         found.recall[name] = recall_by_turn(
             asked,
             demands_of(GhostAttention())[0],

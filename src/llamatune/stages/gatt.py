@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llamatune.errors import DataError
-from llamatune.judging.recall import Answers, ghost_figures, recall_by_turn, recall_dialogues
+from llamatune.judging.recall import Answers, fewer_dialogues, ghost_figures, recall_by_turn, recall_dialogues
 from llamatune.recipe.stages.gatt import GattRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.handover import CONVERSATIONS, Result, conversation_row, write_rows
@@ -76,6 +76,9 @@ def run(recipe: GattRecipe, run: Run) -> Result:
             asked = recall_dialogues(
                 list(data.eval or data.train), recipe.recall.dialogues, recipe.recall.turns, seed=recipe.seed
             )
+            if line := fewer_dialogues(asked, recipe.recall.dialogues, recipe.recall.turns):
+                display.say(line)
+                run.event("warning", line)
             for name, some in (("in training rows", demands), ("held out", held_out)):
                 if some:
                     answers = asker(f"recall of styles {name}", 0.0)

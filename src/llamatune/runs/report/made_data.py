@@ -6,13 +6,21 @@ Each function makes the tables of one stage's evaluation.json.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llamatune.runs.report import words
 from llamatune.runs.report.reading import as_mapping, as_number, as_rows, as_text
+from llamatune.runs.report.svg import LINE, OTHER, frame, picture, tick_labels, ticks
 from llamatune.runs.report.tables import MOST_COLUMNS, Cell, Table, amount, percent, plain, section_of
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.axes import Axes
+
 MOST_ROWS, LONGEST_NAME, LONGEST = 50, 80, 1000
+_Curve = list[tuple[float, float]]
+_COLOURS = {"in training rows": LINE, "held out": OTHER}
+"""Styles whose recall is drawn, as the stage names them."""
 _TURNS = (1, 2, 3, 4, 6, 8, 10, 15, 20)
 """Those of a dialogue that a table shows; the paper's table 30 has 2, 4, 6 and 20."""
 
@@ -54,6 +62,7 @@ def gatt_section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[
             "By the instruction that was in every turn when they were sampled. Only the last reply is learnt.",
             "instruction",
         ),
+        pictures=_recall_pictures(recall),
     )
 
 
@@ -68,6 +77,44 @@ def _by_turn(title: str, about: str, found: Mapping[str, Any]) -> Table:
         for name, said in by_name.items()
     ]
     return Table(title, about, [f"turn {words.number(turn)}" for turn in turns], rows if turns else [])
+
+
+def _recall_pictures(recall: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Recall over turns: styles of training rows, and those held out."""
+    curves = {name: curve for name in _COLOURS if len(curve := _recalled(recall.get(name))) > 1}
+    if not curves:
+        return []
+    ends = "; ".join(
+        f"{name}: {percent(curve[-1][1])} in turn {plain(curve[-1][0])}" for name, curve in curves.items()
+    )
+    keys = [("" if _COLOURS[name] == LINE else "held-out", name) for name in curves]
+    return [{"title": "Recall by turn", "keys": keys, "summary": ends, "svg": _drawn(curves)}]
+
+
+def _recalled(said: Any) -> _Curve:
+    """(turn, share that follows), as far as it can be drawn."""
+    rows = [
+        tuple(as_number(row.get(name)) for name in ("turn", "followed", "dialogues"))
+        for row in as_rows(said)[:MOST_ROWS]
+    ]
+    return [
+        (turn, followed / of)
+        for turn, followed, of in rows
+        if turn is not None and followed is not None and of and 0 <= followed <= of and 0 < turn < 1e6
+    ]
+
+
+def _drawn(curves: Mapping[str, _Curve]) -> Markup:
+    def paint(axes: Axes) -> None:
+        last = max(turn for curve in curves.values() for turn, _ in curve)
+        frame(axes, (1, last), (0, 1.02))
+        up, across = ticks(0, 1, 5), ticks(1, last, 6, integer=True)
+        axes.set_xticks(across, tick_labels(across))
+        axes.set_yticks(up, [percent(one) for one in up])
+        for name, curve in curves.items():
+            axes.plot(*zip(*curve, strict=True), color=_COLOURS[name], linewidth=1.8)
+
+    return picture("recall by turn", paint, up="follow the instruction", across="turn")
 
 
 def _share(row: Mapping[str, Any] | None) -> Cell:
