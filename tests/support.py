@@ -199,6 +199,23 @@ def talking_base(folder: Path, **changes: object) -> None:
     talks.save_pretrained(folder)
 
 
+def talking_judge(folder: Path, seed: int, *, head: float | None = None, **changes: object) -> None:
+    """A reward model for such a model, never trained: each seed has a taste of its own. `head`: all weights of its
+    head, 0 for one that likes all alike."""
+    import torch
+    from transformers import LlamaConfig, LlamaForSequenceClassification
+
+    torch.manual_seed(seed)
+    judge = LlamaForSequenceClassification(LlamaConfig(**(TALKING | changes), num_labels=1))
+    with torch.no_grad():
+        if head is None:
+            judge.score.weight.normal_(0, 1)
+        else:
+            judge.score.weight.fill_(head)
+    judge.save_pretrained(folder)
+    copy_tokenizer(folder)
+
+
 def copy_tokenizer(folder: Path) -> None:
     """Pico's tokenizer and chat template, into the folder of another model."""
     import shutil

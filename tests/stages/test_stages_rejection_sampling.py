@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
 from llamatune.commands.preview import preview_rows
 from llamatune.data.read.cards import draft_card
@@ -26,7 +26,8 @@ from llamatune.recipe.load import loads
 from llamatune.runs.handover import Result
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.sampler import seed_of
-from support import TALKING, copy_tokenizer, talking_base
+from report_page import Page
+from support import talking_base, talking_judge
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +41,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("models")
     talking_base(folder / "policy")
     for seed, name in enumerate(("helpful", "safe")):
-        torch.manual_seed(seed)
-        judge = LlamaForSequenceClassification(LlamaConfig(**TALKING, num_labels=1))
-        with torch.no_grad():
-            judge.score.weight.normal_(0, 1)
-        judge.save_pretrained(folder / name)
-    for name in ("helpful", "safe"):
-        copy_tokenizer(folder / name)
+        talking_judge(folder / name, seed)
     return {name: str(folder / name) for name in ("policy", "helpful", "safe")}
 
 
@@ -161,6 +156,18 @@ def test_breakage_2_a_larger_k_adds_and_a_changed_temperature_never_mixes(
     assert len(sampled("runs/best")) > len(before)
 
 
+def test_breakage_3_the_answer_that_a_row_has_does_not_compete(place: Path, models: dict[str, str]) -> None:
+    """Rows of prompts alone and rows with an answer are asked alike, and only what the model says can win."""
+    told = [{"role": "assistant", "content": "The answer of the row."}]
+    chats = [[{"role": "user", "content": f"What is {number}?"}] for number in range(6)]
+    rows_of_both = [{"messages": chat + told * (at % 2)} for at, chat in enumerate(chats)]
+    Path("both.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_of_both))
+    run(recipe_of(models, data__train=[{"path": "both.jsonl"}], reward={"helpfulness": models["helpful"]}))
+    assert [one["prompt"] for one in rows("runs/best/prompts.jsonl")] == chats
+    samples = rows("runs/best/samples.jsonl")
+    assert len(samples) == 6 * 4 and all("row" not in one["text"] for one in samples)
+
+
 def test_breakage_5_and_7_an_answer_is_the_assistants_and_to_its_own_prompt(
     place: Path, models: dict[str, str]
 ) -> None:
@@ -269,6 +276,7 @@ def test_sft_and_reward_train_on_what_is_left(place: Path, models: dict[str, str
         run(loads(json.dumps(recipe)))
         [source] = json.loads(Path(f"runs/{stage}/data.json").read_text())["sources"]
         assert source["run"] == "runs/best" and source["counts"]["kept"] > 10
+        assert "made by the run runs/best" in Page(Path(f"runs/{stage}")).text
 
 
 def test_preview_and_data_card_say_who_made_the_rows(place: Path, models: dict[str, str]) -> None:

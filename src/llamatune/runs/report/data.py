@@ -37,7 +37,9 @@ def _source(source: dict[str, Any], counts: dict[str, Any], unit: str) -> dict[s
         notes.append(f"weight {words.number(weight)}")
     if (share := as_number(source.get("share"))) is not None:
         notes.append(f"share {words.number(share)}")
-    if not source.get("card") and source.get("role"):
+    if source.get("run"):
+        notes.append(f"made by the run {as_text(source['run'])}")
+    elif not source.get("card") and source.get("role"):
         notes.append("no data card")
     if source.get("is_safety") is True:
         notes.append("safety prompts")
