@@ -170,7 +170,7 @@ def test_a_judge_scores_once(tmp_path: Path, policy: Policy) -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_score_that_is_no_number_is_refused(tmp_path: Path, policy: Policy, bad: float) -> None:
+def test_breakage_4_a_score_that_is_no_number_is_refused(tmp_path: Path, policy: Policy, bad: float) -> None:
     class Broken:
         name, digest = "broken", "0"
 
