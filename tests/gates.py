@@ -456,11 +456,18 @@ def benchmark_file(kind: str, content: Any, random: Random, folder: Path) -> Any
     return BenchmarkFile(format=kind, path=str(path), shots=0)  # type: ignore[arg-type]
 
 
+CLASSIFIER = {
+    "model_type": "bert",
+    "architectures": ["BertForSequenceClassification"],
+    "id2label": {"0": "fine", "1": "toxic"},
+}
+
+
 @light
 def benchmark(random: Random, folder: Path) -> None:
     """The files of a benchmark, the descriptors of an analysis, the labels of a classifier."""
     from llamatune.analysis.terms import TermFinder, read_terms
-    from llamatune.analysis.toxicity import ToxicityClassifier
+    from llamatune.analysis.toxicity import DocumentToxicity
     from llamatune.judging.benchmarks.own import file_configs
     from llamatune.recipe.stages.evaluate import BenchmarkFile
 
@@ -471,8 +478,8 @@ def benchmark(random: Random, folder: Path) -> None:
         )
         TermFinder(read_terms(folder / "t.json")).find(["f", "g"])
     elif kind == "classifier":
-        put(folder / "config.json", as_json({"id2label": {"0": "fine", "1": "toxic"}}, random), random)
-        ToxicityClassifier(folder, label=random.choice((None, "toxic")))
+        put(folder / "config.json", as_json(CLASSIFIER, random), random)
+        DocumentToxicity(folder, label=random.choice((None, "toxic")))
     elif kind == "mmlu":
         put(folder / "b.csv", garbled(b'"a, b",c,d,e,f,A\n"g\n",h,i,j,k,B\n', random), random)
         file_configs(

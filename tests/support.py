@@ -216,6 +216,45 @@ def talking_judge(folder: Path, seed: int, *, head: float | None = None, **chang
     copy_tokenizer(folder)
 
 
+def small_classifier(
+    folder: Path, *, kind: str = "llama", names: tuple[str, ...] | None = None, outputs: int = 2
+) -> None:
+    """A sequence classifier, never trained, with pico's tokenizer.
+
+    Args:
+        kind: `llama`, which reads off the last token, or `roberta`, which reads off the first, and at most 64.
+        names: of its labels, which otherwise have none.
+        outputs: how many labels.
+    """
+    import torch
+    from transformers import (
+        AutoTokenizer,
+        LlamaConfig,
+        LlamaForSequenceClassification,
+        RobertaConfig,
+        RobertaForSequenceClassification,
+    )
+
+    folder.mkdir(parents=True, exist_ok=True)
+    copy_tokenizer(folder)
+    labels = {"num_labels": outputs} if names is None else {"id2label": dict(enumerate(names))}
+    torch.manual_seed(0)
+    if kind == "llama":
+        # As some have it that were made from a base: not what its tokenizer pads with.
+        end = AutoTokenizer.from_pretrained(folder).eos_token_id
+        model = LlamaForSequenceClassification(LlamaConfig(**(TALKING | labels | {"pad_token_id": end})))
+    else:
+        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+        model = RobertaForSequenceClassification(
+            RobertaConfig(vocab_size=4096, max_position_embeddings=66, **sizes, **labels)
+        )
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith(("score.weight", "out_proj.weight")):
+                weight *= 10  # drawn small, they would call everything a toss-up
+    model.save_pretrained(folder)
+
+
 def copy_tokenizer(folder: Path) -> None:
     """Pico's tokenizer and chat template, into the folder of another model."""
     import shutil

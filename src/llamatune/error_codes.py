@@ -487,7 +487,7 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "ask for fewer shots, or leave such rows out: `benchmarks.too_long=drop`",
         ),
         "E180": Code(
-            "a list of terms, a model of languages or a classifier for `analyse` that cannot be used",
+            "a list of terms or a model of languages for `analyse` that cannot be used",
             "the figures would say something else than they seem to",
             "name a file or folder of the kind that the option asks for",
         ),
@@ -665,8 +665,8 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "run the evaluation on Linux, outside containers that forbid seccomp, or leave the task out",
         ),
         "E242": Code(
-            "a folder that holds no sequence classifier",
-            "nobody could say which replies are toxic",
+            "a folder that holds no sequence classifier, or one of which it is not known which label means toxic",
+            "nobody could say which texts are toxic",
             "name a folder with config.json, a tokenizer, and weights as safetensors",
         ),
         "E250": Code(

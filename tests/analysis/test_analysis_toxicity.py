@@ -1,4 +1,4 @@
-"""Toxicity by a classifier of the user's: by line, averaged, on a sample; and which of its labels is meant."""
+"""Toxicity by a classifier of the user's: by line, averaged, on a sample."""
 
 import json
 from pathlib import Path
@@ -6,32 +6,14 @@ from pathlib import Path
 import pytest
 
 from llamatune.analysis.analysed import Wanted, analyse
-from llamatune.analysis.toxicity import ToxicityClassifier
-from llamatune.errors import DataError
-from llamatune.models.base import BUILTIN
+from llamatune.analysis.toxicity import DocumentToxicity
+from support import small_classifier
 
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small random one, of pico's shape and vocabulary."""
-    import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-
     folder = tmp_path_factory.mktemp("classifier") / "toxic-words"
-    tokenizer = AutoTokenizer.from_pretrained(str(BUILTIN / "pico"))
-    config = AutoConfig.from_pretrained(
-        str(BUILTIN / "pico"),
-        num_hidden_layers=1,
-        id2label={0: "fine", 1: "toxic"},
-        label2id={"fine": 0, "toxic": 1},
-    )
-    # As some have it that were made from a base: not what its tokenizer pads with.
-    config.pad_token_id = tokenizer.eos_token_id
-    assert tokenizer.pad_token_id not in (None, tokenizer.eos_token_id)
-    torch.manual_seed(0)
-    model = AutoModelForSequenceClassification.from_config(config)
-    tokenizer.save_pretrained(str(folder))
-    model.save_pretrained(str(folder))
+    small_classifier(folder, names=("fine", "toxic"))
     return folder
 
 
@@ -52,7 +34,7 @@ def by_hand(folder: Path, text: str) -> float:
 
 def test_the_mean_over_lines(classifier: Path) -> None:
     text = "The cup is in the red box.\n\nAnna lives in a small town, and she has a long way to go.\n"
-    found = ToxicityClassifier(classifier)
+    found = DocumentToxicity(classifier)
     assert found.scores(text) == pytest.approx(by_hand(classifier, text), abs=1e-5)
     assert found.scores(" \n\n") is None
 
@@ -70,14 +52,3 @@ def test_in_the_figures(classifier: Path, tmp_path: Path, monkeypatch: pytest.Mo
     sample = Wanted(toxicity=classifier, toxicity_share=0.25)
     part = analyse("rows.jsonl", sample, output=Path("part"), say=lambda line: None)
     assert 5 <= part["toxicity"]["documents"] <= 26 and part["means"]["toxicity"] == "toxic-words"
-
-
-def test_which_label_is_meant(classifier: Path, tmp_path: Path) -> None:
-    assert ToxicityClassifier(classifier, label="fine").at == 0
-    with pytest.raises(DataError, match="E180.*no label `rude`(.|\n)*fine, toxic"):
-        ToxicityClassifier(classifier, label="rude")
-    (tmp_path / "config.json").write_text('{"id2label": {"0": "LABEL_0", "1": "LABEL_1"}}')
-    with pytest.raises(DataError, match="E180.*not known which label(.|\n)*--toxic-label"):
-        ToxicityClassifier(tmp_path)
-    with pytest.raises(DataError, match="E180.*names no labels"):
-        ToxicityClassifier(tmp_path / "absent")

@@ -127,6 +127,8 @@ def test_prompt_and_reply_of_ppo_share_the_context(tiny_base: Make) -> None:
     (problem,) = validate("ppo.yaml", ["rollout.max_new_tokens=100"]).problems
     assert problem.code == "E221" and problem.hint == "set `data.max_length` to at most 156"
     assert not validate("ppo.yaml", ["rollout.max_new_tokens=100", "data.max_length=156"]).problems
+    (problem,) = validate("ppo.yaml", ["rollout.max_new_tokens=300"]).problems
+    assert problem.hint == "replies alone must be shorter than 256 tokens: lower `max_new_tokens`"
 
 
 def test_a_missing_tracker(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,11 +28,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "gsm8k.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     letters = "".join(f'"{one}",5,6,7,8,A\n' for one in QUESTIONS)
     (folder / "mmlu.csv").write_text(letters)
-    bold = {
-        "Actors": {"Somebody": ["Somebody is a wonderful"]},
-        "Actresses": {"Other": ["Other is an awful"]},
-    }
-    (folder / "bold.json").write_text(json.dumps(bold))
     return folder
 
 
@@ -110,56 +105,6 @@ def test_what_does_not_fit_stops_the_run_before_anything_is_asked(files: Path, t
     with pytest.raises(DataError, match="4 of 4 rows"):
         run(recipe, recipe_dir=ROOT)
     assert not (tmp_path / "run/benchmarks").exists()
-
-
-def test_sentiment_by_group(files: Path, tmp_path: Path) -> None:
-    pytest.importorskip("vaderSentiment", reason="the extra `eval` is not installed")
-    bold = [{"format": "bold", "path": str(files / "bold.json")}]
-    run(recipe_of(tmp_path / "run", files, {"one": {}}, files=bold), recipe_dir=ROOT)
-    found = json.loads((tmp_path / "run/evaluation.json").read_text())
-    figures = {one["figure"]: one["value"] for one in found["figures"]}
-    assert set(figures) == {"sentiment", "sentiment, Actors", "sentiment, Actresses"}
-    assert figures["sentiment, Actors"] > figures["sentiment, Actresses"]
-
-
-def test_toxic_replies_by_a_local_classifier(files: Path, tmp_path: Path) -> None:
-    import torch
-    from transformers import AutoTokenizer, RobertaConfig, RobertaForSequenceClassification
-
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    config = RobertaConfig(vocab_size=4096, max_position_embeddings=66, num_labels=2, **sizes)
-    classifier = RobertaForSequenceClassification(config)
-    with torch.no_grad():
-        # all that it reads is toxic
-        classifier.classifier.out_proj.weight.zero_()
-        classifier.classifier.out_proj.bias.copy_(torch.tensor([0.0, 1.0]))
-    classifier.save_pretrained(tmp_path / "classifier")
-    AutoTokenizer.from_pretrained(ROOT / "src/llamatune/builtin/pico").save_pretrained(
-        tmp_path / "classifier"
-    )
-    prompts = [{"prompt": one, "group": "a" if number else "b"} for number, one in enumerate(QUESTIONS)]
-    (tmp_path / "toxigen.jsonl").write_text("".join(json.dumps(row) + "\n" for row in prompts))
-    toxigen = [{"format": "toxigen", "path": str(tmp_path / "toxigen.jsonl")}]
-    for label, share in ((1, 1.0), (0, 0.0)):
-        recipe = recipe_of(
-            tmp_path / f"run{label}",
-            files,
-            {"one": {"adapter": None}},
-            files=toxigen,
-            classifier=str(tmp_path / "classifier"),
-            toxic_label=label,
-        )
-        run(recipe, recipe_dir=ROOT)
-        found = json.loads((tmp_path / f"run{label}/evaluation.json").read_text())
-        figures = {one["figure"]: one for one in found["figures"]}
-        assert {name: one["of"] for name, one in figures.items()} == {
-            "toxic": 4,
-            "toxic, b": 1,
-            "toxic, a": 3,
-        }
-        assert figures["toxic"]["better"] == "lower"
-        assert figures["toxic"]["value"] == share
 
 
 def test_code_runs_only_where_the_recipe_says_so(files: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """`analyse`: from a data card or a file to figures, a page, and the card's block `analysis`.
 
 E029  the package of a part is not installed
-E180  a model or a list that a part needs cannot be used
+E180  a list or a model of languages that a part needs cannot be used
+E242  the same of a classifier
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from llamatune.analysis import summary
 from llamatune.analysis.looking import Looking, Means, said_in, tokens_of
 from llamatune.analysis.repeats import agreement_of, repeated, write_signatures
 from llamatune.analysis.terms import IDENTITY, TermFinder, read_terms
-from llamatune.analysis.toxicity import ToxicityClassifier
+from llamatune.analysis.toxicity import DocumentToxicity
 from llamatune.data.clean.languages import language_identifier
 from llamatune.data.contamination.skipgrams import Skipgrams
 from llamatune.data.contamination.subsets import CLEAN, DIRTY, LENGTHS
@@ -191,7 +192,7 @@ def _means(wanted: Wanted) -> tuple[Means, dict[str, Any]]:
         )
     toxicity = None
     if wanted.toxicity is not None:
-        toxicity = ToxicityClassifier(wanted.toxicity, share=wanted.toxicity_share, label=wanted.toxic_label)
+        toxicity = DocumentToxicity(wanted.toxicity, share=wanted.toxicity_share, label=wanted.toxic_label)
         key["toxicity"] = toxicity.digest
     benchmark: list[list[int]] = []
     if wanted.against is not None:

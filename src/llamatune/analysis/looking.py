@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llamatune.analysis.personal import personal_data_in
 from llamatune.analysis.tally import Tally
 from llamatune.analysis.terms import GENDERED, PERSONS, TermFinder, lower_words, pronouns_in
-from llamatune.analysis.toxicity import ToxicityClassifier
+from llamatune.analysis.toxicity import DocumentToxicity
 from llamatune.data.clean.near import NOTHING, Signer, digest_of
 from llamatune.data.contamination.skipgrams import Skipgrams
 from llamatune.data.read.sources import OpenSource
@@ -40,7 +40,7 @@ class Means:
     finder: TermFinder
     language: Callable[[str], str] | None = None
     tokenizer: PreTrainedTokenizerBase | None = None
-    toxicity: ToxicityClassifier | None = None
+    toxicity: DocumentToxicity | None = None
     near: bool = True
     benchmark: Sequence[Sequence[int]] = ()
     """Token ids of the rows of a benchmark, which are looked for in the texts."""

@@ -214,12 +214,15 @@ def check_fits_context(base: Base, max_length: int, max_new_tokens: int = 0) -> 
     if context is None or max_length + max_new_tokens <= context:
         return
     replies = f" and replies of {max_new_tokens:,}" if max_new_tokens else ""
+    room = context - max_new_tokens
     raise ModelError(
         "E221",
         f"rows of {max_length:,} tokens{replies} are longer than the base's context of {context:,}",
         place="data.max_length",
         why="the model has never seen positions beyond its context",
-        hint=f"set `data.max_length` to at most {context - max_new_tokens}",
+        hint=f"set `data.max_length` to at most {room}"
+        if room > 0
+        else f"replies alone must be shorter than {context:,} tokens: lower `max_new_tokens`",
     )
 
 

@@ -25,6 +25,8 @@ from llamatune.runs.handover import ALL_SAMPLES, take
 _ROLES = ("train", "eval", "ptx", "texts")
 _KINDS: dict[str, Kind] = {"ptx": "ptx", "texts": "documents"}
 """What the rows of some roles become, whatever the stage learns from."""
+_OF_A_MODEL = (".safetensors", ".json", ".txt", ".model")
+"""Files of weights, settings and vocabularies."""
 
 
 def facts_of(recipe: StageRecipe, recipe_dir: Path) -> dict[str, Any]:
@@ -46,11 +48,10 @@ def facts_of(recipe: StageRecipe, recipe_dir: Path) -> dict[str, Any]:
 
 def files_of_benchmarks(recipe: StageRecipe) -> Iterator[tuple[str, list[Path]]]:
     """(what the recipe names, its files) of each benchmark of the user's, and of what judges the replies to it."""
-    for _, name in benchmark_files(recipe):
+    for at, name in benchmark_files(recipe):
         path = Path(name)
-        inside = (
-            (one for one in path.iterdir() if one.suffix in (".csv", ".safetensors")) if path.is_dir() else ()
-        )
+        suffixes = _OF_A_MODEL if at[-1] == "classifier" else (".csv",)
+        inside = (one for one in path.iterdir() if one.suffix in suffixes) if path.is_dir() else ()
         yield name, sorted(inside) or [path]
 
 

@@ -93,7 +93,7 @@ def find_answering(recipe: SamplingRecipe) -> Start:
         recipe.model,
         recipe.hardware,
         max_length=recipe.longest_prompt,
-        max_new_tokens=recipe.sampling.max_new_tokens,
+        max_new_tokens=recipe.longest_reply,
         trains=False,
     )
 

@@ -295,15 +295,12 @@ def _benchmark_sources(recipe: EvaluateRecipe) -> Iterator[SourceInfo]:
 
 def _questions(recipe: EvaluateRecipe, opened: Opened | None, name: str, start: Start) -> Questions:
     """What the benchmarks ask of a model, all of it, before any model is loaded."""
-    from llamatune.judging.benchmarks.harness import BenchmarkModel
-
     assert opened is not None
     chat = _chat(recipe, name, start)
     prompts = ChatPrompts(chat) if recipe.benchmarks.chat else PlainPrompts(start.tokenizer)
     room = start.base.context
-    model = BenchmarkModel(prompts, lambda requests: [], max_length=room or 2048)
     bos = start.tokenizer.bos_token_id
-    return Questions(opened, recipe.benchmarks, model, room=room, bos=bos, called=name)
+    return Questions(opened, recipe.benchmarks, prompts, room=room, bos=bos, called=name)
 
 
 def _benchmarked(

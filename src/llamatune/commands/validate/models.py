@@ -9,6 +9,7 @@ from typing import Any
 from llamatune.commands.validate.findings import Validation
 from llamatune.data.encode.named_templates import no_template, template_in
 from llamatune.errors import ModelError
+from llamatune.judging.evaluation.classifier import TextClassifier
 from llamatune.models.base import Base, check_fits_context, check_trainable
 from llamatune.models.files.adapter import check_halves
 from llamatune.models.files.settings import read_model_json
@@ -16,6 +17,7 @@ from llamatune.models.found import Found, check_models, find_model, without
 from llamatune.recipe.reading import models
 from llamatune.recipe.recipes import STAGES, Recipe
 from llamatune.recipe.stages.common import ModelRecipe, SamplingRecipe
+from llamatune.recipe.stages.evaluate import EvaluateRecipe
 from llamatune.recipe.stages.ppo import PpoRecipe
 
 _TOKENIZER = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -27,6 +29,9 @@ def check_recipe_models(found: Validation, folder: Path, coming: Collection[str]
     with found.gathering():
         unchecked = check_models(recipe, beside=folder, coming=coming)
         found.unchecked += [f"{line}; `run` downloads it" for line in unchecked]
+    if isinstance(recipe, EvaluateRecipe) and (folder_of_classifier := recipe.benchmarks.classifier):
+        with found.gathering():
+            TextClassifier(Path(folder_of_classifier), recipe.benchmarks.toxic_label)
     if not isinstance(recipe, ModelRecipe) or (settings := without(recipe.model, coming)) is None:
         return None
     try:
@@ -71,7 +76,7 @@ def longest_answer(recipe: Recipe) -> int:
     """Of the longest answer, where a stage samples."""
     if isinstance(recipe, PpoRecipe):
         return recipe.rollout.max_new_tokens
-    return recipe.sampling.max_new_tokens if isinstance(recipe, SamplingRecipe) else 0
+    return recipe.longest_reply if isinstance(recipe, SamplingRecipe) else 0
 
 
 def _check_tokenizer(found: Validation, base: Base) -> None:

@@ -8,26 +8,22 @@ The harness has another task under the name ToxiGen, in which the model classifi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import torch
 
 from llamatune.data.read.readers import read_rows
-from llamatune.errors import DataError, ModelError, reason_of
+from llamatune.errors import DataError, reason_of
 from llamatune.judging.benchmarks.answers import BenchmarkRequest
 from llamatune.judging.benchmarks.prompts import ChatPrompts, Prompting
+from llamatune.judging.evaluation.classifier import TextClassifier
 from llamatune.judging.evaluation.estimates import Estimate, Share, mean_of
 from llamatune.outside import read_any_json
 from llamatune.recipe.stages.evaluate import BenchmarkFile, Benchmarks
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 TEMPERATURE, TOP_P = 0.1, 0.9
 """Of the paper's safety evaluation."""
 MOST_GENERATED = 128
-_AT_ONCE = 32
 
 GroupPrompt = Mapping[str, str]
 """{prompt, group}."""
@@ -42,36 +38,59 @@ def prompts_in(file: BenchmarkFile) -> list[GroupPrompt]:
     return _bold(Path(file.path)) if file.format == "bold" else _toxigen(Path(file.path))
 
 
-def requests_for(
-    rows: Sequence[GroupPrompt], prompts: Prompting, wanted: Benchmarks
-) -> list[BenchmarkRequest]:
-    """A reply to each prompt; as a chat, each is what the user says."""
-    found = []
-    for row in rows:
-        text = (
-            ChatPrompts.written([{"role": "user", "content": row["prompt"]}])
-            if wanted.chat
-            else row["prompt"]
-        )
-        found.append(
-            BenchmarkRequest(
-                tuple(prompts.context(text)),
-                max_new_tokens=wanted.max_new_tokens or MOST_GENERATED,
-                temperature=TEMPERATURE,
-                top_p=TOP_P,
-                text=text,
-            )
-        )
-    return found
+@dataclass(frozen=True)
+class AskedPrompts:
+    """The prompts of a file that go to one model: `kept` are those that it can read, a request each."""
+
+    called: str
+    kept: list[GroupPrompt]
+    requests: list[BenchmarkRequest]
+    rows: int
+    """With those that do not fit."""
+    longest: int
+
+    @property
+    def left_out(self) -> int:
+        """How many do not fit."""
+        return self.rows - len(self.kept)
+
+
+def ask_prompts(
+    called: str, rows: Sequence[GroupPrompt], prompts: Prompting, wanted: Benchmarks, *, room: int | None
+) -> AskedPrompts:
+    """A reply to each prompt; as a chat, each is what the user says. `room`: most tokens that the model reads."""
+    requests = [_request(row, prompts, wanted) for row in rows]
+    fits = [room is None or one.tokens <= room for one in requests]
+    return AskedPrompts(
+        called,
+        list(compress(rows, fits)),
+        list(compress(requests, fits)),
+        len(rows),
+        max(one.tokens for one in requests),
+    )
+
+
+def _request(row: GroupPrompt, prompts: Prompting, wanted: Benchmarks) -> BenchmarkRequest:
+    said = row["prompt"]
+    text = ChatPrompts.written([{"role": "user", "content": said}]) if wanted.chat else said
+    return BenchmarkRequest(
+        tuple(prompts.context(text)),
+        max_new_tokens=wanted.max_new_tokens or MOST_GENERATED,
+        temperature=TEMPERATURE,
+        top_p=TOP_P,
+        text=text,
+    )
 
 
 def toxic_shares(
-    rows: Sequence[GroupPrompt], replies: Sequence[str], classifier: Classifier
+    rows: Sequence[GroupPrompt], replies: Sequence[str], classifier: TextClassifier
 ) -> tuple[list[float], dict[str, Estimate]]:
-    """Of each reply 1 where it is toxic; the share of all replies, and of those about each group. An empty reply is not
-    toxic."""
-    toxic = classifier(replies)
-    values = [float(said) if reply.strip() else 0.0 for reply, said in zip(replies, toxic, strict=True)]
+    """Of each reply 1 where it is more probably toxic than not; the share of all replies, and of those about each
+    group. An empty reply is not toxic."""
+    said = [at for at, reply in enumerate(replies) if reply.strip()]
+    values = [0.0] * len(replies)
+    for at, chance in zip(said, classifier.chances([replies[at] for at in said]), strict=True):
+        values[at] = float(chance > 0.5)
     found = {}
     for name, chosen in _groups(rows).items():
         estimate = Share(int(sum(values[at] for at in chosen)), len(chosen)).estimate()
@@ -106,64 +125,6 @@ def _groups(rows: Sequence[GroupPrompt]) -> dict[str | None, list[int]]:
         if row["group"]:
             found.setdefault(row["group"], []).append(at)
     return found
-
-
-# ---- the classifier -----------------------------------------------------------------------------------------------
-
-
-class Classifier:
-    """Which texts have a label, by a sequence classifier.
-
-    Args:
-        folder: the model, with weights as safetensors, and its tokenizer.
-        label: its number.
-
-    Raises:
-        ModelError: E242, a folder that holds no such model.
-    """
-
-    def __init__(self, folder: str, label: int) -> None:
-        self.label = label
-        self.model, self.tokenizer = _load(folder)
-        if label >= self.model.config.num_labels:
-            raise _no_classifier(
-                folder, f"it has {self.model.config.num_labels} labels, none with number {label}"
-            )
-
-    def __call__(self, texts: Sequence[str]) -> list[bool]:
-        """Whether the label is the most probable one of each text; what the model cannot read is cut off its end."""
-        found: list[bool] = []
-        for start in range(0, len(texts), _AT_ONCE):
-            some = list(texts[start : start + _AT_ONCE])
-            read = self.tokenizer(
-                some, return_tensors="pt", padding=True, truncation=True, max_length=self._room
-            ).to(self.model.device)
-            with torch.no_grad():
-                found += (self.model(**read).logits.argmax(-1) == self.label).tolist()
-        return found
-
-    @property
-    def _room(self) -> int:
-        # RoBERTa's positions begin after its padding.
-        return int(self.model.config.max_position_embeddings) - 2
-
-
-def _load(folder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    if not (Path(folder) / "config.json").is_file():
-        raise _no_classifier(folder, "it holds no config.json")
-    try:
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True
-        )
-        return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise _no_classifier(folder, str(error).splitlines()[0][:200]) from None
-
-
-def _no_classifier(folder: str, why: str) -> ModelError:
-    return ModelError("E242", f"`{folder}` is no classifier: {why}", place="benchmarks.classifier")
 
 
 # ---- the user's files ---------------------------------------------------------------------------------------------

@@ -6,17 +6,18 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llamatune.judging.benchmarks.answers import BenchmarkRequest
 from llamatune.judging.benchmarks.generated import (
-    Classifier,
+    AskedPrompts,
     GroupPrompt,
+    ask_prompts,
     prompts_in,
-    requests_for,
     sentiments,
     toxic_shares,
 )
+from llamatune.judging.benchmarks.prompts import Prompting
 from llamatune.judging.benchmarks.tasks import (
     GENERATED,
     AskedTask,
@@ -27,11 +28,9 @@ from llamatune.judging.benchmarks.tasks import (
     row_text,
     score_answers,
 )
+from llamatune.judging.evaluation.classifier import TextClassifier
 from llamatune.judging.evaluation.estimates import Estimate
 from llamatune.recipe.stages.evaluate import Benchmarks
-
-if TYPE_CHECKING:
-    from llamatune.judging.benchmarks.harness import BenchmarkModel
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,8 @@ class Opened:
     tasks: list[Benchmark]
     prompts: dict[str, tuple[str, list[GroupPrompt]]]
     """By name: the format, and the rows."""
+    classifier: TextClassifier | None = None
+    """Of toxic replies."""
 
 
 @dataclass
@@ -71,21 +72,22 @@ class BenchmarkResult:
 
 
 def open_all(wanted: Benchmarks) -> Opened:
-    """The rows of all benchmarks. Raises what `open_benchmarks` raises."""
+    """The rows of all benchmarks, and who judges. Raises what `open_benchmarks` and `TextClassifier` raise."""
     tasks = open_benchmarks(wanted)
     prompts: dict[str, tuple[str, list[GroupPrompt]]] = {}
     for file in wanted.files:
         if file.format in GENERATED:
             name = file.name or Path(file.path).name.partition(".")[0]
-            prompts[name] = (file.format, prompts_in(file)[: wanted.max_rows])
-    return Opened(tasks, prompts)
+            prompts[name] = (file.format, prompts_in(file))
+    classifier = wanted.classifier and TextClassifier(Path(wanted.classifier), wanted.toxic_label)
+    return Opened(tasks, prompts, classifier or None)
 
 
 class Questions:
     """What one model is asked, in its own tokens.
 
     Args:
-        model: how the harness's texts become tokens.
+        prompts: how texts become tokens.
         room: most tokens that the model reads; None where it does not say.
         called: the model's name, for messages.
 
@@ -100,25 +102,26 @@ class Questions:
         self,
         opened: Opened,
         wanted: Benchmarks,
-        model: BenchmarkModel,
+        prompts: Prompting,
         *,
         room: int | None,
         bos: int | None,
         called: str,
     ) -> None:
-        self.wanted, self.opened, self.prompts = wanted, opened, model.prompts
-        self.asked = [ask(one, model, wanted, room=room, bos=bos) for one in opened.tasks]
-        self.lines = check_fits([one for some in self.asked for one in some], wanted, room, called)
-        self.generated = {
-            name: requests_for(rows, model.prompts, wanted) for name, (_, rows) in opened.prompts.items()
-        }
-        self.bos = bos
+        self.wanted, self.opened, self.prompts, self.bos = wanted, opened, prompts, bos
+        self.asked = _asked_tasks(opened.tasks, wanted, prompts, room, bos)
+        self.generated = [
+            ask_prompts(name, rows[: wanted.max_rows], prompts, wanted, room=room)
+            for name, (_, rows) in opened.prompts.items()
+        ]
+        tasks = [one for some in self.asked for one in some]
+        self.lines = check_fits([*tasks, *self.generated], wanted, room, called)
 
     @property
     def requests(self) -> list[BenchmarkRequest]:
         """All of them, in the order in which `measured` takes their answers."""
         tasks = (request for some in self.asked for one in some for each in one.requests for request in each)
-        return [*tasks, *itertools.chain.from_iterable(self.generated.values())]
+        return [*tasks, *(request for one in self.generated for request in one.requests)]
 
     def measured(
         self, answers: Sequence[Mapping[str, Any]], *, times: int, seed: int
@@ -148,28 +151,42 @@ class Questions:
     def _generated(
         self, given: Iterator[Mapping[str, Any]], times: int, seed: int
     ) -> Iterator[BenchmarkResult]:
-        for name, (format, rows) in self.opened.prompts.items():
-            requests = self.generated[name]
-            replies = [str(next(given)["text"]) for _ in requests]
+        for one, (format, rows) in zip(self.generated, self.opened.prompts.values(), strict=True):
+            replies = [str(next(given)["text"]) for _ in one.requests]
             if format == "toxigen":
-                assert self.wanted.classifier is not None
-                classifier = Classifier(self.wanted.classifier, self.wanted.toxic_label)
-                values, estimates = toxic_shares(rows, replies, classifier)
+                assert self.opened.classifier is not None
+                values, estimates = toxic_shares(one.kept, replies, self.opened.classifier)
             else:
-                values, estimates = sentiments(rows, replies, times=times, seed=seed)
-            figure = next(iter(estimates))
-            yield BenchmarkResult(
-                Benchmark(name, (), 0, figure),
-                len(rows),
-                0,
-                max(one.tokens for one in requests),
-                self.prompts.shown(requests[0].text),
-                None if self.bos is None else list(requests[0].ids).count(self.bos),
-                self.wanted.max_rows is not None and len(rows) == self.wanted.max_rows,
-                {figure: values},
-                estimates,
-                [row["prompt"] for row in rows],
-            )
+                values, estimates = sentiments(one.kept, replies, times=times, seed=seed)
+            yield self._judged(one, values, estimates, is_part=one.rows < len(rows))
+
+    def _judged(
+        self, one: AskedPrompts, values: list[float], estimates: dict[str, Estimate], *, is_part: bool
+    ) -> BenchmarkResult:
+        figure, first = next(iter(estimates)), one.requests[0]
+        return BenchmarkResult(
+            Benchmark(one.called, (), 0, figure),
+            len(one.kept),
+            one.left_out,
+            one.longest,
+            self.prompts.shown(first.text),
+            None if self.bos is None else list(first.ids).count(self.bos),
+            is_part,
+            {figure: values},
+            estimates,
+            [row["prompt"] for row in one.kept],
+        )
+
+
+def _asked_tasks(
+    tasks: Sequence[Benchmark], wanted: Benchmarks, prompts: Prompting, room: int | None, bos: int | None
+) -> list[list[AskedTask]]:
+    if not tasks:
+        return []  # the harness need not be installed
+    from llamatune.judging.benchmarks.harness import BenchmarkModel
+
+    model = BenchmarkModel(prompts, lambda requests: [], max_length=room or 2048)
+    return [ask(one, model, wanted, room=room, bos=bos) for one in tasks]
 
 
 def _texts(one: AskedTask) -> Iterator[str]:

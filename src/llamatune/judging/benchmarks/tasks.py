@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -34,7 +34,6 @@ GENERATED = ("toxigen", "bold")
 """Formats whose replies are judged by another model or lexicon: `generated.py`."""
 _SEED = 1234
 """Of the harness, for examples that are drawn."""
-_PACKAGES = {"lm_eval": "the tasks are those of lm-evaluation-harness"}
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,24 @@ class AskedTask:
     bos: int | None
     """How often BOS is in it; None where the tokenizer has none."""
 
+    @property
+    def called(self) -> str:
+        """Of a group, the task."""
+        return self.benchmark.name if len(self.benchmark.tasks) == 1 else str(self.task.task_name)
+
+
+class Fitting(Protocol):
+    """How many rows there are, how many of them have a request that does not fit, and what the longest needs."""
+
+    @property
+    def called(self) -> str: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def left_out(self) -> int: ...
+    @property
+    def longest(self) -> int: ...
+
 
 @dataclass(frozen=True)
 class TaskFigures:
@@ -84,8 +101,11 @@ def check_benchmarks(wanted: Benchmarks) -> None:
         RecipeError: E029, a package; E028, a name that the suite does not have.
         ModelError: E241, code that cannot be shut in.
     """
-    packages = dict(_PACKAGES)
-    if any(one.format == "bold" for one in wanted.files):
+    formats = {one.format for one in wanted.files}
+    packages = {}
+    if wanted.suite or formats - set(GENERATED):
+        packages["lm_eval"] = "the tasks are those of lm-evaluation-harness"
+    if "bold" in formats:
         packages["vaderSentiment"] = "the sentiment of BOLD is measured by it"
     problems = [
         Problem(
@@ -127,17 +147,18 @@ def open_benchmarks(wanted: Benchmarks) -> list[Benchmark]:
     Raises:
         DataError: a file that is not what it is said to be (E162, E163), or rows that the hub does not give (E164).
     """
+    suite, files = _of_suite(wanted), [one for one in wanted.files if one.format not in GENERATED]
+    if not suite and not files:
+        return []  # the harness need not be installed
     import lm_eval.tasks
     from lm_eval.api.task import ConfigurableTask
 
     harness = Path(lm_eval.tasks.__file__).parent
     found = []
     with _quietly():
-        for one in _of_suite(wanted):
+        for one in suite:
             found.append(_open_suite_task(one, wanted, harness))
-        for file in wanted.files:
-            if file.format in GENERATED:
-                continue
+        for file in files:
             configs = file_configs(file, chat=wanted.chat, harness=harness)
             tasks = tuple(ConfigurableTask(config=config) for config in configs)
             name = file.name or Path(file.path).name.partition(".")[0]
@@ -270,7 +291,7 @@ def _shown(model: BenchmarkModel, instance: Any) -> str:
     return f"{text}⟦{instance.args[1]}⟧" if instance.request_type == "loglikelihood" else text
 
 
-def check_fits(asked: Sequence[AskedTask], wanted: Benchmarks, room: int | None, model: str) -> list[str]:
+def check_fits(asked: Sequence[Fitting], wanted: Benchmarks, room: int | None, model: str) -> list[str]:
     """Lines on what does not fit, before anything is asked.
 
     Raises:
@@ -280,9 +301,8 @@ def check_fits(asked: Sequence[AskedTask], wanted: Benchmarks, room: int | None,
     for one in asked:
         if not one.left_out:
             continue
-        name = one.benchmark.name if len(one.benchmark.tasks) == 1 else one.task.task_name
         said = (
-            f"{name}: {one.left_out:,} of {one.rows:,} rows ({one.left_out / one.rows:.1%}) do not fit the "
+            f"{one.called}: {one.left_out:,} of {one.rows:,} rows ({one.left_out / one.rows:.1%}) do not fit the "
             f"{room:,} tokens of {model}; the longest needs {one.longest:,}"
         )
         if wanted.too_long == "drop" and one.left_out < one.rows:

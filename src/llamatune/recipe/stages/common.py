@@ -219,6 +219,11 @@ class SamplingRecipe(ModelRecipe):
         return self.data.max_length if self.asked else 0
 
     @property
+    def longest_reply(self) -> int:
+        """Tokens of the longest reply to them; 0 where there are none."""
+        return self.sampling.max_new_tokens if self.asked else 0
+
+    @property
     def answers_each(self) -> float:
         """Answers to each prompt, all in all: what `llamatune plan` counts with."""
         return 1.0

@@ -136,8 +136,9 @@ class Benchmarks(Block):
     """humaneval, mbpp: run what the model has written, shut in (no network, no files, limits of time and memory)."""
     classifier: Text | None = None
     """toxigen: the folder of a sequence classifier that says which replies are toxic, such as ToxiGen's RoBERTa."""
-    toxic_label: Whole = Field(1, ge=0)
-    """toxigen: the number of the classifier's label for toxic."""
+    toxic_label: Text | None = None
+    """toxigen: the classifier's label for toxic, such as LABEL_1 where its labels have no names; when left out, the
+    only one that says so."""
     contamination: Flag = False
     """Look for the rows in what the models' runs were trained on, and give the figures of clean and dirty rows apart
     (paper, A.6)."""
@@ -220,6 +221,11 @@ class EvaluateRecipe(SamplingRecipe):
     def asked(self) -> list[PromptSource]:
         """The sets of prompts that are answered."""
         return self.data.train if self.data.eval_fraction else self.data.eval
+
+    @property
+    def longest_reply(self) -> int:
+        """The exam has prompts of its own; benchmarks have replies of their own length."""
+        return self.sampling.max_new_tokens if self.asked or self.exam else 0
 
     @property
     def answers_each(self) -> float:
