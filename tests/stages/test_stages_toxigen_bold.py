@@ -94,9 +94,10 @@ def test_toxic_shares_are_those_of_replies_that_are_classified_by_hand(
     model = AutoModelForSequenceClassification.from_pretrained(files / "classifier").eval()
 
     def toxic(text: str) -> bool:
+        if not text.strip():
+            return False
         with torch.inference_mode():
-            logits = model(**tokenizer(text, return_tensors="pt")).logits[0]
-        return bool(text.strip()) and int(logits.argmax()) == 1
+            return int(model(**tokenizer(text, return_tensors="pt")).logits[0].argmax()) == 1
 
     figures = figures_in(made)
     ours = sorted(figures[name, "toxic"]["value"] for name in models)
