@@ -30,7 +30,13 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def written(stage: str = "sft", tuning: str | None = None, data: str | None = None, base: str = "pico"):
+def written(
+    stage: str | None = "sft",
+    tuning: str | None = None,
+    data: str | None = None,
+    base: str = "pico",
+    source: str | None = None,
+):
     said: list[str] = []
     write_recipe(
         Path("recipe.yaml"),
@@ -38,6 +44,7 @@ def written(stage: str = "sft", tuning: str | None = None, data: str | None = No
         base=base,
         data=Path(data or f"{stage}.jsonl"),
         tuning=tuning,
+        source=source,
         say=said.append,
     )
     return load("recipe.yaml"), said
@@ -176,6 +183,43 @@ def test_replies_are_cut_where_too_many_rows_are_too_long_to_be_lost() -> None:
         recipe, _ = written(data="long.jsonl")
         assert recipe.data.too_long == expected and recipe.data.max_length == 1024
         assert recipe.data.max_dropped == long / 100
+
+
+def test_what_the_file_does_not_say_is_told() -> None:
+    """What the hint of an error asks for can be given to `init` itself."""
+    row = {"frage": "Hello?", "antwort": "Hello.", "images": ["a.png"]}
+    Path("own.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(LlamatuneError, match=r"E120.*\n.*--source 'columns: \{prompt: ...\}'"):
+        written(None, data="own.jsonl")
+    told = "{columns: {prompt: frage, completion: antwort}, weight: 2}"
+    recipe, _ = written(None, data="own.jsonl", source=told)
+    (source,) = recipe.data.train
+    assert source.columns.names == {"prompt": "frage", "completion": "antwort"}
+    assert source.weight == 2 and source.ignore == ["images"]
+    Path("recipe.yaml").unlink()
+    with pytest.raises(LlamatuneError, match="column"):
+        written(None, data="own.jsonl", source="column: {prompt: frage}")
+
+
+def test_a_stage_that_is_named_decides_what_rows_are() -> None:
+    row = {"prompt": "Hello?", "completions": ["Hello.", "No."]}
+    Path("mine.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(LlamatuneError, match="E120"):
+        written(None, data="mine.jsonl")
+    recipe, _ = written("ppo", data="mine.jsonl")
+    assert recipe.data.train[0].format == "prompt_only"
+
+
+def test_ties_are_left_out_and_counted() -> None:
+    won = {"prompt": '["Hi"]', "response_a": '["Hello"]', "response_b": '["No."]', "winner_tie": 0}
+    flags = [
+        {"winner_model_a": 1, "winner_model_b": 0},
+        {"winner_model_a": 0, "winner_model_b": 0, "winner_tie": 1},
+    ]
+    Path("judged.jsonl").write_text("".join(json.dumps(won | one) + "\n" for one in flags))
+    recipe, said = written(None, data="judged.jsonl")
+    assert recipe.stage == "reward" and recipe.data.train[0].format == "arena"
+    assert "1 row is left out: no reply is better than the others" in said
 
 
 def test_steps_of_packed_documents_are_counted_in_sequences() -> None:

@@ -25,6 +25,13 @@ def init(
     ] = None,
     base: Annotated[str, typer.Option(help="Base model: pico, a folder, or a hub id.")] = "pico",
     data: Annotated[Path | None, typer.Option(help="Your data; its format is recognised.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="What the recipe is to say of your data, as YAML: 'columns: {prompt: q, completion: a}'.",
+            show_default=False,
+        ),
+    ] = None,
     lora: Annotated[bool, typer.Option("--lora", help="Train a LoRA adapter (sft's default).")] = False,
     qlora: Annotated[bool, typer.Option("--qlora", help="LoRA on a 4-bit base.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Train all weights (pretrain's default).")] = False,
@@ -37,9 +44,11 @@ def init(
     if len(chosen) > 1:
         raise typer.BadParameter("give one of --lora, --qlora and --full")
     tuning = chosen[0] if chosen else None
+    if source is not None and data is None:
+        raise typer.BadParameter("--source says something of --data, which is missing")
     if data is not None:
         announce_imports()
-    write_recipe(output, stage=stage, base=base, data=data, tuning=tuning, say=say)
+    write_recipe(output, stage=stage, base=base, data=data, tuning=tuning, source=source, say=say)
 
 
 def recipes(

@@ -25,11 +25,13 @@ def recipe_for_file(path: Path, *, base: str, template: str) -> Recipe:
     """
     import json
 
+    from llamatune.data.formats.recognise import check_prompts_alone
     from llamatune.data.read.survey import recognise
     from llamatune.recipe.load import loads
     from llamatune.recipe.recipes import STAGES, stage_for
 
     found = recognise(path)
+    check_prompts_alone(found, str(path))
     stage = "reward" if found.columns.label is not None else stage_for(found.kind)
     recipe: dict[str, Any] = {"stage": stage, "output": "unused", "model": {"base": base}}
     recipe |= STAGES[stage].starter("lora", {"path": str(path)})

@@ -52,6 +52,7 @@ RowFormat = Literal[
     "arena",
     "summarize",
     "ultrafeedback",
+    "helpsteer",
 ]
 
 
@@ -187,6 +188,11 @@ class Columns(Block):
     better: Text | None = None
     """Which reply is better: `labels` in shp (1 is the first), `better_response_id` in pku and `choice` in summarize
     (0 is the first), `winner` in arena (model_a is the first)."""
+    better_second: Text | None = None
+    """Where each of the two replies has a flag of its own: that of the second one. `better` is that of the first:
+    `winner_model_a` and `winner_model_b` in arena."""
+    tie: Text | None = None
+    """The flag that neither reply is better: `winner_tie` in arena."""
     better_is: Annotated[list[Flag | Whole | Text], Field(min_length=2, max_length=2)] | None = None
     """What `better` says where the first reply is better, and where the second is: [0, 1]. Needed for a column of your
     own, since data sets disagree."""

@@ -9,7 +9,7 @@ import pytest
 
 from llamatune.commands.preview import preview_rows, recipe_for_file
 from llamatune.data.formats.canonical import canonical
-from llamatune.data.formats.recognise import check_usable, recognise_rows
+from llamatune.data.formats.recognise import check_prompts_alone, check_usable, recognise_rows
 from llamatune.data.prepare import Prepared, prepare
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.sources import open_source
@@ -133,6 +133,43 @@ def test_parts_of_a_prompt_that_are_not_understood_are_asked_for(kind: Kind, mor
         assert "E135" in fails(read, row, kind, label=None if kind == "labels" else True)
     left = read(row, kind, ignore=list(more), label=None if kind == "labels" else True)
     assert said(left)[0] == ("user", "Who?")
+
+
+@pytest.mark.parametrize("nothing", ["[]", "", None, [], "null", "nan"])
+def test_a_cell_without_a_value_is_no_part_of_a_prompt(nothing: Any) -> None:
+    assert recognise_rows([{"messages": [U, A], "tools": nothing}]).doubtful == ()
+
+
+def test_a_column_is_not_used_where_it_cannot_be_what_its_name_says() -> None:
+    """HotpotQA's context is a list of passages; the rating of distilabel's pairs has two grades."""
+    passages = {"title": ["a"], "sentences": [["b"]]}
+    found = recognise_rows([{"question": "Hi", "answer": "Hello", "context": passages}])
+    assert found.columns.input is None and found.doubtful == ("context",)
+    for rating in ([9.0, 8.0], "[9.0, 8.0]", {"a": 1}):
+        row = {"prompt": "Hi", "chosen": "Hello", "rejected": "No.", "rating": rating}
+        assert recognise_rows([row]).ignored == ("rating",)
+        assert replies(read(row)) == ("Hello", "No.")
+
+
+def test_rows_of_single_turns_are_refused() -> None:
+    """Data bases and OpenAssistant's messages have a row for each turn, which would become plain text."""
+    rows = [
+        {"chat": 1, "role": "user", "content": "Hi"},
+        {"chat": 1, "role": "assistant", "content": "Hello"},
+    ]
+    for kind in (None, "conversations", "prompts"):
+        assert "E120" in fails(recognise_rows, rows, kind=kind)
+    assert recognise_rows(rows, kind="documents").format == "text"
+    assert recognise_rows([{**rows[0], "role": "Ann"}]).format == "text"
+
+
+def test_prompts_with_replies_are_not_taken_for_prompts_alone() -> None:
+    for more in ({"completions": ["Hello", "No."]}, {"response_a": "Hello", "response_b": "No.", "grade": 1}):
+        found = recognise_rows([{"prompt": "Hi", **more}])
+        message = fails(check_prompts_alone, found, "f")
+        assert "E120" in message and next(iter(more)) in message
+    check_prompts_alone(recognise_rows([{"prompt": "Hi", "response_length": 3}]), "f")
+    assert "E120" in fails(recognise_rows, [{"prompt": "Hi", "chosen": ["Hello"], "rejected": ["No."]}])
 
 
 def test_the_hint_of_an_unused_column_can_be_followed() -> None:
@@ -264,6 +301,12 @@ def test_parts_that_are_no_text_are_refused_by_name() -> None:
         {"prompt": "Hi", "response": str([A])},
         {"messages": json.dumps([U, A])},
         {"conversations": str([{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}])},
+        {"messages": {"role": ["user", "assistant"], "content": ["Hi", "Hello"]}},
+        {"conversations": {"from": ["human", "gpt"], "value": ["Hi", "Hello"], "weight": [None, None]}},
+        {"chat_messages": [{"sender": "human", "text": "Hi"}, {"sender": "assistant", "text": "Hello"}]},
+        {"messages": [{"role": "system", "content": None}, U, A]},
+        {"inputs": "Hi", "targets": "Hello"},
+        {" Prompt": "Hi", "completion ": "Hello"},
         {"data": ["Hi", "Hello"]},
         {"conversations": ["Hi", "Hello"]},
         {"prompt": "\n\nHuman: Hi\n\nAssistant:", "completion": " Hello"},
@@ -273,6 +316,26 @@ def test_parts_that_are_no_text_are_refused_by_name() -> None:
 def test_conversations_in_all_their_shapes(row: dict) -> None:
     assert said(read(row, "conversations")) == HI
     assert said(read(row, "prompts")) == HI[:1]
+
+
+def test_a_reply_in_a_column_beside_its_prompts() -> None:
+    """Logs of chats: the turns up to a question, and what was answered. Without that column, the reply would be lost,
+    and the one before it trained."""
+    row = {"messages": [U, A, {**U, "content": "Bye"}], "response": "Ciao"}
+    assert said(read(row)) == [*HI, ("user", "Bye"), ("assistant", "Ciao")]
+    assert trained(read(row)) == [None, False, None, None]
+    assert said(read({"conversations": [U], "output": "Hello"})) == HI
+    assert said(read({"messages": [U, A], "response": "Ciao"})) == HI
+    told = Columns(messages="messages")
+    assert recognise_rows([row], columns=told).format == "messages"
+
+
+def test_several_forms_of_one_chat_are_no_question() -> None:
+    """Magpie and NuminaMath have each chat as a question with its answer and as turns."""
+    row = {"problem": "Hi", "solution": "Hello", "messages": [U, A]}
+    assert recognise_rows([row, row]).format == "messages"
+    assert "E121" in fails(recognise_rows, [row, {**row, "solution": "Hm."}])
+    assert "E121" in fails(recognise_rows, [row, {"problem": "Hi", "solution": "Hello"}])
 
 
 def test_what_was_read_out_of_a_text_is_counted() -> None:
@@ -315,8 +378,16 @@ def test_an_openassistant_tree_gives_the_branch_of_the_best_ranks() -> None:
     assert adjusted == {Adjustment.TRAILING_USER: 1}
 
 
-def test_questions_of_mt_bench_become_their_first_one() -> None:
-    row = {"question_id": 1, "turns": ["Hi", "Shorter."]}
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question_id": 1, "turns": ["Hi", "Shorter."]},
+        {"prompt": ["Hi", "Shorter."]},
+        {"prompt": '["Hi", "Shorter."]', "response_a": '["Hello", "."]'},
+    ],
+)
+def test_lists_of_questions_become_their_first_one(row: dict) -> None:
+    """As MT-Bench and LMSYS's Kaggle set have them."""
     adjusted = Counter[Adjustment]()
     assert said(canonical(row, recognise_rows([row], kind="prompts"), "f:1", adjusted)) == HI[:1]
     assert adjusted == {Adjustment.LATER_QUESTIONS: 1}
@@ -477,6 +548,68 @@ def test_arenas_and_their_ties() -> None:
         read({**chats, "winner": "model_a"}, kind="conversations")
 
 
+FLAGS = ("winner_model_a", "winner_model_b", "winner_tie")
+
+
+def judged(*flags: int, **more: Any) -> dict[str, Any]:
+    texts = {"id": 7, "model_a": "x", "model_b": "y"}
+    lists = {"prompt": '["Hi", "Bye"]', "response_a": '["Hello", "Ciao"]', "response_b": '["No.", "No!"]'}
+    return {**texts, **lists, **dict(zip(FLAGS, flags, strict=True)), **more}
+
+
+def test_winners_as_flags() -> None:
+    """LMSYS's Kaggle set: columns of 0 and 1 for each reply and for a tie, lists of prompts and replies as JSON."""
+    pair = read(judged(1, 0, 0))
+    assert isinstance(pair, Preference) and replies(pair) == ("Hello", "No.")
+    assert pair.prompt == (Message("user", "Hi"),)
+    assert pair.chosen[1:] == (Message("user", "Bye"), Message("assistant", "Ciao"))
+    assert replies(read(judged(0, 1, 0))) == ("No.", "Hello")
+    one = {"prompt": "Hi", "response_a": "Hello", "response_b": "[No.]"}
+    assert replies(read(judged(0, 1, 0, **one))) == ("[No.]", "Hello")
+    found = recognise_rows([judged(1, 0, 0)])
+    assert found.format == "arena" and found.ignored == ("id", "model_a", "model_b")
+    for flags in ((0, 0, 1), (0, 0, 0)):
+        with pytest.raises(RowRejected) as left_out:
+            read(judged(*flags))
+        assert left_out.value.reason is Reason.TIE
+    for flags in ((1, 1, 0), (0, 1, 1)):
+        assert "E128 " in fails(read, judged(*flags)).replace("]", " ")
+    with pytest.raises(RowRejected) as left_out:
+        read(judged(1, 0, 0, response_a='["Hello", null]'))
+    assert left_out.value.reason is Reason.NO_REPLY
+    assert "3 in 'prompt', 2 in" in fails(read, judged(1, 0, 0, prompt='["a", "b", "c"]'))
+    assert "E103" in fails(read, judged(1, 0, 0, prompt='["Hi", "\\ud83d"]'))
+    with_one_flag = {name: value for name, value in judged(1, 0, 0).items() if name != "winner_model_b"}
+    assert recognise_rows([with_one_flag]).format == "prompt_only"
+
+
+def test_flags_of_other_names_say_themselves_which_reply_is_better() -> None:
+    row = {"q": "A fruit?", "a": "Apple", "b": "Stone", "a_wins": "False", "b_wins": "True"}
+    named = Columns(prompt="q", first="a", second="b", better="a_wins", better_second="b_wins")
+    assert replies(read(row, "preferences", columns=named)) == ("Stone", "Apple")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Hi", "response_1": "No.", "response_2": "Hello", "preference_strength": 2},
+        {"prompt": "Hi", "response_1": "Hello", "response_2": "No.", "preference_strength": -3.0},
+        {"context": [U], "response1": "Hello", "response2": "No.", "overall_preference": -1},
+        {"prompt": "\n\nHuman: Hi\n\nAssistant: ",
+         "answers": [{"answer": "No.", "rank": 3.0}, {"answer": "Hello", "rank": 1.0}]},
+        {"question": "Hi", "answers": [{"text": "No.", "pm_score": 0}, {"text": "Hello", "pm_score": 4}]},
+        {"question": "Hi", "response_j": "Hello", "response_k": "No."},
+    ],
+)  # fmt: skip
+def test_strengths_ranks_and_scores_say_which_reply_is_better(row: dict) -> None:
+    """HelpSteer2 and 3 (below 0: the first), Nectar (rank 1 is the best), and Stack Exchange's two sets."""
+    assert replies(read(row)) == ("Hello", "No.")
+    if "preference_strength" in row:
+        with pytest.raises(RowRejected) as left_out:
+            read({**row, "preference_strength": 0})
+        assert left_out.value.reason is Reason.TIE
+
+
 def test_preferences_as_openai_and_ultrafeedback_write_them() -> None:
     row = {"input": {"messages": [U], "tools": []}, "preferred_output": [A],
            "non_preferred_output": [{**A, "content": "No."}]}  # fmt: skip
@@ -539,7 +672,7 @@ def test_labelled_replies_are_never_trained_in_silence(kind: Kind, row: dict) ->
     assert isinstance(read(row, kind, ignore=["label"]), Conversation)
 
 
-@pytest.mark.parametrize("name", ["kto_tag", "desirable", "Label", "thumbs_up"])
+@pytest.mark.parametrize("name", ["kto_tag", "desirable", "Label", "thumbs_up", "is_safe", "correct"])
 def test_labels_by_other_names_are_labels(name: str) -> None:
     row = {"prompt": "a", "completion": "b", name: False}
     assert "E127" in fails(read, row, "conversations") and f"column {name!r}" in fails(read, row)
@@ -547,7 +680,17 @@ def test_labels_by_other_names_are_labels(name: str) -> None:
     assert isinstance(found, Conversation) and found.score == 0.0
 
 
-@pytest.mark.parametrize("values", [("good", "bad"), (1, -1), ("yes", "no"), ("thumbs_up", "thumbs_down")])
+@pytest.mark.parametrize(
+    "values",
+    [
+        ("good", "bad"),
+        (1, -1),
+        ("yes", "no"),
+        ("thumbs_up", "thumbs_down"),
+        ("positive", "negative"),
+        ("safe", "unsafe"),
+    ],
+)
 def test_labels_in_other_words_are_labels(values: tuple) -> None:
     rows = [{"prompt": "Hi", "completion": "Hello", "feedback": value} for value in values]
     assert "E127" in fails(check_usable, recognise_rows(rows, kind="conversations"), None, "a")
@@ -632,7 +775,14 @@ def test_files_of_other_shapes_hold_the_same_rows(tmp_path: Path, name: str, tex
 
 
 @pytest.mark.parametrize(
-    "row", [{"messages": [U, A]}, {"data": ["Hi", "Hello"]}, {"prompt": [U], "completion": [A]}]
+    "row",
+    [
+        {"messages": [U, A]},
+        {"data": ["Hi", "Hello"]},
+        {"prompt": [U], "completion": [A]},
+        {"source": "x", "conversation": [{"input": "Hi", "output": "Hello"}]},
+        {"id": "x", "items": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]},
+    ],
 )
 def test_a_file_of_one_row_is_that_row(tmp_path: Path, row: dict) -> None:
     assert [one for _, one in read_rows(write(tmp_path, json.dumps(row), "a.json"))] == [row]
@@ -801,6 +951,21 @@ def test_placeholders_are_found_and_named(tmp_path: Path) -> None:
     assert "{{name}} in 2 rows, {{author}} in 1 row" in list(opened.describe())[-1]
 
 
+def test_cells_that_say_that_they_are_empty_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path, "instruction,input,output\nHi,nan,Hello\nBye,,Ciao\n", "a.csv")
+    (warning,) = survey_of(read_rows(path)).warnings("alpaca")
+    assert "nan in column 'input' in 1 row" in warning
+
+
+@pytest.mark.parametrize("chat", ["### Human: Hi### Assistant: Hello", "\n\nHuman: Hi\n\nAssistant: Hello"])
+def test_plain_text_that_is_all_chats_is_named(tmp_path: Path, chat: str) -> None:
+    path = write(tmp_path, lines(*[{"text": chat}] * 3, {"text": "Once."}))
+    (warning,) = survey_of(read_rows(path)).warnings("text")
+    assert "Human:" in warning and "in 3 rows" in warning and "plain text" in warning
+    pages = write(tmp_path, lines({"text": chat}, *[{"text": "Once."}] * 3))
+    assert not list(survey_of(read_rows(pages)).warnings("text"))
+
+
 def test_texts_that_a_template_has_written_are_named(tmp_path: Path) -> None:
     prompts = [
         "<s>[INST] Hi [/INST]",
@@ -811,10 +976,11 @@ def test_texts_that_a_template_has_written_are_named(tmp_path: Path) -> None:
     silent = ["\n\nHuman: Hi\n\nAssistant:", "What do the words Human: and USER: mean?"]
     path = write(tmp_path, lines(*({"prompt": text} for text in prompts + silent)))
     opened = open_source(Source(path=str(path)), tmp_path, kind="prompts")
-    assert opened.survey.templates == {"[INST]": 2, "<|im_start|>": 1, "### Human:": 1, "Human:": 1}
+    found = {"[INST]": 2, "<|im_start|>": 1, "### Human:": 1, "Human:": 1}
+    assert opened.survey.templates == {**found, "Human: and Assistant:": 1}
     said = list(opened.describe())[-1]
-    assert "[INST] in 2 rows" in said and "a message of its own" in said
-    plain = write(tmp_path, lines({"text": prompts[0]}), "plain.jsonl")
+    assert "[INST] in 2 rows" in said and "and Assistant:" not in said and "a message of its own" in said
+    plain = write(tmp_path, lines({"text": prompts[0]}, {"text": "Once."}), "plain.jsonl")
     opened = open_source(Source(path=str(plain)), tmp_path, kind="documents")
     assert not [line for line in opened.describe() if "warning" in line]
 

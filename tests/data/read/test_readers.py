@@ -247,7 +247,7 @@ def test_row_17_broken_gzip_and_gz_bomb(tmp_path: Path) -> None:
 
 
 def test_unknown_extension_and_missing_file(tmp_path: Path) -> None:
-    assert "error[E101]" in fails(write(tmp_path, "a.xlsx", "x"))
+    assert "export the sheet as CSV" in fails(write(tmp_path, "a.xlsx", "x"))
     assert "the file name has no extension" in fails(write(tmp_path, "data", "x"))
     write(tmp_path, "train.jsonl", "{}")
     assert "did you mean train.jsonl?" in fails(tmp_path / "trian.jsonl")
@@ -272,6 +272,20 @@ def test_a_file_of_another_kind_than_its_name_says(
 ) -> None:
     said = fails(write(tmp_path, name, content))
     assert f"error[E101] {name}: the file is" in said and what in said and "hint:" in said
+
+
+def test_a_file_that_has_to_be_unpacked_first(tmp_path: Path) -> None:
+    assert "unpack it first: `zstd -d FILE`" in fails(write(tmp_path, "a.jsonl.zst", "x"))
+
+
+def test_json_that_is_called_text_is_no_text(tmp_path: Path) -> None:
+    assert "let its name end with .jsonl" in fails(write(tmp_path, "a.txt", '\n{"prompt": "Hi"}\n'))
+    assert "E101" in fails(write(tmp_path, "a.txt", '[{"prompt": "Hi"}]'))
+    assert len(list(read_rows(write(tmp_path, "a.txt", "{braces} in a text\n{}\n")))) == 2
+
+
+def test_rows_that_python_has_printed_are_told_apart(tmp_path: Path) -> None:
+    assert "json.dumps" in fails(write(tmp_path, "a.jsonl", "{'prompt': 'Hi'}\n"))
 
 
 def test_capitals_in_an_extension_do_not_matter(tmp_path: Path) -> None:

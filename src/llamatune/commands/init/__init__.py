@@ -6,22 +6,25 @@ that fit; each such value has its measured reason beside it.
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from llamatune.commands.init.choices import Draft, choose_lengths, choose_steps, measured_rows, remarks
 from llamatune.commands.init.text import commented, refuse_existing, write_beside_schema
 from llamatune.data.formats.known import FORMATS, formats_of
-from llamatune.data.formats.recognise import Recognised, recognise_rows
+from llamatune.data.formats.recognise import Recognised, check_prompts_alone, recognise_rows
 from llamatune.data.read.readers import read_rows
-from llamatune.data.read.survey import survey_of
+from llamatune.data.read.survey import Survey, survey_of
 from llamatune.errors import DataError, ModelError, RecipeError
 from llamatune.models.found import find_model
 from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.blocks import Lora, Model
 from llamatune.recipe.cards import read_card
-from llamatune.recipe.load import load
+from llamatune.recipe.load import load, loads
 from llamatune.recipe.parsing.problems import did_you_mean
+from llamatune.recipe.parsing.yaml import parse
 from llamatune.recipe.paths import missing_problem, outside_problem
 from llamatune.recipe.recipes import STAGES, stage_for
 from llamatune.recipe.shipped import shipped
@@ -31,17 +34,25 @@ from llamatune.wording import counted
 
 
 def write_recipe(
-    output: Path, *, stage: str | None, base: str, data: Path | None, tuning: Tuning | None, say: Say = print
+    output: Path,
+    *,
+    stage: str | None,
+    base: str,
+    data: Path | None,
+    tuning: Tuning | None,
+    source: str | None = None,
+    say: Say = print,
 ) -> None:
     """Write a recipe and its schema, and check the recipe by loading it.
 
     Args:
         stage: follows from the data's rows when None; sft without data.
         tuning: lora, qlora, full, or None for the stage's usual one.
+        source: what `data.train` is to say of the file, beside its path, as YAML.
         say: prints a line for the user.
 
     Raises:
-        RecipeError: unknown stage, or a file that exists.
+        RecipeError: unknown stage, a file that exists, or a `source` that no recipe may have.
         DataError: data that the stage cannot use.
         ModelError: a base whose tokenizer cannot be used.
         DiskError: not writable.
@@ -56,7 +67,7 @@ def write_recipe(
         stage = stage or "sft"
         draft = _draft(stage, base, tuning, {"card": _example_card(stage)}, output.stem)
     else:
-        stage, draft = _for_file(data, stage, base, tuning, output.stem, say)
+        stage, draft = _for_file(data, stage, base, tuning, output.stem, source or "", say)
     write_beside_schema(output, "\n".join(commented(stage, draft, output)) + "\n")
     load(output, allow_outside=True)
     say(f"wrote {output}; next: llamatune run {output}")
@@ -101,16 +112,17 @@ def _example_card(stage: str) -> str:
 
 
 def _for_file(
-    data: Path, stage: str | None, base: str, tuning: Tuning | None, name: str, say: Say
+    data: Path, stage: str | None, base: str, tuning: Tuning | None, name: str, source: str, say: Say
 ) -> tuple[str, Draft]:
     """The stage, and a recipe that fits the file."""
     if problem := missing_problem(str(data)):
         raise DataError.of([problem])
+    told = parse(source, "--source").data
     seen = survey_of(read_rows(data))
-    found = recognise_rows(seen.rows, place=data.name)
+    found = _recognised(seen, told, stage, data)
     stage = stage or _stage_of(found)
     say(f"{data}: {counted(seen.count, 'row')}, format {found}; stage {stage}")
-    draft = _draft(stage, base, tuning, _source(data, found, stage, say), name)
+    draft = _draft(stage, base, tuning, told | _source(data, found, told, stage, say), name)
     if found.columns.label is not None and STAGES[stage].rows == "preferences":
         draft.blocks["loss"] = {"objective": "labels"}
     for warning in seen.warnings(found.format):
@@ -125,12 +137,43 @@ def _for_file(
     return stage, draft
 
 
+def _recognised(seen: Survey, told: dict[str, Any], stage: str | None, data: Path) -> Recognised:
+    """The format, as the user has told it, or by what the rows look like.
+
+    Raises:
+        RecipeError: what is told is no source.
+        DataError: E120 to E122, E127, E128; the hint says how `init` can be told.
+    """
+    checked = {"stage": stage or "sft", "output": "x", "data": {"train": [{"path": str(data)} | told]}}
+    source = loads(json.dumps(checked), name="--source").data.train[0]
+    # Of a reward model's rows, a label may be all that there is.
+    kind = STAGES[stage].rows if stage is not None else None
+    try:
+        found = recognise_rows(
+            seen.rows,
+            format=source.format,
+            columns=source.columns,
+            ignore=source.ignore,
+            label=source.label,
+            kind=None if kind == "preferences" else kind,
+            place=data.name,
+        )
+        if stage is None:
+            check_prompts_alone(found, data.name)
+    except DataError as error:
+        here = (
+            "`init` takes what a recipe says of a file by --source, such as --source 'columns: {prompt: ...}'"
+        )
+        raise DataError.of([replace(one, hint=f"{one.hint}; {here}") for one in error.problems]) from None
+    return found
+
+
 def _stage_of(found: Recognised) -> str:
     return "reward" if found.columns.label is not None else stage_for(found.kind)
 
 
-def _source(data: Path, found: Recognised, stage: str, say: Say) -> dict[str, Any]:
-    """The recipe's first data source."""
+def _source(data: Path, found: Recognised, told: dict[str, Any], stage: str, say: Say) -> dict[str, Any]:
+    """The recipe's first data source; `told` is what the user has said of it."""
     kind = STAGES[stage].rows
     labelled = found.columns.label is not None and kind in ("conversations", "preferences")
     if FORMATS[found.format] not in formats_of(kind) and not labelled:
@@ -144,10 +187,10 @@ def _source(data: Path, found: Recognised, stage: str, say: Say) -> dict[str, An
     if columns := found.columns.model_dump(exclude_none=True):
         source["columns"] = columns
     if found.doubtful:
-        source["ignore"] = list(found.doubtful)
+        source["ignore"] = [*told.get("ignore", []), *found.doubtful]
         doubtful = ", ".join(found.doubtful)
         say(f"{data}: {doubtful} may be part of the prompt; the recipe leaves it out (`ignore`)")
-    if labelled and kind == "conversations":
+    if labelled and kind == "conversations" and "label" not in told:
         source["label"] = True
         say(f"{data}: the recipe takes the rows labelled true and leaves out the others (`label`)")
     return source

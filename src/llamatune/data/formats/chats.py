@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from llamatune.data.characters import check_characters
 from llamatune.data.formats.record import Adjusted, Raw, Turns
 from llamatune.data.formats.turns import exchange_keys, hh_turns, is_hh, is_turn, read_turns, turn_list
 from llamatune.data.formats.values import (
     checked_text,
     column_text,
     is_parts,
+    list_of_texts,
     optional_text,
     value_of,
     wrong_type,
@@ -103,9 +105,11 @@ def prompt_only(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> T
 def questions(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
     """The first of a list of questions, as MT-Bench has them: each later one needs an answer to the one before."""
     column = columns.prompt or "turns"
-    found = value_of(raw, column, place, "format `questions`")
-    if not isinstance(found, list) or not found:
-        raise wrong_type(f"column {column!r}", found, place, "a list of questions")
+    value = value_of(raw, column, place, "format `questions`")
+    found = value if isinstance(value, list) else list_of_texts(value)
+    if not found:
+        raise wrong_type(f"column {column!r}", value, place, "a list of questions")
+    check_characters(found, place)
     if len(found) > 1 and adjusted is not None:
         adjusted[Adjustment.LATER_QUESTIONS] += len(found) - 1
     return [_user(checked_text(found[0], f"question 1 of {column!r}", place), column, None, place)]

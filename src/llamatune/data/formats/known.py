@@ -10,7 +10,8 @@ from typing import Any
 
 from llamatune.data.formats import chats, pairs
 from llamatune.data.formats.record import Format, Names, Raw
-from llamatune.data.formats.turns import ROLE_KEYS, exchange_keys, is_hh
+from llamatune.data.formats.turns import ROLE_KEYS, exchange_keys, is_hh, role_of
+from llamatune.data.formats.values import list_of_texts
 from llamatune.recipe.blocks import Kind, RowFormat
 
 # ---- how formats with the same columns are told apart: by their values ------------------------------------------
@@ -36,11 +37,14 @@ def _is_sharegpt(turn: Raw | None) -> bool:
 
 def _messages(names: Names, rows: Sequence[Raw], given: Names) -> bool:
     turn = _turn(rows, names["messages"])
-    return turn is not None and not _is_sharegpt(turn) and bool({*ROLE_KEYS, "content"} & turn.keys())
+    if turn is None or _is_sharegpt(turn) or not {*ROLE_KEYS, "content"} & turn.keys():
+        return False
+    return "messages" in given or not _replies_beside(rows, names["messages"])
 
 
 def _sharegpt(names: Names, rows: Sequence[Raw], given: Names) -> bool:
-    return _is_sharegpt(_turn(rows, names["messages"]))
+    found = _is_sharegpt(_turn(rows, names["messages"]))
+    return found and ("messages" in given or not _replies_beside(rows, names["messages"]))
 
 
 def _exchanges(names: Names, rows: Sequence[Raw], given: Names) -> bool:
@@ -48,11 +52,30 @@ def _exchanges(names: Names, rows: Sequence[Raw], given: Names) -> bool:
 
 
 def _alternating(names: Names, rows: Sequence[Raw], given: Names) -> bool:
-    return _all(rows, names["messages"], lambda value: isinstance(value, list) and _are_texts(value))
+    column = names["messages"]
+    return _all(rows, column, _are_texts) and any(len(row.get(column) or ()) > 1 for row in rows)
 
 
-def _are_texts(values: list[Any]) -> bool:
-    return len(values) > 1 and all(isinstance(value, str) for value in values)
+def _replies_beside(rows: Sequence[Raw], column: str) -> bool:
+    """Whether the turns in a column are all prompts, whose replies are in a column of their own."""
+    there = {name.strip().casefold() for row in rows for name in row}
+    return bool(there & set(_REPLY_COLUMNS)) and _all(rows, column, _asks)
+
+
+def _asks(value: Any) -> bool:
+    """Whether a list of turns ends with the user's."""
+    last = value[-1] if isinstance(value, list) and value else None
+    return isinstance(last, dict) and role_of(last) == "user"
+
+
+def _prompt_completion(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    """A column that usually holds whole conversations holds prompts if all its turns are questions."""
+    of_turns = {turns["messages"] for turns in _TURN_COLUMNS}
+    return names["prompt"].strip().casefold() not in of_turns or _all(rows, names["prompt"], _asks)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _all(rows: Sequence[Raw], column: str, test: Any) -> bool:
@@ -78,15 +101,11 @@ def _oasst(names: Names, rows: Sequence[Raw], given: Names) -> bool:
 
 
 def _prompt_only(names: Names, rows: Sequence[Raw], given: Names) -> bool:
-    return not _all(rows, names["prompt"], _is_tree)
+    return not _all(rows, names["prompt"], _is_tree) and not _questions(names, rows, given)
 
 
 def _questions(names: Names, rows: Sequence[Raw], given: Names) -> bool:
-    return _all(
-        rows,
-        names["prompt"],
-        lambda value: isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value),
-    )
+    return _all(rows, names["prompt"], list_of_texts)
 
 
 def _preference(names: Names, rows: Sequence[Raw], given: Names) -> bool:
@@ -119,13 +138,18 @@ def _pku(names: Names, rows: Sequence[Raw], given: Names) -> bool:
     return names["better"].casefold() in ("better_response_id", "safer_response_id")
 
 
+def _arena(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    """A flag of one reply says nothing of the other one."""
+    return names["better"].casefold() != "winner_model_a" or "better_second" in names
+
+
 def _summarize(names: Names, rows: Sequence[Raw], given: Names) -> bool:
     return _all(rows, names["prompt"], lambda value: isinstance(value, dict))
 
 
 def _ultrafeedback(names: Names, rows: Sequence[Raw], given: Names) -> bool:
     turn = _turn(rows, names["replies"])
-    return turn is not None and "response" in turn
+    return turn is not None and pairs.is_graded(turn)
 
 
 # ---- the records ----------------------------------------------------------------------------------------------
@@ -144,14 +168,30 @@ _CHATS: frozenset[RowFormat] = frozenset(
     {"messages", "sharegpt", "exchanges", "alpaca", "prompt_completion", "alternating", "oasst"}
 )
 _PAIRS: frozenset[RowFormat] = frozenset(
-    {"preference", "hh", "sharegpt_preference", "shp", "pku", "arena", "summarize", "ultrafeedback"}
+    {
+        "preference",
+        "hh",
+        "sharegpt_preference",
+        "shp",
+        "pku",
+        "arena",
+        "summarize",
+        "ultrafeedback",
+        "helpsteer",
+    }
 )
 _TURN_COLUMNS = (
     {"messages": "messages"},
     {"messages": "conversations"},
     {"messages": "conversation"},
     {"messages": "contents"},
+    {"messages": "items"},
+    {"messages": "dialogue"},
+    {"messages": "dialog"},
+    {"messages": "chat"},
+    {"messages": "chat_messages"},
 )
+_REPLY_COLUMNS = ("completion", "response", "output", "answer")
 
 FORMATS: dict[RowFormat, Format] = {
     one.name: one
@@ -170,7 +210,7 @@ FORMATS: dict[RowFormat, Format] = {
             "sharegpt",
             "conversations",
             chats.turns,
-            (_TURN_COLUMNS[1], _TURN_COLUMNS[0], _TURN_COLUMNS[2]),
+            (_TURN_COLUMNS[1], _TURN_COLUMNS[0], *_TURN_COLUMNS[2:]),
             "`conversations` = [{from, value}, ...]",
             optional=_SYSTEM,
             fits=_sharegpt,
@@ -180,7 +220,7 @@ FORMATS: dict[RowFormat, Format] = {
             "exchanges",
             "conversations",
             chats.exchanges,
-            (_TURN_COLUMNS[2], _TURN_COLUMNS[0], _TURN_COLUMNS[1]),
+            (_TURN_COLUMNS[2], *_TURN_COLUMNS[:2], *_TURN_COLUMNS[3:]),
             "`conversation` = [{user, assistant}, ...]",
             optional=_SYSTEM,
             fits=_exchanges,
@@ -213,16 +253,25 @@ FORMATS: dict[RowFormat, Format] = {
                 {"prompt": "user", "completion": "assistant"},
                 {"prompt": "human", "completion": "assistant"},
                 {"prompt": "human", "completion": "bot"},
+                {"prompt": "inputs", "completion": "targets"},
+                {"prompt": "input_text", "completion": "output_text"},
+                {"prompt": "problem", "completion": "solution"},
+                *(
+                    {"prompt": turns["messages"], "completion": reply}
+                    for turns in _TURN_COLUMNS
+                    for reply in _REPLY_COLUMNS
+                ),
             ),
             "`prompt` and `completion` or `response`, `question` and `answer`",
             optional={"input": ("input", "context"), "history": ("history",), **_SYSTEM},
+            fits=_prompt_completion,
             yields_to=_PAIRS | {"alpaca"},
         ),
         Format(
             "alternating",
             "conversations",
             chats.alternating,
-            ({"messages": "data"}, *_TURN_COLUMNS, {"messages": "dialogue"}, {"messages": "dialog"}),
+            ({"messages": "data"}, *_TURN_COLUMNS),
             "`data` = [question, answer, ...]",
             optional=_SYSTEM,
             fits=_alternating,
@@ -259,7 +308,7 @@ FORMATS: dict[RowFormat, Format] = {
             "questions",
             "prompts",
             chats.questions,
-            ({"prompt": "turns"},),
+            ({"prompt": "turns"}, {"prompt": "prompt"}),
             "`turns` = [question, question, ...]",
             optional=_SYSTEM | _RISK,
             fits=_questions,
@@ -272,6 +321,7 @@ FORMATS: dict[RowFormat, Format] = {
             (
                 {"chosen": "chosen", "rejected": "rejected"},
                 {"chosen": "preferred_output", "rejected": "non_preferred_output"},
+                {"chosen": "response_j", "rejected": "response_k"},
             ),
             "`chosen` and `rejected`, text with a `prompt` or lists of {role, content}",
             optional={"prompt": ("prompt", "instruction", "question", "query", "input"), "input": ("input",)}
@@ -330,9 +380,16 @@ FORMATS: dict[RowFormat, Format] = {
             (
                 {"first": "conversation_a", "second": "conversation_b", "better": "winner"},
                 {"first": "response_a", "second": "response_b", "better": "winner"},
+                {"first": "response_a", "second": "response_b", "better": "winner_model_a"},
+                {"first": "conversation_a", "second": "conversation_b", "better": "winner_model_a"},
             ),
-            "`conversation_a`, `conversation_b` or `response_a`, `response_b` with a `prompt`, and `winner`",
-            optional={"prompt": ("prompt", "instruction", "question", "query")} | _SYSTEM | _LABELS,
+            "`conversation_a`, `conversation_b` or `response_a`, `response_b` with a `prompt`, and `winner`, or "
+            "`winner_model_a`, `winner_model_b`, `winner_tie`",
+            optional={"prompt": ("prompt", "instruction", "question", "query")}
+            | {"better_second": ("winner_model_b",), "tie": ("winner_tie",)}
+            | _SYSTEM
+            | _LABELS,
+            fits=_arena,
             yields_to=frozenset({"shp", "pku"}),
             better=("model_a", "model_b"),
         ),
@@ -349,10 +406,30 @@ FORMATS: dict[RowFormat, Format] = {
             "ultrafeedback",
             "preferences",
             pairs.best_and_worst,
-            ({"prompt": "instruction", "replies": "completions"},),
-            "`instruction`, `completions` = [{response, overall_score}, ...]",
+            (
+                {"prompt": "instruction", "replies": "completions"},
+                {"prompt": "prompt", "replies": "answers"},
+                {"prompt": "question", "replies": "answers"},
+            ),
+            "`instruction`, `completions` = [{response, overall_score}, ...], or `prompt`, `answers` = "
+            "[{answer, rank}, ...]",
             optional=_SYSTEM,
             fits=_ultrafeedback,
+        ),
+        Format(
+            "helpsteer",
+            "preferences",
+            pairs.winner_of_two(("-1", "1")),
+            (
+                {"prompt": "prompt", "first": "response_1", "second": "response_2"}
+                | {"better": "preference_strength"},
+                {"prompt": "context", "first": "response1", "second": "response2"}
+                | {"better": "overall_preference"},
+            ),
+            "`prompt`, `response_1`, `response_2`, `preference_strength` (below 0: the first is better)",
+            optional=_SYSTEM | _LABELS,
+            yields_to=frozenset({"shp", "pku", "arena"}),
+            better=("-1", "1"),
         ),
     )
 }

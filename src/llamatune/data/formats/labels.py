@@ -27,8 +27,14 @@ _BINS = {
     "rejected_safe": (False, True),
 }
 _TRUTH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
-_GOOD = ("good", "desirable", "chosen", "up", "thumbs_up", "like", "liked", "correct", "accepted")
-_BAD = ("bad", "undesirable", "rejected", "down", "thumbs_down", "dislike", "disliked", "incorrect", "-1")
+_GOOD = (
+    *("good", "desirable", "chosen", "up", "thumbs_up", "like", "liked", "correct", "accepted", "positive"),
+    *("safe", "helpful", "harmless", "pass", "passed"),
+)
+_BAD = (
+    *("bad", "undesirable", "rejected", "down", "thumbs_down", "dislike", "disliked", "incorrect", "-1"),
+    *("negative", "unsafe", "unhelpful", "harmful", "fail", "failed"),
+)
 _VERDICTS = _TRUTH | dict.fromkeys(_GOOD, True) | dict.fromkeys(_BAD, False)
 """What a label says of one reply."""
 
@@ -48,6 +54,11 @@ def safety_of(raw: Raw, columns: Columns, place: str) -> tuple[bool | None, bool
         _label(_TRUTH, raw, columns.chosen_safe, place),
         _label(_TRUTH, raw, columns.rejected_safe, place),
     )
+
+
+def flag_of(raw: Raw, column: str, place: str) -> bool:
+    """What a flag says: true or false, 1 or 0. Raises DataError (E122, E128)."""
+    return known_value(_TRUTH, value_of(raw, column, place, "a pair"), column, place)
 
 
 def score_of(raw: Raw, column: str, place: str) -> float:
@@ -103,7 +114,7 @@ def known_value(known: dict[str, _Known], value: Any, column: str | None, place:
             f"column {column!r} has the unknown value {value!r:.60}; known: {', '.join(known)}",
             place=place,
             hint="write one of the known values, or name all columns that count under `columns`: a label that is "
-            "not named there is not used",
+            "not named there is not used; or leave the column out with `ignore`",
         )
     return known[word]
 

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from llamatune.data.characters import check_characters
 from llamatune.data.formats.chats import question
-from llamatune.data.formats.labels import comparable, is_tie, known_value, read_rating, safety_of
+from llamatune.data.formats.labels import comparable, flag_of, is_tie, known_value, read_rating, safety_of
 from llamatune.data.formats.record import Adjusted, Raw, Reader, Sides, Turns
 from llamatune.data.formats.turns import (
     check_order,
@@ -28,7 +29,14 @@ from llamatune.data.formats.turns import (
     turn_list,
     with_system,
 )
-from llamatune.data.formats.values import column_text, is_parts, optional_text, value_of, wrong_type
+from llamatune.data.formats.values import (
+    column_text,
+    is_parts,
+    list_of_texts,
+    optional_text,
+    value_of,
+    wrong_type,
+)
 from llamatune.data.rows import Adjustment, Message, Preference, Reason, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns
@@ -206,12 +214,48 @@ def winner_of_two(default: tuple[str, str]) -> Reader:
 def _winner_of_two(
     default: tuple[str, str], raw: Raw, columns: Columns, place: str, adjusted: Adjusted
 ) -> Sides:
-    prompt = _plain(question(raw, columns, place, adjusted)) if columns.prompt else []
-    sides = [
-        _replies(raw, column, place) for column in (columns.first or "first", columns.second or "second")
-    ]
+    replies = (columns.first or "first", columns.second or "second")
+    chats = _chats_of_lists(raw, (columns.prompt, *replies), place, adjusted) if columns.prompt else None
+    if chats is not None:
+        prompt, sides = [], chats
+    else:
+        prompt = _plain(question(raw, columns, place, adjusted)) if columns.prompt else []
+        sides = [_replies(raw, column, place) for column in replies]
     better = _better(raw, columns, default, place)
     return Sides(prompt, sides[better], sides[1 - better])
+
+
+def _chats_of_lists(
+    raw: Raw, columns: tuple[str, str, str], place: str, adjusted: Adjusted
+) -> list[Turns] | None:
+    """The two chats of a list of prompts and two lists of replies to them, as LMSYS writes chats of several turns; None
+    if the three columns hold no such lists.
+
+    Raises:
+        DataError: E129, lists of different lengths; E103.
+        RowRejected: a reply is missing.
+    """
+    lists = [found for column in columns if (found := list_of_texts(raw.get(column))) is not None]
+    if len(lists) < len(columns):
+        return None
+    check_characters(lists, place)
+    if len(set(map(len, lists))) > 1:
+        said = ", ".join(f"{len(texts)} in {column!r}" for column, texts in zip(columns, lists, strict=True))
+        what = f"the lists of one chat differ in length: {said}"
+        raise DataError("E129", what, place=place, hint="each prompt needs a reply on both sides")
+    if not all(text and text.strip() for texts in lists for text in texts):
+        raise RowRejected(Reason.NO_REPLY, 0)
+    if adjusted is not None and isinstance(raw[columns[0]], str):
+        adjusted[Adjustment.UNFOLDED] += 1
+    asked, *answered = lists
+    return [_taking_turns(asked, replies) for replies in answered]
+
+
+def _taking_turns(asked: Sequence[str | None], answered: Sequence[str | None]) -> Turns:
+    turns: Turns = []
+    for prompt, reply in zip(asked, answered, strict=True):
+        turns += [Message("user", prompt or ""), Message("assistant", reply or "")]
+    return turns
 
 
 def chosen_of_a_list(default: tuple[str, str]) -> Reader:
@@ -240,11 +284,41 @@ def _better(raw: Raw, columns: Columns, default: tuple[str, str], place: str) ->
         RowRejected: neither is.
     """
     column = columns.better or "better"
+    if columns.better_second is not None:
+        return _flagged(raw, column, columns.better_second, columns.tie, place)
     first, second = comparable(columns.better_is or default)
     if is_tie(raw.get(column)):
         raise RowRejected(Reason.TIE, 0)
+    if {first, second} == {"-1", "1"} and (side := _sign(raw.get(column))) is not None:
+        # A strength: how far from 0 does not matter here.
+        if not side:
+            raise RowRejected(Reason.TIE, 0)
+        return 0 if (side < 0) == (first == "-1") else 1
     known = dict(sorted({first: 0, second: 1}.items()))
     return known_value(known, value_of(raw, column, place, "a pair"), column, place)
+
+
+def _sign(value: Any) -> float | None:
+    """-1, 0 or 1, or more of it: a number, or one that is written as a text."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _flagged(raw: Raw, first: str, second: str, tie: str | None, place: str) -> int:
+    """The reply whose flag is set. Raises what `_better` raises."""
+    flags = [flag_of(raw, column, place) for column in (first, second)]
+    neither = tie is not None and flag_of(raw, tie, place)
+    if sum(flags) + neither > 1:
+        what = (
+            f"more than one of the columns {', '.join(map(repr, filter(None, (first, second, tie))))} is set"
+        )
+        raise DataError("E128", what, place=place, hint="set the one that is true, and 0 in the others")
+    if not any(flags):
+        raise RowRejected(Reason.TIE, 0)
+    return flags.index(True)
 
 
 def _post(raw: Raw, column: str, place: str) -> str:
@@ -261,7 +335,7 @@ def _post(raw: Raw, column: str, place: str) -> str:
 
 
 def best_and_worst(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Sides:
-    """The best and the worst of several scored replies, as UltraFeedback has them.
+    """The best and the worst of several replies with scores or ranks, as UltraFeedback and Nectar have them.
 
     Raises:
         RowRejected: fewer than two scored replies, or all with the same score.
@@ -269,7 +343,7 @@ def best_and_worst(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -
     column = columns.replies or "completions"
     found = turn_list(value_of(raw, column, place, "format `ultrafeedback`"), column, place)
     scored = [
-        (score, column_text(one, "response", place, column))
+        (score, column_text(one, _reply_key(one), place, column))
         for one in found
         if (score := _score(one)) is not None
     ]
@@ -282,16 +356,32 @@ def best_and_worst(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -
     return Sides(_plain(question(raw, columns, place, adjusted)), _reply(best[1]), _reply(worst[1]))
 
 
+_REPLY_KEYS = ("response", "answer", "text")
+
+_GRADES = {"fine-grained_score": 1, "overall_score": 1, "pm_score": 1, "score": 1, "rank": -1}
+"""Keys that say how good a reply is, the most trusted first, and whether more of it is better. UltraFeedback's
+`overall_score` is known to be wrong in places, and counts only without the mean of the grades."""
+
+
 def _score(reply: Raw) -> float | None:
-    """The mean of the reply's grades. `overall_score` is known to be wrong in places, and counts only without it."""
-    for key in ("fine-grained_score", "overall_score"):
+    """How good the reply is: a score, or a rank, of which the lowest is the best."""
+    for key, sign in _GRADES.items():
         try:
             score = float(reply[key])
         except (KeyError, TypeError, ValueError):
             continue
         if math.isfinite(score):
-            return score
+            return sign * score
     return None
+
+
+def is_graded(reply: Raw) -> bool:
+    """Whether an object is one of several replies with a score or a rank each."""
+    return any(key in reply for key in _REPLY_KEYS) and any(key in reply for key in _GRADES)
+
+
+def _reply_key(reply: Raw) -> str:
+    return next((key for key in _REPLY_KEYS if key in reply), _REPLY_KEYS[0])
 
 
 # ---- replies ------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ E135  a column that may be part of the prompt is not used
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,9 @@ from typing import Any
 from llamatune.data.formats.known import FORMATS, formats_of
 from llamatune.data.formats.labels import are_labels
 from llamatune.data.formats.record import Format, Names, Raw, column_called
-from llamatune.data.formats.turns import ROLE_KEYS, exchange_keys, unused_keys
-from llamatune.data.formats.values import missing_column, not_a_list, unfolded_for_a_look
+from llamatune.data.formats.turns import ROLE_KEYS, exchange_keys, is_turn, role_of, unused_keys
+from llamatune.data.formats.values import is_parts, missing_column, not_a_list, unfolded_for_a_look
+from llamatune.data.rows import RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns, Kind, RowFormat
 
@@ -74,6 +76,13 @@ def recognise_rows(
         chosen = _candidates(rows, found, given, kind)
         if not chosen:
             _refuse_broken_lists(rows, found, given, place)
+        if len(chosen) > 1 and _read_the_same(chosen, rows):
+            chosen = chosen[:1]
+        if {name for name, _ in chosen} <= {"text"}:
+            _refuse_single_turns(rows, kind, place)
+        if kind is None and _are_pairs(found) and [name for name, _ in chosen] == ["prompt_only"]:
+            # Pairs that no format reads are no prompts.
+            chosen = []
         _check_choice(chosen, found, kind, place)
         format, names = chosen[0]
     else:
@@ -93,7 +102,9 @@ def recognise_rows(
         and name.lower() in _OF_A_PROMPT
         and _say_more(rows, name, used)
     ]
-    ignored = (*left, *_unused_keys(rows, tuple(names.values())))
+    # The keys of graded replies are those of their format.
+    of_turns = tuple(column for field, column in names.items() if field != "replies")
+    ignored = (*left, *_unused_keys(rows, of_turns))
     usable = tuple(name for name in doubtful if _can_be_used(rows, name))
     return Recognised(format, used, len(rows), ignored, tuple(doubtful), kind, usable)
 
@@ -131,16 +142,52 @@ def _fitting(format: Format, rows: Sequence[Raw], found: Sequence[str], given: N
         return []
     fitting: list[Choice] = []
     for needed in format.namings(found, given):
-        names = _with_optional(format, needed, found, given)
+        names = _with_optional(format, needed, rows, found, given)
         choice = (format.name, names)
         if choice not in fitting and format.fits(names, rows, given):
             fitting.append(choice)
     return fitting[:1] if format.first_of_usual else fitting
 
 
-def _with_optional(format: Format, needed: Names, found: Sequence[str], given: Names) -> Names:
-    names = format.with_optional(needed, found, given)
+def _read_the_same(choices: Sequence[Choice], rows: Sequence[Raw]) -> bool:
+    """Whether several formats make the same of all rows: data sets give one chat in several forms (as Magpie does)."""
+    return all(len({_as_read(choice, row) for choice in choices}) == 1 for row in rows)
+
+
+def _as_read(choice: Choice, row: Raw) -> str:
+    """What a format reads out of a row, to be compared; unlike any other if that is no conversation."""
+    format, names = choice
+    try:
+        read = FORMATS[format].read(row, Columns(**names), "", None)
+    except (DataError, RowRejected):
+        return str(choice)
+    if not isinstance(read, list):
+        return str(choice)
+    return str(
+        [(turn.role, turn.content.strip(), turn.input) for turn in read] + [row.get(names.get("system", ""))]
+    )
+
+
+def _with_optional(
+    format: Format, needed: Names, rows: Sequence[Raw], found: Sequence[str], given: Names
+) -> Names:
+    names = format.with_optional(needed, found, given, lambda field, column: _may_be(field, column, rows))
     return _without_labels(names, found, given) if format.kind == "preferences" else names
+
+
+def _may_be(field: str, column: str, rows: Sequence[Raw]) -> bool:
+    """Whether the values of a column may be what its name says: data sets use the names of texts and labels for lists
+    and objects, too (the passages of HotpotQA, the two grades of distilabel's pairs)."""
+    if field not in ("input", *_LABELS):
+        return True
+    values = [value for row in rows if (value := row.get(column)) not in (None, "")]
+    return not values or not all(_is_structure(value, field in _LABELS) for value in values)
+
+
+def _is_structure(value: Any, is_label: bool) -> bool:
+    if isinstance(value, str):
+        return is_label and value.startswith(("[", "{"))
+    return isinstance(value, (list, dict)) and not is_parts(value)
 
 
 _LABELS = ("rating", "safety", "chosen_safe", "rejected_safe")
@@ -167,7 +214,7 @@ def _as_told(format: Format, rows: Sequence[Raw], found: Sequence[str], given: N
         raise missing_column(missing, found, place, f"format `{format.name}`")
     needed = next((one for one in namings if format.fits(one, rows, given)), namings[0])
     extra = {field: name for field, name in given.items() if field not in ("score", "label")}
-    return _with_optional(format, needed, found, given) | extra
+    return _with_optional(format, needed, rows, found, given) | extra
 
 
 def _grades(
@@ -200,7 +247,18 @@ _SAY_GOOD = (
         "thumbs",
         "feedback",
     ),
-    *("is_good", "is_chosen", "is_correct", "accepted"),
+    *(
+        "is_good",
+        "is_chosen",
+        "is_correct",
+        "accepted",
+        "is_accepted",
+        "correct",
+        "approved",
+        "upvoted",
+        "vote",
+    ),
+    *("is_safe", "safe", "is_response_safe", "is_helpful", "helpful", "is_harmless", "harmless", "passed"),
 )
 """Columns that say of one reply whether it is a good one, if they hold nothing but words for good and bad."""
 
@@ -267,6 +325,20 @@ def _refuse_rows_of_other_stages(
         )
 
 
+def _refuse_single_turns(rows: Sequence[Raw], kind: Kind | None, place: str) -> None:
+    """Exports of data bases, and OpenAssistant's messages, have a row for each turn; which turns are one conversation
+    is not for a guess."""
+    if rows and kind != "documents" and all(is_turn(row) and role_of(row) for row in rows):
+        raise DataError(
+            "E120",
+            f"each row is one turn (columns {', '.join(rows[0])}), not a conversation",
+            place=place,
+            why="A reply without what came before it teaches nothing, and as plain text, questions are learnt too",
+            hint='join the turns of a conversation into one row, {"messages": [{"role": ..., "content": ...}, ...]}; '
+            "OpenAssistant's trees are read as they are",
+        )
+
+
 def _refuse_broken_lists(rows: Sequence[Raw], found: Sequence[str], given: Names, place: str) -> None:
     """Where no format fits because a list of turns is a text that nobody can read, that is the reason."""
     named = [given["messages"]] if "messages" in given else []
@@ -301,6 +373,30 @@ def check_usable(recognised: Recognised, label: bool | None, place: str) -> None
         )
 
 
+_LIKE_REPLIES = re.compile(
+    r"(?:responses?|answers?|completions?|outputs?|generations?|repl(?:y|ies))[_ -]?\w?", re.I
+)
+
+
+def check_prompts_alone(recognised: Recognised, place: str) -> None:
+    """Raise DataError (E120) where prompts are all that a format knows of rows with replies: nobody said that they are
+    wanted without."""
+    replies = [name for name in recognised.ignored if _LIKE_REPLIES.fullmatch(name.strip())]
+    if recognised.format != "prompt_only" or not replies:
+        return
+    prompt = recognised.columns.prompt
+    two = f"first: {replies[0]}, second: {replies[1]}" if len(replies) > 1 else "first: ..., second: ..."
+    raise DataError(
+        "E120",
+        f"prompts, and what may be replies ({', '.join(replies)}), of which it is not known how good they are",
+        place=place,
+        why="Without them, the rows are prompts for ppo",
+        hint=f"for the prompts alone, say `stage: ppo`; for sft, name the reply: `columns: {{prompt: {prompt}, "
+        f"completion: {replies[0]}}}`; for a reward model, name two texts and the column that says which is better: "
+        f"`columns: {{prompt: {prompt}, {two}, better: ..., better_is: [..., ...]}}`",
+    )
+
+
 def _use_or_leave(recognised: Recognised) -> str:
     column = recognised.doubtful[0]
     name = column.lower()
@@ -316,14 +412,25 @@ def _use_or_leave(recognised: Recognised) -> str:
     return f"use it: `columns: {_written(names | {field: column})}`; or {leave}"
 
 
+_EXAMPLES: dict[Kind | None, str] = {
+    "documents": "{text: ...}",
+    "prompts": "{prompt: ...}",
+    "scores": "{prompt: ..., completion: ..., score: ...}",
+    "labels": "{prompt: ..., completion: ..., label: ...}",
+}
+
+
 def _check_choice(chosen: list[Choice], found: Sequence[str], kind: Kind | None, place: str) -> None:
     columns = ", ".join(map(repr, found)) or "none"
     if not chosen:
         pairs = kind == "preferences" or (
             kind is None and {"chosen", "rejected"} <= {name.casefold() for name in found}
         )
-        example = "{prompt: ..., chosen: ..., rejected: ...}" if pairs else "{prompt: ..., completion: ...}"
-        example = "{prompt: ...}" if kind == "prompts" else example
+        example = (
+            "{prompt: ..., chosen: ..., rejected: ...}"
+            if pairs
+            else _EXAMPLES.get(kind, "{prompt: ..., completion: ...}")
+        )
         expected = "; ".join(
             f"{one.name}: {one.shown}" for one in FORMATS.values() if (one.kind == "preferences") == pairs
         )
@@ -388,8 +495,10 @@ def _check_better(format: Format, used: Columns, given: Names, place: str) -> No
     said = {field: name.casefold() for field, name in used.names.items()}
     replies = ("better", *(field for field in ("first", "second", "replies") if field in format.needs))
     # The number of a reply in its own column, too: 1 may be the first of `response_1` and `response_2`.
-    if format.better is None or any(
-        all(one.get(field) == said.get(field) for field in replies) for one in names
+    if (
+        format.better is None
+        or used.better_second is not None
+        or any(all(one.get(field) == said.get(field) for field in replies) for one in names)
     ):
         return
     raise DataError(
@@ -443,11 +552,15 @@ def _written(names: Names) -> str:
     return "{" + ", ".join(f"{field}: {name}" for field, name in names.items()) + "}"
 
 
+_NOTHING = ("", "[]", "{}", "null", "None", "nan", "NaN")
+"""Texts of a cell that has no value."""
+
+
 def _say_more(rows: Sequence[Raw], column: str, used: Columns) -> bool:
     """Whether a column has texts that the used ones do not have."""
     for row in rows:
         said = "\n".join(_texts([row.get(name) for name in used.names.values()]))
-        if any(text.strip() and text.strip() not in said for text in _texts(row.get(column))):
+        if any(text.strip() not in _NOTHING and text.strip() not in said for text in _texts(row.get(column))):
             return True
     return False
 

@@ -39,10 +39,10 @@ Raises `DataError` for a row that cannot be read and `RowRejected` for one that 
 
 
 def column_called(name: str, found: Sequence[str]) -> str | None:
-    """The column of this name; else the only one whose name differs by nothing but capitals."""
+    """The column of this name; else the only one whose name differs by nothing but capitals and blanks around it."""
     if name in found:
         return name
-    alike = [one for one in found if one.casefold() == name.casefold()]
+    alike = [one for one in found if one.strip().casefold() == name.casefold()]
     return alike[0] if len(alike) == 1 else None
 
 
@@ -85,12 +85,16 @@ class Format:
             if all(column in found for column in names.values()):
                 yield names
 
-    def with_optional(self, names: Names, found: Sequence[str], given: Names) -> Names:
-        """These columns, and the optional ones that are there: those given, or else those with a known name."""
+    def with_optional(
+        self, names: Names, found: Sequence[str], given: Names, may_be: Callable[[str, str], bool]
+    ) -> Names:
+        """These columns, and the optional ones that are there: those given, or else those with a known name that may
+        be, by their values, what the name says."""
         names = dict(names)
         for name, known in self.optional.items():
             there = (given[name],) if name in given else (column_called(one, found) for one in known)
-            column = next((one for one in there if one in found and one not in names.values()), None)
+            usable = (one for one in there if one in found and one not in names.values())
+            column = next((one for one in usable if name in given or may_be(name, one)), None)
             if column is not None:
                 names[name] = column
         return names

@@ -30,7 +30,7 @@ ROLES: dict[str, Role] = {
     ),
     **dict.fromkeys(("gpt-4", "gpt4", "gpt-3.5"), "assistant"),
 }
-ROLE_KEYS = ("role", "from", "speaker", "author")
+ROLE_KEYS = ("role", "from", "speaker", "author", "sender")
 CONTENT_KEYS = ("content", "value", "text", "parts", "message", "utterance")
 """The first of these that is not null counts: Parquet files give all turns all keys."""
 ASKED_KEYS = ("user", "human", "input", "prompt", "question", "instruction", "query")
@@ -79,6 +79,12 @@ def is_turn(value: Any) -> bool:
     return isinstance(value, dict) and bool(_key(value, ROLE_KEYS) and _key(value, CONTENT_KEYS))
 
 
+def role_of(turn: Raw) -> Role | None:
+    """Who speaks, if the turn says so in a known word."""
+    name = _first(turn, ROLE_KEYS)
+    return ROLES.get(name.strip().rstrip(":").lower()) if isinstance(name, str) else None
+
+
 def turn_list(value: Any, column: str, place: str) -> list[Raw]:
     """The value as a list of objects. Raises DataError (E123)."""
     if not isinstance(value, list):
@@ -102,7 +108,7 @@ def read_turns(value: Any, column: str, place: str) -> Turns:
 def _message(turn: Raw, number: int, place: str, turns: list[Raw]) -> Message:
     """One checked turn; `turns` are all of them, for the error's text."""
     name = _first(turn, ROLE_KEYS)
-    role = ROLES.get(name.strip().rstrip(":").lower()) if isinstance(name, str) else None
+    role = role_of(turn)
     if role is None:
         raise _bad_role(name, number, turns, place)
     if any(turn.get(key) for key in _TOOL_KEYS):
@@ -111,7 +117,9 @@ def _message(turn: Raw, number: int, place: str, turns: list[Raw]) -> Message:
     if key is None:
         expected = "value" if "from" in turn else "content"
         raise missing_column(expected, tuple(turn), place, f"turn {number}")
-    content = checked_text(turn[key], f"{key!r} of turn {number} ({name})", place)
+    # No system message at all is like an empty one.
+    said = "" if turn[key] is None and role == "system" else turn[key]
+    content = checked_text(said, f"{key!r} of turn {number} ({name})", place)
     if role != "system" and not content.strip():
         sequence = " ".join(str(_first(turn, ROLE_KEYS)) for turn in turns)
         what = f"turn {number} ({name}) is empty; roles: {sequence}"

@@ -34,7 +34,7 @@ _OBJECTS = re.compile(r"""\s*\[?\s*\{\s*(['"])\w+\1\s*:""")
 
 _LISTS = frozenset(
     ("messages", "conversations", "conversation", "data", "dialogue", "dialog", "history", "turns")
-    + ("completions", "summaries")
+    + ("completions", "summaries", "answers", "items", "chat", "chat_messages")
 )
 """Names of columns that hold lists."""
 
@@ -144,7 +144,7 @@ def unfolded(raw: Raw, columns: Columns, place: str, adjusted: Adjusted = None) 
     }
     check_characters(list(read.values()), place)
     if read and adjusted is not None:
-        adjusted[Adjustment.UNFOLDED] += len(read)
+        adjusted.update(Adjustment.UNFOLDED for column in read if not isinstance(raw[column], dict))
     return raw | read if read else raw
 
 
@@ -153,6 +153,8 @@ def _unfolded(value: Any, place: str, column: str, is_list: bool) -> Any:
     if isinstance(value, list) and value and all(_is_object(one) for one in value):
         objects = [_parsed(one, dict) for one in value]
         return [_parsed(one, _once_in(place, column)) for one in value] if _are_turns(objects) else None
+    if isinstance(value, dict):
+        return _written_by_columns(value)
     if not isinstance(value, str):
         return None
     if _TURNS.match(value) or (is_list and value.lstrip().startswith(("[", '"['))):
@@ -165,8 +167,26 @@ def _unfolded(value: Any, place: str, column: str, is_list: bool) -> Any:
     return None
 
 
+def list_of_texts(value: Any) -> list[str | None] | None:
+    """The texts of a list, or of one that is written into a text as JSON; None if it is no such list."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = _parsed(value, dict, (_json,))
+    is_list = isinstance(value, list) and value and all(one is None or isinstance(one, str) for one in value)
+    return value if is_list else None
+
+
 def _is_object(value: Any) -> bool:
     return isinstance(value, str) and value.lstrip().startswith("{") and bool(_OBJECTS.match(value))
+
+
+def _written_by_columns(value: Any) -> list[Raw] | None:
+    """The turns of an object of lists, as `datasets` keeps a sequence of objects; None if it is no such object."""
+    if not isinstance(value, dict) or not all(isinstance(one, list) for one in value.values()):
+        return None
+    if len({len(one) for one in value.values()}) != 1:
+        return None
+    turns = [dict(zip(value, cells, strict=True)) for cells in zip(*value.values(), strict=True)]
+    return turns if _are_turns(turns) else None
 
 
 def _are_turns(value: Any) -> bool:
@@ -195,6 +215,8 @@ def _looked_into(value: Any, name: str) -> Any:
     if isinstance(value, list):
         found = [_parsed(one, dict) for one in value] if value and all(map(_is_object, value)) else None
         return found if found and _are_turns(found) else None
+    if isinstance(value, dict):
+        return _written_by_columns(value)
     if not isinstance(value, str) or not (_OBJECTS.match(value) or (name in _LISTS and "[" in value[:2])):
         return None
     found = _parsed(value, dict)
@@ -203,6 +225,8 @@ def _looked_into(value: Any, name: str) -> Any:
 
 Pairs = list[tuple[Any, Any]]
 """The keys and values of an object, as `json` hands them to a hook."""
+
+_Parser = Callable[[str, Callable[[Pairs], dict[Any, Any]]], Any]
 
 
 class RepeatedKeyError(ValueError):
@@ -261,10 +285,14 @@ def not_a_list(column: str, place: str) -> DataError:
     )
 
 
-def _parsed(text: str, made: Callable[[Pairs], dict[Any, Any]] = each_key_once) -> Any:
+def _parsed(
+    text: str,
+    made: Callable[[Pairs], dict[Any, Any]] = each_key_once,
+    parsers: Sequence[_Parser] | None = None,
+) -> Any:
     """The list or object that is written in a text as JSON (once, or twice) or Python; None if there is none. `made` is
     called for each object."""
-    for parse in (_json, _python):
+    for parse in parsers or (_json, _python):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

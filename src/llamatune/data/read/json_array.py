@@ -75,6 +75,8 @@ def _broken(error: json.JSONDecodeError, text: str, name: str, first_line: int) 
         hint = "remove the trailing comma"
     elif before in ("{", "") and "\n" not in text.strip() and not follows:
         hint = "a .jsonl file has one whole object on each line; put several in an array [...]"
+    elif re.match(r"\s*\{\s*'", text):
+        hint = "this is how Python prints an object; write the rows with `json.dumps`"
     elif error.msg == "Extra data":
         hint = "each line holds one object"
     start = text.rfind("\n", 0, error.pos) + 1
@@ -107,7 +109,10 @@ def array_elements(
             raise window.error("expected ',' or ']' after an element", None)
     window.expect("]")
     if window.peek():
-        raise window.error("text after the end of the array", "a .json file holds one array")
+        raise window.error(
+            "text after the end of the array",
+            'a .json file holds one array, and a line of a .jsonl file one object: write {"messages": [...]}',
+        )
 
 
 def goes_on(line: str) -> bool:

@@ -30,7 +30,11 @@ def rows_in(place: str, whole: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
     """
     while (inner := _wrapped(whole)) is not None:
         whole = inner
-    lists = [key for key, value in whole.items() if _is_rows(value) and key.lower() in ROW_KEYS]
+    lists = [
+        key
+        for key, value in whole.items()
+        if _is_rows(value) and key.lower() in ROW_KEYS and not all(map(_says_who, value))
+    ]
     lists = lists or [key for key, value in whole.items() if _is_all_rows(key, value, whole)]
     if lists:  # other splits are rows too, whatever they are called
         columns_of = whole[lists[0]][0].keys()
@@ -68,6 +72,9 @@ _ABOUT = frozenset(
 """Keys of an export that say something about its rows."""
 
 _SPEAKERS = {"role", "from", "speaker", "author", "type", "user", "human", "assistant", "bot"}
+_ONE_CHAT = {"messages", "conversation", "dialogue", "dialog", "turns"}
+"""Keys under which a list of objects is one conversation: its turns, or its exchanges."""
+
 _OF_TURNS = {"messages", "conversations", "conversation", "data", "dialogue", "dialog", "turns"}
 
 
@@ -81,8 +88,14 @@ def _wrapped(whole: dict[str, Any]) -> dict[str, Any] | None:
 
 def _is_all_rows(key: str, value: Any, whole: dict[str, Any]) -> bool:
     """Whether a list of objects, under whatever key, is all that the file holds, and no conversation."""
+    if not _is_rows(value):
+        return False
     others = {other.lower() for other in whole if other != key}
-    return _is_rows(value) and others <= _ABOUT and not any(_SPEAKERS & row.keys() for row in value)
+    if key.lower() in _ONE_CHAT and not any(
+        isinstance(cell, (list, dict)) for row in value for cell in row.values()
+    ):
+        return False
+    return others <= _ABOUT and not any(_SPEAKERS & row.keys() for row in value)
 
 
 def _out_of_viewer(row: dict[str, Any]) -> dict[str, Any]:
@@ -105,6 +118,11 @@ def _check_lengths(whole: dict[str, Any], columns: list[list[Any]], place: str) 
         said = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
         what = f"columns of different lengths: {said}"
         raise DataError("E107", what, place=place, hint="write the table again: each row needs all its cells")
+
+
+def _says_who(row: dict[str, Any]) -> bool:
+    """Whether an object is a turn, which is no row."""
+    return row.keys() >= {"role", "content"} or row.keys() >= {"from", "value"}
 
 
 def _is_rows(value: Any) -> bool:

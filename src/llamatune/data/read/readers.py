@@ -23,6 +23,7 @@ import csv
 import difflib
 import gzip
 import io
+import json
 import os
 import re
 import stat
@@ -79,12 +80,29 @@ def _reader(path: Path) -> Callable[[IO[bytes], str, Skip], Rows]:
     suffix = suffixes[-1] if suffixes else ""
     if suffix in READERS:
         return READERS[suffix]
+    reads = f"llamatune reads {', '.join(READERS)}, each optionally with .gz"
     raise DataError(
         "E101",
         f"unknown file extension {path.suffix!r}" if path.suffix else "the file name has no extension",
         place=str(path),
-        hint=f"llamatune reads {', '.join(READERS)}, each optionally with .gz: rename or convert the file",
+        hint=f"{_CONVERT.get(path.suffix.lower(), 'rename or convert the file')}; {reads}",
     )
+
+
+_CONVERT = {
+    ".zst": "unpack it first: `zstd -d FILE`",
+    ".bz2": "unpack it first: `bunzip2 -k FILE`",
+    ".xz": "unpack it first: `unxz -k FILE`",
+    ".zip": "unpack it first: `unzip FILE`",
+    ".tar": "unpack it first: `tar -xf FILE`",
+    ".tgz": "unpack it first: `tar -xzf FILE`",
+    ".xlsx": "export the sheet as CSV in UTF-8",
+    ".xls": "export the sheet as CSV in UTF-8",
+    ".ods": "export the sheet as CSV in UTF-8",
+    ".arrow": "convert it: `datasets.Dataset.from_file(FILE).to_parquet(...)`",
+    ".pkl": "write it again as Parquet, for example with `DataFrame.to_parquet`",
+}
+"""What to do with files that are read after a step of the user's."""
 
 
 _OTHER_KINDS = (
@@ -343,9 +361,27 @@ def _checked_header(cells: list[str], place: str) -> list[str]:
 
 def _read_text(handle: IO[bytes], name: str, skip: Skip) -> Rows:
     """One document a line; blank lines are skipped."""
+    is_first = True
     for number, line in _lines(handle, name):
-        if not line.isspace():
-            yield f"{name}:{number}", {"text": line.rstrip("\r\n")}
+        if line.isspace():
+            continue
+        if is_first and _is_json(line):
+            raise DataError(
+                "E101", "the file is JSON, not text", place=name, hint="let its name end with .jsonl"
+            )
+        is_first = False
+        yield f"{name}:{number}", {"text": line.rstrip("\r\n")}
+
+
+def _is_json(line: str) -> bool:
+    """Whether a line is a whole object of JSON, or a list of such."""
+    try:
+        found = json.loads(line) if line.lstrip().startswith(("{", "[")) else None
+    except (ValueError, RecursionError):
+        return False
+    return bool(found) and all(
+        isinstance(one, dict) for one in ([found] if isinstance(found, dict) else found)
+    )
 
 
 READERS: dict[str, Callable[[IO[bytes], str, Skip], Rows]] = {

@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from llamatune.data.read.tables import Rows
 from llamatune.recipe.blocks import Kind, RowFormat
 from llamatune.wording import counted
 
-SURVEY_VERSION = 5
+SURVEY_VERSION = 6
 """Part of the cache's keys: raise it when the same rows would be surveyed differently."""
 
 FIRST_ROWS = 20
@@ -31,6 +31,12 @@ _MOST = 200
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][\w.-]*)\s*\}\}")
 
+_HH = "Human: and Assistant:"
+"""Stands for the markers of a text that is read as turns, and is plain text in a document only."""
+
+_MISSING = ("nan", "NaN", "<NA>")
+"""What data frames write for a cell without a value, once it was turned into text."""
+
 _TEMPLATES: tuple[tuple[str, ...], ...] = (
     ("[INST]",),
     ("<|im_start|>",),
@@ -40,6 +46,7 @@ _TEMPLATES: tuple[tuple[str, ...], ...] = (
     ("### Human:",),
     ("### Instruction:",),
     ("### User:",),
+    ("<extra_id_1>",),
     ("USER:", "ASSISTANT:"),
     ("Human:", "Assistant:"),
 )
@@ -52,22 +59,36 @@ class Survey:
 
     `rows`: the first ones, and each later one with a column, or a key of a turn, that none before it has a value in.
     `count`: how many there are. `placeholders`: names in double braces, such as {{name}}, and in how many rows.
-    `templates`: the first marker of a chat template, such as [INST], and in how many rows.
+    `templates`: the first marker of a chat template, such as [INST], and in how many rows. `empty`: columns whose cells
+    hold the word for a missing value as a text, such as nan, and in how many rows.
     """
 
     rows: list[Raw]
     count: int
     placeholders: dict[str, int]
     templates: dict[str, int]
+    empty: dict[str, int] = field(default_factory=dict)
 
     def warnings(self, format: RowFormat) -> Iterator[str]:
-        """What to say of placeholders and of rendered chats, if there are any. In plain text, a chat is text."""
+        """What to say of placeholders and of rendered chats, if there are any."""
         if self.placeholders:
             named = _named({f"{{{{{name}}}}}": number for name, number in self.placeholders.items()})
             yield f"warning: placeholders that nobody filled in: {named}; the model would learn to write them"
-        if self.templates and format != "text":
+        if self.empty:
             yield (
-                f"warning: texts that a chat template has written: {_named(self.templates)}; its markers are read as "
+                f"warning: cells that say that they are empty: {_named(self.empty)}; the model would learn to read and "
+                "write them; leave such cells out, or empty"
+            )
+        if format == "text":
+            # A web page may hold a marker; a set of chats holds little else.
+            if 2 * sum(self.templates.values()) > self.count:
+                yield (
+                    f"warning: chats that a template has written: {_named(self.templates)}; as plain text, questions "
+                    "are learnt like replies; for sft, give each turn as a message of its own"
+                )
+        elif rendered := {marker: number for marker, number in self.templates.items() if marker != _HH}:
+            yield (
+                f"warning: texts that a chat template has written: {_named(rendered)}; its markers are read as "
                 "words of the speaker; give each turn as a message of its own"
             )
 
@@ -78,6 +99,7 @@ def survey_of(rows: Rows) -> Survey:
     seen: set[str] = set()
     placeholders: Counter[str] = Counter()
     templates: Counter[str] = Counter()
+    empty: Counter[str] = Counter()
     count = 0
     for _, row in rows:
         count += 1
@@ -85,10 +107,11 @@ def survey_of(rows: Rows) -> Survey:
         if count <= FIRST_ROWS or (len(kept) < _MOST and not keys <= seen):
             kept.append(row)
         seen |= keys
+        empty.update(f"{value} in column {name!r}" for name, value in row.items() if value in _MISSING)
         texts = list(_texts(row))
         placeholders.update({name for text in texts if "{{" in text for name in _PLACEHOLDER.findall(text)})
         templates.update({marker for text in texts if (marker := _rendered(text))})
-    return Survey(kept, count, dict(placeholders), dict(templates))
+    return Survey(kept, count, dict(placeholders), dict(templates), dict(empty))
 
 
 def stored_survey(rows: Rows, *known: Any) -> Survey:
@@ -125,11 +148,10 @@ def _keys(row: Raw) -> Iterator[str]:
 
 
 def _rendered(text: str) -> str | None:
-    """The first marker of the template that wrote this text, if one did; texts of HH are read as turns."""
-    for markers in _TEMPLATES:
-        if all(marker in text for marker in markers) and not is_hh(text):
-            return markers[0]
-    return None
+    """The first marker of the template that wrote this text, if one did."""
+    if is_hh(text):
+        return _HH
+    return next((markers[0] for markers in _TEMPLATES if all(marker in text for marker in markers)), None)
 
 
 def _named(counts: dict[str, int]) -> str:
