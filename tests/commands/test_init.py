@@ -201,6 +201,17 @@ def test_what_the_file_does_not_say_is_told() -> None:
         written(None, data="own.jsonl", source="column: {prompt: frage}")
 
 
+def test_what_may_be_part_of_the_prompt_is_used_where_it_can_be() -> None:
+    row = {"question": "Who came?", "answer": "Ann.", "article": "Ann came.", "options": ["Ann.", "Bob."]}
+    Path("race.jsonl").write_text(json.dumps(row) + "\n")
+    recipe, said = written(None, data="race.jsonl")
+    assert recipe.data.train[0].columns.input == "article"
+    assert recipe.data.train[0].ignore == ["options"]
+    assert any(
+        "article may be part of the prompt; the recipe uses it (`columns.input`)" in line for line in said
+    )
+
+
 def test_a_stage_that_is_named_decides_what_rows_are() -> None:
     row = {"prompt": "Hello?", "completions": ["Hello.", "No."]}
     Path("mine.jsonl").write_text(json.dumps(row) + "\n")

@@ -117,6 +117,7 @@ def test_parts_of_a_prompt_are_used(names: tuple[str, str], more: dict, expected
     ("kind", "more"),
     [
         ("conversations", {"images": ["a.png"]}),
+        ("conversations", {"chat_template_kwargs": {"custom_instructions": "Ann came.", "xml_tools": []}}),
         ("conversations", {"image": b"png"}),
         ("conversations", {"passage": "Ann came."}),
         ("conversations", {"history": "Ann came."}),
@@ -161,6 +162,14 @@ def test_rows_of_single_turns_are_refused() -> None:
         assert "E120" in fails(recognise_rows, rows, kind=kind)
     assert recognise_rows(rows, kind="documents").format == "text"
     assert recognise_rows([{**rows[0], "role": "Ann"}]).format == "text"
+
+
+def test_turns_without_a_reply_are_prompts() -> None:
+    """Sets for reinforcement learning have questions as `messages`, beside the answer that is checked."""
+    row = {"messages": [{"role": "system", "content": "Add."}, U], "ground_truth": "3"}
+    assert recognise_rows([row]).kind == "prompts"
+    assert recognise_rows([row, {"messages": [U, A]}]).kind == "conversations"
+    assert recognise_rows([row], kind="conversations").kind == "conversations"
 
 
 def test_prompts_with_replies_are_not_taken_for_prompts_alone() -> None:
@@ -306,6 +315,8 @@ def test_parts_that_are_no_text_are_refused_by_name() -> None:
         {"chat_messages": [{"sender": "human", "text": "Hi"}, {"sender": "assistant", "text": "Hello"}]},
         {"messages": [{"role": "system", "content": None}, U, A]},
         {"inputs": "Hi", "targets": "Hello"},
+        {"document": "Hi", "summary": "Hello", "id": 3},
+        {"dialogue": "Hi", "summary": "Hello"},
         {" Prompt": "Hi", "completion ": "Hello"},
         {"data": ["Hi", "Hello"]},
         {"conversations": ["Hi", "Hello"]},
@@ -336,6 +347,10 @@ def test_several_forms_of_one_chat_are_no_question() -> None:
     assert recognise_rows([row, row]).format == "messages"
     assert "E121" in fails(recognise_rows, [row, {**row, "solution": "Hm."}])
     assert "E121" in fails(recognise_rows, [row, {"problem": "Hi", "solution": "Hello"}])
+
+
+def test_several_replies_in_one_column_are_told_apart() -> None:
+    assert "`chosen` and `rejected`" in fails(read, {"instruction": "Hi", "output": ["Hello", "No."]})
 
 
 def test_what_was_read_out_of_a_text_is_counted() -> None:

@@ -7,6 +7,7 @@ that fit; each such value has its measured reason beside it.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from typing import Any
 from llamatune.commands.init.choices import Draft, choose_lengths, choose_steps, measured_rows, remarks
 from llamatune.commands.init.text import commented, refuse_existing, write_beside_schema
 from llamatune.data.formats.known import FORMATS, formats_of
-from llamatune.data.formats.recognise import Recognised, check_prompts_alone, recognise_rows
+from llamatune.data.formats.recognise import Recognised, check_prompts_alone, field_for, recognise_rows
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.survey import Survey, survey_of
-from llamatune.errors import DataError, ModelError, RecipeError
+from llamatune.errors import DataError, ModelError, Problem, RecipeError
 from llamatune.models.found import find_model
 from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.blocks import Lora, Model
@@ -67,7 +68,7 @@ def write_recipe(
         stage = stage or "sft"
         draft = _draft(stage, base, tuning, {"card": _example_card(stage)}, output.stem)
     else:
-        stage, draft = _for_file(data, stage, base, tuning, output.stem, source or "", say)
+        stage, draft = _for_file(data, stage, base, tuning, output.stem, source, say)
     write_beside_schema(output, "\n".join(commented(stage, draft, output)) + "\n")
     load(output, allow_outside=True)
     say(f"wrote {output}; next: llamatune run {output}")
@@ -112,12 +113,12 @@ def _example_card(stage: str) -> str:
 
 
 def _for_file(
-    data: Path, stage: str | None, base: str, tuning: Tuning | None, name: str, source: str, say: Say
+    data: Path, stage: str | None, base: str, tuning: Tuning | None, name: str, source: str | None, say: Say
 ) -> tuple[str, Draft]:
     """The stage, and a recipe that fits the file."""
     if problem := missing_problem(str(data)):
         raise DataError.of([problem])
-    told = parse(source, "--source").data
+    told = parse(source, "--source").data if source is not None else {}
     seen = survey_of(read_rows(data))
     found = _recognised(seen, told, stage, data)
     stage = stage or _stage_of(found)
@@ -161,11 +162,16 @@ def _recognised(seen: Survey, told: dict[str, Any], stage: str | None, data: Pat
         if stage is None:
             check_prompts_alone(found, data.name)
     except DataError as error:
-        here = (
-            "`init` takes what a recipe says of a file by --source, such as --source 'columns: {prompt: ...}'"
-        )
-        raise DataError.of([replace(one, hint=f"{one.hint}; {here}") for one in error.problems]) from None
+        raise DataError.of([_for_init(one) for one in error.problems]) from None
     return found
+
+
+def _for_init(problem: Problem) -> Problem:
+    """The problem, whose hint, if it asks for words in a recipe, says how `init` can be told them."""
+    if not re.search("`(columns|format|ignore):", problem.hint or ""):
+        return problem
+    here = "`init` takes what a recipe says of a file by --source, such as --source 'columns: {prompt: ...}'"
+    return replace(problem, hint=f"{problem.hint}; {here}")
 
 
 def _stage_of(found: Recognised) -> str:
@@ -184,16 +190,30 @@ def _source(data: Path, found: Recognised, told: dict[str, Any], stage: str, say
             hint=f"try --stage {_stage_of(found)}",
         )
     source: dict[str, Any] = {"path": _absolute_if_outside(str(data)), "format": found.format}
-    if columns := found.columns.model_dump(exclude_none=True):
+    used = _used_for_prompts(found)
+    if columns := found.columns.model_dump(exclude_none=True) | used:
         source["columns"] = columns
-    if found.doubtful:
-        source["ignore"] = [*told.get("ignore", []), *found.doubtful]
-        doubtful = ", ".join(found.doubtful)
-        say(f"{data}: {doubtful} may be part of the prompt; the recipe leaves it out (`ignore`)")
+    for field, name in used.items():
+        say(f"{data}: {name} may be part of the prompt; the recipe uses it (`columns.{field}`)")
+    if left := [name for name in found.doubtful if name not in used.values()]:
+        source["ignore"] = [*told.get("ignore", []), *left]
+        say(f"{data}: {', '.join(left)} may be part of the prompt; the recipe leaves it out (`ignore`)")
     if labelled and kind == "conversations" and "label" not in told:
         source["label"] = True
         say(f"{data}: the recipe takes the rows labelled true and leaves out the others (`label`)")
     return source
+
+
+def _used_for_prompts(found: Recognised) -> dict[str, str]:
+    """Columns that may be part of the prompt and can be used, by what they are used as. What is missing in a prompt
+    does more harm than what is too much."""
+    used: dict[str, str] = {}
+    for name in found.usable:
+        field = field_for(name, found)
+        # A history may have a shape that nothing reads.
+        if field in ("input", "system"):
+            used.setdefault(field, name)
+    return used
 
 
 def _absolute_if_outside(path: str) -> str:

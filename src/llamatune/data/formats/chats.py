@@ -86,6 +86,11 @@ def question_and_answer(raw: Raw, columns: Columns, place: str, adjusted: Adjust
     reply = value_of(raw, column, place, "a format with a prompt and a reply")
     # No reply at all is like an empty one: the row is left out and counted.
     reply = "" if reply is None else reply
+    if isinstance(reply, list) and reply and all(isinstance(one, str) for one in reply):
+        hint = (
+            "give each reply a row of its own; two of which one is better are a pair, `chosen` and `rejected`"
+        )
+        raise wrong_type(f"column {column!r}", reply, place, "one reply", hint=hint)
     if isinstance(reply, (dict, list)) and not is_parts(reply):
         answer = read_turns([reply] if isinstance(reply, dict) else reply, column, place)
         return asked + (answer or [Message("assistant", "")])

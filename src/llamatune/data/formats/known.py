@@ -69,9 +69,10 @@ def _asks(value: Any) -> bool:
 
 
 def _prompt_completion(names: Names, rows: Sequence[Raw], given: Names) -> bool:
-    """A column that usually holds whole conversations holds prompts if all its turns are questions."""
+    """A column that usually holds whole conversations holds prompts if all its turns are questions, or it is text."""
     of_turns = {turns["messages"] for turns in _TURN_COLUMNS}
-    return names["prompt"].strip().casefold() not in of_turns or _all(rows, names["prompt"], _asks)
+    asks = names["prompt"].strip().casefold() not in of_turns
+    return asks or _all(rows, names["prompt"], lambda value: isinstance(value, str) or _asks(value))
 
 
 def _are_texts(value: Any) -> bool:
@@ -256,6 +257,11 @@ FORMATS: dict[RowFormat, Format] = {
                 {"prompt": "inputs", "completion": "targets"},
                 {"prompt": "input_text", "completion": "output_text"},
                 {"prompt": "problem", "completion": "solution"},
+                {"prompt": "document", "completion": "summary"},
+                {"prompt": "article", "completion": "summary"},
+                {"prompt": "article", "completion": "highlights"},
+                {"prompt": "dialogue", "completion": "summary"},
+                {"prompt": "text", "completion": "summary"},
                 *(
                     {"prompt": turns["messages"], "completion": reply}
                     for turns in _TURN_COLUMNS

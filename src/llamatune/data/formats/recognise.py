@@ -88,7 +88,7 @@ def recognise_rows(
     else:
         names = _as_told(FORMATS[format], rows, found, given, place)
     _check_kind(format, kind, place)
-    kind = kind or FORMATS[format].kind
+    kind = kind or _kind(format, rows, names)
     names |= _grades(kind, rows, found, given, label, place)
     used = Columns(**names, better_is=columns.better_is if columns else None)
     if not told:
@@ -107,6 +107,14 @@ def recognise_rows(
     ignored = (*left, *_unused_keys(rows, of_turns))
     usable = tuple(name for name in doubtful if _can_be_used(rows, name))
     return Recognised(format, used, len(rows), ignored, tuple(doubtful), kind, usable)
+
+
+def _kind(format: RowFormat, rows: Sequence[Raw], names: Names) -> Kind:
+    """What rows are for, if nobody says: turns without a single reply are prompts."""
+    turns = [turn for row in rows for turn in _turns(row.get(names.get("messages", "")))]
+    speakers = {role_of(turn) for turn in turns}
+    asks = format in ("messages", "sharegpt") and "user" in speakers and speakers <= {"user", "system"}
+    return "prompts" if asks else FORMATS[format].kind
 
 
 def _check_columns_exist(
@@ -382,7 +390,7 @@ def check_prompts_alone(recognised: Recognised, place: str) -> None:
     """Raise DataError (E120) where prompts are all that a format knows of rows with replies: nobody said that they are
     wanted without."""
     replies = [name for name in recognised.ignored if _LIKE_REPLIES.fullmatch(name.strip())]
-    if recognised.format != "prompt_only" or not replies:
+    if FORMATS[recognised.format].kind != "prompts" or not replies:
         return
     prompt = recognised.columns.prompt
     two = f"first: {replies[0]}, second: {replies[1]}" if len(replies) > 1 else "first: ..., second: ..."
@@ -397,19 +405,25 @@ def check_prompts_alone(recognised: Recognised, place: str) -> None:
     )
 
 
-def _use_or_leave(recognised: Recognised) -> str:
-    column = recognised.doubtful[0]
+def field_for(column: str, recognised: Recognised) -> str | None:
+    """What a doubtful column could be used as; None where the format has no such part, or another column is it."""
     name = column.lower()
     field = "history" if "history" in name else "system" if "system" in name or name == "persona" else "input"
+    free = field in FORMATS[recognised.format].optional and field not in recognised.columns.names
+    return field if free else None
+
+
+def _use_or_leave(recognised: Recognised) -> str:
+    column = recognised.doubtful[0]
+    field = field_for(column, recognised)
     leave = f"leave it out: `ignore: [{', '.join(recognised.doubtful)}]`"
-    names = recognised.columns.names
-    if field not in FORMATS[recognised.format].optional or field in names:
+    if field is None:
         return leave
     if column not in recognised.usable:
         return (
             f"{leave}; or write what it holds as text into the prompt, which is all that llamatune trains on"
         )
-    return f"use it: `columns: {_written(names | {field: column})}`; or {leave}"
+    return f"use it: `columns: {_written(recognised.columns.names | {field: column})}`; or {leave}"
 
 
 _EXAMPLES: dict[Kind | None, str] = {
@@ -528,6 +542,7 @@ _OF_A_PROMPT = frozenset(
         ),
         *("passages", "contexts", "document", "documents", "article", "paragraph", "paragraphs", "story"),
         *("knowledge", "facts", "evidence", "premise", "schema", "table", "transcript", "snippets"),
+        *("chat_template_kwargs", "custom_instructions"),
         *("options", "choices", "instructions", "user_input", "persona", "system_instruction"),
         *("chat_history", "dialogue_history", "dialog_history", "conversation_history"),
         *("system", "system_prompt", "system_message", "history", "tools"),
