@@ -201,6 +201,23 @@ def test_what_the_file_does_not_say_is_told() -> None:
         written(None, data="own.jsonl", source="column: {prompt: frage}")
 
 
+def test_a_score_that_is_named_is_learnt() -> None:
+    Path("mine.jsonl").write_text('{"prompt": "Hello?", "response": "Hello.", "helpfulness": 3}\n')
+    recipe, _ = written(None, data="mine.jsonl", source="columns: {score: helpfulness}")
+    assert recipe.stage == "reward" and recipe.loss.objective == "scores"
+    assert recipe.data.train[0].columns.score == "helpfulness"
+
+
+def test_lines_that_are_no_rows_are_left_out_unless_they_are_most() -> None:
+    row = '{"prompt": "Hello?", "completion": "Hello."}\n'
+    Path("mine.jsonl").write_text(row * 2 + '{"prompt": "\\ud83d", "completion": "Hello."}\n')
+    recipe, said = written(None, data="mine.jsonl")
+    assert recipe.data.on_bad_row == "drop" and any("E103" in line for line in said)
+    Path("mine.jsonl").write_text(row + "{'prompt': 'Hello?'}\n" * 2)
+    with pytest.raises(LlamatuneError, match="E106.*\n.*json.dumps"):
+        written(None, data="mine.jsonl")
+
+
 def test_what_may_be_part_of_the_prompt_is_used_where_it_can_be() -> None:
     row = {"question": "Who came?", "answer": "Ann.", "article": "Ann came.", "options": ["Ann.", "Bob."]}
     Path("race.jsonl").write_text(json.dumps(row) + "\n")

@@ -349,6 +349,12 @@ def test_several_forms_of_one_chat_are_no_question() -> None:
     assert "E121" in fails(recognise_rows, [row, {"problem": "Hi", "solution": "Hello"}])
 
 
+def test_a_text_of_turns_is_read_where_it_is_named() -> None:
+    """The transcripts of Anthropic's red team."""
+    row = {"transcript": "\n\nHuman: Hi\n\nAssistant: Hello", "rating": 3.0}
+    assert said(read(row, "conversations", columns=Columns(messages="transcript"))) == HI
+
+
 def test_several_replies_in_one_column_are_told_apart() -> None:
     assert "`chosen` and `rejected`" in fails(read, {"instruction": "Hi", "output": ["Hello", "No."]})
 

@@ -274,6 +274,14 @@ def test_a_file_of_another_kind_than_its_name_says(
     assert f"error[E101] {name}: the file is" in said and what in said and "hint:" in said
 
 
+def test_maps_of_parquet_are_objects(tmp_path: Path) -> None:
+    turn = pa.map_(pa.string(), pa.string())
+    rows = pa.array([[[("role", "user"), ("content", "Hi")]]], pa.list_(turn))
+    pq.write_table(pa.table({"messages": rows}), tmp_path / "a.parquet")
+    read = [row for _, row in read_rows(tmp_path / "a.parquet")]
+    assert read == [{"messages": [{"role": "user", "content": "Hi"}]}]
+
+
 def test_a_file_that_has_to_be_unpacked_first(tmp_path: Path) -> None:
     assert "unpack it first: `zstd -d FILE`" in fails(write(tmp_path, "a.jsonl.zst", "x"))
 

@@ -15,7 +15,13 @@ from typing import Any
 from llamatune.commands.init.choices import Draft, choose_lengths, choose_steps, measured_rows, remarks
 from llamatune.commands.init.text import commented, refuse_existing, write_beside_schema
 from llamatune.data.formats.known import FORMATS, formats_of
-from llamatune.data.formats.recognise import Recognised, check_prompts_alone, field_for, recognise_rows
+from llamatune.data.formats.recognise import (
+    MATTER,
+    Recognised,
+    check_prompts_alone,
+    field_for,
+    recognise_rows,
+)
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.survey import Survey, survey_of
 from llamatune.errors import DataError, ModelError, Problem, RecipeError
@@ -119,12 +125,15 @@ def _for_file(
     if problem := missing_problem(str(data)):
         raise DataError.of([problem])
     told = parse(source, "--source").data if source is not None else {}
-    seen = survey_of(read_rows(data))
-    found = _recognised(seen, told, stage, data)
+    seen = _surveyed(data)
+    assumed = _draft(stage or "sft", base, tuning, {"path": str(data)} | told, name)
+    found = _recognised(seen, assumed, stage, data)
     stage = stage or _stage_of(found)
     say(f"{data}: {counted(seen.count, 'row')}, format {found}; stage {stage}")
     draft = _draft(stage, base, tuning, told | _source(data, found, told, stage, say), name)
-    if found.columns.label is not None and STAGES[stage].rows == "preferences":
+    if found.kind == "scores":
+        draft.blocks["loss"] = {"objective": "scores"}
+    elif found.columns.label is not None and STAGES[stage].rows == "preferences":
         draft.blocks["loss"] = {"objective": "labels"}
     for warning in seen.warnings(found.format):
         say(f"{data}: {warning}")
@@ -138,17 +147,36 @@ def _for_file(
     return stage, draft
 
 
-def _recognised(seen: Survey, told: dict[str, Any], stage: str | None, data: Path) -> Recognised:
-    """The format, as the user has told it, or by what the rows look like.
+def _surveyed(data: Path) -> Survey:
+    """A look at all rows. Lines that are none are passed over here: they are counted when rows are measured, and the
+    recipe leaves them out. Raises what is wrong with the first of them if they are as many as the rows."""
+    bad: list[DataError] = []
+    try:
+        seen = survey_of(read_rows(data, skip=bad.append))
+    except DataError:
+        if bad:
+            raise bad[0] from None
+        raise
+    if len(bad) >= seen.count:
+        raise bad[0]
+    return seen
+
+
+def _recognised(seen: Survey, assumed: Draft, stage: str | None, data: Path) -> Recognised:
+    """The format, as the source of an assumed recipe has it, or by what the rows look like.
 
     Raises:
         RecipeError: what is told is no source.
         DataError: E120 to E122, E127, E128; the hint says how `init` can be told.
     """
-    checked = {"stage": stage or "sft", "output": "x", "data": {"train": [{"path": str(data)} | told]}}
-    source = loads(json.dumps(checked), name="--source").data.train[0]
-    # Of a reward model's rows, a label may be all that there is.
+    rows = loads(json.dumps(assumed.blocks), name="--source").data
+    source = (rows.train or rows.eval)[0]
     kind = STAGES[stage].rows if stage is not None else None
+    if kind == "preferences":
+        # Of a reward model's rows, a label may be all that there is.
+        kind = None
+    if source.columns is not None and source.columns.score is not None:
+        kind = "scores"
     try:
         found = recognise_rows(
             seen.rows,
@@ -156,7 +184,7 @@ def _recognised(seen: Survey, told: dict[str, Any], stage: str | None, data: Pat
             columns=source.columns,
             ignore=source.ignore,
             label=source.label,
-            kind=None if kind == "preferences" else kind,
+            kind=kind,
             place=data.name,
         )
         if stage is None:
@@ -175,19 +203,26 @@ def _for_init(problem: Problem) -> Problem:
 
 
 def _stage_of(found: Recognised) -> str:
-    return "reward" if found.columns.label is not None else stage_for(found.kind)
+    graded = found.columns.label is not None or found.kind == "scores"
+    return "reward" if graded else stage_for(found.kind)
 
 
 def _source(data: Path, found: Recognised, told: dict[str, Any], stage: str, say: Say) -> dict[str, Any]:
     """The recipe's first data source; `told` is what the user has said of it."""
     kind = STAGES[stage].rows
     labelled = found.columns.label is not None and kind in ("conversations", "preferences")
-    if FORMATS[found.format] not in formats_of(kind) and not labelled:
+    graded = labelled or (found.kind == "scores" and kind == "preferences")
+    if FORMATS[found.format] not in formats_of(kind) and not graded:
         raise DataError(
             "E127",
             f"rows of format {found.format} are not for {stage}",
             place=str(data),
-            hint=f"try --stage {_stage_of(found)}",
+            hint=f"try --stage {_stage_of(found)}"
+            + (
+                "; a column of scores is named by --source 'columns: {score: ...}'"
+                if stage == "reward"
+                else ""
+            ),
         )
     source: dict[str, Any] = {"path": _absolute_if_outside(str(data)), "format": found.format}
     used = _used_for_prompts(found)
@@ -205,13 +240,11 @@ def _source(data: Path, found: Recognised, told: dict[str, Any], stage: str, say
 
 
 def _used_for_prompts(found: Recognised) -> dict[str, str]:
-    """Columns that may be part of the prompt and can be used, by what they are used as. What is missing in a prompt
-    does more harm than what is too much."""
+    """Columns that hold what a question is about, or a system message, and can be used: by what they are used as."""
     used: dict[str, str] = {}
     for name in found.usable:
         field = field_for(name, found)
-        # A history may have a shape that nothing reads.
-        if field in ("input", "system"):
+        if field == "system" or (field == "input" and name.lower() in MATTER):
             used.setdefault(field, name)
     return used
 

@@ -37,9 +37,14 @@ def text(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> str:
 
 
 def turns(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
-    """A list of turns, {role, content} or {from, value}."""
+    """A list of turns, {role, content} or {from, value}; or a text of "Human:" and "Assistant:" turns."""
     column = columns.messages or "messages"
-    return read_turns(value_of(raw, column, place, "a chat format"), column, place)
+    value = value_of(raw, column, place, "a chat format")
+    if is_hh(value):
+        if adjusted is not None:
+            adjusted[Adjustment.SPLIT] += 1
+        return hh_turns(value, adjusted)
+    return read_turns(value, column, place)
 
 
 def alternating(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:

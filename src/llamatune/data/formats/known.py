@@ -37,7 +37,9 @@ def _is_sharegpt(turn: Raw | None) -> bool:
 
 def _messages(names: Names, rows: Sequence[Raw], given: Names) -> bool:
     turn = _turn(rows, names["messages"])
-    if turn is None or _is_sharegpt(turn) or not {*ROLE_KEYS, "content"} & turn.keys():
+    if turn is None:
+        return "messages" in given and _all(rows, names["messages"], is_hh)
+    if _is_sharegpt(turn) or not {*ROLE_KEYS, "content"} & turn.keys():
         return False
     return "messages" in given or not _replies_beside(rows, names["messages"])
 

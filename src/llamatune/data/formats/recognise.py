@@ -468,7 +468,7 @@ def _check_choice(chosen: list[Choice], found: Sequence[str], kind: Kind | None,
 _NEEDS: dict[Kind, tuple[str, str]] = {
     "conversations": (
         "sft needs conversations",
-        "name a prompt and an answer under `columns`",
+        "name a prompt and an answer under `columns`, or what holds turns: `columns: {messages: ...}`",
     ),
     "documents": (
         "pre-training needs plain text",
@@ -527,28 +527,32 @@ def _check_better(format: Format, used: Columns, given: Names, place: str) -> No
 
 # ---- what is not used -----------------------------------------------------------------------------------------
 
-_OF_A_PROMPT = frozenset(
+MATTER = frozenset(
     {
+        *("context", "contexts", "passage", "passages", "background", "document", "documents", "article"),
         *(
-            "prompt",
-            "instruction",
-            "question",
-            "query",
-            "input",
-            "inputs",
-            "context",
-            "passage",
-            "background",
+            "paragraph",
+            "paragraphs",
+            "story",
+            "evidence",
+            "premise",
+            "schema",
+            "table",
+            "transcript",
+            "snippets",
         ),
-        *("passages", "contexts", "document", "documents", "article", "paragraph", "paragraphs", "story"),
-        *("knowledge", "facts", "evidence", "premise", "schema", "table", "transcript", "snippets"),
-        *("chat_template_kwargs", "custom_instructions"),
-        *("options", "choices", "instructions", "user_input", "persona", "system_instruction"),
-        *("chat_history", "dialogue_history", "dialog_history", "conversation_history"),
-        *("system", "system_prompt", "system_message", "history", "tools"),
-        *("image", "images", "video", "videos", "audio", "audios"),
     }
 )
+"""Columns that, by their names, hold what a question is about."""
+
+_OF_A_PROMPT = MATTER | {
+    *("prompt", "instruction", "instructions", "question", "query", "input", "inputs", "user_input"),
+    *("knowledge", "facts", "options", "choices", "persona", "history", "tools"),
+    *("system", "system_prompt", "system_message", "system_instruction"),
+    *("chat_template_kwargs", "custom_instructions"),
+    *("chat_history", "dialogue_history", "dialog_history", "conversation_history"),
+    *("image", "images", "video", "videos", "audio", "audios"),
+}
 """Columns that, by their names, hold part of what the model is asked."""
 
 

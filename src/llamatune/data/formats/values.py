@@ -34,7 +34,7 @@ _OBJECTS = re.compile(r"""\s*\[?\s*\{\s*(['"])\w+\1\s*:""")
 
 _LISTS = frozenset(
     ("messages", "conversations", "conversation", "data", "dialogue", "dialog", "history", "turns")
-    + ("completions", "summaries", "answers", "items", "chat", "chat_messages")
+    + ("completions", "summaries", "items", "chat", "chat_messages")
 )
 """Names of columns that hold lists."""
 
@@ -217,7 +217,9 @@ def _looked_into(value: Any, name: str) -> Any:
         return found if found and _are_turns(found) else None
     if isinstance(value, dict):
         return _written_by_columns(value)
-    if not isinstance(value, str) or not (_OBJECTS.match(value) or (name in _LISTS and "[" in value[:2])):
+    if not isinstance(value, str) or not (
+        _OBJECTS.match(value) or (name in (*_LISTS, "answers") and "[" in value[:2])
+    ):
         return None
     found = _parsed(value, dict)
     return found if (name in _LISTS and isinstance(found, list)) or _are_turns(found) else None

@@ -61,7 +61,7 @@ def _rows(batches: Iterable[pa.RecordBatch], name: str, size: int) -> Rows:
         check_expansion(name, size, plain)
         check_rows(name, size, number)
         try:
-            rows = batch.to_pylist()
+            rows = batch.to_pylist(maps_as_pydicts="strict")
         except UnicodeDecodeError as error:
             raise DataError(
                 "E103",
