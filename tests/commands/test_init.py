@@ -208,6 +208,19 @@ def test_a_score_that_is_named_is_learnt() -> None:
     assert recipe.data.train[0].columns.score == "helpfulness"
 
 
+def test_where_no_row_can_be_used_it_is_said_why() -> None:
+    rows = ['{"question": "1 + 1?", "answer": 2}', '{"question": "1 + 1?", "answer": ""}']
+    Path("mine.jsonl").write_text("\n".join(rows))
+    with pytest.raises(LlamatuneError) as refused:
+        written("sft", data="mine.jsonl")
+    said = str(refused.value)
+    assert (
+        "E132" in said
+        and "1 left out: no reply to train on" in said
+        and "the first is mine.jsonl:1: " in said
+    )
+
+
 def test_lines_that_are_no_rows_are_left_out_unless_they_are_most() -> None:
     row = '{"prompt": "Hello?", "completion": "Hello."}\n'
     Path("mine.jsonl").write_text(row * 2 + '{"prompt": "\\ud83d", "completion": "Hello."}\n')

@@ -31,6 +31,8 @@ class Measured:
     bad: int = 0
     """Rows that cannot be read or encoded."""
     first_bad: list[str] = field(default_factory=list)
+    first_hint: str | None = None
+    """How the first of them can be mended."""
     duplicates: int = 0
     context: int = 1 << 20
     """The longest row that the base can read."""
@@ -70,6 +72,7 @@ def _measure(
 
     def bad(error: LlamatuneError) -> None:
         found.bad += 1
+        found.first_hint = found.first_hint or error.problems[0].hint
         if len(found.first_bad) < _SHOWN:
             problem = error.problems[0]
             found.first_bad.append(f"{problem.place}: {problem.what} [{problem.code}]")

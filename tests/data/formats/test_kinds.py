@@ -13,7 +13,7 @@ from llamatune.data.formats.recognise import check_prompts_alone, check_usable, 
 from llamatune.data.prepare import Prepared, prepare
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.sources import open_source
-from llamatune.data.read.survey import survey_of
+from llamatune.data.read.survey import in_columns, survey_of
 from llamatune.data.rows import (
     Adjustment,
     Conversation,
@@ -559,11 +559,11 @@ def test_arenas_and_their_ties() -> None:
     assert replies(read(texts)) == ("good", "bad")
     mine = Columns(better_is=["A", "B"])
     assert replies(read({**texts, "winner": "A"}, columns=mine)) == ("bad", "good")
-    for tie in ("tie", "tie (bothbad)", "Tie"):
+    for tie in ("tie", "tie (bothbad)", "Tie", "both", "neither", "Equally good"):
         with pytest.raises(RowRejected) as left_out:
             read({**chats, "winner": tie})
         assert left_out.value.reason is Reason.TIE
-    with pytest.raises(DataError, match="E128.*'model_c'; known: model_a, model_b"):
+    with pytest.raises(DataError, match=r"E128.*'model_c'; known: model_a, model_b.*\n.*better_is: \[\.\.\."):
         read({**chats, "winner": "model_c"})
     with pytest.raises(DataError, match="E127"):
         read({**chats, "winner": "model_a"}, kind="conversations")
@@ -601,7 +601,7 @@ def test_winners_as_flags() -> None:
     assert "3 in 'prompt', 2 in" in fails(read, judged(1, 0, 0, prompt='["a", "b", "c"]'))
     assert "E103" in fails(read, judged(1, 0, 0, prompt='["Hi", "\\ud83d"]'))
     with_one_flag = {name: value for name, value in judged(1, 0, 0).items() if name != "winner_model_b"}
-    assert recognise_rows([with_one_flag]).format == "prompt_only"
+    assert recognise_rows([with_one_flag]).kind == "prompts"
 
 
 def test_flags_of_other_names_say_themselves_which_reply_is_better() -> None:
@@ -968,23 +968,39 @@ def test_placeholders_are_found_and_named(tmp_path: Path) -> None:
         lines(row, {**row, "completion": "{{name}}"}, {"prompt": "Code?", "completion": "{{ }} and {x}"}),
     )
     opened = open_source(Source(path=str(path)), tmp_path, kind="conversations")
-    assert opened.survey.placeholders == {"name": 2, "author": 1}
+    assert in_columns(opened.survey.placeholders, ["prompt", "completion"]) == {"name": 2, "author": 1}
     assert "{{name}} in 2 rows, {{author}} in 1 row" in list(opened.describe())[-1]
 
 
 def test_cells_that_say_that_they_are_empty_are_named(tmp_path: Path) -> None:
     path = write(tmp_path, "instruction,input,output\nHi,nan,Hello\nBye,,Ciao\n", "a.csv")
-    (warning,) = survey_of(read_rows(path)).warnings("alpaca")
-    assert "nan in column 'input' in 1 row" in warning
+    seen = survey_of(read_rows(path))
+    (warning,) = seen.warnings(recognise_rows(seen.rows))
+    assert "nan in 1 row" in warning
 
 
 @pytest.mark.parametrize("chat", ["### Human: Hi### Assistant: Hello", "\n\nHuman: Hi\n\nAssistant: Hello"])
 def test_plain_text_that_is_all_chats_is_named(tmp_path: Path, chat: str) -> None:
     path = write(tmp_path, lines(*[{"text": chat}] * 3, {"text": "Once."}))
-    (warning,) = survey_of(read_rows(path)).warnings("text")
+    seen = survey_of(read_rows(path))
+    (warning,) = seen.warnings(recognise_rows(seen.rows))
     assert "Human:" in warning and "in 3 rows" in warning and "plain text" in warning
     pages = write(tmp_path, lines({"text": chat}, *[{"text": "Once."}] * 3))
-    assert not list(survey_of(read_rows(pages)).warnings("text"))
+    seen = survey_of(read_rows(pages))
+    assert not list(seen.warnings(recognise_rows(seen.rows)))
+
+
+def test_what_is_in_columns_that_are_not_used_is_no_matter(tmp_path: Path) -> None:
+    """Alpaca has each row as its template writes it, too, in a column of its own."""
+    row = {
+        "instruction": "Hi {{name}}",
+        "output": "Hello {{name}}",
+        "text": "### Instruction: {{other}}",
+        "note": "nan",
+    }
+    seen = survey_of(read_rows(write(tmp_path, lines(row, row))))
+    (warning,) = seen.warnings(recognise_rows(seen.rows))
+    assert "{{name}} in 2 rows;" in warning
 
 
 def test_texts_that_a_template_has_written_are_named(tmp_path: Path) -> None:
@@ -998,7 +1014,7 @@ def test_texts_that_a_template_has_written_are_named(tmp_path: Path) -> None:
     path = write(tmp_path, lines(*({"prompt": text} for text in prompts + silent)))
     opened = open_source(Source(path=str(path)), tmp_path, kind="prompts")
     found = {"[INST]": 2, "<|im_start|>": 1, "### Human:": 1, "Human:": 1}
-    assert opened.survey.templates == {**found, "Human: and Assistant:": 1}
+    assert in_columns(opened.survey.templates, ["prompt"]) == {**found, "Human: and Assistant:": 1}
     said = list(opened.describe())[-1]
     assert "[INST] in 2 rows" in said and "and Assistant:" not in said and "a message of its own" in said
     plain = write(tmp_path, lines({"text": prompts[0]}, {"text": "Once."}), "plain.jsonl")

@@ -117,6 +117,7 @@ def test_hh_with_a_prompt_column_of_its_own() -> None:
     assert recognise_rows([raw]).format == "hh"
     assert convert(raw) == HH_PAIR
     assert convert({"prompt": prompt, **HH}) == HH_PAIR
+    assert convert({"prompt": None, **HH}) == HH_PAIR
 
 
 def test_hh_turns_of_one_speaker_are_joined_and_counted_once() -> None:
@@ -263,6 +264,7 @@ def test_safety_labels_are_named_in_one_way() -> None:
     "raw",
     [
         {**TEXT, "chosen": " "},
+        {**TEXT, "rejected": None},
         {"prompt": "a", "chosen": [role("assistant", "")], "rejected": [role("assistant", "x")]},
         {"prompt": "a", "chosen": [role("assistant", "x")], "rejected": []},
         {"prompt": "a", "chosen": [role("assistant", "x"), role("user", "y")], "rejected": "z"},

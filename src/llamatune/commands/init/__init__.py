@@ -135,10 +135,13 @@ def _for_file(
         draft.blocks["loss"] = {"objective": "scores"}
     elif found.columns.label is not None and STAGES[stage].rows == "preferences":
         draft.blocks["loss"] = {"objective": "labels"}
-    for warning in seen.warnings(found.format):
+    for warning in seen.warnings(found):
         say(f"{data}: {warning}")
-    with quiet_upstream():
-        measured = measured_rows(draft, say)
+    try:
+        with quiet_upstream():
+            measured = measured_rows(draft, say)
+    except DataError as error:
+        raise DataError.of([_for_init(one) for one in error.problems]) from None
     if measured is not None:
         choose_lengths(STAGES[stage].rows, draft, measured)
         choose_steps(STAGES[stage].rows, draft, measured)

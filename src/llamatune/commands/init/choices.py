@@ -82,8 +82,13 @@ def measured_rows(draft: Draft, say: Say) -> Measured | None:
             "E132",
             f"none of {counted(measured.rows, 'row')} can be used",
             place=opened.name,
-            why="; ".join(measured.first_bad) or None,
-            hint="`llamatune data preview` shows what a stage makes of a file",
+            why="; ".join(
+                [
+                    *(f"{count:,} left out: {reason.value}" for reason, count in measured.left_out.items()),
+                    *(f"the first is {bad}" for bad in measured.first_bad[:1]),
+                ]
+            ),
+            hint=measured.first_hint or "`llamatune data preview` shows what a stage makes of a file",
         )
     return measured
 

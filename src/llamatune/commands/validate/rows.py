@@ -90,7 +90,7 @@ def check_source(
     text += "".join(f", {count:,} {what}" for what, count in counts.items())
     if bad and data.on_bad_row == "drop":
         text += f", {len(bad):,} cannot be used and are left out, the first: {bad[0].place}: {bad[0].what}"
-    text += "".join(f"; {warning}" for warning in survey.warnings(recognised.format))
+    text += "".join(f"; {warning}" for warning in survey.warnings(recognised))
     found.add(
         role,
         text,

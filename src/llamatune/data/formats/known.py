@@ -256,6 +256,7 @@ FORMATS: dict[RowFormat, Format] = {
                 {"prompt": "user", "completion": "assistant"},
                 {"prompt": "human", "completion": "assistant"},
                 {"prompt": "human", "completion": "bot"},
+                {"prompt": "human", "completion": "gpt"},
                 {"prompt": "inputs", "completion": "targets"},
                 {"prompt": "input_text", "completion": "output_text"},
                 {"prompt": "problem", "completion": "solution"},

@@ -101,11 +101,16 @@ def is_tie(value: Any) -> bool:
 
 
 _TIES = frozenset(
-    {"tie", "draw", "tie_(bothbad)", "tie_(both_bad)", "tied", "both_bad", "bothbad", "both_good"}
+    {
+        *("tie", "tied", "draw", "tie_(bothbad)", "tie_(both_bad)", "both_bad", "bothbad", "both_good"),
+        *("both", "neither", "same", "equal", "equally_good", "equally_bad", "no_preference"),
+    }
 )
 
 
-def known_value(known: dict[str, _Known], value: Any, column: str | None, place: str) -> _Known:
+def known_value(
+    known: dict[str, _Known], value: Any, column: str | None, place: str, hint: str | None = None
+) -> _Known:
     """What a value means; spaces, hyphens, capitals and `.0` do not matter. Raises DataError (E128)."""
     word = _word(value)
     if word not in known:
@@ -113,7 +118,8 @@ def known_value(known: dict[str, _Known], value: Any, column: str | None, place:
             "E128",
             f"column {column!r} has the unknown value {value!r:.60}; known: {', '.join(known)}",
             place=place,
-            hint="write one of the known values, or name all columns that count under `columns`: a label that is "
+            hint=hint
+            or "write one of the known values, or name all columns that count under `columns`: a label that is "
             "not named there is not used; or leave the column out with `ignore`",
         )
     return known[word]

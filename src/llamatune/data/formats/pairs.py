@@ -164,7 +164,7 @@ def two_replies(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> S
 
 def hh(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Sides:
     """Text with "Human:" and "Assistant:" turns; with a prompt column, each side is the rest of its text."""
-    prompt = column_text(raw, columns.prompt, place, "format `hh`") if columns.prompt else ""
+    prompt = optional_text(raw, columns.prompt, place) or ""
     joined = [Counter[Adjustment](), Counter[Adjustment]()]
     chosen, rejected = (
         _hh_side(prompt, column_text(raw, column, place, "format `hh`"), column, place, counts)
@@ -295,7 +295,11 @@ def _better(raw: Raw, columns: Columns, default: tuple[str, str], place: str) ->
             raise RowRejected(Reason.TIE, 0)
         return 0 if (side < 0) == (first == "-1") else 1
     known = dict(sorted({first: 0, second: 1}.items()))
-    return known_value(known, value_of(raw, column, place, "a pair"), column, place)
+    hint = (
+        "say what it holds where the first reply is better, and where the second is, with `columns: {better_is: [..., "
+        "...]}`; a tie is called tie, both or neither"
+    )
+    return known_value(known, value_of(raw, column, place, "a pair"), column, place, hint)
 
 
 def _sign(value: Any) -> float | None:
@@ -394,6 +398,8 @@ def _reply(text: str) -> Turns:
 def _replies(raw: Raw, column: str, place: str) -> Turns:
     """One side's turns: from text, a turn, or a list of turns. An empty last turn is a side without a reply."""
     value: Any = value_of(raw, column, place, "a pair")
+    if value is None:
+        raise RowRejected(Reason.NO_REPLY, 0)
     if isinstance(value, str):
         return _reply(value)
     if is_parts(value):

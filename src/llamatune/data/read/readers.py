@@ -196,7 +196,8 @@ class _Gunzip(io.RawIOBase):
                 "E110",
                 f"the gzip data is broken: {error}",
                 place=self._name,
-                hint="copy or download the file again; `gzip -t` tests it",
+                hint="copy or download the file again, or let its name end otherwise if it is not compressed; "
+                "`gzip -t` tests it",
             ) from None
         self._size += len(data)
         check_expansion(self._name, self._compressed_size, self._size)
@@ -325,7 +326,7 @@ def _read_csv(handle: IO[bytes], name: str, skip: Skip) -> Rows:
                 "E108",
                 f"{counted(len(cells), 'cell')} where the header has {counted(len(header), 'column')}",
                 place=place,
-                hint="cells that contain commas, quotes or line ends are put in double quotes",
+                hint="cells that contain a separator, quotes or line ends are put in double quotes",
             )
             if skip is None:
                 raise error

@@ -88,7 +88,7 @@ class OpenSource:
                     better, other = (excerpt(side[0].content) for side in (pair.chosen, pair.rejected))
                     yield f"{self.name}: of the first pair, {better} is better than {other}"
                     break
-        for warning in self.survey.warnings(self.recognised.format):
+        for warning in self.survey.warnings(self.recognised):
             yield f"{self.name}: {warning}"
 
     def rows(self, skip: Skip = None) -> Rows:

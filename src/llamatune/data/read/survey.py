@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from llamatune.data.formats.record import Raw
 from llamatune.data.formats.turns import is_hh
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.tables import Rows
-from llamatune.recipe.blocks import Kind, RowFormat
+from llamatune.recipe.blocks import Kind
 from llamatune.wording import counted
 
 SURVEY_VERSION = 6
@@ -53,65 +53,98 @@ _TEMPLATES: tuple[tuple[str, ...], ...] = (
 """What a text has that was rendered by a chat template: all markers of one of these."""
 
 
+Seen = tuple[str, list[str], int]
+"""What was seen, such as a placeholder; columns that have it in one row; and in how many rows."""
+
+
 @dataclass(frozen=True)
 class Survey:
     """What all rows of a data set say of its format.
 
     `rows`: the first ones, and each later one with a column, or a key of a turn, that none before it has a value in.
-    `count`: how many there are. `placeholders`: names in double braces, such as {{name}}, and in how many rows.
-    `templates`: the first marker of a chat template, such as [INST], and in how many rows. `empty`: columns whose cells
-    hold the word for a missing value as a text, such as nan, and in how many rows.
+    `count`: how many there are. `placeholders`: names in double braces, such as {{name}}. `templates`: the first marker
+    of a chat template, such as [INST]. `empty`: words for a missing value, such as nan, that are all that a cell holds.
     """
 
     rows: list[Raw]
     count: int
-    placeholders: dict[str, int]
-    templates: dict[str, int]
-    empty: dict[str, int] = field(default_factory=dict)
+    placeholders: list[Seen]
+    templates: list[Seen]
+    empty: list[Seen]
 
-    def warnings(self, format: RowFormat) -> Iterator[str]:
-        """What to say of placeholders and of rendered chats, if there are any."""
-        if self.placeholders:
-            named = _named({f"{{{{{name}}}}}": number for name, number in self.placeholders.items()})
+    def warnings(self, recognised: Recognised) -> Iterator[str]:
+        """What to say of placeholders, of rendered chats and of cells without a value, in the columns that are used."""
+        placeholders, templates, empty = (
+            in_columns(seen, recognised.columns.names.values())
+            for seen in (self.placeholders, self.templates, self.empty)
+        )
+        if placeholders:
+            named = _named({f"{{{{{name}}}}}": number for name, number in placeholders.items()})
             yield f"warning: placeholders that nobody filled in: {named}; the model would learn to write them"
-        if self.empty:
+        if empty:
             yield (
-                f"warning: cells that say that they are empty: {_named(self.empty)}; the model would learn to read and "
-                "write them; leave such cells out, or empty"
+                f"warning: cells that say that they are empty: {_named(empty)}; the model would learn to read and "
+                "write this; leave such rows out, or such cells empty"
             )
-        if format == "text":
+        if recognised.format == "text":
             # A web page may hold a marker; a set of chats holds little else.
-            if 2 * sum(self.templates.values()) > self.count:
+            if 2 * sum(templates.values()) > self.count:
                 yield (
-                    f"warning: chats that a template has written: {_named(self.templates)}; as plain text, questions "
+                    f"warning: chats that a template has written: {_named(templates)}; as plain text, questions "
                     "are learnt like replies; for sft, give each turn as a message of its own"
                 )
-        elif rendered := {marker: number for marker, number in self.templates.items() if marker != _HH}:
+        elif rendered := {marker: number for marker, number in templates.items() if marker != _HH}:
             yield (
                 f"warning: texts that a chat template has written: {_named(rendered)}; its markers are read as "
                 "words of the speaker; give each turn as a message of its own"
             )
 
 
+def in_columns(seen: Sequence[Seen], columns: Collection[str]) -> dict[str, int]:
+    """What was seen in these columns, and in how many rows."""
+    found: Counter[str] = Counter()
+    for what, places, rows in seen:
+        if not set(columns).isdisjoint(places):
+            found[what] += rows
+    return dict(found)
+
+
+class _Sightings:
+    """Counts rows by what is seen in them, and where."""
+
+    def __init__(self) -> None:
+        self._rows: Counter[tuple[str, tuple[str, ...]]] = Counter()
+
+    def add(self, row: dict[str, set[str]]) -> None:
+        """Of one row: what was seen in each column."""
+        for what in {what for found in row.values() for what in found}:
+            self._rows[what, tuple(column for column, found in row.items() if what in found)] += 1
+
+    def seen(self) -> list[Seen]:
+        return [(what, list(columns), rows) for (what, columns), rows in self._rows.items()]
+
+
 def survey_of(rows: Rows) -> Survey:
     """Look at all rows. Raises what reading them raises."""
     kept: list[Raw] = []
-    seen: set[str] = set()
-    placeholders: Counter[str] = Counter()
-    templates: Counter[str] = Counter()
-    empty: Counter[str] = Counter()
+    known: set[str] = set()
+    placeholders, templates, empty = _Sightings(), _Sightings(), _Sightings()
     count = 0
     for _, row in rows:
         count += 1
         keys = set(_keys(row))
-        if count <= FIRST_ROWS or (len(kept) < _MOST and not keys <= seen):
+        if count <= FIRST_ROWS or (len(kept) < _MOST and not keys <= known):
             kept.append(row)
-        seen |= keys
-        empty.update(f"{value} in column {name!r}" for name, value in row.items() if value in _MISSING)
-        texts = list(_texts(row))
-        placeholders.update({name for text in texts if "{{" in text for name in _PLACEHOLDER.findall(text)})
-        templates.update({marker for text in texts if (marker := _rendered(text))})
-    return Survey(kept, count, dict(placeholders), dict(templates), dict(empty))
+        known |= keys
+        texts = {column: list(_texts(value)) for column, value in row.items()}
+        placeholders.add({column: _placeholders(found) for column, found in texts.items()})
+        templates.add({column: set(filter(None, map(_rendered, found))) for column, found in texts.items()})
+        empty.add({column: {value} for column, value in row.items() if value in _MISSING})
+    return Survey(kept, count, placeholders.seen(), templates.seen(), empty.seen())
+
+
+def _placeholders(texts: Iterable[str]) -> set[str]:
+    return {name for text in texts if "{{" in text for name in _PLACEHOLDER.findall(text)}
 
 
 def stored_survey(rows: Rows, *known: Any) -> Survey:
