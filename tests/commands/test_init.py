@@ -227,6 +227,7 @@ def test_lines_that_are_no_rows_are_left_out_unless_they_are_most() -> None:
     recipe, said = written(None, data="mine.jsonl")
     assert recipe.data.on_bad_row == "drop" and any("E103" in line for line in said)
     Path("mine.jsonl").write_text(row + "{'prompt': 'Hello?'}\n" * 2)
+    Path("recipe.yaml").unlink()
     with pytest.raises(LlamatuneError, match="E106.*\n.*json.dumps"):
         written(None, data="mine.jsonl")
 

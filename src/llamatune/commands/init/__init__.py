@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from llamatune.data.read.survey import Survey, survey_of
 from llamatune.errors import DataError, ModelError, Problem, RecipeError
 from llamatune.models.found import find_model
 from llamatune.models.quiet import quiet_upstream
-from llamatune.recipe.blocks import Lora, Model
+from llamatune.recipe.blocks import Kind, Lora, Model
 from llamatune.recipe.cards import read_card
 from llamatune.recipe.load import load, loads
 from llamatune.recipe.parsing.problems import did_you_mean
@@ -180,8 +181,9 @@ def _recognised(seen: Survey, assumed: Draft, stage: str | None, data: Path) -> 
         kind = None
     if source.columns is not None and source.columns.score is not None:
         kind = "scores"
-    try:
-        found = recognise_rows(
+
+    def recognised(kind: Kind | None) -> Recognised:
+        return recognise_rows(
             seen.rows,
             format=source.format,
             columns=source.columns,
@@ -190,10 +192,18 @@ def _recognised(seen: Survey, assumed: Draft, stage: str | None, data: Path) -> 
             kind=kind,
             place=data.name,
         )
+
+    try:
+        found = recognised(kind)
         if stage is None:
             check_prompts_alone(found, data.name)
     except DataError as error:
-        raise DataError.of([_for_init(one) for one in error.problems]) from None
+        problems = [_for_init(one) for one in error.problems]
+        if kind is not None and problems[0].code == "E127":
+            with suppress(DataError):
+                other = f"try --stage {_stage_of(recognised(None))}"
+                problems = [replace(one, hint=f"{other}; or {one.hint}") for one in problems]
+        raise DataError.of(problems) from None
     return found
 
 
