@@ -53,7 +53,7 @@ _TEMPLATES: tuple[tuple[str, ...], ...] = (
 """What a text has that was rendered by a chat template: all markers of one of these."""
 
 
-Seen = tuple[str, list[str], int]
+Sighting = tuple[str, list[str], int]
 """What was seen, such as a placeholder; columns that have it in one row; and in how many rows."""
 
 
@@ -68,9 +68,9 @@ class Survey:
 
     rows: list[Raw]
     count: int
-    placeholders: list[Seen]
-    templates: list[Seen]
-    empty: list[Seen]
+    placeholders: list[Sighting]
+    templates: list[Sighting]
+    empty: list[Sighting]
 
     def warnings(self, recognised: Recognised) -> Iterator[str]:
         """What to say of placeholders, of rendered chats and of cells without a value, in the columns that are used."""
@@ -100,7 +100,7 @@ class Survey:
             )
 
 
-def in_columns(seen: Sequence[Seen], columns: Collection[str]) -> dict[str, int]:
+def in_columns(seen: Sequence[Sighting], columns: Collection[str]) -> dict[str, int]:
     """What was seen in these columns, and in how many rows."""
     found: Counter[str] = Counter()
     for what, places, rows in seen:
@@ -120,7 +120,7 @@ class _Sightings:
         for what in {what for found in row.values() for what in found}:
             self._rows[what, tuple(column for column, found in row.items() if what in found)] += 1
 
-    def seen(self) -> list[Seen]:
+    def seen(self) -> list[Sighting]:
         return [(what, list(columns), rows) for (what, columns), rows in self._rows.items()]
 
 
