@@ -93,8 +93,8 @@ class Format:
         names = dict(names)
         for name, known in self.optional.items():
             there = (given[name],) if name in given else (column_called(one, found) for one in known)
-            usable = (one for one in there if one in found and one not in names.values())
-            column = next((one for one in usable if name in given or may_be(name, one)), None)
+            left = (one for one in there if one is not None and one in found and one not in names.values())
+            column = next((one for one in left if name in given or may_be(name, one)), None)
             if column is not None:
                 names[name] = column
         return names
