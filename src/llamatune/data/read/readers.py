@@ -376,13 +376,14 @@ def _read_text(handle: IO[bytes], name: str, skip: Skip) -> Rows:
 
 def _is_json(line: str) -> bool:
     """Whether a line is a whole object of JSON, or a list of such."""
+    if not line.lstrip().startswith(("{", "[")):
+        return False
     try:
-        found = json.loads(line) if line.lstrip().startswith(("{", "[")) else None
+        found = json.loads(line)
     except (ValueError, RecursionError):
         return False
-    return bool(found) and all(
-        isinstance(one, dict) for one in ([found] if isinstance(found, dict) else found)
-    )
+    rows = found if isinstance(found, list) else [found]
+    return bool(found) and all(isinstance(row, dict) for row in rows)
 
 
 READERS: dict[str, Callable[[IO[bytes], str, Skip], Rows]] = {
