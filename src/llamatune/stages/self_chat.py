@@ -2,8 +2,8 @@
 
 A seed is the first question. The model answers it, then it is asked for the human's next question: it reads the same
 chat with the sides changed over, after an opening that says what it is about. So the two take turns until the chat is
-long enough or nothing new is asked. In Baize one model wrote the transcript as a whole, which takes a model that can;
-docs/self_chat.md says what else differs.
+long enough or nothing new is asked. In the first Baize one model wrote the transcript as a whole, which takes a model
+that can; docs/self_chat.md says what else differs.
 
 Nothing is trained here: `conversations.jsonl` is for the ordinary stage sft, which learns every reply, or both sides
 with `chat.loss_on: all`, as Baize does.
