@@ -182,11 +182,6 @@ def test_remarks() -> None:
     )
     assert "1 prompt of 2 whose answers all" in said_of([group("q", a=1, b=1), group("p", c=2, d=3)])
     assert "length hacking" in said_of([group("q", a=1, much_longer_than_the_other=3)])
-    cut = [
-        [candidate("q", number, f"{number}", 0, ended=number == 0) for number in range(4)],
-        group("p", a=1),
-    ]
-    assert "60% of the answers were cut off: `sampling.max_new_tokens`" in said_of(cut)
     assert "1 prompt of 2 without" in said_of([[candidate("q", 0, "", 0)], group("p", a=1)])
     assert said_of([group("q", a=1, b=2)]) == "", "K = 2, nothing to say"
     assert said_of([group("q", a=1)]) == "", "K = 1"

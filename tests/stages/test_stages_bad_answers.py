@@ -5,6 +5,7 @@ What all answers cut off, K = 1 and a prompt longer than the context come to is 
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,11 @@ def test_a_prompt_that_is_longer_than_the_context(make: Make, stage: str) -> Non
     Path("asked.jsonl").write_text(json.dumps({"prompt": "the key " * 400}) + "\n")
     with pytest.raises(DataError, match="E130(.|\n)*asked.jsonl"):
         make(stage)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_many_answers_are_cut_off(make: Make, stage: str) -> None:
+    """Said once, however often the stage samples, whether anything is left to keep or not."""
+    with suppress(DataError):
+        make(stage, max_new_tokens=1, temperature=3.0)
+    assert Path("runs/made/events.jsonl").read_text().count("were cut off at 1 token:") == 1

@@ -17,7 +17,6 @@ from llamatune.wording import counted
 
 _LONGER = 1.2
 """How much longer than the others winners may be before it is said."""
-_MOST_CUT_OFF = 0.5
 _LISTED = 20
 THIS_ROUND = "this run"
 
@@ -89,7 +88,7 @@ def outcome(
         "temperature": temperature,
         "unique_share": unique_share([[one.sample.text for one in group] for group in own]),
     }
-    remarks = _remarks(own, equal, fates, without, len(groups), winners / max(length, 1e-9))
+    remarks = _remarks(own, equal, without, len(groups), winners / max(length, 1e-9))
     if qualities is not None:
         figures["disagreement"] = found = disagreement(_judged(own, qualities))
         remarks += filter(None, [remark(found)])
@@ -106,9 +105,7 @@ def _judged(own: Groups, qualities: Sequence[Sequence[float]]) -> list[list[Judg
     ]
 
 
-def _remarks(
-    own: Groups, equal: Groups, fates: Counter[Fate], without: int, prompts: int, longer: float
-) -> list[str]:
+def _remarks(own: Groups, equal: Groups, without: int, prompts: int, longer: float) -> list[str]:
     found = []
     several = [group for group in own if len({one.sample.text for one in group}) > 1]
     if several and all(len({one.reward for one in group}) == 1 for group in several):
@@ -121,11 +118,6 @@ def _remarks(
         found.append(
             f"length hacking: the answers that are kept are {longer:.1f} times as long as the mean of all: the judge "
             "may take length for quality"
-        )
-    cut = fates[Fate.CUT_OFF] / max(sum(fates.values()), 1)
-    if cut > _MOST_CUT_OFF:
-        found.append(
-            f"{cut:.0%} of the answers were cut off: `sampling.max_new_tokens` is too small for them"
         )
     if without:
         found.append(f"{counted(without, 'prompt')} of {prompts:,} without an answer that can be kept")

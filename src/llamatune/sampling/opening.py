@@ -8,7 +8,7 @@ replies = asking.reply(prompts, temperature=1.0, what="sampling")      # one to 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from llamatune.data.counts import SourceInfo
@@ -25,6 +25,10 @@ from llamatune.sampling.policy import Policy, load_policy
 from llamatune.sampling.prompts import PromptRow
 from llamatune.sampling.sampler import How
 from llamatune.sampling.samples import SAMPLES, TOGETHER, Group, Sample, Samples
+from llamatune.wording import counted
+
+_MOST_CUT_OFF = 0.2
+"""Larger shares of answers that were cut off are said: what is left to choose from is what the model says shortly."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Asking:
     crew: Crew
     load: Callable[[], Policy]
     seed: int
+    warned: set[str] = field(default_factory=set)
+    """What has been said of its answers; once is enough."""
 
     @property
     def room(self) -> int | None:
@@ -79,12 +85,26 @@ class Asking:
             together=together,
         )
         self.crew.make(samples, what)
-        return samples.groups()
+        groups = samples.groups()
+        self._remark([one.ended for _, group in groups for one in group])
+        return groups
 
     def reply(self, prompts: Sequence[PromptRow], *, temperature: float, what: str) -> dict[str, Sample]:
         """One sample of each prompt, by the prompt's id. Raises what `sample` raises."""
         groups = self.sample(prompts, k=1, temperature=temperature, what=what, together=1)
         return {prompt["prompt_id"]: one for prompt, [one] in groups}
+
+    def _remark(self, ended: Sequence[bool]) -> None:
+        """Say, for the first answers of which it is true, that many were cut off."""
+        cut = ended.count(False) / max(len(ended), 1)
+        if cut > _MOST_CUT_OFF and "cut off" not in self.warned:
+            self.warned.add("cut off")
+            line = (
+                f"{cut:.0%} of {counted(len(ended), 'answer')} were cut off at "
+                f"{counted(self.recipe.sampling.max_new_tokens, 'token')}: raise `sampling.max_new_tokens`"
+            )
+            self.crew.display.say(line)
+            self.run.event("warning", line)
 
 
 def find_answering(recipe: SamplingRecipe) -> Start:
