@@ -74,6 +74,8 @@ def test_a_run_leaves_figures_win_rates_and_replies_side_by_side(made: Path) -> 
         assert (
             one["win"] + one["tie"] + one["loss"] == one["prompts"] == (12 if one["set"] == "all sets" else 6)
         )
+    told = json.loads((made / "result.json").read_text())["figures"]
+    assert told["wins_ties_half/oracle"] == won["oracle", "all sets", "lora"]["share"]["value"]
     assert list(found["strengths"]["oracle"]) == ["start", "full", "lora"]
     rows = rows_of(made / "replies.jsonl")
     assert len(rows) == 12 and all(set(row["replies"]) == {"start", "full", "lora"} for row in rows)

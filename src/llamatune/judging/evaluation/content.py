@@ -96,11 +96,12 @@ def content_of(found: Evaluated, *, times: int, seed: int) -> dict[str, Any]:
 
 
 def newest_against_baseline(content: Mapping[str, Any]) -> dict[str, float]:
-    """What a reader wants to know first: by judge, how the last model does against the baseline on all prompts."""
+    """What a reader wants to know first: by judge, how the last model does against the baseline on all prompts, a tie
+    being half a win: what tables call a win rate leaves ties out, as the paper does."""
     won = {row["judge"]: row["share"]["value"] for row in content["win_rates"]}
     return {
         "models": float(len(content["models"])),
-        **{f"win_rate/{judge}": one for judge, one in won.items()},
+        **{f"wins_ties_half/{judge}": one for judge, one in won.items()},
     }
 
 
