@@ -267,15 +267,16 @@ def test_metrics_are_mirrored_to_a_tracker(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tracker", ["wandb", "trackio"])
 def test_a_tracker_works_offline(tracker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip(
-        tracker, reason=f"{tracker} is no part of the lock: pip install 'llamatune[{tracker}]'"
-    )
     for name, value in {
         "WANDB_MODE": "offline",
         "WANDB_DIR": tmp_path,
         "TRACKIO_DIR": tmp_path / "trackio",
     }.items():
         monkeypatch.setenv(name, str(value))
+    # Imported once these are set: trackio reads TRACKIO_DIR then and not again.
+    pytest.importorskip(
+        tracker, reason=f"{tracker} is no part of the lock: pip install 'llamatune[{tracker}]'"
+    )
     changes = {"logging.report_to": [tracker], "optimization.max_steps": 4, "model.lora": {"rank": 4}}
     run(sft_recipe(tmp_path / "mine", changes | {"logging.every_steps": 1}), recipe_dir=ROOT)
     assert not (tmp_path / "mine/events.jsonl").exists(), "no warning that it was left out"
