@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from llamatune.cli import app
 from llamatune.commands import doctor
+from llamatune.version import __version__
 
 
 def test_what_is_here_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,6 +17,9 @@ def test_what_is_here_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     done = CliRunner().invoke(app, ["doctor", "--json"])
     found = json.loads(done.stdout)
     assert found["versions"]["transformers"][0].isdigit() and found["devices"]
+    assert found["versions"]["llamatune"] == __version__, (
+        "of the code that runs, not of what was installed before"
+    )
     assert found["hub_token"] is True and "xxxx" not in done.stdout
     assert "wandb" not in found["missing"] or "report_to" in found["missing"]["wandb"]
 

@@ -17,9 +17,9 @@ from llamatune.errors import Problem, RecipeError
 from llamatune.outside import is_file
 from llamatune.recipe.paths import MARKER
 from llamatune.runs.files import read_json
+from llamatune.version import __version__
 
 _LIBRARIES = (
-    "llamatune",
     "torch",
     "transformers",
     "tokenizers",
@@ -43,6 +43,7 @@ def environment() -> dict[str, Any]:
         "machine": platform.platform(),
         "versions": {
             "python": platform.python_version(),
+            "llamatune": __version__,  # of this code: an editable install says what it was when it was installed
             **{name: _version(name) for name in _LIBRARIES},
         },
     }
