@@ -22,7 +22,7 @@ from published import ROWS, UNMET  # noqa: E402
 from llamatune.commands.plan import plan_lines  # noqa: E402
 from llamatune.commands.recipes import shipped_recipes  # noqa: E402
 from llamatune.plan.devices import CARDS  # noqa: E402
-from llamatune.plan.planned import Plan, plan  # noqa: E402
+from llamatune.plan.planned import PipelinePlan, plan, plan_all  # noqa: E402
 from llamatune.runs.report.words import duration  # noqa: E402
 
 
@@ -56,18 +56,15 @@ def _example() -> str:
 def _recipes() -> str:
     rows = []
     for one in shipped_recipes():
-        if one.memory is None:
-            continue
-        names = (one.device,) if one.device == "cpu" else ("a100-80", "h100")
-        plans = [plan(one.name, device=name, ways=False) for name in names]
-        smallest = one.device if one.device == "cpu" else _smallest(one.name)
-        work = plans[0].work
-        times = [f"{duration(planned.work.seconds)}" for planned in plans]
-        of = work.of.removeprefix("the ")
+        if one.device == "cpu":
+            smallest, times = "cpu", [duration(one.seconds), ""]
+        else:
+            smallest = _smallest(one.name)
+            other = plan_all(one.name, device="a100-80", ways=False)
+            there = other.seconds if isinstance(other, PipelinePlan) else other.work.seconds
+            times = [duration(there), duration(one.seconds)]
         memory = f"{one.memory / 1e9:.1f} GB"
-        rows.append(
-            (one.name, one.trains, memory, smallest, of, *(times if len(times) == 2 else [*times, ""]))
-        )
+        rows.append((one.name, one.trains, memory, smallest, one.of.removeprefix("the "), *times))
     head = (
         "recipe",
         "trains",
@@ -82,8 +79,8 @@ def _recipes() -> str:
 
 def _smallest(name: str) -> str:
     cards = sorted(CARDS.values(), key=lambda card: card.memory)
-    planned: list[Plan] = [plan(name, device=card.name, ways=False) for card in _one_of_each_size(cards)]
-    return next((f"{found.device.memory / 1e9:.0f} GB card" for found in planned if found.fits), "none")
+    fits = (card for card in _one_of_each_size(cards) if plan_all(name, device=card.name, ways=False).fits)
+    return next((f"{card.memory / 1e9:.0f} GB card" for card in fits), "none")
 
 
 def _one_of_each_size(cards: list[Any]) -> list[Any]:

@@ -126,6 +126,13 @@ def test_more_devices_take_less_time_and_the_bytes_of_an_exchange() -> None:
     assert eight.need.peak.bytes > one.need.peak.bytes
 
 
+def test_machines_are_so_many_times_the_devices() -> None:
+    names = {"device": "h200", "ways": False}
+    two = plan("alpaca/sft_7b", ["hardware.sharding=fsdp"], devices=4, nodes=2, **names)
+    eight = plan("alpaca/sft_7b", ["hardware.sharding=fsdp"], devices=8, **names)
+    assert two.devices == 8 and two.need == eight.need and two.work == eight.work
+
+
 def test_sharding_divides_what_is_held_and_not_the_passes() -> None:
     """Llama 2 7B, all weights: 16 bytes each on one card, and an eighth of that on each of eight."""
 

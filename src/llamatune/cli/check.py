@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -55,25 +56,46 @@ def plan(
     devices: Annotated[
         int | None,
         typer.Option(
-            help="How many of them, one process each; `hardware.devices` when left out.",
+            help="How many of them on a machine, one process each; `hardware.devices` when left out.",
             min=1,
             show_default=False,
         ),
     ] = None,
+    nodes: Annotated[int, typer.Option(help="How many machines.", min=1)] = 1,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="Also make a step here, on made-up rows as long as the recipe allows."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a run will need: memory, what makes it fit, hours, disk, energy. Loads and downloads nothing."""
-    from llamatune.commands.plan import pipeline_plan_lines, plan_lines
+    from llamatune.commands.plan import measured_line, pipeline_plan_lines, plan_lines
     from llamatune.plan.planned import PipelinePlan, plan_all
 
+    if measure and (device or devices or nodes > 1):
+        raise typer.BadParameter(
+            "--measure is for one device that is here: remove --device, --devices, --nodes"
+        )
+    step = None
     with errors_as_json(as_json):
-        planned = plan_all(recipe, overrides or (), device=device, devices=devices)
+        planned = plan_all(recipe, overrides or (), device=device, devices=devices, nodes=nodes)
+        if measure:
+            announce_imports()
+            from llamatune.commands.measure import can_be_measured, measure_step
+
+            if isinstance(planned, PipelinePlan) or not can_be_measured(planned.recipe):
+                raise typer.BadParameter("--measure is for chats, documents and pairs: sft, pretrain, reward")
+            step = measure_step(recipe, overrides or ())
     if as_json:
-        print_json(planned.to_json())
-    else:
-        lines = pipeline_plan_lines(planned) if isinstance(planned, PipelinePlan) else plan_lines(planned)
-        for line in lines:
-            write(sys.stdout, line)
+        print_json(planned.to_json() | ({"measured": asdict(step)} if step else {}))
+        return
+    lines = pipeline_plan_lines(planned) if isinstance(planned, PipelinePlan) else plan_lines(planned)
+    for line in lines:
+        write(sys.stdout, line)
+    if step:
+        write(sys.stdout, measured_line(step))
 
 
 def schema() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from llamatune.plan.planned import PipelinePlan, Plan
-from llamatune.plan.work import CO2_A_KWH
+from llamatune.plan.work import CO2_A_KWH, THE_RUN
 from llamatune.recipe.recipes import STAGES
 from llamatune.runs.files import size
 from llamatune.runs.report.words import duration
 from llamatune.wording import counted
+
+if TYPE_CHECKING:
+    from llamatune.commands.measure import MeasuredStep
 
 
 def pipeline_plan_lines(planned: PipelinePlan) -> Iterator[str]:
@@ -23,11 +27,11 @@ def pipeline_plan_lines(planned: PipelinePlan) -> Iterator[str]:
             f"{duration(one.work.seconds)} for {one.work.of} (guess); disk {size(one.disk)}"
         )
     plans = planned.steps.values()
-    most = max(plans, key=lambda one: one.need.peak.bytes)
+    most, of = planned.largest, "" if planned.of == THE_RUN else f" for {planned.of}"
     yield (
         f"all      {size(round(most.need.peak.bytes))} on {most.device.name} ({size(round(most.device.memory))}), "
         f"disk {size(sum(one.disk for one in plans))}, "
-        f"{duration(sum(one.work.seconds for one in plans))} (guess)"
+        f"{duration(planned.seconds)}{of} (guess)"
     )
     yield f"for one step in full: llamatune plan {planned.pipeline.steps[0].file} [KEY=VALUE ...]"
 
@@ -69,6 +73,15 @@ def plan_lines(planned: Plan) -> Iterator[str]:
         yield f"guess    {guess}"
     if energy:
         yield "guess    the card's full power, and the Llama 2 paper's 0.42 kg of CO2 a kWh; no cooling"
+
+
+def measured_line(step: MeasuredStep) -> str:
+    """A step that was made here, beside what the plan says of it."""
+    return (
+        f"measured a step of {counted(step.rows, 'row')} of {step.length:,} tokens: "
+        f"{size(round(step.peak))} at the peak (plan: {size(round(step.planned_peak))}), "
+        f"{duration(step.seconds)} (plan: {duration(step.planned_seconds)})"
+    )
 
 
 def _verdict(planned: Plan) -> str:

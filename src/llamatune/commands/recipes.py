@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from llamatune.commands.init.text import write_beside_schema
-from llamatune.plan.bases import origin_of
-from llamatune.plan.planned import plan
+from llamatune.plan.planned import PipelinePlan, Plan, plan_loaded
+from llamatune.plan.work import THE_RUN
 from llamatune.recipe.graph.steps import Pipeline
 from llamatune.recipe.load import load_with_problems
 from llamatune.recipe.parsing.yaml import read_text
 from llamatune.recipe.shipped import find_recipe, shipped
 from llamatune.recipe.stages.common import ModelRecipe, SamplingRecipe
 from llamatune.runs.files import size
+from llamatune.runs.report.words import duration
 from llamatune.wording import counted
 
 _SMALL = 1e9
@@ -32,10 +33,13 @@ class Listed:
     base: str
     trains: str
     """full, lora, qlora, adapter: one that an earlier run left; or nothing; of a pipeline, its steps."""
-    memory: int | None
-    """Bytes at the peak of one device, see `plan`; None of a pipeline. `device`: a processor for small models, else a
-    card."""
+    memory: int
+    """Bytes at the peak of one device, see `plan`; of a pipeline, in the step that needs most. `device`: a processor
+    for small models, else a card."""
     device: str
+    seconds: float
+    """On one device, a guess. `of`: the run, or so many rows where their number is not known."""
+    of: str
     about: str
 
 
@@ -49,22 +53,39 @@ def shipped_recipes() -> list[Listed]:
 
 
 def _listed(name: str, file: Path) -> Listed:
-    about = _about(read_text(file))
     recipe = load_with_problems(file)[0]
+    assert isinstance(recipe, Pipeline | ModelRecipe)
+    planned = plan_loaded(recipe, file.parent, device="h100")
+    if all(one.origin.shape.weights < _SMALL for one in _plans(planned)):
+        planned = plan_loaded(recipe, file.parent, device="cpu")
+    plans = _plans(planned)
+    largest = max(plans, key=lambda one: one.need.peak.bytes)
+    made = {one.recipe.output for one in plans}
+    bases = {
+        one.recipe.model.base: None
+        for one in plans
+        if one.recipe.model.base.removesuffix("/model") not in made
+    }
+    return Listed(
+        name,
+        recipe.stage,
+        ", ".join(bases),
+        _trains(recipe),
+        round(largest.need.peak.bytes),
+        largest.device.name,
+        round(planned.seconds if isinstance(planned, PipelinePlan) else planned.work.seconds, 1),
+        planned.of if isinstance(planned, PipelinePlan) else planned.work.of,
+        _about(read_text(file)),
+    )
+
+
+def _plans(planned: Plan | PipelinePlan) -> list[Plan]:
+    return list(planned.steps.values()) if isinstance(planned, PipelinePlan) else [planned]
+
+
+def _trains(recipe: ModelRecipe | Pipeline) -> str:
     if isinstance(recipe, Pipeline):
-        bases = {
-            step.recipe.model.base: None for step in recipe.steps if isinstance(step.recipe, ModelRecipe)
-        }
-        trains = counted(len(recipe.steps), "step")
-        return Listed(name, recipe.stage, ", ".join(bases), trains, None, "", about)
-    assert isinstance(recipe, ModelRecipe)
-    small = origin_of(recipe).shape.weights < _SMALL
-    planned = plan(file, device="cpu" if small else "h100", ways=False)
-    memory = round(planned.need.peak.bytes)
-    return Listed(name, recipe.stage, recipe.model.base, _trains(recipe), memory, planned.device.name, about)
-
-
-def _trains(recipe: ModelRecipe) -> str:
+        return counted(len(recipe.steps), "step")
     if isinstance(recipe, SamplingRecipe):
         return "nothing"
     if recipe.model.quantization == "nf4":
@@ -91,8 +112,8 @@ _NARROW = 40
 
 def recipes_table(recipes: list[Listed], width: int | None = None) -> str:
     """The recipes by column, wrapped at words to a terminal's width; without one, a line for each recipe."""
-    cells = [(one.name, one.stage, one.base, one.trains, _needs(one)) for one in recipes]
-    head, *lines = _in_columns([("name", "stage", "base", "trains", "memory"), *cells])
+    cells = [(one.name, one.stage, one.base, one.trains, _memory(one), _time(one)) for one in recipes]
+    head, *lines = _in_columns([("name", "stage", "base", "trains", "memory", "time"), *cells])
     if width is None:
         return "\n".join(
             [head + "about", *(line + one.about for line, one in zip(lines, recipes, strict=True))]
@@ -100,21 +121,28 @@ def recipes_table(recipes: list[Listed], width: int | None = None) -> str:
     if width - len(head) >= _NARROW:
         found = [head + "about"]
         for line, one in zip(lines, recipes, strict=True):
-            about = textwrap.wrap(one.about, width - len(head))
+            about = textwrap.wrap(one.about, width - len(head), break_on_hyphens=False)
             found += [line + about[0], *(" " * len(head) + more for more in about[1:])]
         return "\n".join(found)
     head, *lines = _in_columns(
         [("name", "stage", "trains"), *((one.name, one.stage, one.trains) for one in recipes)]
     )
-    found = [head.rstrip(), "  base  memory  about"]
+    found = [head.rstrip(), "  base  memory  time  about"]
     for line, one in zip(lines, recipes, strict=True):
-        rest = "  ".join(filter(None, (one.base, _needs(one), one.about)))
-        found += [line.rstrip(), *textwrap.wrap(rest, width, initial_indent="  ", subsequent_indent="  ")]
+        rest = "  ".join((one.base, _memory(one), _time(one), one.about))
+        wrapped = textwrap.wrap(
+            rest, width, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+        )
+        found += [line.rstrip(), *wrapped]
     return "\n".join(found)
 
 
-def _needs(recipe: Listed) -> str:
-    return "" if recipe.memory is None else f"{size(recipe.memory)} {recipe.device}"
+def _memory(recipe: Listed) -> str:
+    return f"{size(recipe.memory)} {recipe.device}"
+
+
+def _time(recipe: Listed) -> str:
+    return duration(recipe.seconds) + ("" if recipe.of == THE_RUN else f" for {recipe.of}")
 
 
 def _in_columns(rows: list[tuple[str, ...]]) -> list[str]:
@@ -122,7 +150,7 @@ def _in_columns(rows: list[tuple[str, ...]]) -> list[str]:
     return ["".join(f"{text:{wide}}  " for text, wide in zip(row, widths, strict=True)) for row in rows]
 
 
-def as_records(recipes: list[Listed]) -> list[dict[str, str | int | None]]:
+def as_records(recipes: list[Listed]) -> list[dict[str, str | float]]:
     return [asdict(recipe) for recipe in recipes]
 
 

@@ -12,7 +12,7 @@ from llamatune.plan.memory import NF4, NF4_DOUBLE, Held, MemoryPart
 from llamatune.plan.needs import Length, Need, number_of, unpacked, with_answers, without_output
 from llamatune.plan.rows import amount_of, rows_of_epoch
 from llamatune.plan.shapes import Shape
-from llamatune.plan.work import Work, length_of, operations, sampling_seconds, speed_of, speed_said
+from llamatune.plan.work import THE_RUN, Work, length_of, operations, sampling_seconds, speed_of, speed_said
 from llamatune.recipe.reading import models
 from llamatune.recipe.stages.common import SamplingRecipe, StageRecipe
 from llamatune.recipe.stages.evaluate import EvaluateRecipe
@@ -88,7 +88,7 @@ def answers_work(
     )
     if isinstance(recipe, EvaluateRecipe) and recipe.benchmarks.any:
         guesses += ("what benchmarks ask is not counted",)
-    of = "1,000 prompts" if prompts is None else "the run"
+    of = "1,000 prompts" if prompts is None else THE_RUN
     tokens = answers * length
     return Work(of, answers, tokens, None, seconds, devices, device.watts, guesses, unit="answer")
 

@@ -102,6 +102,9 @@ def _shape(name: str, steps: int, makers: Mapping[str, StageRecipe]) -> tuple[Sh
     # Before the local cache: a look there takes longer than everything else.
     if name.removeprefix("hub:") in KNOWN_CONFIGS and not Path(name).is_dir():
         return known_shape(name), "the table of known shapes"
+    maker = _maker(name, makers) if _run_of(name) in makers else None
+    if maker is not None and steps:
+        return _shape(maker.model.base, steps - 1, makers)
     try:
         base = find(name, weights=False, download=False).base
         return shape_of(base.config, name), f"config.json of {base.name}"
@@ -142,9 +145,13 @@ def _peft(settings: Mapping[str, object]) -> Lora | None:
         return None
 
 
+def _run_of(name: str) -> str:
+    return name.removesuffix("/model").removesuffix("/adapter")
+
+
 def _maker(name: str, makers: Mapping[str, StageRecipe]) -> TrainingRecipe | None:
     """The recipe that makes a run which is not there yet."""
-    run = name.removesuffix("/model").removesuffix("/adapter")
+    run = _run_of(name)
     if run in makers:
         known = makers[run]
         return known if isinstance(known, TrainingRecipe) else None

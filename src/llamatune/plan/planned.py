@@ -12,7 +12,7 @@ from llamatune.plan.answers import answers_disk, answers_need, answers_work
 from llamatune.plan.bases import Origin, origin_of
 from llamatune.plan.devices import Device, device_of
 from llamatune.plan.needs import Need, need_of, trained_count
-from llamatune.plan.work import Work, disk_of, work_of
+from llamatune.plan.work import THE_RUN, Work, disk_of, work_of
 from llamatune.recipe.graph.steps import Pipeline
 from llamatune.recipe.load import load_with_problems
 from llamatune.recipe.recipes import TrainedRecipe
@@ -99,13 +99,30 @@ class PipelinePlan:
     def fits(self) -> bool:
         return all(step.fits for step in self.steps.values())
 
+    @property
+    def largest(self) -> Plan:
+        """The step that needs most memory."""
+        return max(self.steps.values(), key=lambda step: step.need.peak.bytes)
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps, one after another."""
+        return sum(step.work.seconds for step in self.steps.values())
+
+    @property
+    def of(self) -> str:
+        """What `seconds` is of: the run, unless there are steps whose number of rows is not known."""
+        known = all(step.work.of == THE_RUN for step in self.steps.values())
+        return THE_RUN if known else "1,000 rows a step"
+
     def to_json(self) -> dict[str, Any]:
         plans = self.steps.values()
         return {
             "stage": self.pipeline.stage,
             "output": self.pipeline.output,
-            "peak": round(max((step.need.peak.bytes for step in plans), default=0)),
-            "seconds": round(sum(step.work.seconds for step in plans), 1),
+            "peak": round(self.largest.need.peak.bytes),
+            "seconds": round(self.seconds, 1),
+            "of": self.of,
             "disk": sum(step.disk for step in plans),
             "steps": {name: step.to_json() for name, step in self.steps.items()},
         }
@@ -117,30 +134,67 @@ def plan(
     *,
     device: str | None = None,
     devices: int | None = None,
+    nodes: int = 1,
     ways: bool = True,
 ) -> Plan:
-    """Plan a stage's recipe, a file or a shipped one. Files that it names need not be there.
+    """`plan_all` of a stage's recipe. Raises RecipeError, E065, for a pipeline."""
+    found = plan_all(name, overrides, device=device, devices=devices, nodes=nodes, ways=ways)
+    if isinstance(found, PipelinePlan):
+        raise RecipeError("E065", f"`{name}` is a pipeline: plan its steps", place="stage")
+    return found
+
+
+def plan_all(
+    name: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    device: str | None = None,
+    devices: int | None = None,
+    nodes: int = 1,
+    ways: bool = True,
+) -> Plan | PipelinePlan:
+    """Plan a recipe, a file or a shipped one; of a pipeline, every step. Files that it names need not be there.
 
     Args:
         device: a card's name, or `cpu`.
-        devices: how many, each with a process; as many as the recipe's `hardware.devices`, or one, when None.
-        ways: also look for what would make it fit, where it does not.
+        devices: on each machine, each with a process; as many as the recipe's `hardware.devices`, or one, when None.
+        nodes: machines.
+        ways: also look for what would make a stage's recipe fit, where it does not.
 
     Raises:
-        RecipeError: it is no recipe; E041, an unknown device; E065, a pipeline.
+        RecipeError: it is no recipe; E041, an unknown device.
         ModelError: E260, a base whose shape is not known; E230, E231, an adapter that does not fit it.
     """
-    place = device_of(device)
-    loaded = load_with_problems(name, overrides)[0]
-    if loaded is None or isinstance(loaded, Pipeline):
-        raise RecipeError("E065", f"`{name}` is a pipeline: plan its steps", place="stage")
-    if device is None and loaded.hardware.device == "cpu":
-        place = device_of("cpu")
-    devices = devices or loaded.hardware.devices or 1
-    found = _plan(loaded, find_recipe(name).parent, place, devices, {})
-    if found.fits or not ways:
+    loaded, problems = load_with_problems(name, overrides)
+    if loaded is None:
+        raise RecipeError.of(problems)
+    found = plan_loaded(loaded, find_recipe(name).parent, device=device, devices=devices, nodes=nodes)
+    if isinstance(found, PipelinePlan) or found.fits or not ways:
         return found
     return replace(found, ways=_ways(name, overrides, found))
+
+
+def plan_loaded(
+    loaded: PlannedRecipe | Pipeline,
+    folder: Path,
+    *,
+    device: str | None = None,
+    devices: int | None = None,
+    nodes: int = 1,
+) -> Plan | PipelinePlan:
+    """`plan_all` of a recipe that is loaded, without ways. `folder`: where its data cards are looked for."""
+    place = device_of(device)
+    steps = loaded.steps if isinstance(loaded, Pipeline) else []
+    makers = {step.recipe.output: step.recipe for step in steps}
+
+    def planned(recipe: StageRecipe, folder: Path) -> Plan:
+        assert isinstance(recipe, PlannedRecipe)
+        on = device_of("cpu") if device is None and recipe.hardware.device == "cpu" else place
+        return _plan(recipe, folder, on, (devices or recipe.hardware.devices or 1) * nodes, makers)
+
+    if isinstance(loaded, Pipeline):
+        return PipelinePlan(loaded, {step.name: planned(step.recipe, step.folder) for step in steps})
+    return planned(loaded, folder)
 
 
 def _plan(
@@ -156,29 +210,6 @@ def _plan(
     trained = trained_count(recipe, origin)
     work = work_of(recipe, origin, place, devices, need.at_once, folder)
     return Plan(recipe, origin, place, devices, need, work, trained, disk_of(recipe, trained), ())
-
-
-def plan_all(
-    name: str | Path,
-    overrides: Sequence[str] = (),
-    *,
-    device: str | None = None,
-    devices: int | None = None,
-) -> Plan | PipelinePlan:
-    """`plan`, and of a pipeline the plan of every step. Raises what `plan` raises."""
-    loaded, problems = load_with_problems(name, overrides)
-    if loaded is None:
-        raise RecipeError.of(problems)
-    if not isinstance(loaded, Pipeline):
-        return plan(name, overrides, device=device, devices=devices)
-    place = device_of(device)
-    makers = {step.recipe.output: step.recipe for step in loaded.steps}
-    plans: dict[str, Plan] = {}
-    for step in loaded.steps:
-        on = device_of("cpu") if device is None and step.recipe.hardware.device == "cpu" else place
-        count = devices or step.recipe.hardware.devices or 1
-        plans[step.name] = _plan(step.recipe, step.folder, on, count, makers)
-    return PipelinePlan(loaded, plans)
 
 
 def _ways(name: str | Path, overrides: Sequence[str], planned: Plan) -> tuple[Way, ...]:

@@ -25,6 +25,8 @@ SHARE_4_BITS = 0.25
 """With a 4-bit base, which is unpacked for each product; measured to take 1.0 to 2.0 times as long as 16 bits."""
 SHARE_BANDWIDTH = 0.25
 """Of a card's bandwidth, while sampling with transformers: a 7B in 16 bits gave 31 tokens/s on an A100."""
+THE_RUN = "the run"
+"""What a figure is of, where the number of rows is known."""
 CO2_A_KWH = 0.4235
 """Kilograms: what the Llama 2 paper's table of carbon gives, 31.22 t for 184,320 GPU hours at 400 W."""
 
@@ -83,7 +85,7 @@ def work_of(
     steps: int | None
     if isinstance(recipe, PpoRecipe):
         iterations, new = recipe.optimization.iterations, recipe.rollout.max_new_tokens
-        of, steps = "the run", iterations * recipe.steps_per_iteration
+        of, steps = THE_RUN, iterations * recipe.steps_per_iteration
         seen = float(iterations * recipe.optimization.batch_size)
         seconds = iterations * _iteration(recipe, origin, device, devices, length, at_once or 1)
         guesses.append(f"every answer has {new:,} tokens")
@@ -126,11 +128,11 @@ def _epochs(
     """Of what, steps, and rows that are seen."""
     settings = recipe.optimization
     if settings.max_steps is not None:
-        return "the run", settings.max_steps, float(settings.max_steps * settings.batch_size)
+        return THE_RUN, settings.max_steps, float(settings.max_steps * settings.batch_size)
     if rows is None:
         return "1,000 rows", None, 1000.0
     steps = math.ceil(math.ceil(rows / settings.batch_size) * settings.epochs)
-    return "the run", steps, rows * settings.epochs
+    return THE_RUN, steps, rows * settings.epochs
 
 
 def operations(shape: Shape, length: float, *, has_output: bool = True) -> float:

@@ -8,9 +8,11 @@ keys, directives, a second document, tabs as space, control characters, text tha
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -87,6 +89,14 @@ def decode(raw: bytes, name: str) -> str:
 
 def parse(text: str, name: str) -> YamlDocument:
     """Read one mapping. Raises RecipeError with all problems that can be told apart (at most 20)."""
+    document = _parsed(text, name)
+    # Overrides are put into the data.
+    return replace(document, data=copy.deepcopy(document.data))
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str, name: str) -> YamlDocument:
+    """A pipeline's steps name the same recipes and data cards many times."""
     text = text.removeprefix("\ufeff")
     if len(text) > MAX_BYTES:
         raise RecipeError("E010", "larger than 1 MiB", place=name)
