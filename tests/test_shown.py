@@ -21,6 +21,27 @@ CREDENTIALS = {
     "a token of the hub": "hf_" + "a1" * 17,
     "a password in an address": "https://anna:pass-w0rd@example.org/data",
     "a token in an address": "https://abcdef0123456789abcdef@example.org/x.git",
+    "a password without a user": "redis://:p4ssw0rd@host:6379/0",
+    "a role of Neon": "npg_" + "aB3dE5gH7jK9",
+    "a key of Groq": "gsk_" + "aB3" * 17,
+    "a token of Replicate": "r8_" + "aB3" * 12,
+    "a token of npm": "npm_" + "aB3" * 12,
+    "a key of NVIDIA": "nvapi-" + "aB3_" * 16,
+    "a token of PyPI": "pypi-AgE" + "IcHlwaS5vcmcaB3" * 3,
+    "a token of Databricks": "dapi" + "0123456789abcdef" * 2,
+    "a token of Vault": "hvs." + "CAESIaB3" * 4,
+    "a live key of Stripe": "sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc",
+    "a bot's token of Slack": "xoxb-123456789012-" + "aB3" * 8,
+    "a webhook of Slack": "https://hooks.slack.com/services/T00000000/B00000000/aB3dE5gH7jK9",
+}
+IN_CONTEXT = {
+    "a header": ("Authorization: Bearer {}", "aB3dE5gH7jK9mN1pQ3sT5uV7"),
+    "a header with a password": ("authorization: basic {}", "YW5uYTpwYXNzdzByZDEyMzQ1Ng=="),
+    "a signed address": ("https://a.b/f?X-Amz-Date=1&X-Amz-Signature={}", "0a1b" * 16),
+    "a shared address": ("https://a.blob.core.windows.net/c/f?sv=2022&sig={}", "aB3dE5gH7jK9mN1pQ3sT5uV7%3D"),
+    "a token in a query": ("https://example.org/x?token={}", "aB3dE5gH7jK9mN1pQ3sT5uV7"),
+    "a secret key": ("aws_secret_access_key = {}", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+    "an account's key": ("AccountKey={}", "aB3d" * 20),
 }
 
 
@@ -39,9 +60,22 @@ def test_no_error_says_a_credential(secret: str) -> None:
     assert kept not in str(error) and kept not in repr(error.problems) and "[credential]" in str(error)
 
 
+@pytest.mark.parametrize(("around", "secret"), IN_CONTEXT.values(), ids=IN_CONTEXT)
+def test_a_credential_is_known_by_what_stands_before_it(around: str, secret: str) -> None:
+    assert "[credential]" in masked(around.format(secret)) and secret not in masked(around.format(secret))
+
+
 @pytest.mark.parametrize(
     "text",
-    ["https://example.org:8080/a@b", "sha256 " + "0a" * 32, "a token: the last one", "user@example.org"],
+    [
+        *("https://example.org:8080/a@b", "sha256 " + "0a" * 32, "a token: the last one", "user@example.org"),
+        *("runs/r8_alpha16_dropout05_seed1", "acme/global-attention-8b-instruct-v2", "npm_config_registry"),
+        *(
+            "https://example.org/search?monkey=banana",
+            "the bearer of 1,000 bananas",
+            "pad_token: <|reserved_9|>",
+        ),
+    ],
 )
 def test_what_is_no_credential_stays(text: str) -> None:
     assert masked(text) == text

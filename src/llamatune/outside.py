@@ -1,4 +1,4 @@
-"""Open files that somebody else may have made: plain files only, and small ones only up to a limit.
+"""Open files that somebody else may have made: plain files only, and small ones only up to a limit; and read JSON.
 
 A pipe would be waited for without end, and a device has none. Where a file is to be written, a link could lead
 anywhere. What is refused is an `OSError` that says so, as for any other file that cannot be opened.
@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import stat
+from collections import Counter
 from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +20,10 @@ MOST = 256 << 20
 
 _LONGEST_NAME = 255
 """Bytes of a file's name, on most file systems."""
+
+_DEEPEST = 128
+"""Levels of lists and objects in each other. No file of any tool has a tenth of it, and code that walks through what
+was read calls itself for each."""
 
 
 def open_plain(path: Path, *, buffering: int = 1 << 16) -> BufferedReader:
@@ -116,14 +121,62 @@ def read_whole(path: Path, most: int = MOST) -> bytes:
         return stream.read()
 
 
+Pairs = list[tuple[Any, Any]]
+"""The keys and values of an object, as `json` hands them to a hook."""
+
+
+class RepeatedKeyError(ValueError):
+    """An object has a key twice."""
+
+    def __init__(self, key: object) -> None:
+        super().__init__(f"the key {ascii(key)[:60]} is in one object twice")
+
+
+def each_key_once(pairs: Pairs) -> dict[Any, Any]:
+    """The object of these keys and values, as a hook for `json`. Raises RepeatedKeyError: one would be lost in
+    silence."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        raise RepeatedKeyError(next(key for key in found if counts[key] > 1))
+    return found
+
+
+def parse_json(text: str) -> Any:
+    """The content of a JSON text.
+
+    Raises:
+        ValueError: it is no JSON, has a key twice in one object, is nested too deep, or holds a number of thousands of
+            digits.
+    """
+    try:
+        content = json.loads(text, object_pairs_hook=each_key_once)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    if is_deeper(content, _DEEPEST):
+        raise ValueError(_TOO_DEEP)
+    return content
+
+
+_TOO_DEEP = f"lists and objects are nested more than {_DEEPEST} levels deep"
+
+
+def is_deeper(content: Any, levels: int) -> bool:
+    """Whether lists and objects are nested more than so many levels deep."""
+    level = [content]
+    for _ in range(levels + 1):
+        level = [one for one in level if isinstance(one, (dict, list))]
+        if not level:
+            return False
+        level = [inner for one in level for inner in (one.values() if isinstance(one, dict) else one)]
+    return True
+
+
 def read_any_json(path: Path, most: int = MOST) -> Any:
     """The content of a JSON file.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no JSON, nested too deep, or holds a number of thousands of digits.
+        ValueError: what `parse_json` raises.
     """
-    try:
-        return json.loads(read_whole(path, most).decode("utf-8"))
-    except RecursionError:
-        raise ValueError("nested too deep") from None
+    return parse_json(read_whole(path, most).decode("utf-8"))

@@ -489,10 +489,11 @@ def test_rows_that_an_earlier_source_has_whatever_is_compared_at_a_time(
 def test_many_sources_are_prepared_with_a_word(
     tmp_path: Path, encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llamatune.data.prepare.SECONDS_OF_SILENCE", 0.0)
+    monkeypatch.setattr("llamatune.wording.SECONDS_OF_SILENCE", 0.0)
     said: list[str] = []
     run(encoder, *(Source(path=write(tmp_path, f"{n}.jsonl", [pair(n)])) for n in range(3)), lines=said)
-    assert "2 of 3 sources opened" in said and "2 of 3 sources encoded" in said
+    for done in ("opened", "encoded", "joined"):
+        assert f"2 of 3 sources {done}" in said
 
 
 @pytest.mark.slow

@@ -94,6 +94,15 @@ def test_a_header_that_claims_the_whole_file(tmp_path: Path) -> None:
         find(str(folder))
 
 
+def test_a_tensor_that_has_two_shapes(tmp_path: Path) -> None:
+    folder = base(tmp_path / "base")
+    one = '"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}'
+    header = f"{{{one}, {one.replace('[2]', '[1, 2]')}}}".encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(ModelError, match=r"E207.*no safetensors file"):
+        find(str(folder))
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [

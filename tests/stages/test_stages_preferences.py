@@ -248,6 +248,11 @@ def test_grades_follow_the_gap() -> None:
         ("Reply B is better.", False, Opinion(None, why_not=PairOutcome.NOT_UNDERSTOOD)),
         ('{"better": "C", "how_much": "better"}', False, Opinion(None, why_not=PairOutcome.NOT_UNDERSTOOD)),
         ('{"better": "A"', False, Opinion(None, why_not=PairOutcome.NOT_UNDERSTOOD)),
+        (
+            '{"better": "A", "how_much": "better", "better": "B"}',
+            False,
+            Opinion(None, why_not=PairOutcome.NOT_UNDERSTOOD),
+        ),
     ],
 )
 def test_what_an_endpoint_answers(text: str, refused: bool, found: Opinion) -> None:
@@ -257,7 +262,8 @@ def test_what_an_endpoint_answers(text: str, refused: bool, found: Opinion) -> N
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "is not JSON"),
+        ("{", "cannot be read as JSON"),
+        ('{"id": "a", "better": "first", "better": "second"}', "the key 'better' is in one object twice"),
         ('{"better": "first"}', "has no `id`"),
         ('{"id": "a", "better": "third"}', "'third' under `better`"),
         ('{"id": "a", "better": "first", "rating": "good"}', "'good' under `rating`"),

@@ -22,8 +22,8 @@ from llamatune.data.formats.record import Raw
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.survey import recognise
 from llamatune.data.rows import Preference, RowRejected
-from llamatune.errors import DataError
-from llamatune.outside import is_file, is_folder
+from llamatune.errors import DataError, gate
+from llamatune.outside import is_file, is_folder, parse_json, read_whole
 from llamatune.recipe.load import load_stage
 from llamatune.recipe.paths import MARKER
 from llamatune.recipe.stages.evaluate import EvaluateRecipe
@@ -103,11 +103,13 @@ def labels_in(file: Path) -> dict[str, str]:
     """Lines of a labels file by the id that each is for; a line that is none is left to whoever reads the file."""
     found: dict[str, str] = {}
     if is_file(file):
-        for number, line in enumerate(file.read_text("utf-8", "replace").splitlines()):
+        with gate(DataError, "E149", "labels that cannot be read", place=str(file)):
+            lines = read_whole(file).decode("utf-8", "replace").split("\n")
+        for number, line in enumerate(lines):
             if line.strip():
                 try:
-                    found[str(json.loads(line)["id"])] = line
-                except (ValueError, TypeError, KeyError, RecursionError):
+                    found[str(parse_json(line)["id"])] = line
+                except (ValueError, TypeError, KeyError):
                     found[f"line {number}"] = line
     return found
 

@@ -47,14 +47,14 @@ def main() -> None:
         if processes() > 1:
             say(f"{what}; the command that started the processes goes on")
         else:
-            say(f"{what}; continue with:\n  {shlex.join(['llamatune', *sys.argv[1:]])}")
+            say(f"{what}; continue with:\n  {_command()}")
         sys.exit(error.exit_code)
     except LlamatuneError as error:
         if os.environ.get("LLAMATUNE_DEBUG") == "1":
             say(masked(traceback.format_exc()))
         report_error(error)
         if isinstance(error, HubError):
-            say(f"nothing here has changed; go on with:\n  {shlex.join(['llamatune', *sys.argv[1:]])}")
+            say(f"nothing here has changed; go on with:\n  {_command()}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:  # inside a command, typer does the same
         sys.exit(130)
@@ -62,3 +62,8 @@ def main() -> None:
         say(masked(traceback.format_exc()))
         say("This is a bug in llamatune: please report it with the lines above.")
         sys.exit(1)
+
+
+def _command() -> str:
+    """What was typed, to be typed again."""
+    return masked(shlex.join(["llamatune", *sys.argv[1:]]))

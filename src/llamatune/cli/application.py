@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from llamatune.cli import begin, check, data, people, share, train, use
+from llamatune.shown import masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,14 @@ PARTS: dict[str, tuple[Callable[..., None], ...]] = {
 
 class _ByPurpose(TyperGroup):
     """Commands under the panels that they name, as plain text."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """As always; what is said of a wrong value does not repeat a credential."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = masked(error.message)
+            raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         longest = max(map(len, self.commands))

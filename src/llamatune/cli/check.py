@@ -32,7 +32,7 @@ def validate(
     if deep:
         announce_imports()
     with errors_as_json(as_json):
-        found = validate_recipe(recipe, overrides or (), allow_outside=allow_outside, deep=deep)
+        found = validate_recipe(recipe, overrides or (), allow_outside=allow_outside, deep=deep, say=say)
         if not as_json and not resolved:
             for line in found.lines():
                 say(line)

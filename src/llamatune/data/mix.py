@@ -4,7 +4,7 @@ of rows."""
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from llamatune.data.store import Shard
 from llamatune.errors import DataError
-from llamatune.wording import counted
+from llamatune.wording import counted, with_word
 
 if TYPE_CHECKING:
     import datasets
@@ -200,9 +200,10 @@ def permutation(size: int, seed: int) -> list[int]:
     return order
 
 
-def concatenated(pools: Sequence[Pool]) -> datasets.Dataset:
-    """One data set over all pools."""
+def concatenated(pools: Sequence[Pool], say: Callable[[str], None] = lambda text: None) -> datasets.Dataset:
+    """One data set over all pools. `say` is told how far it is, where there are many."""
     import datasets
 
-    parts: list[Any] = [pool.dataset() for pool in pools if len(pool.indices)]
+    used = [pool for pool in pools if len(pool.indices)]
+    parts: list[Any] = [pool.dataset() for pool in with_word(used, "source", "joined", say)]
     return datasets.concatenate_datasets(parts)

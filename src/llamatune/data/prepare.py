@@ -12,12 +12,11 @@ held-out rows, weights - is a choice of row numbers (see `mix`), so no row is co
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from llamatune.data.counts import (
     Counts,
@@ -35,7 +34,7 @@ from llamatune.recipe.blocks import Data, Kind, Source
 from llamatune.recipe.stages.ppo import PpoData
 from llamatune.recipe.stages.pretrain import PretrainData
 from llamatune.recipe.stages.sft import ConversationData
-from llamatune.wording import counted
+from llamatune.wording import counted, with_word
 
 if TYPE_CHECKING:
     import datasets
@@ -44,10 +43,6 @@ if TYPE_CHECKING:
     from llamatune.data.store import Shard
 
 Report = Callable[[str], None]
-_Item = TypeVar("_Item")
-
-SECONDS_OF_SILENCE = 10.0
-"""How long many sources are prepared without a word."""
 
 
 @dataclass
@@ -135,10 +130,10 @@ def prepare(
         report(describe(info, kind))
     _check_left(infos, kind)
     in_eval = _evaluation(parts, epochs)
-    held_out_rows = mix.concatenated(list(in_eval.values())) if in_eval else None
+    held_out_rows = mix.concatenated(list(in_eval.values()), report) if in_eval else None
     empty = None if train else nothing if held_out_rows is None else held_out_rows.select([])
     return Prepared(
-        train=mix.concatenated(epochs[: len(train)]) if empty is None else empty,
+        train=mix.concatenated(epochs[: len(train)], report) if empty is None else empty,
         eval=held_out_rows,
         counts=total([info.counts for info in infos if info.role == ("train" if train else "eval")]),
         sources=infos,
@@ -216,10 +211,11 @@ def _encoded(
     sources = (*data.train, *data.eval)
     opened = [
         open_source(source, recipe_dir, kind=kind, on_bad_row=data.on_bad_row)
-        for source in _with_word(sources, "opened", report)
+        for source in with_word(sources, "source", "opened", report)
     ]
     parts = []
-    for number, (source, one) in enumerate(zip(sources, _with_word(opened, "encoded", report), strict=True)):
+    encoding = with_word(opened, "source", "encoded", report)
+    for number, (source, one) in enumerate(zip(sources, encoding, strict=True)):
         for line in one.describe():
             report(line)
         shard = _shard_of(one, data, encode, kind, data.on_bad_row, report)
@@ -230,16 +226,6 @@ def _encoded(
     if problems := _refused(data, [part.shard for part in parts], kind, room):
         raise DataError.of(problems)
     return parts
-
-
-def _with_word(items: Sequence[_Item], done: str, report: Report) -> Iterator[_Item]:
-    """The items, with a word every `SECONDS_OF_SILENCE` on how many of them are done."""
-    said = time.monotonic()
-    for number, item in enumerate(items):
-        if time.monotonic() - said > SECONDS_OF_SILENCE:
-            report(f"{number:,} of {counted(len(items), 'source')} {done}")
-            said = time.monotonic()
-        yield item
 
 
 def _shard_of(

@@ -8,6 +8,7 @@ A pipeline is loaded with all its steps. Nothing here imports torch, transformer
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 from llamatune.errors import Problem, RecipeError
@@ -69,8 +70,11 @@ def load_with_problems(
     if source.document.data.get("stage") == PIPELINE:
         return pipeline_of(source, allow_outside)
     recipe = recipe_of(source.document.data, source.place)
-    problems = list(path_problems(recipe, source.place, allow_outside))
-    return recipe, problems + list(card_problems(recipe, source.place, file))
+    found = chain(
+        path_problems(recipe, source.place, allow_outside), card_problems(recipe, source.place, file)
+    )
+    # Of ten thousand files that are missing, each is looked for among ten thousand names.
+    return recipe, list(islice(found, MAX_PROBLEMS))
 
 
 def loads(text: str, overrides: Sequence[str] = (), name: str = "recipe") -> Recipe:

@@ -2,14 +2,26 @@
 
 import time
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
 
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.pairs import PairEncoder
+from llamatune.data.encode.prompts import PromptEncoder
 from llamatune.data.encode.scored import ScoredEncoder
-from llamatune.data.rows import Conversation, Encoded, Encoder, Message, Preference, Reason, Row, RowRejected
+from llamatune.data.rows import (
+    Conversation,
+    Encoded,
+    Encoder,
+    Message,
+    Preference,
+    Prompt,
+    Reason,
+    Row,
+    RowRejected,
+)
 from llamatune.models.found import find
 from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import Chat
@@ -28,6 +40,8 @@ def talk(turns: int, *, system: bool = False) -> tuple[Message, ...]:
 def row(kind: str, messages: tuple[Message, ...]) -> Row:
     if kind == "pairs":
         return Preference(messages[:-1], messages[-1:], (Message("assistant", "No."),), "f:1")
+    if kind == "prompts":
+        return Prompt(messages[:-1], "f:1")
     return Conversation(messages, "f:1", 1.0)
 
 
@@ -35,9 +49,8 @@ def encoder(kind: str, template: Any, **policy: Any) -> Encoder:
     tokenizer = load_tokenizer(find("pico").base)
     if kind == "chat":
         return ChatFormat(tokenizer, Chat(template=template), **policy)
-    return {"pairs": PairEncoder, "scored": ScoredEncoder}[kind](
-        ChatFormat(tokenizer, Chat(template=template)), **policy
-    )
+    kinds = {"pairs": PairEncoder, "scored": ScoredEncoder, "prompts": PromptEncoder}
+    return kinds[kind](ChatFormat(tokenizer, Chat(template=template)), **policy)
 
 
 def cuts(kind: str, messages: tuple[Message, ...]) -> list[tuple[Message, ...]]:
@@ -62,8 +75,14 @@ def test_as_many_exchanges_are_kept_as_fit(kind: str, template: str, system: boo
         assert found.truncated and not expected.truncated
 
 
-@pytest.mark.parametrize("kind", ["chat", "pairs", "scored"])
-@pytest.mark.parametrize("too_long", ["truncate", "drop", "error"])
+@pytest.mark.parametrize(
+    ("kind", "too_long"),
+    [
+        *product(["chat", "pairs", "scored"], ["truncate", "drop", "error"]),
+        ("chat", "truncate_reply"),
+        *product(["prompts"], ["drop", "error"]),
+    ],
+)
 @pytest.mark.parametrize("room", [1024, 60_000])
 def test_five_thousand_turns(kind: str, too_long: str, room: int) -> None:
     encode = encoder(kind, "tokenizer", max_length=room, too_long=too_long)

@@ -210,6 +210,13 @@ def test_two_columns_of_one_name_in_parquet(tmp_path: Path, nested: bool) -> Non
     assert message.startswith("error[E109] a.parquet") and "two columns are called 'prompt'" in message
 
 
+def test_two_columns_of_one_name_in_a_table_whose_names_are_apart(tmp_path: Path) -> None:
+    table = {"columns": ["prompt", "prompt", "completion"], "data": [["a", "b", "c"], ["d", "e", "f"]]}
+    (tmp_path / "a.json").write_text(json.dumps(table))
+    message = fails(tmp_path / "a.json")
+    assert "E107" in message and "two columns are called 'prompt'" in message
+
+
 def test_row_17_the_sample_is_short_and_escaped(tmp_path: Path) -> None:
     message = fails(write(tmp_path, "a.jsonl", '{"a" \x1b[31mé' + "x" * 500 + "}"))
     assert "\x1b" not in message and "é" not in message

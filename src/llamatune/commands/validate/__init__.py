@@ -6,7 +6,7 @@ device, output and disk. With `deep`, every row is read and encoded, as `run` wo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from llamatune.commands.validate.findings import PipelineValidation, Validation
@@ -25,16 +25,23 @@ from llamatune.recipe.shipped import find_recipe
 from llamatune.recipe.stages.common import ModelRecipe, TrainingRecipe
 from llamatune.recipe.stages.pretrain import PretrainRecipe
 from llamatune.recipe.trackers import check_trackers
+from llamatune.wording import with_word
 
 
 def validate(
-    name: str, overrides: Sequence[str] = (), *, allow_outside: bool = False, deep: bool = False
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    allow_outside: bool = False,
+    deep: bool = False,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Validation | PipelineValidation:
     """Check a recipe and all that it names; of a pipeline, every step, as far as its input is there.
 
     Args:
         name: a recipe file, or a shipped recipe.
         deep: also read and encode every row, which takes the tokenizer and its libraries.
+        say: is told how far it is, where there are many sources.
 
     Raises:
         RecipeError: it is no recipe; all else that is wrong is in the result.
@@ -43,11 +50,11 @@ def validate(
     if recipe is None:
         raise RecipeError.of(problems)
     if not isinstance(recipe, Pipeline):
-        return _validated(recipe, find_recipe(name).parent, problems, deep=deep)
+        return _validated(recipe, find_recipe(name).parent, problems, deep=deep, say=say)
     found = PipelineValidation(recipe.recipe, problems=problems)
     coming = {step.recipe.output for step in recipe.steps if not is_file(Path(step.recipe.output) / FINISHED)}
     for step in recipe.steps:
-        found.steps[step.name] = _validated(step.recipe, step.folder, [], deep=deep, coming=coming)
+        found.steps[step.name] = _validated(step.recipe, step.folder, [], deep=deep, say=say, coming=coming)
     return found
 
 
@@ -57,6 +64,7 @@ def _validated(
     problems: list[Problem],
     *,
     deep: bool,
+    say: Callable[[str], None],
     coming: Collection[str] | None = None,
 ) -> Validation:
     """`coming`: of a step of a pipeline, the runs that have yet to be made."""
@@ -65,7 +73,7 @@ def _validated(
     if problems:
         found.refuse(RecipeError.of(problems))
     start = check_recipe_models(found, folder, coming)
-    for role, source, kind, data in all_sources(recipe):
+    for role, source, kind, data in with_word([*all_sources(recipe)], "source", "looked at", say):
         if source.run in coming:
             found.unchecked.append(f"the rows of {source.run}, which has yet to be made")
             continue

@@ -24,6 +24,8 @@ class Validation:
     problems: list[Problem] = field(default_factory=list)
     error: type[LlamatuneError] = RecipeError
     """The kind of the first problem."""
+    _known: set[Problem] = field(default_factory=set)
+    """Of 10,000 problems, none is compared with all others."""
 
     def add(self, about: str, text: str, **figures: Any) -> None:
         self.findings.append({"about": about, "text": text, **figures})
@@ -31,7 +33,8 @@ class Validation:
     def refuse(self, error: LlamatuneError) -> None:
         if not self.problems:
             self.error = type(error)
-        self.problems += [problem for problem in error.problems if problem not in self.problems]
+        self.problems += [problem for problem in dict.fromkeys(error.problems) if problem not in self._known]
+        self._known.update(error.problems)
 
     @contextmanager
     def gathering(self) -> Iterator[None]:

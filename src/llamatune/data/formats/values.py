@@ -18,6 +18,7 @@ from llamatune.data.characters import check_characters
 from llamatune.data.formats.record import Adjusted, Raw
 from llamatune.data.rows import Adjustment
 from llamatune.errors import DataError
+from llamatune.outside import Pairs, RepeatedKeyError, each_key_once
 from llamatune.recipe.blocks import Columns
 
 TEXT_PARTS = ("text", "input_text", "output_text")
@@ -225,31 +226,14 @@ def _looked_into(value: Any, name: str) -> Any:
     return found if (name in _LISTS and isinstance(found, list)) or _are_turns(found) else None
 
 
-Pairs = list[tuple[Any, Any]]
-"""The keys and values of an object, as `json` hands them to a hook."""
-
 _Parser = Callable[[str, Callable[[Pairs], dict[Any, Any]]], Any]
-
-
-class RepeatedKeyError(ValueError):
-    """An object has a key twice. Its argument is the key."""
-
-
-def each_key_once(pairs: Pairs) -> dict[Any, Any]:
-    """The object of these keys and values, as a hook for `json`. Raises RepeatedKeyError: one would be lost in
-    silence."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise RepeatedKeyError(next(key for key in found if keys.count(key) > 1))
-    return found
 
 
 def repeated_key(error: RepeatedKeyError, place: str) -> DataError:
     """The error for a row with such an object."""
     return DataError(
         "E106",
-        f"the key {ascii(error.args[0])[:60]} is in one object twice",
+        str(error),
         place=place,
         why="Only one of the two would be read",
         hint="remove one of the two: which one counts is not for llamatune to choose",

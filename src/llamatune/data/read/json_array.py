@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 from llamatune.data.characters import check_characters
-from llamatune.data.formats.values import RepeatedKeyError, each_key_once, repeated_key
+from llamatune.data.formats.values import repeated_key
 from llamatune.errors import DataError
+from llamatune.outside import RepeatedKeyError, each_key_once
 
 _CHUNK = 1 << 16
 _WHITESPACE = " \t\n\r"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from llamatune.data.read.json_array import excerpt
 from llamatune.errors import DataError
 
 ROW_KEYS = (
@@ -26,7 +27,7 @@ def rows_in(place: str, whole: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
     """`(place, row)` of the rows in an object that is all that a file holds; or the object itself, if it is a row.
 
     Raises:
-        DataError: E107, rows of several keys, or columns of different lengths.
+        DataError: E107, rows of several keys, columns of different lengths or of one name.
     """
     while (inner := _wrapped(whole)) is not None:
         whole = inner
@@ -48,7 +49,7 @@ def rows_in(place: str, whole: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
         raise DataError("E107", what, place=place, hint="write each of these lists to a file of its own")
     if lists:
         rows = [_out_of_viewer(row) for row in whole[lists[0]]]
-    elif (table := _split_table(whole)) is not None:
+    elif (table := _split_table(whole, place)) is not None:
         rows = table
     elif (columns := _columns(whole)) is not None:
         _check_lengths(whole, columns, place)
@@ -129,7 +130,7 @@ def _is_rows(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
-def _split_table(whole: dict[str, Any]) -> list[dict[str, Any]] | None:
+def _split_table(whole: dict[str, Any], place: str) -> list[dict[str, Any]] | None:
     """The rows of a table whose names and cells are apart, as data frames write with `orient="split"`."""
     names, cells = whole.get("columns"), whole.get("data")
     if not (
@@ -140,6 +141,10 @@ def _split_table(whole: dict[str, Any]) -> list[dict[str, Any]] | None:
         return None
     if not cells or not all(isinstance(row, list) and len(row) == len(names) for row in cells):
         return None
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        what = f"two columns are called {excerpt(twice)}"
+        hint = "write the table again without one of them, or under another name"
+        raise DataError("E107", what, place=place, why="Only one of the two would be read", hint=hint)
     return [dict(zip(names, row, strict=True)) for row in cells]
 
 

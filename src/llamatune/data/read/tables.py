@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -10,9 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from llamatune.data.formats.values import repeated_key
 from llamatune.data.read.json_array import excerpt
 from llamatune.data.read.limits import check_expansion, check_rows
 from llamatune.errors import DataError, gate
+from llamatune.outside import RepeatedKeyError, parse_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,7 +73,10 @@ def _rows(batches: Iterable[pa.RecordBatch], name: str, size: int) -> Rows:
         written = {field.name: decode for field in batch.schema if (decode := _decoder(field.type))}
         for row in rows:
             number += 1
-            row |= {column: decode(row[column]) for column, decode in written.items()}
+            try:
+                row |= {column: decode(row[column]) for column, decode in written.items()}
+            except RepeatedKeyError as error:
+                raise repeated_key(error, f"{name}#{number}") from None
             yield f"{name}#{number}", without_nan(row)
 
 
@@ -82,7 +86,7 @@ def _decoder(kind: pa.DataType) -> Callable[[Any], Any] | None:
     import pyarrow as pa
 
     if isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.json":
-        return lambda value: None if value is None else json.loads(value)
+        return lambda value: None if value is None else parse_json(value)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         inner = _decoder(kind.value_type)
         return inner and (lambda values: values and [inner(one) for one in values])

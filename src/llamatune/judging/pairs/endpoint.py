@@ -25,6 +25,7 @@ from typing import Any
 from llamatune.data.rows import RATINGS, Rating
 from llamatune.errors import DataError
 from llamatune.judging.pairs.comparing import Comparison, Opinion, PairOutcome
+from llamatune.outside import parse_json
 from llamatune.recipe.stages.common import Endpoint
 from llamatune.runs.shards import InParts, Part
 from llamatune.version import __version__
@@ -166,10 +167,10 @@ def _shown(one: Comparison) -> str:
 
 def _choice(answer: bytes, url: str) -> Mapping[str, Any]:
     try:
-        found = json.loads(answer)["choices"][0]
+        found = parse_json(answer.decode("utf-8"))["choices"][0]
         if isinstance(found, dict) and isinstance(found.get("message") or {}, dict):
             return found
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError):
         pass
     raise DataError(
         "E158",
@@ -194,8 +195,8 @@ def read_answer(text: str, *, refused: bool) -> Opinion:
         return Opinion(None, why_not=PairOutcome.REFUSED)
     found = re.search(r"\{[^{}]*\}", text)
     try:
-        said = json.loads(found.group()) if found else {}
-    except (ValueError, RecursionError):
+        said = parse_json(found.group()) if found else {}
+    except ValueError:
         said = {}
     better = {"A": 0, "B": 1}.get(str(said.get("better", "")).strip().upper())
     rating = _rating(said.get("how_much"))

@@ -8,7 +8,6 @@ Who gave which reply is in neither. `rating` (one of the four grades) and the tw
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from llamatune.data.rows import RATINGS
 from llamatune.errors import DataError, StoppedError, gate, reason_of
 from llamatune.judging.pairs.comparing import Comparison, Opinion, PairOutcome
-from llamatune.outside import open_plain
+from llamatune.outside import open_plain, parse_json
 from llamatune.runs.handover import write_rows
 from llamatune.wording import counted
 
@@ -87,9 +86,9 @@ def read_labels(file: Path) -> dict[str, Opinion]:
 
 def _read(line: str, place: str) -> tuple[str, Opinion]:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise _bad(f"is not JSON ({reason_of(error)})", place) from None
+        row = parse_json(line)
+    except ValueError as error:
+        raise _bad(f"cannot be read as JSON ({reason_of(error)})", place) from None
     if not isinstance(row, dict) or not isinstance(row.get("id"), str):
         raise _bad("has no `id`", place)
     if row.get("better") not in list(_BETTER):

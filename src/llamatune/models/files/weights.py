@@ -5,14 +5,13 @@ Pickles are refused, because loading one can run any code that was hidden in it.
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 
 from llamatune.errors import ModelError
 from llamatune.models.files.gates import check_size
 from llamatune.models.files.settings import is_placeholder, placeholder, read_model_json
-from llamatune.outside import is_file, is_plain_name, open_plain
+from llamatune.outside import is_file, is_plain_name, open_plain, parse_json
 
 _LARGEST_HEADER = 100 << 20
 """Most bytes of a safetensors header: safetensors' own limit."""
@@ -121,10 +120,14 @@ def tensors_in(file: Path, code: str = "E207") -> dict[str, tuple[int, ...]]:
             code, f"cannot be read: {error.strerror or error}", place=str(file), hint="check the download"
         ) from None
     try:
-        entries = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
+        entries = {
+            name: entry
+            for name, entry in parse_json(header.decode("utf-8")).items()
+            if name != "__metadata__"
+        }
         found = {name: _shape(entry["shape"]) for name, entry in entries.items()}
         end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError):
         raise _broken(file, code, start) from None
     if 8 + length + end != size:
         wrong = "are cut off" if 8 + length + end > size else "have bytes behind their end"

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from llamatune.recipe.graph.references import PREVIOUS, NoSuchStep, References, 
 from llamatune.recipe.parsing.overrides import WHOLE, Overridden
 from llamatune.recipe.parsing.problems import Place, problems_of
 from llamatune.recipe.parsing.secrets import refuse_secret_keys, refuse_secrets
-from llamatune.recipe.parsing.yaml import KeyPath, parse, read_text
+from llamatune.recipe.parsing.yaml import MAX_PROBLEMS, KeyPath, parse, read_text
 from llamatune.recipe.paths import output_problem
 from llamatune.recipe.reading import card_problems, path_problems, recipe_of, stage_of
 from llamatune.recipe.recipes import PIPELINE, STAGES, Recipe
@@ -333,7 +334,9 @@ class _Work:
             for at, problem in hand_over_problems(recipe, draft.referred.targets, made_by)
         ]
         # Of the output, the pipeline's own problem says it.
-        found += path_problems(recipe, draft.place, self.allow_outside, outputs)
-        found += card_problems(recipe, draft.place, draft.file)
-        for problem in found:
+        named = chain(
+            path_problems(recipe, draft.place, self.allow_outside, outputs),
+            card_problems(recipe, draft.place, draft.file),
+        )
+        for problem in (*found, *islice(named, MAX_PROBLEMS)):
             self._add(draft.slot.name, draft.slot.at, problem)
