@@ -54,17 +54,20 @@ def place(model: Model, hardware: Hardware) -> Placement:
     import torch
 
     cuda = hardware.device == "auto" and torch.cuda.is_available()
-    has_bf16 = cuda and torch.cuda.is_bf16_supported()
+    asked = hardware.precision == "bfloat16"
+    has_bf16 = asked or (cuda and torch.cuda.is_bf16_supported())
     sharded = hardware.sharding != "none"
     trains_weights = _trains_weights(model)
     check_precision(model, cuda=cuda)
     if model.dtype == "auto":
         half = "bfloat16" if has_bf16 else "float16"
-        weights = "float32" if not cuda or trains_weights else half
-        autocast = half if cuda and (has_bf16 or not trains_weights) else None
+        in_half = cuda or asked
+        weights = "float32" if not in_half or trains_weights else half
+        autocast = half if in_half and (has_bf16 or not trains_weights) else None
     else:
         weights = model.dtype
-        autocast = model.dtype if cuda and model.dtype != "float32" else None
+        own = model.dtype if cuda and model.dtype != "float32" else None
+        autocast = "bfloat16" if asked else own
     return Placement(
         device="cuda" if cuda else "cpu",
         weights=weights,

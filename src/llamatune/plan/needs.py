@@ -166,6 +166,8 @@ def _pass_tokens(
 
 def number_of(recipe: ModelRecipe, device: Device) -> int:
     """Bytes of a number in matrix products."""
+    if recipe.hardware.precision == "bfloat16":
+        return 2
     return 4 if device.on_cpu or recipe.model.dtype == "float32" else 2
 
 
