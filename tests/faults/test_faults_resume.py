@@ -45,6 +45,7 @@ MUST_MATCH = {
     "data.max_dropped": 0.02,
     "data.on_bad_row": "drop",
     "data.deduplicate": "false",
+    "hardware.precision": "bfloat16",
     "upstream.neftune_noise_alpha": 5,
 }
 """Every key of the recipe whose change makes another training, with another value for it."""

@@ -392,9 +392,9 @@ class Hardware(Block):
 
     device: Literal["auto", "cpu"] = "auto"
     """`auto` uses a GPU where there is one."""
-    precision: Literal["auto", "bfloat16"] = "auto"
-    """In what matrices are multiplied: `auto` is bfloat16 on a GPU that has it, and float32 on a CPU; `bfloat16` is for
-    processors that compute in it (AMX, AVX512-BF16). Trained weights stay float32, as on a GPU."""
+    precision: Literal["bfloat16"] | None = None
+    """In what matrices are multiplied; when left out, bfloat16 on a GPU that has it, and float32 on a CPU. `bfloat16`
+    is for processors that compute in it (AMX, AVX512-BF16). Trained weights stay float32, as on a GPU."""
     micro_batch_tokens: Whole | None = Field(None, ge=1)
     """Most tokens in one forward pass (a longer row goes alone); chosen for the device when left out, and halved
     automatically when memory runs out."""

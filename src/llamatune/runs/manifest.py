@@ -32,6 +32,8 @@ _LIBRARIES = (
 
 MAY_CHANGE = ("output", "checkpoint", "generation", "guards", "hardware", "logging")
 """Recipe blocks that change what is seen, kept or spent, and not what is learnt."""
+_MUST_MATCH = ("hardware.precision",)
+"""Keys of these blocks that are no matter of last digits."""
 
 _INPUTS = (".run", ".adapter", ".base")
 """What a recipe calls the runs that it starts from."""
@@ -90,7 +92,7 @@ def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
 
 def must_match(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts that a resume compares."""
-    return {key: value for key, value in facts.items() if _block(key) not in MAY_CHANGE}
+    return {key: value for key, value in facts.items() if _block(key) not in MAY_CHANGE or key in _MUST_MATCH}
 
 
 def of_blocks(facts: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
