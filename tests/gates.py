@@ -119,6 +119,8 @@ def card(random: Random, folder: Path) -> None:
 @light
 def name(random: Random, folder: Path) -> None:
     """A name where a file, a card, a model, a run or an output is expected."""
+    from llamatune.commands.init.text import refuse_existing
+    from llamatune.data.read.cards import draft_card
     from llamatune.data.read.readers import read_rows
     from llamatune.data.read.sources import find_files
     from llamatune.models.found import find
@@ -127,6 +129,7 @@ def name(random: Random, folder: Path) -> None:
     from llamatune.recipe.load import load
     from llamatune.recipe.paths import check_output, missing_problem, outside_problem
     from llamatune.runs.handover import take
+    from llamatune.runs.report.page import write_report
 
     text = random.choice(("", "./", "runs/", "/", "a/", "hub:", "../")) + str(odd(random))
     text += random.choice(("", ".jsonl", ".yaml", "/x", "\x00", ".gz", "/" + "n" * 256, ".parquet"))
@@ -141,6 +144,9 @@ def name(random: Random, folder: Path) -> None:
             lambda: missing_problem(text),
             lambda: outside_problem(text),
             lambda: take(text, "adapter"),
+            lambda: refuse_existing(Path(text)),
+            lambda: draft_card(Path(text), folder / "drafts"),
+            lambda: write_report(Path(text)),
             lambda: find_files(Source.model_construct(path=text), folder, kind="conversations"),
         ]
     )()

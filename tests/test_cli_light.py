@@ -105,6 +105,38 @@ def test_usage_errors(arguments: tuple[str, ...], message: str) -> None:
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", ["n" * 300, "é" * 200, "a/" * 3000 + "x"], ids=len)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("validate", "{}"),
+        ("validate", "r.yaml", "output={}"),
+        ("validate", "r.yaml", "data.train.0.path={}"),
+        ("recipes", "pico/sft", "--copy", "{}"),
+        ("init", "--output", "{}"),
+        ("report", "{}"),
+        ("data", "card", "mine", "--from", "{}"),
+        ("annotate", "pairs.jsonl", "--export", "--output", "{}"),
+    ],
+    ids=" ".join,
+)
+def test_a_name_that_no_file_can_have(arguments: tuple[str, ...], name: str) -> None:
+    from typer.testing import CliRunner
+
+    from llamatune.cli import app
+    from llamatune.errors import LlamatuneError
+
+    Path("pairs.jsonl").write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    done = CliRunner().invoke(app, [one.format(name) for one in arguments])
+    assert isinstance(done.exception, LlamatuneError), done.exception
+
+
+def test_a_wrong_value_that_is_a_credential_is_not_repeated() -> None:
+    secret = "hf_" + "a1" * 15
+    done = llamatune("analyse", "rows.jsonl", "--without", secret)
+    assert done.returncode == 2 and secret not in done.stderr and "[credential]" in done.stderr
+
+
 def test_a_bug_is_reported_as_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,6 +85,14 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def exists(path: Path) -> bool:
+    """Whether there is anything; under a name that nothing can have, there is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def kind_of_file(mode: int) -> str:
     """What a path leads to, by its `st_mode`."""
     kinds = {

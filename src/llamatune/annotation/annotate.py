@@ -19,6 +19,7 @@ from llamatune.annotation.server import check_served, listening_socket, serve, t
 from llamatune.annotation.sources import Compared, find_compared, plain_name
 from llamatune.annotation.store import Store
 from llamatune.errors import DataError, RecipeError
+from llamatune.outside import exists, is_file
 from llamatune.recipe.parsing.yaml import read_text
 from llamatune.runs.files import disk_errors
 from llamatune.runs.lock import RunLock
@@ -137,7 +138,7 @@ def _called(name: str, session: Session, scale: Scale, usual: Scale) -> str:
 @contextmanager
 def _opened(folder: Path, what: str, wishes: Wishes, scale: Scale) -> Iterator[Store]:
     """The session's database, held by this process alone."""
-    if wishes.only_export and not (folder / DATABASE).is_file():
+    if wishes.only_export and not is_file(folder / DATABASE):
         raise DataError(
             "E170", "nobody has annotated here yet", place=str(folder), hint="leave out `--export` to begin"
         )
@@ -162,7 +163,7 @@ def _check_kind(store: Store, folder: Path, wanted: dict[str, str], what: str) -
     Raises:
         DataError: E171.
     """
-    source = str(Path(what).resolve()) if Path(what).exists() else what
+    source = str(Path(what).resolve()) if exists(Path(what)) else what
     noted = store.settle({**wanted, "source": source})
     differs = [
         f"a session of another {name}: {noted[name]}" for name in wanted if noted[name] != wanted[name]

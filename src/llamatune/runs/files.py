@@ -284,7 +284,7 @@ def _number_of(error: Exception) -> int | None:
 
 def free_bytes(path: Path) -> int:
     """Free space on the file system of `path`, or of the nearest folder above it that exists."""
-    while not path.exists() and path != path.parent:
+    while not outside.exists(path) and path != path.parent:
         path = path.parent
     return shutil.disk_usage(path).free
 
@@ -324,7 +324,7 @@ def directory_gone(path: Path) -> DiskError:
 
 
 def _not_writable(path: Path, error: Exception) -> DiskError:
-    if not path.is_dir() and not path.parent.is_dir():
+    if not outside.is_folder(path) and not outside.is_folder(path.parent):
         return directory_gone(path.parent)
     # torch: `[enforce fail at FILE] . open file failed with strerror: REASON`
     reason = (

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from llamatune.commands.init.choices import Draft
-from llamatune.errors import DiskError, RecipeError
+from llamatune.errors import DiskError, RecipeError, reason_of
+from llamatune.outside import exists, read_whole
 from llamatune.recipe.parsing.problems import block_at, field_at
 from llamatune.recipe.parsing.yaml import to_yaml
 from llamatune.recipe.recipes import STAGES
@@ -55,7 +56,7 @@ def _first_line(kind: type[BaseModel]) -> str:
 
 
 def refuse_existing(output: Path) -> None:
-    if output.exists():
+    if exists(output):
         raise RecipeError("E034", f"`{output}` exists, and is never overwritten", hint="name another file")
 
 
@@ -69,7 +70,7 @@ def write_beside_schema(output: Path, text: str) -> None:
     refuse_existing(output)
     text = f"# yaml-language-server: $schema={SCHEMA_FILE}\n{text}"
     schema = output.parent / SCHEMA_FILE
-    if schema.exists() and TITLE not in schema.read_text("utf-8", errors="replace"):
+    if exists(schema) and not _is_ours(schema):
         hint = "move it, or write the recipe into another folder"
         raise RecipeError("E034", f"`{schema}` exists and is not llamatune's", hint=hint)
     try:
@@ -77,5 +78,12 @@ def write_beside_schema(output: Path, text: str) -> None:
         schema.write_text(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
-    except OSError as error:
-        raise DiskError("E801", f"cannot be written: {error.strerror}", place=str(output)) from None
+    except (OSError, ValueError) as error:
+        raise DiskError("E801", f"cannot be written: {reason_of(error)}", place=str(output)) from None
+
+
+def _is_ours(schema: Path) -> bool:
+    try:
+        return TITLE in read_whole(schema).decode("utf-8", "replace")
+    except OSError:
+        return False

@@ -13,6 +13,7 @@ from llamatune.models.base import targeted
 from llamatune.models.files.weights import linear_layers_of, tensors_in
 from llamatune.models.found import Found
 from llamatune.models.placement import check_attention, check_cpu, check_precision
+from llamatune.outside import exists, is_file
 from llamatune.plan.devices import DRIVERS
 from llamatune.plan.work import disk_of
 from llamatune.recipe.hashing import cache_folder
@@ -50,7 +51,7 @@ def check_writable(found: Validation) -> None:
     """Whether a run may write where it will."""
     places = {"output": ("E801", Path(found.recipe.output)), "the cache": ("E140", cache_folder())}
     for place, (code, wanted) in places.items():
-        there = next(path for path in (wanted, *wanted.absolute().parents) if path.exists())
+        there = next(path for path in (wanted, *wanted.absolute().parents) if exists(path))
         if not there.is_dir() or not os.access(there, os.W_OK):
             found.refuse(DiskError(code, f"`{there}` cannot be written", place=place))
     if getattr(found.recipe, "upstream", None):
@@ -61,11 +62,11 @@ def say_output(found: Validation) -> None:
     """What is in the folder."""
     recipe = found.recipe
     output = Path(recipe.output)
-    if not (output / MARKER).is_file():
+    if not is_file(output / MARKER):
         return
     recorded = (read_manifest(output) or {"recipe": {}})["recipe"]
     changed = sorted(differences(recorded, must_match(flatten(recipe.model_dump()))))
-    finished = (output / FINISHED).is_file()
+    finished = is_file(output / FINISHED)
     of = f"of another recipe ({', '.join(changed[:_SHOWN])} differ)" if changed else "of this recipe"
     then = {
         (True, True): "`run` needs --overwrite",

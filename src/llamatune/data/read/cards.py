@@ -23,6 +23,7 @@ from llamatune.data.read.sources import card_files
 from llamatune.data.read.survey import recognise, survey_of
 from llamatune.data.rows import Adjustment, RowRejected
 from llamatune.errors import DataError
+from llamatune.outside import exists, is_folder
 from llamatune.recipe.blocks import Columns, Kind
 from llamatune.recipe.cards import DataCard, find_card_file, read_card, verify_file
 from llamatune.recipe.hashing import file_sha256
@@ -90,10 +91,10 @@ def draft_card(
         RecipeError: E038, E039, a run that has not finished or leaves no rows.
     """
     name = name or _card_name(path)
-    made_by = f", made by the run `{path}`" if path.is_dir() else ""
-    path = rows_of_run(str(path)) if path.is_dir() else path
+    made_by = f", made by the run `{path}`" if is_folder(path) else ""
+    path = rows_of_run(str(path)) if is_folder(path) else path
     target = out_dir / f"{name}.md"
-    if target.exists():
+    if exists(target):
         hint = f"`llamatune data card {name} --update` measures its files again"
         raise DataError("E114", f"there is a card `{name}` already", place=str(target), hint=hint)
     recognised = recognised or recognise(path)

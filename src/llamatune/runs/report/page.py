@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.errors import RecipeError
+from llamatune.outside import is_file
 from llamatune.recipe.paths import PIPELINE_MARKER
 from llamatune.recipe.recipes import STAGES
 from llamatune.runs.files import REPORT, write_atomic
@@ -43,11 +44,11 @@ def write_report(directory: Path) -> Path:
         RecipeError: E037, the directory is not a run.
         DiskError: the page cannot be written.
     """
-    if (directory / PIPELINE_MARKER).is_file():
+    if is_file(directory / PIPELINE_MARKER):
         path = directory / REPORT
         write_atomic(path, rendered("pipeline.html.jinja", pipeline_contents(directory)))
         return path
-    if not (directory / "resolved.yaml").is_file():
+    if not is_file(directory / "resolved.yaml"):
         raise RecipeError(
             "E037",
             "not the directory of a run: it has no resolved.yaml",
