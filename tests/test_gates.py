@@ -8,6 +8,8 @@ from gates import HEAVY, LIGHT, execute
 
 EXECUTIONS = {"report": 15}
 """Of a gate, always the same ones; of each other gate sixty."""
+TOLERANT = ("report", "cache_entry", "template", "trained_on", "model_card")
+"""Gates that do with what they can read."""
 
 
 @pytest.mark.parametrize("gate", [*LIGHT, *(pytest.param(gate, marks=pytest.mark.slow) for gate in HEAVY)])
@@ -20,6 +22,4 @@ def test_any_file(gate: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             refused += execute(gate, 0, number, tmp_path) is not None
         except Exception as error:
             raise AssertionError(f"python scripts/fuzz.py --gate {gate} --only {number}") from error
-    assert refused or gate in ("report", "cache_entry", "template", "trained_on"), (
-        "otherwise nothing hostile was among them"
-    )
+    assert refused or gate in TOLERANT, "otherwise nothing hostile was among them"
