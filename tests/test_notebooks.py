@@ -48,7 +48,7 @@ def kinds(notebook: Any) -> set[tuple[str, Any]]:
 
 def execute(notebook: Any, folder: Path) -> None:
     resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    NotebookClient(notebook, timeout=900, kernel_name="python3", resources=resources).execute()
 
 
 def check_outputs(name: str, notebook: Any) -> None:
