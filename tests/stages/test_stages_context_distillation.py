@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from llamatune.errors import DataError, RecipeError
-from llamatune.judging.distillation import ScoredAnswer, contexts, distil, in_context
+from llamatune.judging.distillation import (
+    NO_ANSWER,
+    NOT_PASSED,
+    ScoredAnswer,
+    contexts,
+    distil,
+    in_context,
+)
 from llamatune.pipeline import run
 from llamatune.recipe.stages.context_distillation import Distillation
 from llamatune.sampling.samples import Sample
@@ -41,7 +48,7 @@ def test_the_safer_answer_is_learnt_without_the_preprompt(made: Path) -> None:
     rows = rows_of(made / "conversations.jsonl")
     figures = json.loads((made / "evaluation.json").read_text())
     assert figures["all"]["prompts"] == 10, "helpful prompts are left out"
-    assert len(rows) == 10 - figures["origins"].get("no whole answer", 0)
+    assert len(rows) == 10 - sum(figures["origins"].get(why, 0) for why in (NO_ANSWER, NOT_PASSED))
     for row in rows:
         made_by = row["made_by"]
         best = max(made_by["scores"].values())
