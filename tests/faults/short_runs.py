@@ -237,13 +237,13 @@ class States:
 
 
 def contents(work: Path) -> dict[str, Any]:
-    """By file, relative to `work`; None for what tells of disturbances, and for notes of hashes."""
+    """By file, relative to `work`; None for what tells of disturbances, notes of hashes, and what is not ours."""
     found: dict[str, Any] = {}
     for file in sorted(work.rglob("*")):
         name = file.relative_to(work).as_posix()
         if file.is_dir():
             found[f"{name}/"] = "folder"
-        elif file.name == "events.jsonl" or "/hashes/" in name:
+        elif file.name in ("events.jsonl", "pipeline.json") or "/hashes/" in name or "/matplotlib/" in name:
             found[name] = None
         elif file.name in ("run.lock", "report.html"):
             found[name] = "there"
