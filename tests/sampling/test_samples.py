@@ -1,6 +1,7 @@
 """Samples are made once and kept; judges score what is kept, each once."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,29 @@ def test_a_judge_scores_once(tmp_path: Path, policy: Policy) -> None:
     other = SampleScores(tmp_path / "scores", FunctionReward("words", words), work.groups())
     other.make(stop=StopRequest())
     assert other.by_group() == scores.by_group() and sum(asked_for) == len(QUESTIONS) * 12
+
+
+def test_of_equal_replies_one_is_scored_and_all_have_its_score(tmp_path: Path, policy: Policy) -> None:
+    asked_for: list[str] = []
+
+    def another_each_time(*, completions: Any, **others: Any) -> list[float]:
+        asked_for.extend(one[0]["content"] for one in completions)
+        return [float(len(asked_for) + at) for at in range(len(completions))]
+
+    work = samples(tmp_path / "samples", policy, 3)
+    work.make(stop=StopRequest())
+    groups = [(prompt, [*found[:2], replace(found[0], sample=2)]) for prompt, found in work.groups()]
+    scores = SampleScores(tmp_path / "scores", FunctionReward("another", another_each_time), groups)
+    scores.make(stop=StopRequest())
+    assert len(asked_for) == 2 * len(QUESTIONS)
+    assert all(first == third != second for first, second, third in scores.by_group())
+    # A reply that was cut off is another one, whatever its words are.
+    prompt, found = groups[0]
+    whole = replace(found[0], sample=0, finish_reason="stop")
+    cut = [whole, replace(whole, sample=1, finish_reason="length")]
+    other = SampleScores(tmp_path / "scores", FunctionReward("another", another_each_time), [(prompt, cut)])
+    other.make(stop=StopRequest())
+    assert len(set(other.by_group()[0])) == 2
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

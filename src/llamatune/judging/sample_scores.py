@@ -44,13 +44,17 @@ class SampleScores(InParts[_Block]):
     def __init__(self, folder: Path, judge: Judge, groups: Sequence[Group]) -> None:
         self.judge = judge
         self.groups = groups
-        super().__init__(folder, {"judge": judge.digest}, {_part(block): block for block in _blocks(groups)})
+        # Of equal replies one is scored: in batches of their own they would differ in the last digits.
+        once = [(prompt, list(_firsts(samples).values())) for prompt, samples in groups]
+        super().__init__(folder, {"judge": judge.digest}, {_part(block): block for block in _blocks(once)})
 
     def by_group(self) -> list[list[float]]:
-        """The scores of each group's samples. Raises what `Shards.read` raises."""
+        """The scores of each group's samples; equal replies have equal ones. Raises what `Shards.read` raises."""
         found = {(one["prompt_id"], one["sample"]): one["score"] for one in self.records()}
         return [
-            [found[prompt["prompt_id"], one.sample] for one in samples] for prompt, samples in self.groups
+            [found[prompt["prompt_id"], firsts[_said(one)].sample] for one in samples]
+            for prompt, samples in self.groups
+            for firsts in [_firsts(samples)]
         ]
 
     def _made(self, part: Part, block: _Block) -> Iterator[dict[str, Any]]:
@@ -63,6 +67,22 @@ class SampleScores(InParts[_Block]):
             if not math.isfinite(score):
                 raise not_finite(self.judge.name, score, one)
             yield {"prompt_id": prompt["prompt_id"], "sample": one.sample, "score": score}
+
+
+_Said = tuple[str, tuple[int, ...], bool]
+
+
+def _said(one: Sample) -> _Said:
+    """All that a judge reads of a reply."""
+    return one.text, tuple(one.tokens), one.ended
+
+
+def _firsts(samples: Sequence[Sample]) -> dict[_Said, Sample]:
+    """Each different reply, and the first sample that has it."""
+    found: dict[_Said, Sample] = {}
+    for one in samples:
+        found.setdefault(_said(one), one)
+    return found
 
 
 def _blocks(groups: Sequence[Group]) -> Iterator[_Block]:
