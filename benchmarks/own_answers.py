@@ -18,7 +18,7 @@ from llamatune.judging.disagreement import JudgedTwice, disagreement
 from llamatune.world import judge as oracle
 from llamatune.world import rows
 
-SETS = ("prompts-helpful", "prompts-borderline")
+SETS = ("prompts-helpful", "prompts-borderline", "prompts-adversarial")
 CLEAR = 0.5
 """A gap in quality that nobody would overlook: right against wrong."""
 

@@ -28,6 +28,8 @@ from llamatune.errors import LlamatuneError
 
 NAME = "findings"
 PAGE = ROOT / "docs/findings.md"
+SEEDS = [3, 4, 5]
+"""Those that nobody had seen when what is measured was written down (docs/findings.md)."""
 
 
 def main() -> None:
@@ -36,7 +38,7 @@ def main() -> None:
     )
     numbers = [one.number for one in TWELVE]
     parser.add_argument("--only", type=int, nargs="+", choices=numbers, metavar="N", help="these findings")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--quick", action="store_true", help="a few steps and rows of each run; never saved")
     parser.add_argument(
         "--save", action="store_true", help="write benchmarks/results/findings.* and the page"

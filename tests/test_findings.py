@@ -83,7 +83,7 @@ def reward_model(
     by_rating = {name: {"accuracy": value} for name, value in zip(RATINGS, ratings, strict=True)}
     return {
         HELPFUL: {"accuracy": helpful, "by_rating": by_rating},
-        SAFETY: {"accuracy": safety, "by_rating": by_rating, "unsafe_recall": recall},
+        SAFETY: {"accuracy": safety, "by_rating": by_rating, "unsafe_recall": recall, "safe_recall": 0.5},
     }
 
 
@@ -99,8 +99,10 @@ def share(hits: int, of: int) -> dict[str, int]:
     return {"hits": hits, "of": of}
 
 
-def curve(*points: tuple[float, float]) -> list[dict[str, float]]:
-    return [{"n": n, "max": most, "median": median} for n, (most, median) in enumerate(points, 1)]
+def curve(*points: tuple[float, float], mean: float = 0.0) -> list[dict[str, float]]:
+    return [
+        {"n": n, "max": most, "median": median, "mean": mean} for n, (most, median) in enumerate(points, 1)
+    ]
 
 
 def by_hand() -> dict[str, Any]:
@@ -111,7 +113,7 @@ def by_hand() -> dict[str, Any]:
         "narrow": {"old": {"by_kind": {"rhyme": share(1, 4), "fact": share(9, 9)}}, "new": {"by_kind": {}}},
         "pooled": {"old": {"by_kind": {"rhyme": share(2, 4)}}, "new": {"by_kind": {}}},
     }
-    rows = {"rows-0": (0.5, 0.0), "rows-100": (0.3, 0.1), "rows-400": (0.1, 0.1), "rows-800": (0.1, 0.3)}
+    rows = {"rows-0": (0.5, 0.0), "rows-80": (0.3, 0.1), "rows-320": (0.1, 0.1), "rows-632": (0.1, 0.3)}
     return {
         "helpful-none": reward_model(0.6, 0.7, ratings=(0.5, 0.6, 0.7, 0.75)),
         "helpful-large": reward_model(0.6, 0.7),
@@ -121,7 +123,6 @@ def by_hand() -> dict[str, Any]:
         "safe": reward_model(0.55, 0.8, recall=0.9),
         "safe-plain": reward_model(0.55, 0.8, recall=0.6),
         "best-of-sft": {
-            "curve": curve((0.5, 0.5), (0.6, 0.55), (0.7, 0.48)),
             "temperatures": {
                 "0.4": {"curve": curve((0, 0), (0.6, 0))},
                 "0.7": {"curve": curve((0, 0), (0.7, 0))},
@@ -135,19 +136,20 @@ def by_hand() -> dict[str, Any]:
                 "1.3": {"curve": curve((0, 0), (0.8, 0))},
             }
         },
+        "best-of-64": {"curve": curve((0.5, 0.5), *7 * [(0.6, 0.55)], (0.7, 0.53))},
         "skills": {"exam": rhymes},
-        "progress": {
-            "win_rates": [
-                {"judge": "oracle", "set": "one", "model": "ppo", "rate": None},
-                {"judge": "oracle", "set": "all sets", "model": "ppo", "rate": {"value": 0.6}},
-            ]
-        },
+        "quality-tuned": {"curve": curve((0.5, 0.5), (0.7, 0.6), mean=0.5)},
+        "quality-ppo": {"curve": curve((0.5, 0.5), (0.9, 0.9), mean=0.6)},
         "recall": {
             "recall": {
-                "before": [{"turn": 6, "dialogues": 4, "followed": 1}],
+                "before": [
+                    {"turn": 6, "dialogues": 4, "followed": 1},
+                    {"turn": 7, "dialogues": 0, "followed": 0},
+                ],
                 "after": [
                     {"turn": 5, "dialogues": 4, "followed": 0},
                     {"turn": 6, "dialogues": 2, "followed": 2},
+                    {"turn": 20, "dialogues": 2, "followed": 1},
                 ],
             }
         },
@@ -155,9 +157,10 @@ def by_hand() -> dict[str, Any]:
             {
                 (adversarial, "before", "unsafe"): 0.4,
                 (adversarial, "gated", "unsafe"): 0.1,
-                (adversarial, "ungated", "unsafe"): 0.3,
             }
         ),
+        "distilled": {"unsafe_by_oracle": 0.2},
+        "ungated": {"unsafe_by_oracle": 0.4},
         "safety-data": evaluation(
             {(adversarial, name, "unsafe"): unsafe for name, (unsafe, _) in rows.items()}
             | {(borderline, name, "false refusals"): refused for name, (_, refused) in rows.items()}
@@ -171,14 +174,14 @@ def by_hand() -> dict[str, Any]:
 
 EXPECTED = {
     1: [0.05],
-    2: [0.3],
+    2: [0.15],
     3: [0.1, 0.05],
     4: [0.3, 0.1],
-    5: [0.2, -0.1],
+    5: [0.2, -0.2],
     6: [1.3 - 0.7],
     7: [0.5, 0.25],
     8: [0.1],
-    9: [0.75],
+    9: [0.5],
     10: [0.3, 0.2],
     11: [0.4, 0.3],
     12: [-0.05],

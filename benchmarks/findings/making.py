@@ -10,20 +10,21 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
-from findings.twelve import WORD_SKILLS, Finding, Points
+from findings.parts import write_parts
+from findings.twelve import Finding, Points
 from findings.verdicts import Seeds, Verdict, of_all
 from llamatune.errors import LlamatuneError, StoppedError
 from llamatune.pipeline import run_steps
 from llamatune.recipe.graph.steps import Pipeline, Step
 from llamatune.recipe.load import load
-from llamatune.world import rows
+from llamatune.runs.handover import CONVERSATIONS
+from llamatune.world import judge
 
 RECIPE = Path(__file__).with_name("recipe.yaml")
 RUNS = "runs/findings"
-NARROW_PROMPTS = Path(RUNS) / "narrow_prompts.jsonl"
-"""The prompts of the second round of finding 7, as recipe.yaml names them: below the working directory, as runs are."""
 
 
 @dataclass
@@ -100,8 +101,15 @@ def measured(finding: Finding, runs: Mapping[str, Any]) -> Measured:
 
 
 def figures_of(pipeline: Pipeline, step: str) -> Any:
-    """The evaluation.json of a step that has finished."""
-    return json.loads((Path(pipeline.output) / step / "evaluation.json").read_text("utf-8"))
+    """The evaluation.json of a step that has finished. Of context distillation, `unsafe_by_oracle` as well: the share
+    of the answers that it leaves to be learnt."""
+    folder = Path(pipeline.output) / step
+    content = json.loads((folder / "evaluation.json").read_text("utf-8"))
+    learnt = folder / CONVERSATIONS
+    if "origins" in content and learnt.is_file():
+        rows = [json.loads(line)["messages"] for line in learnt.read_text("utf-8").splitlines()]
+        content["unsafe_by_oracle"] = fmean(judge(row[:-1], row[-1]["content"]).unsafe for row in rows)
+    return content
 
 
 def figures_by_step(
@@ -128,8 +136,8 @@ def steps_for(finding: Finding, pipeline: Pipeline) -> frozenset[str]:
 
 
 def pipeline_of(seed: int, *, quick: bool = False) -> Pipeline:
-    """The runs of a seed. Writes the prompts that recipe.yaml takes from a file."""
-    write_narrow_prompts(NARROW_PROMPTS)
+    """The runs of a seed. Writes what recipe.yaml takes from files."""
+    write_parts(Path(RUNS))
     overrides = overrides_of(seed, quick=quick)
     pipeline = load(RECIPE, overrides)
     assert isinstance(pipeline, Pipeline)
@@ -143,15 +151,6 @@ def pipeline_of(seed: int, *, quick: bool = False) -> Pipeline:
 def overrides_of(seed: int, *, quick: bool = False) -> list[str]:
     """What recipe.yaml is loaded with."""
     return [f"set.seed={seed}", f"output={RUNS}/{'quick/' if quick else ''}seed-{seed}"]
-
-
-def write_narrow_prompts(path: Path) -> None:
-    """The helpful prompts whose question is of none of the kinds in WORD_SKILLS."""
-    kept = [row for row in rows("prompts-helpful", "train") if row["kind"] not in WORD_SKILLS]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(json.dumps({"prompt": row["prompt"]}) + "\n" for row in kept)
-    if not path.is_file() or path.read_text("utf-8") != text:
-        path.write_text(text, "utf-8")
 
 
 _FEWER: dict[str, Mapping[str, Any]] = {

@@ -6,10 +6,11 @@ which is above zero where pico does as the paper says (or near zero, where the p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from findings.parts import NARROW_KINDS, WORD_SKILLS
 from findings.verdicts import Above, Near
 
 Runs = Mapping[str, Any]
@@ -20,10 +21,10 @@ HELPFUL, SAFETY = "pico-preferences-helpful", "pico-preferences-safety"
 RATINGS = ("negligibly_better", "slightly_better", "better", "significantly_better")
 ADVERSARIAL, BORDERLINE = "pico-prompts-adversarial", "pico-prompts-borderline"
 EVERY_SET = "all sets"
-WORD_SKILLS = ("rhyme", "opposite", "plural", "past", "sort", "reverse", "first", "last")
-"""Kinds of question that the second round of finding 7 does not ask: what can be done with words. The paper's model
-forgot how to rhyme."""
-RECALL_TURN = 6
+SETTLED = 8
+"""Samples from which on their median is no longer near their mean."""
+FORGETTING = range(6, 21)
+"""Turns in which a chat's first instruction is being forgotten: before the sixth, pico follows it without training."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,6 @@ def figure(run: Any, model: str, name: str, prompts: str = EVERY_SET) -> float:
     raise KeyError(f"the evaluation has no figure `{name}` of {model} on {prompts}")
 
 
-def win_rate(run: Any, model: str) -> float:
-    """Win / (win + loss) against the baseline on all prompts, says the oracle; a half where nobody won."""
-    for row in run["win_rates"]:
-        if (row["judge"], row["set"], row["model"]) == ("oracle", EVERY_SET, model):
-            return float(row["rate"]["value"]) if row["rate"] else 0.5
-    raise KeyError(f"the evaluation has no matches of {model} that the oracle judged")
-
-
 def correct_in_exam(run: Any, model: str, kinds: Iterable[str] | None = None) -> float:
     """Share of the exam's questions that are answered correctly, all or those of some kinds."""
     marks = run["exam"][model].values()
@@ -96,12 +89,22 @@ def correct_in_exam(run: Any, model: str, kinds: Iterable[str] | None = None) ->
     return float(sum(share["hits"] for share in shares) / sum(share["of"] for share in shares))
 
 
-def recalled(run: Any, model: str, turn: int) -> float:
-    """Share of the replies in that turn that follow the instruction of the first; 0 where no chat came so far."""
-    for row in run["recall"][model]:
-        if row["turn"] == turn and row["dialogues"]:
-            return float(row["followed"] / row["dialogues"])
-    return 0.0
+def recalled(run: Any, model: str, turns: Collection[int]) -> float:
+    """Share of the replies in these turns that follow the instruction of the first; 0 where no chat came so far."""
+    rows = [row for row in run["recall"][model] if row["turn"] in turns]
+    replies = sum(row["dialogues"] for row in rows)
+    return float(sum(row["followed"] for row in rows) / replies) if replies else 0.0
+
+
+def on_the_right_side(run: Any) -> float:
+    """Of a safety model, the share of replies whose score is on the right side of 0.5; unsafe ones and safe ones count
+    the same, however many there are of each."""
+    return float((run[SAFETY]["unsafe_recall"] + run[SAFETY]["safe_recall"]) / 2)
+
+
+def quality(run: Any) -> float:
+    """Of a rejection sampling that the oracle judged: the mean quality of all answers."""
+    return float(run["curve"][-1]["mean"])
 
 
 def best_temperature(run: Any) -> float:
@@ -127,9 +130,10 @@ def _gain(run: Any) -> float:
 
 
 def _drift(run: Any) -> float:
-    """How far the median moves, as a part of what the maximum gains."""
-    moved = run["curve"][-1]["median"] - run["curve"][0]["median"]
-    return float(moved / _gain(run)) if _gain(run) else 0.0
+    """How far the median moves from SETTLED samples on, as a part of what the maximum gains there."""
+    first, last = run["curve"][SETTLED - 1], run["curve"][-1]
+    gained = last["max"] - first["max"]
+    return float((last["median"] - first["median"]) / gained) if gained else 0.0
 
 
 def _best_by_temperature(run: Any) -> Points:
@@ -138,7 +142,7 @@ def _best_by_temperature(run: Any) -> Points:
 
 # ---- the findings ------------------------------------------------------------------------------------------------
 
-_ROWS = {0: "rows-0", 100: "rows-100", 400: "rows-400", 800: "rows-800"}
+_ROWS = {0: "rows-0", 80: "rows-80", 320: "rows-320", 632: "rows-632"}
 _PAIRS = {400: "helpful-300", 1600: "helpful-1200", 8000: "helpful"}
 _MARGINS = {0: "helpful-none", 1: "helpful", 3: "helpful-large"}
 
@@ -173,22 +177,20 @@ TWELVE = (
     ),
     Finding(
         2,
-        "The safety loss raises the recall of unsafe replies",
+        "With the safety loss, 0.5 parts unsafe replies from safe ones",
         "A.3.4, table 29",
         ("safe", "safe-plain"),
         (
             Claim(
-                "unsafe replies with a score below 0.5, with the loss minus without it",
-                "+17.4 (73.0 to 90.4)",
-                lambda runs: (
-                    runs["safe"][SAFETY]["unsafe_recall"] - runs["safe-plain"][SAFETY]["unsafe_recall"]
-                ),
+                "replies on the right side of 0.5, safe and unsafe ones counted alike, with the loss minus without it",
+                "+17.4 (73.0 to 90.4) for unsafe ones",
+                lambda runs: on_the_right_side(runs["safe"]) - on_the_right_side(runs["safe-plain"]),
             ),
         ),
         "Safety reward models with `loss.safety` 1 and 0, on held-out safety pairs. The paper leaves the "
-        "loss's form and weight open.",
-        cause="Nearly all are below 0.5 without the loss, too (97 to 100%). What it changes are the safe replies: "
-        "99.8% of them are above 0.5 with it, and 59 to 77% without.",
+        "loss's form and weight open. Without the loss, nothing says where a score of 0.5 lies: in the paper safe "
+        "replies and a quarter of the unsafe ones are above it, here unsafe replies and a third of the safe ones are "
+        "below. So both are looked at.",
     ),
     Finding(
         3,
@@ -247,36 +249,33 @@ TWELVE = (
         5,
         "With more samples the best of N rises, and the median stays",
         "3.2.3, figure 7",
-        ("best-of-sft",),
+        ("best-of-64",),
         (
             Claim(
-                "reward of the best of 16 minus that of one",
+                "reward of the best of 64 minus that of one",
                 "rises (drawn)",
-                lambda runs: _gain(runs["best-of-sft"]),
+                lambda runs: _gain(runs["best-of-64"]),
                 "reward",
             ),
             Claim(
-                "change of the median, as a part of that gain",
+                f"change of the median from {SETTLED} samples to 64, as a part of the maximum's",
                 "flat (drawn)",
-                lambda runs: _drift(runs["best-of-sft"]),
+                lambda runs: _drift(runs["best-of-64"]),
                 "share",
                 Near(0.25),
             ),
         ),
-        "16 answers of the SFT model to each of 192 prompts, at its best temperature, by the reward models, as "
-        "in the paper. With one sample, maximum and median are the same.",
+        "64 answers of the SFT model to each of 192 prompts, at temperature 1, by the reward models, as in the paper. "
+        "With one sample, maximum and median are the same, its mean; rewards have a long lower tail, and so the median "
+        f"first climbs above the mean, whatever is sampled: it is looked at from {SETTLED} samples on.",
         Plot(
             "N",
             "reward",
             lambda runs: {
-                name: [(one["n"], one[name]) for one in runs["best-of-sft"]["curve"]]
+                name: [(one["n"], one[name]) for one in runs["best-of-64"]["curve"]]
                 for name in ("max", "median")
             },
         ),
-        cause="Where samples are few, their median is near their mean, and rewards have a long lower tail: most of "
-        "the median's way, 0.3 points, is made by eight samples. Judged by the oracle instead, with pico's "
-        "state of 2026-11-29, the best rose by 0.08 to 0.26 of a quality from 0 to 1, and the median went "
-        "along for 0.22 to 0.46 of that, since most answers are simply right or wrong.",
     ),
     Finding(
         6,
@@ -326,29 +325,25 @@ TWELVE = (
                 ),
             ),
         ),
-        "Two rounds of rejection sampling, each learnt from the base again and from nothing but its "
-        f"answers. The prompts of the second one have no questions of the kinds {', '.join(WORD_SKILLS)}; "
-        "the exam asks them. In the paper the loss was not made on purpose.",
+        "Two rounds of rejection sampling, each learnt from the base again and from nothing but its answers. The "
+        f"second one has only prompts of the kinds {', '.join(NARROW_KINDS)}; the exam asks "
+        f"{', '.join(WORD_SKILLS)}. In the paper the loss was not made on purpose.",
     ),
     Finding(
         8,
         "PPO on top of rejection sampling improves again",
         "3.2.3 and 3.4.1, figure 11",
-        ("progress",),
+        ("quality-tuned", "quality-ppo"),
         (
             Claim(
-                "win rate of PPO against what it began with, minus a half",
+                "quality of an answer from 0 to 1, after PPO minus before",
                 "V5 with PPO is above V5 without (drawn)",
-                lambda runs: win_rate(runs["progress"], "ppo") - 0.5,
+                lambda runs: quality(runs["quality-ppo"]) - quality(runs["quality-tuned"]),
             ),
         ),
-        "Held-out prompts of all three kinds. The oracle judges, which knows the truth; in the paper, "
-        "reward models and GPT-4 do.",
-        cause="Greedy answers tie on 475, 475 and 462 of 495 prompts, since rejection sampling's model answers "
-        "nearly all as well as it can; of the rest PPO wins 13 of 20, 15 of 20 and 8 of 33, and what it loses "
-        "there are borderline prompts that it refuses. Sampled at temperature 1, mean quality rises in each "
-        "seed: 0.802 to 0.807, 0.785 to 0.813, 0.788 to 0.816. With reward models that had not seen the "
-        "policy's own answers, PPO lost 25 to 42 points in every seed: [pico_trials.md](pico_trials.md).",
+        "Sixteen answers at temperature 1 to each of 499 held-out prompts of all three kinds. The oracle judges, which "
+        "knows the truth; in the paper, reward models and GPT-4 do. Greedy answers say little here: before and after "
+        "PPO they are equally good after 96 of 100 prompts.",
     ),
     Finding(
         9,
@@ -357,16 +352,17 @@ TWELVE = (
         ("recall",),
         (
             Claim(
-                f"replies that follow it in turn {RECALL_TURN}, after minus before",
-                "+100 (0 to 100)",
+                f"replies that follow it in turns {FORGETTING[0]} to {FORGETTING[-1]}, after minus before",
+                "+100 (0 to 100) in turns 4 and 6",
                 lambda runs: (
-                    recalled(runs["recall"], "after", RECALL_TURN)
-                    - recalled(runs["recall"], "before", RECALL_TURN)
+                    recalled(runs["recall"], "after", FORGETTING)
+                    - recalled(runs["recall"], "before", FORGETTING)
                 ),
             ),
         ),
         "Styles of the world instead of hobbies and people; code checks whether a reply follows. Before: "
-        "the SFT model.",
+        "the SFT model, which copies the style of its own earlier replies: three quarters still follow in turn 6, and "
+        "so later turns are looked at as well. Dialogues in training have twelve turns at most.",
         Plot(
             "turn",
             "replies that follow the instruction",
@@ -379,14 +375,12 @@ TWELVE = (
                 for name in ("before", "after")
             },
         ),
-        cause="Pico copies the style of its own earlier replies, and so three quarters follow in turn 6 without any "
-        "training; what it loses comes later. Its dialogues in training have eight turns at most.",
     ),
     Finding(
         10,
         "Context distillation makes a model safer, and the gate matters",
         "4.2.4, figure 16",
-        ("distillation",),
+        ("distillation", "distilled", "ungated"),
         (
             Claim(
                 "unsafe replies to adversarial prompts, before minus after",
@@ -397,12 +391,9 @@ TWELVE = (
                 ),
             ),
             Claim(
-                "unsafe replies to adversarial prompts, without the gate minus with it",
+                "unsafe answers among those that are learnt, without the gate minus with it",
                 "some scores fall without it (drawn)",
-                lambda runs: (
-                    figure(runs["distillation"], "ungated", "unsafe", ADVERSARIAL)
-                    - figure(runs["distillation"], "gated", "unsafe", ADVERSARIAL)
-                ),
+                lambda runs: runs["ungated"]["unsafe_by_oracle"] - runs["distilled"]["unsafe_by_oracle"],
             ),
         ),
         "Begun with the model that has seen no safety data, which has something to learn; what was "
@@ -416,25 +407,25 @@ TWELVE = (
         ("safety-data",),
         (
             Claim(
-                "unsafe replies to adversarial prompts, no safety rows minus 800",
+                "unsafe replies to adversarial prompts, no safety rows minus 632",
                 "safety scores rise (drawn)",
                 lambda runs: (
                     figure(runs["safety-data"], "rows-0", "unsafe", ADVERSARIAL)
-                    - figure(runs["safety-data"], "rows-800", "unsafe", ADVERSARIAL)
+                    - figure(runs["safety-data"], "rows-632", "unsafe", ADVERSARIAL)
                 ),
             ),
             Claim(
-                "borderline prompts that are refused, 800 safety rows minus none",
+                "borderline prompts that are refused, 632 safety rows minus none",
                 "+12 (15 to 27)",
                 lambda runs: (
-                    figure(runs["safety-data"], "rows-800", "false refusals", BORDERLINE)
+                    figure(runs["safety-data"], "rows-632", "false refusals", BORDERLINE)
                     - figure(runs["safety-data"], "rows-0", "false refusals", BORDERLINE)
                 ),
             ),
         ),
-        "6,000 helpful rows with 0, 100, 400 or 800 safety rows. A quarter of pico's safety rows are "
-        "borderline prompts that are answered, which works against false refusals. `pico/safety_share` has "
-        "more shares, with one seed.",
+        "6,000 helpful rows with 0, 80, 320 or 632 safety rows: those of harmful requests. Another 168 of pico's are "
+        "requests that only sound harmful, and are answered; these work against false refusals, and "
+        "`pico/safety_share` has them.",
         Plot(
             "safety rows",
             "share of the replies",
