@@ -264,6 +264,20 @@ def test_the_command_and_the_report(project: Callable[[str], Path]) -> None:
     assert not [tag for tag, _ in page.tags if tag == "script"]
 
 
+def test_validate_believes_nothing_of_a_run_that_would_be_made_again(project: Callable[[str], Path]) -> None:
+    project("changed")
+    run_steps(loaded(), chosen=frozenset(["sft"]))
+    # What is there is an adapter; what would be made is a whole model.
+    changed = [
+        "steps.sft.set.model.lora=null",
+        "steps.helpful.set={model.base: step:sft, model.adapter: null}",
+        "rounds.steps.samples.set.model={base: step:previous, adapter: null}",
+        "rounds.steps.tuned.set={data.train: [{run: step:samples}], model.lora: null}",
+    ]
+    checked = CliRunner().invoke(app, ["validate", "all.yaml", *changed])
+    assert checked.exit_code == 0 and "valid, a pipeline of" in checked.output, checked.output
+
+
 def test_shipped_pipelines_validate_and_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shell = CliRunner()
@@ -273,7 +287,7 @@ def test_shipped_pipelines_validate_and_plan(tmp_path: Path, monkeypatch: pytest
     sft = json.loads(shell.invoke(app, ["plan", "pico/sft", "--json"]).stdout)
     assert planned["steps"]["sft"]["memory"] == sft["memory"] and planned["peak"] >= sft["memory"]["peak"]
     # An adapter that has yet to be made has the shape of the recipe that makes it.
-    reward = planned["steps"]["safe"]
+    reward = planned["steps"]["round-1/safe"]
     assert reward["trained"] >= sft["trained"] and not [
         one for one in reward["guesses"] if "is assumed" in one
     ]

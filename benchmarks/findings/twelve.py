@@ -21,8 +21,6 @@ HELPFUL, SAFETY = "pico-preferences-helpful", "pico-preferences-safety"
 RATINGS = ("negligibly_better", "slightly_better", "better", "significantly_better")
 ADVERSARIAL, BORDERLINE = "pico-prompts-adversarial", "pico-prompts-borderline"
 EVERY_SET = "all sets"
-SETTLED = 8
-"""Samples from which on their median is no longer near their mean."""
 FORGETTING = range(6, 21)
 """Turns in which a chat's first instruction is being forgotten: before the sixth, pico follows it without training."""
 
@@ -130,10 +128,9 @@ def _gain(run: Any) -> float:
 
 
 def _drift(run: Any) -> float:
-    """How far the median moves from SETTLED samples on, as a part of what the maximum gains there."""
-    first, last = run["curve"][SETTLED - 1], run["curve"][-1]
-    gained = last["max"] - first["max"]
-    return float((last["median"] - first["median"]) / gained) if gained else 0.0
+    """How far the median moves, as a part of what the maximum gains."""
+    moved = run["curve"][-1]["median"] - run["curve"][0]["median"]
+    return float(moved / _gain(run)) if _gain(run) else 0.0
 
 
 def _best_by_temperature(run: Any) -> Points:
@@ -258,16 +255,16 @@ TWELVE = (
                 "reward",
             ),
             Claim(
-                f"change of the median from {SETTLED} samples to 64, as a part of the maximum's",
+                "change of the median, as a part of that gain",
                 "flat (drawn)",
                 lambda runs: _drift(runs["best-of-64"]),
                 "share",
                 Near(0.25),
             ),
         ),
-        "64 answers of the SFT model to each of 192 prompts, at temperature 1, by the reward models, as in the paper. "
-        "With one sample, maximum and median are the same, its mean; rewards have a long lower tail, and so the median "
-        f"first climbs above the mean, whatever is sampled: it is looked at from {SETTLED} samples on.",
+        "64 answers of the SFT model to each of 192 prompts, at temperature 1, by the reward models, as in the paper, "
+        "whose figure goes up to a hundred. With one sample, maximum and median are the same. Rewards have a long "
+        "lower tail: while samples are few, their median is near their mean, and it climbs a little until it is not.",
         Plot(
             "N",
             "reward",
@@ -327,7 +324,8 @@ TWELVE = (
         ),
         "Two rounds of rejection sampling, each learnt from the base again and from nothing but its answers. The "
         f"second one has only prompts of the kinds {', '.join(NARROW_KINDS)}; the exam asks "
-        f"{', '.join(WORD_SKILLS)}. In the paper the loss was not made on purpose.",
+        f"{', '.join(WORD_SKILLS)}. In the paper the loss was not made on purpose. All weights are trained, as in the "
+        "paper; with LoRA nothing was forgotten, since pico's pre-training text asks such questions, too.",
     ),
     Finding(
         8,

@@ -14,8 +14,9 @@ from llamatune.commands.validate.machine import check_device, check_disk, check_
 from llamatune.commands.validate.models import check_recipe_models
 from llamatune.commands.validate.rows import all_sources, check_every_row, check_source
 from llamatune.data.clean.packages import check_clean
-from llamatune.errors import Problem, RecipeError
+from llamatune.errors import LlamatuneError, Problem, RecipeError
 from llamatune.outside import is_file
+from llamatune.pipeline import due_steps
 from llamatune.recipe.graph.steps import Pipeline
 from llamatune.recipe.load import load_with_problems
 from llamatune.recipe.paths import FINISHED
@@ -52,10 +53,24 @@ def validate(
     if not isinstance(recipe, Pipeline):
         return _validated(recipe, find_recipe(name).parent, problems, deep=deep, say=say)
     found = PipelineValidation(recipe.recipe, problems=problems)
-    coming = {step.recipe.output for step in recipe.steps if not is_file(Path(step.recipe.output) / FINISHED)}
+    coming = _coming(recipe)
     for step in recipe.steps:
         found.steps[step.name] = _validated(step.recipe, step.folder, [], deep=deep, say=say, coming=coming)
     return found
+
+
+def _coming(pipeline: Pipeline) -> set[str]:
+    """The runs of its steps that a start would make: what is there of them now says nothing."""
+    made = {step.recipe.output for step in pipeline.steps if is_file(Path(step.recipe.output) / FINISHED)}
+    try:
+        found = due_steps(pipeline)
+    # What is missing is said step by step.
+    except LlamatuneError:
+        found = {}
+    for step in pipeline.steps:
+        if step.name in found and found[step.name].doing.runs:
+            made.discard(step.recipe.output)
+    return {step.recipe.output for step in pipeline.steps} - made
 
 
 def _validated(
