@@ -338,20 +338,24 @@ def test_all_runs_of_a_seed_validate_and_have_that_seed(
         validate(str(RECIPE), overrides_of(5)).raise_problems()
 
 
-def test_the_second_round_of_finding_7_lacks_skills_that_the_first_one_and_the_exam_have(
-    tmp_path: Path,
-) -> None:
-    from findings.making import write_narrow_prompts
-    from findings.twelve import WORD_SKILLS
+def test_the_parts_of_sets_hold_what_their_findings_say(tmp_path: Path) -> None:
+    from findings.parts import FILES, NARROW_KINDS, WORD_SKILLS, write_parts
 
     from llamatune.world import rows
 
+    write_parts(tmp_path)
+    found = {name: (tmp_path / name).read_text("utf-8").splitlines() for name in FILES}
     every = list(rows("prompts-helpful", "train"))
-    assert set(WORD_SKILLS) <= {row["kind"] for row in every}
+    assert set(WORD_SKILLS) | set(NARROW_KINDS) <= {row["kind"] for row in every}
     assert set(WORD_SKILLS) <= {row["kind"] for row in rows("exam", "test")}
-    write_narrow_prompts(tmp_path / "narrow.jsonl")
-    kept = (tmp_path / "narrow.jsonl").read_text("utf-8").splitlines()
-    assert 300 < len(kept) == sum(row["kind"] not in WORD_SKILLS for row in every) < 550
+    assert not set(WORD_SKILLS) & set(NARROW_KINDS)
+    assert 200 < len(found["narrow_prompts.jsonl"]) == sum(row["kind"] in NARROW_KINDS for row in every) < 400
+    # Its harmful requests are refused or met with a reason; what only sounds harmful is answered, and is not here.
+    replies = [json.loads(line)["messages"][-1]["content"] for line in found["harmful_rows.jsonl"]]
+    assert len(replies) == 632 and not any(reply.startswith(("To ", "The best way to")) for reply in replies)
+    before = {name: (tmp_path / name).stat().st_mtime_ns for name in FILES}
+    write_parts(tmp_path)
+    assert before == {name: (tmp_path / name).stat().st_mtime_ns for name in FILES}
 
 
 @pytest.mark.slow
