@@ -334,12 +334,12 @@ TWELVE = (
         ("quality-tuned", "quality-ppo"),
         (
             Claim(
-                "quality of an answer from 0 to 1, after PPO minus before",
+                "quality of an answer in per cent, after PPO minus before",
                 "V5 with PPO is above V5 without (drawn)",
                 lambda runs: quality(runs["quality-ppo"]) - quality(runs["quality-tuned"]),
             ),
         ),
-        "Sixteen answers at temperature 1 to each of 499 held-out prompts of all three kinds. The oracle judges, which "
+        "Sixteen answers at temperature 1 to each of 495 held-out prompts of all three kinds. The oracle judges, which "
         "knows the truth; in the paper, reward models and GPT-4 do. Greedy answers say little here: before and after "
         "PPO they are equally good after 96 of 100 prompts.",
     ),
