@@ -10,14 +10,15 @@ E135  a column that may be part of the prompt is not used
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from llamatune.data.formats.known import FORMATS, formats_of
 from llamatune.data.formats.labels import are_labels
 from llamatune.data.formats.record import Format, Names, Raw, column_called
-from llamatune.data.formats.turns import ROLE_KEYS, exchange_keys, is_turn, role_of, unused_keys
+from llamatune.data.formats.turns import is_turn, role_of, turns_in
+from llamatune.data.formats.unused import can_be_used, doubtful_columns, unused_keys_in
 from llamatune.data.formats.values import is_parts, missing_column, not_a_list, unfolded_for_a_look
 from llamatune.data.rows import RowRejected
 from llamatune.errors import DataError
@@ -94,24 +95,18 @@ def recognise_rows(
     if not told:
         _check_better(FORMATS[format], used, given, place)
     left = [name for name in everything if name not in names.values()]
-    doubtful = [
-        name
-        for name in left
-        if kind != "documents"
-        and name in found
-        and name.lower() in _OF_A_PROMPT
-        and _say_more(rows, name, used)
-    ]
+    in_doubt = [name for name in left if name in found] if kind != "documents" else []
+    doubtful = doubtful_columns(rows, in_doubt, used)
     # The keys of graded replies are those of their format.
     of_turns = tuple(column for field, column in names.items() if field != "replies")
-    ignored = (*left, *_unused_keys(rows, of_turns))
-    usable = tuple(name for name in doubtful if _can_be_used(rows, name))
-    return Recognised(format, used, len(rows), ignored, tuple(doubtful), kind, usable)
+    ignored = (*left, *unused_keys_in(rows, of_turns))
+    usable = tuple(name for name in doubtful if can_be_used(rows, name))
+    return Recognised(format, used, len(rows), ignored, doubtful, kind, usable)
 
 
 def _kind(format: RowFormat, rows: Sequence[Raw], names: Names) -> Kind:
     """What rows are for, if nobody says: turns without a single reply are prompts."""
-    turns = [turn for row in rows for turn in _turns(row.get(names.get("messages", "")))]
+    turns = [turn for row in rows for turn in turns_in(row.get(names.get("messages", "")))]
     speakers = {role_of(turn) for turn in turns}
     asks = format in ("messages", "sharegpt") and "user" in speakers and speakers <= {"user", "system"}
     return "prompts" if asks else FORMATS[format].kind
@@ -413,6 +408,11 @@ def field_for(column: str, recognised: Recognised) -> str | None:
     return field if free else None
 
 
+def _written(names: Names) -> str:
+    """Columns as a recipe names them."""
+    return "{" + ", ".join(f"{field}: {name}" for field, name in names.items()) + "}"
+
+
 def _use_or_leave(recognised: Recognised) -> str:
     column = recognised.doubtful[0]
     field = field_for(column, recognised)
@@ -523,98 +523,3 @@ def _check_better(format: Format, used: Columns, given: Names, place: str) -> No
         hint="say what it holds where the first reply is better, and where the second is: "
         f"`columns: {_written(given)[:-1]}, better_is: [0, 1]}}`",
     )
-
-
-# ---- what is not used -----------------------------------------------------------------------------------------
-
-MATTER = frozenset(
-    {
-        *("context", "contexts", "passage", "passages", "background", "document", "documents", "article"),
-        *(
-            "paragraph",
-            "paragraphs",
-            "story",
-            "evidence",
-            "premise",
-            "schema",
-            "table",
-            "transcript",
-            "snippets",
-        ),
-    }
-)
-"""Columns that, by their names, hold what a question is about."""
-
-_OF_A_PROMPT = MATTER | {
-    *("prompt", "instruction", "instructions", "question", "query", "input", "inputs", "user_input"),
-    *("knowledge", "facts", "options", "choices", "persona", "history", "tools"),
-    *("system", "system_prompt", "system_message", "system_instruction"),
-    *("chat_template_kwargs", "custom_instructions"),
-    *("chat_history", "dialogue_history", "dialog_history", "conversation_history"),
-    *("image", "images", "video", "videos", "audio", "audios"),
-}
-"""Columns that, by their names, hold part of what the model is asked."""
-
-
-_NO_TEXT = frozenset(("image", "images", "video", "videos", "audio", "audios", "tools"))
-
-
-def _can_be_used(rows: Sequence[Raw], column: str) -> bool:
-    """Whether what a column holds is text that a prompt can have, or lists, for a history."""
-    kind = list if "history" in column.lower() else str
-    values = [value for row in rows if (value := row.get(column)) is not None]
-    return column.lower() not in _NO_TEXT and all(isinstance(value, kind) for value in values)
-
-
-def _written(names: Names) -> str:
-    """Columns as a recipe names them."""
-    return "{" + ", ".join(f"{field}: {name}" for field, name in names.items()) + "}"
-
-
-_NOTHING = ("", "[]", "{}", "null", "None", "nan", "NaN")
-"""Texts of a cell that has no value."""
-
-
-def _say_more(rows: Sequence[Raw], column: str, used: Columns) -> bool:
-    """Whether a column has texts that the used ones do not have."""
-    for row in rows:
-        said = "\n".join(_texts([row.get(name) for name in used.names.values()]))
-        if any(text.strip() not in _NOTHING and text.strip() not in said for text in _texts(row.get(column))):
-            return True
-    return False
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All strings in a value; bytes count as a string that nothing else has."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, bytes):
-        yield "\0"
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
-
-
-def _unused_keys(rows: Sequence[Raw], columns: Sequence[str]) -> tuple[str, ...]:
-    """`column.key` of the keys of turns in used columns that are not used."""
-    keys = {
-        f"{column}.{key}": None
-        for row in rows
-        for column in columns
-        for turn in _turns(row.get(column))
-        for key in unused_keys(turn)
-    }
-    return tuple(keys)
-
-
-def _turns(value: Any) -> list[Raw]:
-    """Turns and exchanges in a column; other objects have keys of their own."""
-    turns = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
-    return [
-        turn
-        for turn in turns
-        if isinstance(turn, dict) and (set(ROLE_KEYS) & turn.keys() or exchange_keys(turn))
-    ]
