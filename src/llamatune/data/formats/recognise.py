@@ -69,6 +69,7 @@ def recognise_rows(
     rows = [unfolded_for_a_look(row) for row in rows]
     everything = tuple(dict.fromkeys(name for row in rows for name in row))
     found = tuple(name for name in everything if name not in ignore)
+    rows = [{name: value for name, value in row.items() if name in found} for row in rows]
     given = columns.names if columns else {}
     _check_columns_exist(given, found, ignore, everything, place)
     told = format is not None or bool(columns and columns.better_is)
@@ -108,7 +109,12 @@ def _kind(format: RowFormat, rows: Sequence[Raw], names: Names) -> Kind:
     """What rows are for, if nobody says: turns without a single reply are prompts."""
     turns = [turn for row in rows for turn in turns_in(row.get(names.get("messages", "")))]
     speakers = {role_of(turn) for turn in turns}
-    asks = format in ("messages", "sharegpt") and "user" in speakers and speakers <= {"user", "system"}
+    asks = (
+        format in ("messages", "sharegpt")
+        and "completion" not in names
+        and "user" in speakers
+        and speakers <= {"user", "system"}
+    )
     return "prompts" if asks else FORMATS[format].kind
 
 
