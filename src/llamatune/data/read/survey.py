@@ -1,5 +1,7 @@
-"""One look at all rows of a data set, before any is used: which columns there are, what was left to fill in, and text
-that a chat template has written."""
+"""One look at all rows of a data set, before any is used.
+
+It tells which columns there are, what was left to fill in, and text that a chat template has written.
+"""
 
 from __future__ import annotations
 
