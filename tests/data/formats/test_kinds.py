@@ -395,6 +395,53 @@ def test_a_reply_beside_the_turns_of_some_rows(
     )
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("instruction", "output", "response"),
+        ("instruction", "response", "output"),
+        ("prompt", "completion", "answer"),
+    ],
+)
+def test_replies_in_two_columns_are_named(names: tuple[str, str, str]) -> None:
+    """Two files were joined to one table: half of its rows would have no reply."""
+    rows = [dict(zip(names, cells, strict=True)) for cells in (("Hi", "Hello", None), ("Bye", "", "Ciao"))]
+    assert "E121" in fails(recognise_rows, rows, kind="conversations")
+    assert recognise_rows(rows, ignore=[names[2]], kind="conversations").columns.completion == names[1]
+    assert recognise_rows([{**rows[0], names[2]: "Hm."}]).columns.completion in names, "each has one"
+
+
+@pytest.mark.parametrize(
+    "names", [("A", "B"), ("option_a", "option_b"), ("opa", "opb"), ("choice1", "choice2")]
+)
+def test_answers_to_choose_from_are_part_of_the_prompt(names: tuple[str, str]) -> None:
+    """As exams in tables have them: the letter of an answer that is not shown cannot be learnt."""
+    row = {"question": "2 + 2?", names[0]: "three", names[1]: "four", "answer": "B"}
+    assert recognise_rows([row]).doubtful == names and not recognise_rows([row]).usable
+    assert not recognise_rows([{"question": "Hi", "answer": "Hello", names[1]: "x"}]).doubtful, (
+        "one is no choice"
+    )
+
+
+@pytest.mark.parametrize("column", ["messages", "conversations", "chat"])
+@pytest.mark.parametrize("style", [lambda turn: turn["content"], lambda turn: turn, lambda turn: [turn]])
+def test_pairs_with_a_chat_before_them(column: str, style: Callable[[dict], Any]) -> None:
+    """`init` took the chat for prompts of ppo, and left both replies out."""
+    row = {column: [WHO, ME, U], "chosen": style(A), "rejected": style({**A, "content": "No."})}
+    found = read(row)
+    assert isinstance(found, Preference) and replies(found) == ("Hello", "No.")
+    assert [turn.content for turn in found.prompt] == ["Who?", "Me.", "Hi"]
+
+
+def test_a_chat_that_is_beside_whole_pairs_is_not_their_prompt() -> None:
+    """UltraFeedback, binarised, has the chosen chat once more as `messages`."""
+    whole = {"chosen": [U, A], "rejected": [U, {**A, "content": "No."}], "messages": [U, A]}
+    for row in (whole, {"prompt": "Hi", **whole}, {"prompt": "Hi", **whole, "messages": [U]}):
+        found = recognise_rows([row])
+        assert found.format == "preference" and found.columns.messages is None
+        assert replies(read(row)) == ("Hello", "No.")
+
+
 def test_a_reply_beside_turns_is_taken_from_one_column() -> None:
     rows = [{"messages": [WHO, ME]}, {"messages": [U], "answer": "Hello", "response": "Hm."}]
     assert "E121" in fails(recognise_rows, rows)

@@ -32,7 +32,7 @@ def last_speaker(value: Any) -> Role | None:
 
 def replied_beside(row: Raw, turns: str, reply: str) -> bool:
     """Whether the turns in one column end with the user's, and another column has something for a reply."""
-    return last_speaker(row.get(turns)) == "user" and _says(row.get(reply))
+    return last_speaker(row.get(turns)) == "user" and says(row.get(reply))
 
 
 def replies_beside(rows: Sequence[Raw], turns: str) -> bool:
@@ -45,14 +45,15 @@ def replies_beside(rows: Sequence[Raw], turns: str) -> bool:
 def endings(row: Raw) -> Iterator[str]:
     """For each list of turns in a row: whose the last one is, and which columns have a reply beside it."""
     beside = [
-        name for name in REPLY_COLUMNS if (column := column_called(name, tuple(row))) and _says(row[column])
+        name for name in REPLY_COLUMNS if (column := column_called(name, tuple(row))) and says(row[column])
     ]
     for name, value in row.items():
         if (who := last_speaker(value)) is not None:
             yield f"{name} ends with {who}, beside {beside}"
 
 
-def _says(value: Any) -> bool:
+def says(value: Any) -> bool:
+    """Whether a cell holds something: a text that is not blank, or any other value that is not empty."""
     return bool(value.strip()) if isinstance(value, str) else bool(value)
 
 
@@ -64,7 +65,7 @@ def with_reply_beside(turns: Turns, raw: Raw, column: str | None, place: str) ->
         DataError: E125, they have another reply at their end; E122 to E126, the reply cannot be read.
     """
     value = raw.get(column) if column else None
-    if column is None or not turns or not _says(value):
+    if column is None or not turns or not says(value):
         return turns
     reply = reply_turns(value, column, place)
     # A text of turns may end with the name of who is to speak.

@@ -208,6 +208,10 @@ _TURN_COLUMNS = (
     {"messages": "chat"},
     {"messages": "chat_messages"},
 )
+_TURNS_BEFORE: dict[str, tuple[str, ...]] = {
+    "messages": tuple(one["messages"] for one in (*_TURN_COLUMNS[1:3], *_TURN_COLUMNS))
+}
+"""The chat that both replies of a pair go on with, the most usual first."""
 _WITH_REPLIES = tuple(turns | {"completion": reply} for turns in _TURN_COLUMNS for reply in REPLY_COLUMNS)
 _REPLY_BESIDE: dict[str, tuple[str, ...]] = {"completion": ()}
 """The reply to turns: found by `_WITH_REPLIES`, or named by the recipe."""
@@ -349,6 +353,7 @@ FORMATS: dict[RowFormat, Format] = {
             ),
             "`chosen` and `rejected`, text with a `prompt` or lists of {role, content}",
             optional={"prompt": ("prompt", "instruction", "question", "query", "input"), "input": ("input",)}
+            | _TURNS_BEFORE
             | _SYSTEM
             | _LABELS,
             fits=_preference,
@@ -368,7 +373,7 @@ FORMATS: dict[RowFormat, Format] = {
             pairs.two_replies,
             ({"chosen": "chosen", "rejected": "rejected"},),
             "`conversations` = [{from, value}, ...], `chosen` and `rejected` = {from, value}",
-            optional={"messages": ("conversations", "conversation"), **_SYSTEM, **_LABELS},
+            optional=_TURNS_BEFORE | _SYSTEM | _LABELS,
             fits=_sharegpt_preference,
         ),
         Format(

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llamatune.data.formats.beside import REPLY_COLUMNS, last_speaker, says
 from llamatune.data.formats.known import FORMATS, formats_of
 from llamatune.data.formats.labels import are_labels
 from llamatune.data.formats.record import Format, Names, Raw, column_called
@@ -56,8 +57,9 @@ def recognise_rows(
     kind: Kind | None = None,
     place: str = "rows",
 ) -> Recognised:
-    """The format and columns of rows; what the recipe says (`format`, `columns`, `ignore`, `label`) is kept and
-    checked.
+    """The format and columns of rows.
+
+    What the recipe says (`format`, `columns`, `ignore`, `label`) is kept and checked.
 
     Args:
         rows: some rows, with all columns and all keys of turns that the file has.
@@ -91,6 +93,8 @@ def recognise_rows(
         names = _as_told(FORMATS[format], rows, found, given, place)
     _check_kind(format, kind, place)
     kind = kind or _kind(format, rows, names)
+    if kind != "prompts" and "completion" not in given:
+        _refuse_replies_in_two_columns(rows, found, names, place)
     names |= _grades(kind, rows, found, given, label, place)
     used = Columns(**names, better_is=columns.better_is if columns else None)
     if not told:
@@ -181,12 +185,21 @@ def _with_optional(
     format: Format, needed: Names, rows: Sequence[Raw], found: Sequence[str], given: Names
 ) -> Names:
     names = format.with_optional(needed, found, given, lambda field, column: _may_be(field, column, rows))
-    return _without_labels(names, found, given) if format.kind == "preferences" else names
+    if format.kind != "preferences":
+        return names
+    if "prompt" in names and "messages" not in given:
+        # A prompt says what both replies answer; turns beside it say it again.
+        names.pop("messages", None)
+    return _without_labels(names, found, given)
 
 
 def _may_be(field: str, column: str, rows: Sequence[Raw]) -> bool:
     """Whether the values of a column may be what its name says: data sets use the names of texts and labels for lists
     and objects, too (the passages of HotpotQA, the two grades of distilabel's pairs)."""
+    if field == "messages":
+        # Turns that end with a reply are not what two replies answer: they may be one of the two chats once more.
+        chats = [value for row in rows if (value := row.get(column)) is not None]
+        return not chats or any(last_speaker(value) != "assistant" for value in chats)
     if field not in ("input", *_LABELS):
         return True
     values = [value for row in rows if (value := row.get(column)) not in (None, "")]
@@ -348,6 +361,29 @@ def _refuse_single_turns(rows: Sequence[Raw], kind: Kind | None, place: str) -> 
         )
 
 
+def _refuse_replies_in_two_columns(
+    rows: Sequence[Raw], found: Sequence[str], names: Names, place: str
+) -> None:
+    """Where two files were joined, each with a name of its own for the reply, one of the two would be left out for want
+    of replies."""
+    reply = names.get("completion")
+    known = {column for name in REPLY_COLUMNS if (column := column_called(name, found)) is not None}
+    others = known - set(names.values())
+    if reply is None or "messages" in names:
+        return
+    for row in rows:
+        for other in sorted(others):
+            if not says(row.get(reply)) and says(row.get(other)):
+                raise DataError(
+                    "E121",
+                    f"column {reply!r} is empty in rows in which column {other!r} may be the reply",
+                    place=place,
+                    why="Such rows would be left out, for want of a reply",
+                    hint=f"write all replies into one column; or, if {other!r} holds something else, set "
+                    f"`ignore: [{other}]`",
+                )
+
+
 def _refuse_broken_lists(rows: Sequence[Raw], found: Sequence[str], given: Names, place: str) -> None:
     """Where no format fits because a list of turns is a text that nobody can read, that is the reason."""
     named = [given["messages"]] if "messages" in given else []
@@ -359,8 +395,10 @@ def _refuse_broken_lists(rows: Sequence[Raw], found: Sequence[str], given: Names
 
 
 def check_usable(recognised: Recognised, label: bool | None, place: str) -> None:
-    """Raise DataError if training would silently go wrong: E127, some of the rows are labelled as bad; E135, half of a
-    prompt may be missing."""
+    """Raise DataError if training would silently go wrong.
+
+    E127: some of the rows are labelled as bad. E135: half of a prompt may be missing.
+    """
     column = recognised.columns.label
     if column is not None and label is None and recognised.kind in ("conversations", "ptx"):
         raise DataError(

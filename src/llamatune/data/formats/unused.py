@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -37,19 +38,27 @@ _OF_A_PROMPT = MATTER | {
 }
 """Columns that, by their names, hold part of what the model is asked."""
 
+_OPTION = re.compile(r"(?:(?:options?|choices?|opt?)[_ -]?)?[a-e]|(?:options?|choices?)[_ -]?[1-9]", re.I)
+"""Columns that, by their names, hold one answer of several that a question offers, if there are two of them."""
+
 _NO_TEXT = frozenset(("image", "images", "video", "videos", "audio", "audios", "tools"))
 
 
 def doubtful_columns(rows: Sequence[Raw], columns: Sequence[str], used: Columns) -> tuple[str, ...]:
     """Those of the columns that sound like part of the prompt, and say what no used column says."""
-    return tuple(name for name in columns if name.lower() in _OF_A_PROMPT and _say_more(rows, name, used))
+    options = [name for name in columns if _OPTION.fullmatch(name.strip())]
+    known = {name for name in columns if name.lower() in _OF_A_PROMPT} | set(
+        options if len(options) > 1 else ()
+    )
+    return tuple(name for name in columns if name in known and _say_more(rows, name, used))
 
 
 def can_be_used(rows: Sequence[Raw], column: str) -> bool:
     """Whether what a column holds is text that a prompt can have, or lists, for a history."""
     kind = list if "history" in column.lower() else str
     values = [value for row in rows if (value := row.get(column)) is not None]
-    return column.lower() not in _NO_TEXT and all(isinstance(value, kind) for value in values)
+    alone = column.lower() not in _NO_TEXT and not _OPTION.fullmatch(column.strip())
+    return alone and all(isinstance(value, kind) for value in values)
 
 
 _NOTHING = ("", "[]", "{}", "null", "None", "nan", "NaN")
