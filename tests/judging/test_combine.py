@@ -100,5 +100,5 @@ def test_a_rule_knows_which_judges_it_can_combine() -> None:
     RewardRule(weights=[1.0]).check(["one"], "here")
     with pytest.raises(ModelError, match="E240.*here.*`helpfulness` and `safety`"):
         RewardRule("llama2").check(["helpfulness"], "here")
-    with pytest.raises(ModelError, match="E240.*here.*1 weights for 2 judges"):
+    with pytest.raises(ModelError, match="E240.*here.*1 weight for 2 judges"):
         RewardRule(weights=[1.0]).check(["one", "two"], "here")

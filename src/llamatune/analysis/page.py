@@ -10,6 +10,7 @@ from llamatune.analysis.summary import LISTED
 from llamatune.runs.report.svg import LINE, frame, picture, tick_labels, ticks
 from llamatune.runs.report.tables import Cell, Table, heading, percent
 from llamatune.runs.report.words import number
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -60,7 +61,7 @@ def _tiles(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     looked = rows["looked_at"]
     lost = sum(rows["left_out"].values()) + sum(rows["bad"].values())
     found = [
-        (unit(record), number(looked), f"{number(rows['read'])} rows read, {number(lost)} not usable"),
+        (unit(record), number(looked), f"{counted(rows['read'], 'row')} read, {number(lost)} not usable"),
         ("words", number(lengths["words"]["total"]), f"median {number(lengths['words']['median'])}"),
     ]
     if "tokens" in lengths:
@@ -191,8 +192,8 @@ def _toxicity(record: Mapping[str, Any]) -> dict[str, Any]:
 def _about_toxicity(record: Mapping[str, Any]) -> str:
     share, found = record["means"]["toxicity_share"], record["toxicity"]
     return (
-        f"By {record['means']['toxicity']}, on {number(found['documents'])} texts, a sample of {percent(share)}: the "
-        "mean over the lines of each."
+        f"By {record['means']['toxicity']}, on {counted(found['documents'], 'text')}, a sample of {percent(share)}: "
+        "the mean over the lines of each."
     )
 
 
@@ -285,7 +286,7 @@ def _about_pairs(pairs: Mapping[str, Any]) -> str:
     if pairs["judged_again"]:
         text += (
             f" Two judgements of the same pair agree in {percent(pairs['agreement'])} of "
-            f"{number(pairs['judged_again'])} cases."
+            f"{counted(pairs['judged_again'], 'case')}."
         )
     else:
         text += " No pair occurs twice, so nothing can be said about agreement."

@@ -13,6 +13,7 @@ from llamatune.annotation.scales import SAFE, STEPS, Scale, Session
 from llamatune.annotation.store import Judgement
 from llamatune.judging.evaluation.estimates import Share
 from llamatune.runs.report.words import duration
+from llamatune.wording import counted
 
 
 def annotation_figures(judgements: Sequence[Judgement], session: Session, scale: Scale) -> dict[str, Any]:
@@ -102,4 +103,4 @@ def figure_lines(figures: Mapping[str, Any]) -> Iterator[str]:
         )
     for name, found in figures["agreement"].items():
         interval = "" if found["low"] is None else f" ({found['low']:.2f} to {found['high']:.2f})"
-        yield f"agreement on {name}, Gwet's AC: {found['value']:.2f}{interval} on {found['pairs']:,} pairs"
+        yield f"agreement on {name}, Gwet's AC: {found['value']:.2f}{interval} on {counted(found['pairs'], 'pair')}"

@@ -43,8 +43,12 @@ def analysis_lines(record: Mapping[str, Any]) -> Iterator[str]:
         else "not run: --toxicity FOLDER"
     )
     exact, near = record["duplicates"]["exact"], record["duplicates"]["near"]
-    also = f"{near['copies']:,} exact or near copies" if near else "near ones not run"
-    yield f"{'duplicates':15} {exact['copies']:,} exact copies, {also}"
+    also = (
+        f"{counted(near['copies'], 'exact or near copy', 'exact or near copies')}"
+        if near
+        else "near ones not run"
+    )
+    yield f"{'duplicates':15} {counted(exact['copies'], 'exact copy', 'exact copies')}, {also}"
     personal = ", ".join(f"{kind} in {one['documents']:,}" for kind, one in record["personal_data"].items())
     yield f"{'personal data':15} {personal or 'none that has a known form'}"
     if found := record["contamination"]:
@@ -55,7 +59,7 @@ def analysis_lines(record: Mapping[str, Any]) -> Iterator[str]:
         )
     if pairs := record["pairs"]:
         agreement = (
-            f"; two judgements agree in {percent(pairs['agreement'])} of {pairs['judged_again']:,} cases"
+            f"; two judgements agree in {percent(pairs['agreement'])} of {counted(pairs['judged_again'], 'case')}"
             if pairs["judged_again"]
             else ""
         )

@@ -22,6 +22,7 @@ from llamatune.runs.shards import Say
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.replies import stream_reply
 from llamatune.sampling.sampler import seed_of
+from llamatune.wording import counted
 
 HELP = """\
 /system TEXT  start again with this system message; /system alone shows it
@@ -214,7 +215,8 @@ def _with_adapters(models: list[str], adapters: Mapping[str, str], system: str |
         voices[name] = Speaker(name, sampler, chat, act=partial(shared.use, name))
     first = next(iter(adapters))
     say(
-        f"{models[0]} with {len(adapters)} adapters, on {shared.model.device}; {first} answers, /use NAME switches"
+        f"{models[0]} with {counted(len(adapters), 'adapter')}, on {shared.model.device}; {first} answers, /use NAME "
+        "switches"
     )
     return Room(voices, [voices[first]])
 

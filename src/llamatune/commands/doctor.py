@@ -14,6 +14,7 @@ from typing import Any
 from llamatune.recipe.hashing import cache_folder
 from llamatune.runs.files import size
 from llamatune.runs.manifest import environment
+from llamatune.wording import counted
 
 EXTRAS = {
     "tensorboard": "logging.report_to: [tensorboard]",
@@ -88,7 +89,11 @@ def report(found: dict[str, Any]) -> str:
     lines += [f"  {name:14} {version}" for name, version in found["versions"].items()]
     lines.append("devices")
     for device in found["devices"]:
-        memory = f", {size(device['memory'])}" if "memory" in device else f", {found['processors']} cores"
+        memory = (
+            f", {size(device['memory'])}"
+            if "memory" in device
+            else f", {counted(found['processors'], 'core')}"
+        )
         lines.append(f"  {device['name']}{memory}")
     lines.append("kept")
     for title, key in (("rows, hashes", "cache"), ("hub models", "hub_cache")):

@@ -38,10 +38,11 @@ def quick_recipe(
     max_new_tokens: int = 256,
     overrides: Sequence[str] = (),
 ) -> EvaluateRecipe:
-    """The recipe of an evaluation that was asked for on the command line. Without data, the rows are those that the
-    first run on its user's rows held out, or else pico's sets. The oracle judges where all data are cards of its world;
-    where nobody does, the rows' own replies are predicted. The output is named after what is asked, so that the same
-    command goes on with the same run.
+    """The recipe of an evaluation that was asked for on the command line.
+
+    Without data, the rows are those that the first run on its user's rows held out, or else pico's sets. The oracle
+    judges where all data are cards of its world; where nobody does, the rows' own replies are predicted. The output is
+    named after what is asked, so that the same command goes on with the same run.
 
     Raises:
         ModelError: a model that is not there.

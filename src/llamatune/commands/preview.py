@@ -16,8 +16,10 @@ from llamatune.shown import printable
 
 
 def recipe_for_file(path: Path, *, base: str, template: str) -> Recipe:
-    """A recipe with nothing but a data file: plain text for pre-training, pairs and labelled replies for a reward
-    model, prompts without replies for ppo, anything else for sft.
+    """A recipe with nothing but a data file.
+
+    Plain text is for pre-training, pairs and labelled replies are for a reward model, prompts without replies for ppo,
+    and anything else is for sft.
 
     Raises:
         DataError: the file's format is not recognised.

@@ -49,8 +49,9 @@ def stored(
     build: Callable[[Path], dict[str, Any]],
     say: Callable[[str], None] = lambda text: None,
 ) -> tuple[Path, dict[str, Any]]:
-    """The cache entry `kind/key` and its info; when there is none, `build(folder)` writes its files and returns the
-    info.
+    """The cache entry `kind/key` and its info.
+
+    Where there is none, `build(folder)` writes its files and returns the info.
 
     Args:
         say: is told about an entry that is damaged and made again.

@@ -1,5 +1,7 @@
-"""Half of a surrogate pair: JSON and Python can write one, and it is no character. No tokenizer reads it, and no file
-holds it."""
+"""Texts are refused that hold half of a surrogate pair.
+
+JSON and Python can write one, and it is no character: no tokenizer reads it, and no file holds it.
+"""
 
 from __future__ import annotations
 

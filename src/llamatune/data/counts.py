@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from llamatune.data.rows import RATINGS, Reason
+from llamatune.data.rows import RATINGS, Reason, with_reason
 from llamatune.recipe.blocks import Kind, RowFormat
 from llamatune.wording import counted
 
@@ -216,7 +216,8 @@ def describe(info: SourceInfo, kind: Kind) -> str:
         parts.append(f"{counted(counts.sequences, 'sequence')} in an epoch")
     if counts.held_out:
         parts.append(f"{counts.held_out:,} held out")
-    parts += [f"{count:,} {reason}" for reason, count in (*counts.dropped.items(), *counts.adjusted.items())]
+    changes = (*counts.dropped.items(), *counts.adjusted.items())
+    parts += [with_reason(count, reason) for reason, count in changes]
     if counts.truncated:
         parts.append(f"{counts.truncated:,} truncated")
     if counts.escaped:

@@ -1,5 +1,6 @@
-"""Which encoded sequences are trained on, evaluated on, how often and in which order: choices of numbers, never copies
-of rows."""
+"""Which encoded sequences are trained on, evaluated on, how often and in which order.
+
+All are choices of numbers, never copies of rows."""
 
 from __future__ import annotations
 
@@ -137,7 +138,7 @@ def refuse_overlap(train: Sequence[Pool], evaluation: Sequence[Pool]) -> None:
     if count:
         raise DataError(
             "E133",
-            f"{count:,} training rows have a prompt that is also in the evaluation data: "
+            f"{counted(count, 'training row has', 'training rows have')} a prompt that is also in the evaluation data: "
             f"{', '.join(places[:3])}",
             place="data.eval",
             why="The evaluation would measure memory",
@@ -166,8 +167,9 @@ def weighted(pool: Pool, weight: float, seed: int) -> Pool:
 
 
 def epoch_size(every: Sequence[tuple[Pool, float]]) -> float:
-    """How many sequences an epoch has in which each pool has its share: the pool with the fewest for its share is used
-    whole, some of the others' are left out, and none is repeated.
+    """How many sequences an epoch has in which each pool has its share.
+
+    The pool with the fewest for its share is used whole, some of the others' are left out, and none is repeated.
 
     Raises:
         DataError: E132, a pool is empty.

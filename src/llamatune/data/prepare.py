@@ -47,10 +47,11 @@ Report = Callable[[str], None]
 
 @dataclass
 class Prepared:
-    """Training and evaluation sets with columns `input_ids`, `labels`, `source`, `row`, `place`, and
-    what became of the rows. Preference pairs also have a column `pair`, the numbers of a `rows.Pair`, scored rows
-    `score`, and prompts `prompt` (messages {role, content}, the last one the user's), `is_safety`, `category`,
-    `attack` and `reference`.
+    """Training and evaluation sets, and what became of the rows.
+
+    The columns are `input_ids`, `labels`, `source`, `row` and `place`. Preference pairs also have a column `pair`, the
+    numbers of a `rows.Pair`, scored rows `score`, and prompts `prompt` (messages {role, content}, the last one the
+    user's), `is_safety`, `category`, `attack` and `reference`.
 
     `train` is empty where a recipe names evaluation sources only.
 

@@ -205,6 +205,25 @@ class Adjustment(StrEnum):
     LATER_QUESTIONS = "later questions left out, which need an answer first"
 
 
+_OF_ONE = {
+    Adjustment.TRAILING_USER: "unanswered user turn dropped at the end",
+    Adjustment.LEADING_ASSISTANT: "assistant turn dropped at the start",
+    Adjustment.JOINED: "turn joined to the one before, of the same speaker",
+    Adjustment.UNFOLDED: "list of turns read out of a text",
+    Adjustment.SPLIT: "text with Human: and Assistant: read as turns",
+    Adjustment.LATER_QUESTIONS: "later question left out, which needs an answer first",
+}
+
+
+def with_reason(number: int, reason: str) -> str:
+    """`2 turns joined to the one before`, `1 turn joined to the one before`.
+
+    Args:
+        reason: a `Reason` or an `Adjustment`, perhaps one that was stored, which has the words for many.
+    """
+    return counted(number, {str(key): one for key, one in _OF_ONE.items()}.get(reason, reason), reason)
+
+
 class RowRejected(Exception):
     """An encoder left this row out for a reason the recipe allows (`too_long: drop | truncate`)."""
 

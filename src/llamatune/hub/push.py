@@ -30,6 +30,7 @@ from llamatune.runs.report.curves import draw_all
 from llamatune.runs.report.reading import as_text
 from llamatune.runs.report.series import charts, collect
 from llamatune.runs.shards import Say
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import CommitInfo, ModelInfo
@@ -120,7 +121,7 @@ def deliver(staged: Path, target: Target, *, dry_run: bool, say: Say) -> str:
     for file in files:
         say(f"{size(file.stat().st_size):>16}  {file.name}")
     where = target.name + (f", revision {target.revision}" if target.revision else "")
-    say(f"{size(total):>16}  in {len(files)} files to {where}")
+    say(f"{size(total):>16}  in {counted(len(files), 'file')} to {where}")
     if dry_run:
         say("nothing was sent (--dry-run); the folder that would go:")
         return str(staged)

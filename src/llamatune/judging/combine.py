@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from llamatune.errors import ModelError
+from llamatune.wording import counted
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class RewardRule:
         if self.weights is not None and len(self.weights) != len(names):
             raise ModelError(
                 "E240",
-                f"there are {len(self.weights)} weights for {len(names)} judges",
+                f"{counted(len(self.weights), 'weight')} for {counted(len(names), 'judge')}",
                 place=place,
                 hint="give one for each judge, in their order",
             )

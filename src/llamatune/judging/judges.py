@@ -27,6 +27,7 @@ from llamatune.data.rows import Message
 from llamatune.errors import DataError
 from llamatune.judging.scoring import score_groups, score_rows
 from llamatune.sampling.prompts import PromptRow, messages_of
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -177,7 +178,8 @@ class FunctionReward:
             wrong = next((number for number, score in enumerate(scores) if not math.isfinite(score)), None)
             raise DataError(
                 "E146",
-                f"reward function `{self.name}` gave {len(scores)} scores for {len(rows)} completions"
+                f"reward function `{self.name}` gave {counted(len(scores), 'score')} for "
+                f"{counted(len(rows), 'completion')}"
                 if wrong is None
                 else f"reward function `{self.name}` gave {scores[wrong]} for {completions[wrong].text[:80]!r}",
                 why="a score that is missing or not finite would spoil the whole update",

@@ -15,6 +15,7 @@ from llamatune.errors import ModelError
 from llamatune.judging.judges import FunctionReward, Judge, ModelReward
 from llamatune.models.open import open_model
 from llamatune.recipe.blocks import Chat
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +53,7 @@ def open_judges(
     if len(every) != len(named):
         raise ModelError(
             "E240",
-            f"there are {len(every)} tokenizers for {len(named)} reward functions",
+            f"{counted(len(every), 'tokenizer')} for {counted(len(named), 'reward function')}",
             place=place,
             hint="give one for each reward function, None where it needs none",
         )

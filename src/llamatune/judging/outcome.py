@@ -113,7 +113,7 @@ def _remarks(own: Groups, equal: Groups, without: int, prompts: int, longer: flo
             "the judge gives all answers to a prompt the same score, for every prompt: which of them is kept is drawn"
         )
     elif equal:
-        found.append(f"{counted(len(equal), 'prompt')} of {prompts:,} whose answers all have the same reward")
+        found.append(f"{counted(len(equal), 'prompt')} of {prompts:,} with the same reward for all answers")
     if longer > _LONGER:
         found.append(
             f"length hacking: the answers that are kept are {longer:.1f} times as long as the mean of all: the judge "

@@ -38,8 +38,8 @@ def fewer_dialogues(asked: Sequence[Dialogue], wanted: int, turns: int) -> str |
         return None
     had = counted(len(asked), "dialogue") if asked else "no dialogue"
     return (
-        f"recall is asked in {had} of {turns} turns, and not in {wanted:,}: there are too few questions. Lower "
-        "`recall.turns`, or give more rows"
+        f"recall is asked in {had} of {counted(turns, 'turn')}, and not in {wanted:,}: there are too few questions. "
+        "Lower `recall.turns`, or give more rows"
     )
 
 

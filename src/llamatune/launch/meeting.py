@@ -59,7 +59,7 @@ def open_store(seconds: float) -> Store | None:
         raise LostProcessError(
             "E904",
             f"nobody answers at {place.host}:{place.port}, where the processes of this run meet",
-            why=f"process {rank()} on {socket.gethostname()} tried for {seconds:g} seconds",
+            why=f"process {rank()} on {socket.gethostname()} tried for {seconds:g} s",
             hint="the first machine must be running, and its port open to this one",
         ) from error
     if hosts and not _hosted:

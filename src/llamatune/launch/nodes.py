@@ -49,11 +49,13 @@ def nodes_of(count: int, number: int | None, rendezvous: str | None, job: str) -
         return Nodes(job=job)
     if number is None or rendezvous is None:
         raise _odd(
-            f"of {count} machines, each has to know its number and where they meet",
+            f"of {counted(count, 'machine')}, each has to know its number and where they meet",
             "add --node-rank 0 on the first, 1 on the next, and --rendezvous FIRST:29400 on all",
         )
     if number >= count:
-        raise _odd(f"--node-rank {number} of {count} machines", f"numbers go from 0 to {count - 1}")
+        raise _odd(
+            f"--node-rank {number} of {counted(count, 'machine')}", f"numbers go from 0 to {count - 1}"
+        )
     host, _, port = rendezvous.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
         raise _odd(

@@ -18,6 +18,7 @@ from llamatune.models.base import Base
 from llamatune.models.files.notes import write_note
 from llamatune.models.probing import probe_logits
 from llamatune.runs.files import remove, temporary_beside
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     import torch
@@ -227,7 +228,7 @@ def _check_adapter_trained(model: torch.nn.Module) -> None:
     if untrained:
         raise ModelError(
             "E235",
-            f"{len(untrained)} adapter matrices are still zero, {untrained[0]} first",
+            f"{counted(len(untrained), 'adapter matrix is', 'adapter matrices are')} still zero, {untrained[0]} first",
             why="they never received a gradient, so part of the adapter does nothing",
             hint="a run of very few steps may end before its warm-up: check `optimization.warmup`",
         )

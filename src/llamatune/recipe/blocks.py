@@ -170,7 +170,8 @@ class Columns(Block):
     history: Text | None = None
     """Exchanges before the request: a list of [question, answer], as LLaMA-Factory has it in alpaca."""
     completion: Text | None = None
-    """The answer: `output` in alpaca, `completion` in prompt_completion."""
+    """The answer: `output` in alpaca, `completion` in prompt_completion; beside messages, sharegpt or alternating, the
+    reply to turns that end with the user's."""
     system: Text | None = None
     """A system message."""
     text: Text | None = None

@@ -29,6 +29,7 @@ from llamatune.errors import LlamatuneError
 from llamatune.runs import ranks
 from llamatune.runs.files import disk_errors, jsonl_line, remove, replacing, sweep, write_json
 from llamatune.runs.signals import StoppedEarly, StopRequest
+from llamatune.wording import counted
 
 _Block = TypeVar("_Block")
 """What a part is made from: some prompts, some replies, some texts."""
@@ -228,7 +229,7 @@ class InParts(ABC, Generic[_Block]):
 
 def _hear(stop: StopRequest, made: int, of: int) -> None:
     if stop.signal is not None:
-        raise StoppedEarly(f"after {made:,} of {of:,} parts, all of which are saved")
+        raise StoppedEarly(f"after {made:,} of {counted(of, 'part')}; those are saved")
 
 
 def _check_names(parts: Sequence[Part]) -> None:
@@ -242,7 +243,7 @@ def _check_names(parts: Sequence[Part]) -> None:
 def _wrong_count(part: Part, count: int, path: Path) -> LlamatuneError:
     return LlamatuneError(
         "E930",
-        f"part {part.name} gave {count:,} records instead of {part.records:,}",
+        f"part {part.name} gave {counted(count, 'record')} instead of {part.records:,}",
         place=str(path),
         why="something would be missing, or be there twice",
         hint="this is a bug: please report it with these lines",

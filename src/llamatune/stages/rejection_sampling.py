@@ -41,6 +41,7 @@ from llamatune.runs.run import Run
 from llamatune.sampling.opening import open_asking
 from llamatune.sampling.prompts import PromptRow
 from llamatune.sampling.samples import Group, prompts_of, samples_of, some_blocks
+from llamatune.wording import counted
 
 
 def run(recipe: RejectionSamplingRecipe, run: Run) -> Result:
@@ -75,7 +76,7 @@ def run(recipe: RejectionSamplingRecipe, run: Run) -> Result:
             some = some_blocks(prompts, settings.probe, at_once=settings.batch_size)
             tried = {one: judged(sampled(some, one)) for one in settings.temperatures}
             temperature = best_temperature(tried)
-            display.say(f"temperature {temperature:g} has the best answers to {len(some)} prompts")
+            display.say(f"temperature {temperature:g} has the best answers to {counted(len(some), 'prompt')}")
         answers = sampled(prompts, temperature)
         own = judged(answers)
         qualities = scored(oracle, answers, None) if oracle else None

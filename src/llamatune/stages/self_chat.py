@@ -123,7 +123,8 @@ def _remarks(figures: Mapping[str, Any], seeds: int) -> Iterator[str]:
         yield f"{counted(count, 'chat')} of {seeds:,} ended early: {reason}"
     if figures["questions"] is not None and figures["questions"] < 0.5:
         yield (
-            f"only {figures['questions']:.0%} of {figures['asked']:,} questions of the model end with a question mark: "
+            f"only {figures['questions']:.0%} of {counted(figures['asked'], 'question')} of the model "
+            f"{'ends' if figures['asked'] == 1 else 'end'} with a question mark: "
             "it answers where it should ask; try another `self_chat.opening`, or a larger model"
         )
 

@@ -1,7 +1,9 @@
 """Files as people really have them: each kind is read in the right way, or refused with what mends it."""
 
+import csv
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +341,132 @@ def test_a_reply_in_a_column_beside_its_prompts() -> None:
     assert said(read({"messages": [U, A], "response": "Ciao"})) == HI
     told = Columns(messages="messages")
     assert recognise_rows([row], columns=told).format == "messages"
+
+
+WHO, ME = {**U, "content": "Who?"}, {**A, "content": "Me."}
+
+
+def in_words_of_sharegpt(*turns: dict) -> list[dict]:
+    return [{"from": turn["role"], "value": turn["content"]} for turn in turns]
+
+
+@pytest.mark.parametrize("many", [1, 30])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+@pytest.mark.parametrize(
+    ("column", "written"),
+    [
+        ("messages", lambda *turns: list(turns)),
+        ("conversations", in_words_of_sharegpt),
+        ("conversations", lambda *turns: [turn["content"] for turn in turns]),
+    ],
+    ids=["messages", "sharegpt", "alternating"],
+)
+def test_a_reply_beside_the_turns_of_some_rows(
+    tmp_path: Path, column: str, written: Callable[..., list], name: str, many: int
+) -> None:
+    """Each reply is joined to its row: it would be lost, and the one before it trained. Which of two is meant is not
+    guessed, and all this is seen however late in the file it begins."""
+    rows = [
+        *[{column: written(WHO, ME), "answer": "", "system": "Be."}] * many,
+        {column: written(WHO, ME, U), "answer": "Hello", "system": ""},
+        {column: written(U), "answer": "Hello", "system": ""},
+        {column: written(U, A), "answer": " Hello", "system": ""},
+        {column: written(U), "answer": "", "system": ""},
+        {column: written(U, A), "answer": "Ciao", "system": ""},
+    ]
+    if name == "a.csv":
+        cells = [[json.dumps(row[column]), row["answer"], row["system"]] for row in rows]
+        with (path := tmp_path / name).open("w", newline="") as file:
+            csv.writer(file).writerows([list(rows[0]), *cells])
+    else:
+        path = write(tmp_path, lines(*rows))
+    found = recognise_rows(survey_of(read_rows(path)).rows, kind="conversations")
+    check_usable(found, None, "f")
+    *_, whole, joined, alone, twice, silent, two = [raw for _, raw in read_rows(path)]
+    before = [("user", "Who?"), ("assistant", "Me.")]
+    assert said(canonical(whole, found, "f")) == [("system", "Be."), *before]
+    row = canonical(joined, found, "f")
+    assert said(row) == [*before, *HI] and trained(row) == [None, False, None, None]
+    assert said(canonical(alone, found, "f")) == said(canonical(twice, found, "f")) == HI
+    with pytest.raises(RowRejected):
+        canonical(silent, found, "f")
+    assert "E125" in fails(canonical, two, found, "f:9") and "ignore: [answer]" in fails(
+        canonical, two, found, "f"
+    )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("instruction", "output", "response"),
+        ("instruction", "response", "output"),
+        ("prompt", "completion", "answer"),
+    ],
+)
+def test_replies_in_two_columns_are_named(names: tuple[str, str, str]) -> None:
+    """Two files were joined to one table: half of its rows would have no reply."""
+    rows = [dict(zip(names, cells, strict=True)) for cells in (("Hi", "Hello", None), ("Bye", "", "Ciao"))]
+    assert "E121" in fails(recognise_rows, rows, kind="conversations")
+    assert recognise_rows(rows, ignore=[names[2]], kind="conversations").columns.completion == names[1]
+    assert recognise_rows([{**rows[0], names[2]: "Hm."}]).columns.completion in names, "each has one"
+
+
+@pytest.mark.parametrize(
+    "names", [("A", "B"), ("option_a", "option_b"), ("opa", "opb"), ("choice1", "choice2")]
+)
+def test_answers_to_choose_from_are_part_of_the_prompt(names: tuple[str, str]) -> None:
+    """As exams in tables have them: the letter of an answer that is not shown cannot be learnt."""
+    row = {"question": "2 + 2?", names[0]: "three", names[1]: "four", "answer": "B"}
+    assert recognise_rows([row]).doubtful == names and not recognise_rows([row]).usable
+    assert not recognise_rows([{"question": "Hi", "answer": "Hello", names[1]: "x"}]).doubtful, (
+        "one is no choice"
+    )
+
+
+@pytest.mark.parametrize("column", ["messages", "conversations", "chat"])
+@pytest.mark.parametrize("style", [lambda turn: turn["content"], lambda turn: turn, lambda turn: [turn]])
+def test_pairs_with_a_chat_before_them(column: str, style: Callable[[dict], Any]) -> None:
+    """`init` took the chat for prompts of ppo, and left both replies out."""
+    row = {column: [WHO, ME, U], "chosen": style(A), "rejected": style({**A, "content": "No."})}
+    found = read(row)
+    assert isinstance(found, Preference) and replies(found) == ("Hello", "No.")
+    assert [turn.content for turn in found.prompt] == ["Who?", "Me.", "Hi"]
+
+
+def test_a_chat_that_is_beside_whole_pairs_is_not_their_prompt() -> None:
+    """UltraFeedback, binarised, has the chosen chat once more as `messages`."""
+    whole = {"chosen": [U, A], "rejected": [U, {**A, "content": "No."}], "messages": [U, A]}
+    for row in (whole, {"prompt": "Hi", **whole}, {"prompt": "Hi", **whole, "messages": [U]}):
+        found = recognise_rows([row])
+        assert found.format == "preference" and found.columns.messages is None
+        assert replies(read(row)) == ("Hello", "No.")
+
+
+def test_a_reply_beside_turns_is_taken_from_one_column() -> None:
+    rows = [{"messages": [WHO, ME]}, {"messages": [U], "answer": "Hello", "response": "Hm."}]
+    assert "E121" in fails(recognise_rows, rows)
+    told = recognise_rows(rows, columns=Columns(messages="messages", completion="response"))
+    assert [turn for _, turn in said(canonical(rows[1], told, "f"))] == ["Hi", "Hm."]
+    for one in (rows, rows[1:]):
+        assert recognise_rows(one, ignore=["answer", "response"]).columns.names == {"messages": "messages"}
+    final = [{"messages": [WHO, ME], "answer": "42"}]
+    assert recognise_rows(final).columns.completion is None, "no row waits for it"
+    other = [{"log": [WHO, ME], "gold": ""}, {"log": [U], "gold": "Hello"}]
+    told = recognise_rows(other, columns=Columns(messages="log", completion="gold"))
+    assert said(canonical(other[1], told, "f")) == HI
+
+
+@pytest.mark.parametrize("kind", ["prompts", "labels"])
+def test_a_reply_beside_the_turns_of_some_rows_is_for_other_stages_too(kind: Kind) -> None:
+    rows = [
+        {"messages": [WHO, ME], "answer": None, "label": True},
+        {"messages": [U], "answer": "Hello", "label": False},
+    ]
+    found = recognise_rows(rows, kind=kind)
+    row = canonical(rows[1], found, "f")
+    assert isinstance(row, Prompt if kind == "prompts" else Conversation)
+    assert said(row) == (HI[:1] if kind == "prompts" else HI)
+    assert row.reference == "Hello" if isinstance(row, Prompt) else row.score == 0.0
 
 
 def test_several_forms_of_one_chat_are_no_question() -> None:

@@ -331,7 +331,7 @@ def test_ambiguous_pairs_are_not_guessed() -> None:
          "'conversations' must be a list of turns"),
         ({"history": "a", "human_ref_A": "b", "human_ref_B": "c", "labels": 2}, {}, "E128", "known: 0, 1"),
         ({"history": "a", "human_ref_A": "b", "human_ref_B": None, "labels": 1}, {}, "E123", "'human_ref_B'"),
-        ({"info": {"post": "a"}, "summaries": [{"text": "b"}], "choice": 0}, {}, "E129", "1 summaries, not two"),
+        ({"info": {"post": "a"}, "summaries": [{"text": "b"}], "choice": 0}, {}, "E129", "1 summary, not two"),
         ({"info": {"title": "a"}, "summaries": [{"text": "b"}, {"text": "c"}], "choice": 0}, {}, "E126",
          "neither a post nor an article"),
         ({"info": "a", "summaries": [{"text": "b"}, {"text": "c"}], "choice": 0}, {}, "E123", "must be an object"),

@@ -17,12 +17,12 @@ from llamatune.commands.init.choices import Draft, choose_lengths, choose_steps,
 from llamatune.commands.init.text import commented, refuse_existing, write_beside_schema
 from llamatune.data.formats.known import FORMATS, formats_of
 from llamatune.data.formats.recognise import (
-    MATTER,
     Recognised,
     check_prompts_alone,
     field_for,
     recognise_rows,
 )
+from llamatune.data.formats.unused import MATTER
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.survey import Survey, survey_of
 from llamatune.errors import DataError, ModelError, Problem, RecipeError

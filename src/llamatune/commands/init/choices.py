@@ -147,7 +147,7 @@ def choose_steps(kind: Kind, draft: Draft, measured: Measured) -> None:
     if rows < 50:
         share, reason = 0.0, f"{counted(rows, 'row is', 'rows are')} too few to hold some out"
     else:
-        reason = f"about {round(share * rows):,} of {rows:,} rows"
+        reason = f"about {round(share * rows):,} of {counted(rows, 'row')}"
     draft.set("data", "eval_fraction", share, reason)
     epochs = draft.blocks["optimization"].get("epochs")
     if epochs is None:

@@ -15,7 +15,7 @@ from llamatune.data.encode.encoders import kind_for
 from llamatune.data.formats.canonical import canonical
 from llamatune.data.read.sources import find_files, is_at_hand
 from llamatune.data.read.survey import survey_of
-from llamatune.data.rows import Adjustment, RowRejected
+from llamatune.data.rows import Adjustment, RowRejected, with_reason
 from llamatune.errors import DataError, Problem
 from llamatune.models.found import Found
 from llamatune.recipe.blocks import Data, Kind, Source
@@ -87,7 +87,7 @@ def check_source(
     how_many = counted(rows, "row") if rows is not None else f"more than {FIRST_LOOK:,} rows ({size(bytes_)})"
     text = f"{files.name}, {how_many}, format {recognised}"
     counts = {**left_out, **{kind.value: count for kind, count in adjusted.items()}}
-    text += "".join(f", {count:,} {what}" for what, count in counts.items())
+    text += "".join(f", {with_reason(count, what)}" for what, count in counts.items())
     if bad and data.on_bad_row == "drop":
         text += f", {len(bad):,} cannot be used and are left out, the first: {bad[0].place}: {bad[0].what}"
     text += "".join(f"; {warning}" for warning in survey.warnings(recognised))

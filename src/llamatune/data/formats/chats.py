@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from llamatune.data.characters import check_characters
+from llamatune.data.formats.beside import reply_turns, untrained, with_reply_beside
 from llamatune.data.formats.record import Adjusted, Raw, Turns
 from llamatune.data.formats.turns import exchange_keys, hh_turns, is_hh, is_turn, read_turns, turn_list
 from llamatune.data.formats.values import (
@@ -37,18 +38,22 @@ def text(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> str:
 
 
 def turns(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
-    """A list of turns, {role, content} or {from, value}; or a text of "Human:" and "Assistant:" turns."""
+    """A list of turns, {role, content} or {from, value}; or a text of "Human:" and "Assistant:" turns. The last reply
+    may be in a column of its own."""
     column = columns.messages or "messages"
     value = value_of(raw, column, place, "a chat format")
     if is_hh(value):
         if adjusted is not None:
             adjusted[Adjustment.SPLIT] += 1
-        return hh_turns(value, adjusted)
-    return read_turns(value, column, place)
+        found = hh_turns(value, adjusted)
+    else:
+        found = read_turns(value, column, place)
+    return with_reply_beside(found, raw, columns.completion, place)
 
 
 def alternating(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
-    """A list of texts: the user's, the assistant's, and so on, as UltraChat and LIMA have them."""
+    """A list of texts: the user's, the assistant's, and so on, as UltraChat and LIMA have them. The last reply may
+    be in a column of its own."""
     column = columns.messages or "data"
     found = value_of(raw, column, place, "format `alternating`")
     if not isinstance(found, list):
@@ -59,7 +64,8 @@ def alternating(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> T
             raise DataError(
                 "E126", f"turn {number} of {column!r} is empty", place=place, hint="remove the row"
             )
-    return [Message("assistant" if number % 2 else "user", one) for number, one in enumerate(said)]
+    found = [Message("assistant" if number % 2 else "user", one) for number, one in enumerate(said)]
+    return with_reply_beside(found, raw, columns.completion, place)
 
 
 def exchanges(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
@@ -89,22 +95,12 @@ def question_and_answer(raw: Raw, columns: Columns, place: str, adjusted: Adjust
     asked = question(raw, columns, place, adjusted)
     column = columns.completion or "completion"
     reply = value_of(raw, column, place, "a format with a prompt and a reply")
-    # No reply at all is like an empty one: the row is left out and counted.
-    reply = "" if reply is None else reply
-    if isinstance(reply, list) and reply and all(isinstance(one, str) for one in reply):
-        hint = (
-            "give each reply a row of its own; two of which one is better are a pair, `chosen` and `rejected`"
-        )
-        raise wrong_type(f"column {column!r}", reply, place, "one reply", hint=hint)
-    if isinstance(reply, (dict, list)) and not is_parts(reply):
-        answer = read_turns([reply] if isinstance(reply, dict) else reply, column, place)
-        return asked + (answer or [Message("assistant", "")])
-    written = checked_text(reply, f"column {column!r}", place)
+    answer = reply_turns(reply, column, place)
     whole = raw.get(columns.prompt or "prompt")
-    if is_hh(whole) and is_hh(f"{whole}{written}"):
+    if isinstance(reply, str) and is_hh(whole) and is_hh(f"{whole}{reply}"):
         # The reply may go on with turns of its own.
-        return asked + (hh_turns(f"{whole}{written}")[len(asked) :] or [Message("assistant", written)])
-    return [*asked, Message("assistant", written)]
+        return asked + (hh_turns(f"{whole}{reply}")[len(asked) :] or answer)
+    return asked + answer
 
 
 def prompt_only(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
@@ -174,7 +170,7 @@ def question(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turn
     else:
         written = checked_text(value, f"column {column!r}", place)
         return [*before, _user(written, column, columns.input, place, raw)]
-    asked = [_untrained(turn) for turn in asked]
+    asked = list(map(untrained, asked))
     second = optional_text(raw, columns.input, place)
     if second is not None and asked and asked[-1].role == "user":
         asked[-1] = replace(asked[-1], input=second)
@@ -185,10 +181,6 @@ def _user(written: str, column: str, second: str | None, place: str, raw: Raw | 
     if not written.strip():
         raise DataError("E126", f"column {column!r} is empty", place=place, hint="remove or complete the row")
     return Message("user", written, input=optional_text(raw or {}, second, place))
-
-
-def _untrained(turn: Message) -> Message:
-    return replace(turn, train=False) if turn.role == "assistant" else turn
 
 
 def _history(raw: Raw, column: str | None, place: str) -> Turns:

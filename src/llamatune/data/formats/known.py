@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llamatune.data.formats import chats, pairs
+from llamatune.data.formats.beside import REPLY_COLUMNS, replied_beside, replies_beside
 from llamatune.data.formats.record import Format, Names, Raw
 from llamatune.data.formats.turns import ROLE_KEYS, exchange_keys, is_hh, role_of
 from llamatune.data.formats.values import list_of_texts
@@ -38,15 +39,14 @@ def _is_sharegpt(turn: Raw | None) -> bool:
 def _messages(names: Names, rows: Sequence[Raw], given: Names) -> bool:
     turn = _turn(rows, names["messages"])
     if turn is None:
-        return "messages" in given and _all(rows, names["messages"], is_hh)
-    if _is_sharegpt(turn) or not {*ROLE_KEYS, "content"} & turn.keys():
-        return False
-    return "messages" in given or not _replies_beside(rows, names["messages"])
+        fits = "messages" in given and _all(rows, names["messages"], is_hh)
+    else:
+        fits = not _is_sharegpt(turn) and bool({*ROLE_KEYS, "content"} & turn.keys())
+    return fits and _replies_where_told(names, rows, given)
 
 
 def _sharegpt(names: Names, rows: Sequence[Raw], given: Names) -> bool:
-    found = _is_sharegpt(_turn(rows, names["messages"]))
-    return found and ("messages" in given or not _replies_beside(rows, names["messages"]))
+    return _is_sharegpt(_turn(rows, names["messages"])) and _replies_where_told(names, rows, given)
 
 
 def _exchanges(names: Names, rows: Sequence[Raw], given: Names) -> bool:
@@ -55,13 +55,27 @@ def _exchanges(names: Names, rows: Sequence[Raw], given: Names) -> bool:
 
 def _alternating(names: Names, rows: Sequence[Raw], given: Names) -> bool:
     column = names["messages"]
-    return _all(rows, column, _are_texts) and any(len(row.get(column) or ()) > 1 for row in rows)
+    if not _all(rows, column, _are_texts) or not _replies_where_told(names, rows, given):
+        return False
+    return "completion" in names or any(len(row.get(column) or ()) > 1 for row in rows)
 
 
-def _replies_beside(rows: Sequence[Raw], column: str) -> bool:
-    """Whether the turns in a column are all prompts, whose replies are in a column of their own."""
+def _replies_where_told(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    """Whether these columns are those that hold the replies: turns alone, where no reply stands beside them; or turns
+    and a column, where it has the reply of some rows. Where it has that of all, turns of roles are prompts."""
+    turns, reply = names["messages"], names.get("completion")
+    if "messages" in given:
+        return (reply is not None) == ("completion" in given)
+    prompts = _all(rows, turns, _asks)
+    if reply is None:
+        return not (replies_beside(rows, turns) or (prompts and _reply_column(rows)))
+    return not prompts and ("completion" in given or any(replied_beside(row, turns, reply) for row in rows))
+
+
+def _reply_column(rows: Sequence[Raw]) -> bool:
+    """Whether there is a column for replies, whatever it holds."""
     there = {name.strip().casefold() for row in rows for name in row}
-    return bool(there & set(_REPLY_COLUMNS)) and _all(rows, column, _asks)
+    return bool(there & set(REPLY_COLUMNS))
 
 
 def _asks(value: Any) -> bool:
@@ -194,7 +208,13 @@ _TURN_COLUMNS = (
     {"messages": "chat"},
     {"messages": "chat_messages"},
 )
-_REPLY_COLUMNS = ("completion", "response", "output", "answer")
+_TURNS_BEFORE: dict[str, tuple[str, ...]] = {
+    "messages": tuple(one["messages"] for one in (*_TURN_COLUMNS[1:3], *_TURN_COLUMNS))
+}
+"""The chat that both replies of a pair go on with, the most usual first."""
+_WITH_REPLIES = tuple(turns | {"completion": reply} for turns in _TURN_COLUMNS for reply in REPLY_COLUMNS)
+_REPLY_BESIDE: dict[str, tuple[str, ...]] = {"completion": ()}
+"""The reply to turns: found by `_WITH_REPLIES`, or named by the recipe."""
 
 FORMATS: dict[RowFormat, Format] = {
     one.name: one
@@ -203,9 +223,9 @@ FORMATS: dict[RowFormat, Format] = {
             "messages",
             "conversations",
             chats.turns,
-            _TURN_COLUMNS,
+            (*_TURN_COLUMNS, *_WITH_REPLIES),
             "`messages` = [{role, content}, ...]",
-            optional=_SYSTEM,
+            optional=_SYSTEM | _REPLY_BESIDE,
             fits=_messages,
             yields_to=_PAIRS,
         ),
@@ -213,9 +233,9 @@ FORMATS: dict[RowFormat, Format] = {
             "sharegpt",
             "conversations",
             chats.turns,
-            (_TURN_COLUMNS[1], _TURN_COLUMNS[0], *_TURN_COLUMNS[2:]),
+            (_TURN_COLUMNS[1], _TURN_COLUMNS[0], *_TURN_COLUMNS[2:], *_WITH_REPLIES),
             "`conversations` = [{from, value}, ...]",
-            optional=_SYSTEM,
+            optional=_SYSTEM | _REPLY_BESIDE,
             fits=_sharegpt,
             yields_to=_PAIRS,
         ),
@@ -265,11 +285,7 @@ FORMATS: dict[RowFormat, Format] = {
                 {"prompt": "article", "completion": "highlights"},
                 {"prompt": "dialogue", "completion": "summary"},
                 {"prompt": "text", "completion": "summary"},
-                *(
-                    {"prompt": turns["messages"], "completion": reply}
-                    for turns in _TURN_COLUMNS
-                    for reply in _REPLY_COLUMNS
-                ),
+                *({"prompt": one["messages"], "completion": one["completion"]} for one in _WITH_REPLIES),
             ),
             "`prompt` and `completion` or `response`, `question` and `answer`",
             optional={"input": ("input", "context"), "history": ("history",), **_SYSTEM},
@@ -280,9 +296,12 @@ FORMATS: dict[RowFormat, Format] = {
             "alternating",
             "conversations",
             chats.alternating,
-            ({"messages": "data"}, *_TURN_COLUMNS),
+            (
+                *({"messages": "data"}, *_TURN_COLUMNS, *_WITH_REPLIES),
+                *({"messages": "data", "completion": reply} for reply in REPLY_COLUMNS),
+            ),
             "`data` = [question, answer, ...]",
-            optional=_SYSTEM,
+            optional=_SYSTEM | _REPLY_BESIDE,
             fits=_alternating,
             yields_to=_PAIRS,
         ),
@@ -334,6 +353,7 @@ FORMATS: dict[RowFormat, Format] = {
             ),
             "`chosen` and `rejected`, text with a `prompt` or lists of {role, content}",
             optional={"prompt": ("prompt", "instruction", "question", "query", "input"), "input": ("input",)}
+            | _TURNS_BEFORE
             | _SYSTEM
             | _LABELS,
             fits=_preference,
@@ -353,7 +373,7 @@ FORMATS: dict[RowFormat, Format] = {
             pairs.two_replies,
             ({"chosen": "chosen", "rejected": "rejected"},),
             "`conversations` = [{from, value}, ...], `chosen` and `rejected` = {from, value}",
-            optional={"messages": ("conversations", "conversation"), **_SYSTEM, **_LABELS},
+            optional=_TURNS_BEFORE | _SYSTEM | _LABELS,
             fits=_sharegpt_preference,
         ),
         Format(

@@ -40,6 +40,7 @@ from llamatune.data.formats.values import (
 from llamatune.data.rows import Adjustment, Message, Preference, Reason, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns
+from llamatune.wording import counted
 
 
 def preference(raw: Raw, sides: Sides, columns: Columns, place: str, adjusted: Adjusted = None) -> Preference:
@@ -269,7 +270,11 @@ def _chosen_of_a_list(
     column = columns.replies or "summaries"
     summaries = turn_list(value_of(raw, column, place, "format `summarize`"), column, place)
     if len(summaries) != 2:
-        raise DataError("E129", f"column {column!r} has {len(summaries)} summaries, not two", place=place)
+        raise DataError(
+            "E129",
+            f"column {column!r} has {counted(len(summaries), 'summary', 'summaries')}, not two",
+            place=place,
+        )
     replies = [_reply(column_text(summary, "text", place, f"format `{column}`")) for summary in summaries]
     better = _better(raw, columns, default, place)
     prompt = Message("user", _post(raw, columns.prompt or "info", place))

@@ -10,14 +10,16 @@ E135  a column that may be part of the prompt is not used
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llamatune.data.formats.beside import REPLY_COLUMNS, last_speaker, says
 from llamatune.data.formats.known import FORMATS, formats_of
 from llamatune.data.formats.labels import are_labels
 from llamatune.data.formats.record import Format, Names, Raw, column_called
-from llamatune.data.formats.turns import ROLE_KEYS, exchange_keys, is_turn, role_of, unused_keys
+from llamatune.data.formats.turns import is_turn, role_of, turns_in
+from llamatune.data.formats.unused import can_be_used, doubtful_columns, unused_keys_in
 from llamatune.data.formats.values import is_parts, missing_column, not_a_list, unfolded_for_a_look
 from llamatune.data.rows import RowRejected
 from llamatune.errors import DataError
@@ -55,8 +57,9 @@ def recognise_rows(
     kind: Kind | None = None,
     place: str = "rows",
 ) -> Recognised:
-    """The format and columns of rows; what the recipe says (`format`, `columns`, `ignore`, `label`) is kept and
-    checked.
+    """The format and columns of rows.
+
+    What the recipe says (`format`, `columns`, `ignore`, `label`) is kept and checked.
 
     Args:
         rows: some rows, with all columns and all keys of turns that the file has.
@@ -68,6 +71,7 @@ def recognise_rows(
     rows = [unfolded_for_a_look(row) for row in rows]
     everything = tuple(dict.fromkeys(name for row in rows for name in row))
     found = tuple(name for name in everything if name not in ignore)
+    rows = [{name: value for name, value in row.items() if name in found} for row in rows]
     given = columns.names if columns else {}
     _check_columns_exist(given, found, ignore, everything, place)
     told = format is not None or bool(columns and columns.better_is)
@@ -89,31 +93,32 @@ def recognise_rows(
         names = _as_told(FORMATS[format], rows, found, given, place)
     _check_kind(format, kind, place)
     kind = kind or _kind(format, rows, names)
+    if kind != "prompts" and "completion" not in given:
+        _refuse_replies_in_two_columns(rows, found, names, place)
     names |= _grades(kind, rows, found, given, label, place)
     used = Columns(**names, better_is=columns.better_is if columns else None)
     if not told:
         _check_better(FORMATS[format], used, given, place)
     left = [name for name in everything if name not in names.values()]
-    doubtful = [
-        name
-        for name in left
-        if kind != "documents"
-        and name in found
-        and name.lower() in _OF_A_PROMPT
-        and _say_more(rows, name, used)
-    ]
+    in_doubt = [name for name in left if name in found] if kind != "documents" else []
+    doubtful = doubtful_columns(rows, in_doubt, used)
     # The keys of graded replies are those of their format.
     of_turns = tuple(column for field, column in names.items() if field != "replies")
-    ignored = (*left, *_unused_keys(rows, of_turns))
-    usable = tuple(name for name in doubtful if _can_be_used(rows, name))
-    return Recognised(format, used, len(rows), ignored, tuple(doubtful), kind, usable)
+    ignored = (*left, *unused_keys_in(rows, of_turns))
+    usable = tuple(name for name in doubtful if can_be_used(rows, name))
+    return Recognised(format, used, len(rows), ignored, doubtful, kind, usable)
 
 
 def _kind(format: RowFormat, rows: Sequence[Raw], names: Names) -> Kind:
     """What rows are for, if nobody says: turns without a single reply are prompts."""
-    turns = [turn for row in rows for turn in _turns(row.get(names.get("messages", "")))]
+    turns = [turn for row in rows for turn in turns_in(row.get(names.get("messages", "")))]
     speakers = {role_of(turn) for turn in turns}
-    asks = format in ("messages", "sharegpt") and "user" in speakers and speakers <= {"user", "system"}
+    asks = (
+        format in ("messages", "sharegpt")
+        and "completion" not in names
+        and "user" in speakers
+        and speakers <= {"user", "system"}
+    )
     return "prompts" if asks else FORMATS[format].kind
 
 
@@ -180,12 +185,21 @@ def _with_optional(
     format: Format, needed: Names, rows: Sequence[Raw], found: Sequence[str], given: Names
 ) -> Names:
     names = format.with_optional(needed, found, given, lambda field, column: _may_be(field, column, rows))
-    return _without_labels(names, found, given) if format.kind == "preferences" else names
+    if format.kind != "preferences":
+        return names
+    if "prompt" in names and "messages" not in given:
+        # A prompt says what both replies answer; turns beside it say it again.
+        names.pop("messages", None)
+    return _without_labels(names, found, given)
 
 
 def _may_be(field: str, column: str, rows: Sequence[Raw]) -> bool:
     """Whether the values of a column may be what its name says: data sets use the names of texts and labels for lists
     and objects, too (the passages of HotpotQA, the two grades of distilabel's pairs)."""
+    if field == "messages":
+        # Turns that end with a reply are not what two replies answer: they may be one of the two chats once more.
+        chats = [value for row in rows if (value := row.get(column)) is not None]
+        return not chats or any(last_speaker(value) != "assistant" for value in chats)
     if field not in ("input", *_LABELS):
         return True
     values = [value for row in rows if (value := row.get(column)) not in (None, "")]
@@ -347,6 +361,29 @@ def _refuse_single_turns(rows: Sequence[Raw], kind: Kind | None, place: str) -> 
         )
 
 
+def _refuse_replies_in_two_columns(
+    rows: Sequence[Raw], found: Sequence[str], names: Names, place: str
+) -> None:
+    """Where two files were joined, each with a name of its own for the reply, one of the two would be left out for want
+    of replies."""
+    reply = names.get("completion")
+    known = {column for name in REPLY_COLUMNS if (column := column_called(name, found)) is not None}
+    others = known - set(names.values())
+    if reply is None or "messages" in names:
+        return
+    for row in rows:
+        for other in sorted(others):
+            if not says(row.get(reply)) and says(row.get(other)):
+                raise DataError(
+                    "E121",
+                    f"column {reply!r} is empty in rows in which column {other!r} may be the reply",
+                    place=place,
+                    why="Such rows would be left out, for want of a reply",
+                    hint=f"write all replies into one column; or, if {other!r} holds something else, set "
+                    f"`ignore: [{other}]`",
+                )
+
+
 def _refuse_broken_lists(rows: Sequence[Raw], found: Sequence[str], given: Names, place: str) -> None:
     """Where no format fits because a list of turns is a text that nobody can read, that is the reason."""
     named = [given["messages"]] if "messages" in given else []
@@ -358,8 +395,10 @@ def _refuse_broken_lists(rows: Sequence[Raw], found: Sequence[str], given: Names
 
 
 def check_usable(recognised: Recognised, label: bool | None, place: str) -> None:
-    """Raise DataError if training would silently go wrong: E127, some of the rows are labelled as bad; E135, half of a
-    prompt may be missing."""
+    """Raise DataError if training would silently go wrong.
+
+    E127: some of the rows are labelled as bad. E135: half of a prompt may be missing.
+    """
     column = recognised.columns.label
     if column is not None and label is None and recognised.kind in ("conversations", "ptx"):
         raise DataError(
@@ -411,6 +450,11 @@ def field_for(column: str, recognised: Recognised) -> str | None:
     field = "history" if "history" in name else "system" if "system" in name or name == "persona" else "input"
     free = field in FORMATS[recognised.format].optional and field not in recognised.columns.names
     return field if free else None
+
+
+def _written(names: Names) -> str:
+    """Columns as a recipe names them."""
+    return "{" + ", ".join(f"{field}: {name}" for field, name in names.items()) + "}"
 
 
 def _use_or_leave(recognised: Recognised) -> str:
@@ -523,98 +567,3 @@ def _check_better(format: Format, used: Columns, given: Names, place: str) -> No
         hint="say what it holds where the first reply is better, and where the second is: "
         f"`columns: {_written(given)[:-1]}, better_is: [0, 1]}}`",
     )
-
-
-# ---- what is not used -----------------------------------------------------------------------------------------
-
-MATTER = frozenset(
-    {
-        *("context", "contexts", "passage", "passages", "background", "document", "documents", "article"),
-        *(
-            "paragraph",
-            "paragraphs",
-            "story",
-            "evidence",
-            "premise",
-            "schema",
-            "table",
-            "transcript",
-            "snippets",
-        ),
-    }
-)
-"""Columns that, by their names, hold what a question is about."""
-
-_OF_A_PROMPT = MATTER | {
-    *("prompt", "instruction", "instructions", "question", "query", "input", "inputs", "user_input"),
-    *("knowledge", "facts", "options", "choices", "persona", "history", "tools"),
-    *("system", "system_prompt", "system_message", "system_instruction"),
-    *("chat_template_kwargs", "custom_instructions"),
-    *("chat_history", "dialogue_history", "dialog_history", "conversation_history"),
-    *("image", "images", "video", "videos", "audio", "audios"),
-}
-"""Columns that, by their names, hold part of what the model is asked."""
-
-
-_NO_TEXT = frozenset(("image", "images", "video", "videos", "audio", "audios", "tools"))
-
-
-def _can_be_used(rows: Sequence[Raw], column: str) -> bool:
-    """Whether what a column holds is text that a prompt can have, or lists, for a history."""
-    kind = list if "history" in column.lower() else str
-    values = [value for row in rows if (value := row.get(column)) is not None]
-    return column.lower() not in _NO_TEXT and all(isinstance(value, kind) for value in values)
-
-
-def _written(names: Names) -> str:
-    """Columns as a recipe names them."""
-    return "{" + ", ".join(f"{field}: {name}" for field, name in names.items()) + "}"
-
-
-_NOTHING = ("", "[]", "{}", "null", "None", "nan", "NaN")
-"""Texts of a cell that has no value."""
-
-
-def _say_more(rows: Sequence[Raw], column: str, used: Columns) -> bool:
-    """Whether a column has texts that the used ones do not have."""
-    for row in rows:
-        said = "\n".join(_texts([row.get(name) for name in used.names.values()]))
-        if any(text.strip() not in _NOTHING and text.strip() not in said for text in _texts(row.get(column))):
-            return True
-    return False
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All strings in a value; bytes count as a string that nothing else has."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, bytes):
-        yield "\0"
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
-
-
-def _unused_keys(rows: Sequence[Raw], columns: Sequence[str]) -> tuple[str, ...]:
-    """`column.key` of the keys of turns in used columns that are not used."""
-    keys = {
-        f"{column}.{key}": None
-        for row in rows
-        for column in columns
-        for turn in _turns(row.get(column))
-        for key in unused_keys(turn)
-    }
-    return tuple(keys)
-
-
-def _turns(value: Any) -> list[Raw]:
-    """Turns and exchanges in a column; other objects have keys of their own."""
-    turns = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
-    return [
-        turn
-        for turn in turns
-        if isinstance(turn, dict) and (set(ROLE_KEYS) & turn.keys() or exchange_keys(turn))
-    ]

@@ -79,6 +79,16 @@ def is_turn(value: Any) -> bool:
     return isinstance(value, dict) and bool(_key(value, ROLE_KEYS) and _key(value, CONTENT_KEYS))
 
 
+def turns_in(value: Any) -> list[Raw]:
+    """Turns and exchanges in a column; other objects have keys of their own."""
+    turns = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [
+        turn
+        for turn in turns
+        if isinstance(turn, dict) and (set(ROLE_KEYS) & turn.keys() or exchange_keys(turn))
+    ]
+
+
 def role_of(turn: Raw) -> Role | None:
     """Who speaks, if the turn says so in a known word."""
     name = _first(turn, ROLE_KEYS)

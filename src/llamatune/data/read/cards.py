@@ -21,7 +21,7 @@ from llamatune.data.formats.recognise import Recognised, recognise_rows
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.sources import card_files
 from llamatune.data.read.survey import recognise, survey_of
-from llamatune.data.rows import Adjustment, RowRejected
+from llamatune.data.rows import Adjustment, RowRejected, with_reason
 from llamatune.errors import DataError
 from llamatune.outside import exists, is_folder
 from llamatune.recipe.blocks import Columns, Kind
@@ -124,10 +124,9 @@ def _card_name(path: Path, taken: Collection[str] = ()) -> str:
 
 
 def update_card(name: str, start: Path) -> Path:
-    """Measure the card's files again and write hashes, bytes and rows into it; an analysis of other bytes goes. Returns
-    the card's path.
+    """Measure the card's files again, and write hashes, bytes and rows into it. Returns the card's path.
 
-    Works on a card that is not complete yet; comments in the front matter are lost.
+    An analysis of other bytes goes. Works on a card that is not complete yet; comments in the front matter are lost.
 
     Raises:
         DataError: no such card, a card without source or splits, a missing file.
@@ -182,7 +181,7 @@ class CheckedSplit:
     def __str__(self) -> str:
         if self.rows is None:
             return f"split {self.split}: on the hub, {self.where}"
-        remarks = [f"{count:,} {what}" for what, count in self.counts.items()]
+        remarks = [with_reason(count, what) for what, count in self.counts.items()]
         return ", ".join(
             [f"split {self.split}: {self.where}: hash right, {counted(self.rows, 'row')}", *remarks]
         )

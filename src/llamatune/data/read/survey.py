@@ -1,5 +1,7 @@
-"""One look at all rows of a data set, before any is used: which columns there are, what was left to fill in, and text
-that a chat template has written."""
+"""One look at all rows of a data set, before any is used.
+
+It tells which columns there are, what was left to fill in, and text that a chat template has written.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.data.cache import cache_key, stored
+from llamatune.data.formats.beside import endings
 from llamatune.data.formats.recognise import Recognised, recognise_rows
 from llamatune.data.formats.record import Raw
 from llamatune.data.formats.turns import is_hh
+from llamatune.data.formats.values import unfolded_for_a_look
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.tables import Rows
 from llamatune.recipe.blocks import Kind
 from llamatune.wording import counted
 
-SURVEY_VERSION = 6
+SURVEY_VERSION = 7
 """Part of the cache's keys: raise it when the same rows would be surveyed differently."""
 
 FIRST_ROWS = 20
@@ -61,7 +65,8 @@ Sighting = tuple[str, list[str], int]
 class Survey:
     """What all rows of a data set say of its format.
 
-    `rows`: the first ones, and each later one with a column, or a key of a turn, that none before it has a value in.
+    `rows`: the first ones, and each later one with a column, or a key of a turn, that none before it has a value in, or
+    with its last reply where none before it has it.
     `count`: how many there are. `placeholders`: names in double braces, such as {{name}}. `templates`: the first marker
     of a chat template, such as [INST]. `empty`: words for a missing value, such as nan, that are all that a cell holds.
     """
@@ -170,7 +175,9 @@ def recognise(path: Path, *, name: str | None = None, kind: Kind | None = None) 
 
 
 def _keys(row: Raw) -> Iterator[str]:
-    """Columns that have a value, and the keys that the turns in them have."""
+    """Columns that have a value, the keys that the turns in them have, and where the last reply is."""
+    row = unfolded_for_a_look(row)
+    yield from endings(row)
     for name, value in row.items():
         if value is None or value == "":
             continue

@@ -31,6 +31,7 @@ from llamatune.judging.benchmarks.tasks import (
 from llamatune.judging.evaluation.classifier import TextClassifier
 from llamatune.judging.evaluation.estimates import Estimate
 from llamatune.recipe.stages.evaluate import Benchmarks
+from llamatune.wording import counted
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class BenchmarkResult:
     @property
     def title(self) -> str:
         """What a table calls it."""
-        shots = "" if self.benchmark.shots == 0 else f", {self.benchmark.shots} shots"
-        return f"{self.benchmark.name}{shots}{f', first {self.rows:,} rows' if self.is_part else ''}"
+        shots = "" if self.benchmark.shots == 0 else f", {counted(self.benchmark.shots, 'shot')}"
+        return f"{self.benchmark.name}{shots}{', first ' + counted(self.rows, 'row') if self.is_part else ''}"
 
 
 def open_all(wanted: Benchmarks) -> Opened:

@@ -19,6 +19,7 @@ from llamatune.errors import DataError, reason_of
 from llamatune.judging.benchmarks.code import passes
 from llamatune.outside import read_any_json, read_whole
 from llamatune.recipe.stages.evaluate import BenchmarkFile
+from llamatune.wording import counted
 
 TaskConfiguration = dict[str, Any]
 _Row = Mapping[str, Any]
@@ -79,7 +80,8 @@ def file_configs(file: BenchmarkFile, *, chat: bool, harness: Path) -> list[Task
         if shots > len(examples):
             raise DataError(
                 "E163",
-                f"{shots} examples are wanted, and there are {len(examples)}",
+                f"{counted(shots, 'example is', 'examples are')} wanted, and there "
+                f"{'is' if len(examples) == 1 else 'are'} {len(examples)}",
                 place=file.path,
                 why="examples from among the questions themselves would give their answers away",
                 hint="name the file that they are from as `shots_from`, or say `shots: 0`",

@@ -26,6 +26,7 @@ from llamatune.judging.benchmarks.own import TASK_FIGURES, file_configs, hub_con
 from llamatune.judging.benchmarks.suites import OWN, SUITES, SuiteTask
 from llamatune.judging.evaluation.estimates import Estimate, Share, bootstrapped, mean_of
 from llamatune.recipe.stages.evaluate import Benchmarks
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     from llamatune.judging.benchmarks.harness import BenchmarkModel
@@ -302,8 +303,9 @@ def check_fits(asked: Sequence[Fitting], wanted: Benchmarks, room: int | None, m
         if not one.left_out:
             continue
         said = (
-            f"{one.called}: {one.left_out:,} of {one.rows:,} rows ({one.left_out / one.rows:.1%}) do not fit the "
-            f"{room:,} tokens of {model}; the longest needs {one.longest:,}"
+            f"{one.called}: {one.left_out:,} of {counted(one.rows, 'row')} ({one.left_out / one.rows:.1%}) "
+            f"{'does' if one.left_out == 1 else 'do'} not fit the {room:,} tokens of {model}; "
+            f"the longest needs {one.longest:,}"
         )
         if wanted.too_long == "drop" and one.left_out < one.rows:
             lines.append(f"{said}: they are left out, and the figure is that of the others")

@@ -12,6 +12,7 @@ from typing import Any
 from llamatune.errors import DataError, gate
 from llamatune.judging.evaluation.estimates import Estimate, difference
 from llamatune.outside import read_any_json
+from llamatune.wording import counted
 
 _TEXTS = ("set", "model", "figure", "unit")
 """What each row of figures says in words; `better` may be left open."""
@@ -106,7 +107,8 @@ def changes_table(found: Sequence[Change]) -> str:
     others = [one for one in found if one.is_significant and not one.is_worse]
     lines = [*map(_line, worse), *map(_line, others)]
     same = len(found) - len(lines)
-    lines.append(f"{same:,} of {len(found):,} figures have not changed by more than their intervals")
+    has, interval = ("has", "its interval") if same == 1 else ("have", "their intervals")
+    lines.append(f"{same:,} of {counted(len(found), 'figure')} {has} not changed by more than {interval}")
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from llamatune.data.rows import Message
 from llamatune.judging.evaluation.estimates import Share
 from llamatune.runs.shards import Say
+from llamatune.wording import counted
 from llamatune.world import Correctness, Novelty, Verdict, judge, rows
 
 EXAM_TOKENS = 48
@@ -65,7 +66,7 @@ def sit_exam(
     answers: list[Answer] = []
     turn = 0
     while open_scripts:
-        say(f"turn {turn + 1} of {len(open_scripts):,} chats")
+        say(f"turn {turn + 1} of {counted(len(open_scripts), 'chat')}")
         replies = ask([messages for _, messages in open_scripts], turn)
         going_on = []
         for (script, messages), reply in zip(open_scripts, replies, strict=True):

@@ -12,6 +12,7 @@ from llamatune.errors import ModelError
 from llamatune.models.files.gates import check_size
 from llamatune.models.files.settings import is_placeholder, placeholder, read_model_json
 from llamatune.outside import is_file, is_plain_name, open_plain, parse_json
+from llamatune.wording import counted
 
 _LARGEST_HEADER = 100 << 20
 """Most bytes of a safetensors header: safetensors' own limit."""
@@ -54,7 +55,7 @@ def check_weights(folder: Path) -> None:
         if missing and not (folder / "model.safetensors").is_file():
             raise ModelError(
                 "E207",
-                f"{len(missing)} of {len(parts)} weight files are missing, {missing[0]} first",
+                f"{len(missing)} of {counted(len(parts), 'weight file')} missing, {missing[0]} first",
                 place=str(folder),
                 hint="download the model again",
             )
