@@ -180,7 +180,7 @@ def test_remarks() -> None:
     assert "gives all answers to a prompt the same score" in said_of(
         [group("q", a=1, b=1), group("p", c=2, d=2)]
     )
-    assert "1 prompt of 2 whose answers all" in said_of([group("q", a=1, b=1), group("p", c=2, d=3)])
+    assert "1 prompt of 2 with the same reward" in said_of([group("q", a=1, b=1), group("p", c=2, d=3)])
     assert "length hacking" in said_of([group("q", a=1, much_longer_than_the_other=3)])
     assert "1 prompt of 2 without" in said_of([[candidate("q", 0, "", 0)], group("p", a=1)])
     assert said_of([group("q", a=1, b=2)]) == "", "K = 2, nothing to say"
