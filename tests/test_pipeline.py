@@ -287,7 +287,7 @@ def test_shipped_pipelines_validate_and_plan(tmp_path: Path, monkeypatch: pytest
     sft = json.loads(shell.invoke(app, ["plan", "pico/sft", "--json"]).stdout)
     assert planned["steps"]["sft"]["memory"] == sft["memory"] and planned["peak"] >= sft["memory"]["peak"]
     # An adapter that has yet to be made has the shape of the recipe that makes it.
-    reward = planned["steps"]["round-1/safe"]
+    reward = planned["steps"]["safe"]
     assert reward["trained"] >= sft["trained"] and not [
         one for one in reward["guesses"] if "is assumed" in one
     ]
