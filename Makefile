@@ -6,6 +6,7 @@
 # make bench   llamatune beside plain trl and TRL 1.12's PPO, the price of guards, light commands, data preparation
 # make findings   the paper's findings on pico, three seeds (an hour or more; goes on where it was stopped)
 # make gpu-check   a GPU in ten minutes: its tests, and what llamatune does on it
+# make gpu-check-dry   whether that would run: a tiny model, on the CPU
 # make bench-gpu   switch by switch on a GPU, an hour or more
 # make docs    the pages of docs/ as a site, every link checked
 # make release the wheel and the source archive, tried in an environment of their own
@@ -14,7 +15,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo quick test test-all check bench bench-gpu gpu-check findings docs pico format release
+.PHONY: setup demo quick test test-all check bench bench-gpu gpu-check gpu-check-dry findings docs pico format release
 
 setup: .venv/.installed
 
@@ -70,6 +71,9 @@ bench-gpu: setup
 # On a machine with a torch of its own: python3 benchmarks/gpu_check.py --wheels FOLDER
 gpu-check: setup
 	$(BIN)/python benchmarks/gpu_check.py
+
+gpu-check-dry: setup
+	$(BIN)/python benchmarks/gpu_check.py --device cpu --tiny
 
 findings: setup
 	$(BIN)/python benchmarks/run_findings.py --save

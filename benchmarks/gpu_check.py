@@ -2,7 +2,7 @@
 
     make gpu-check                                            # everything, about ten minutes, 16 GB of disk
     python benchmarks/gpu_check.py --only sft-7b-lora-1024 ppo-7b-qlora
-    python benchmarks/gpu_check.py --device cpu --tiny        # tries the code; its figures mean nothing
+    make gpu-check-dry                                        # tries the code on a CPU; its figures mean nothing
 
 Models have random weights in the shapes of Llama 2 7B and Llama 3.2 1B. Each measurement runs in a process of its own,
 which is killed at its limit; its result is printed and written at once, so that a run that is cut off leaves what it
@@ -299,18 +299,18 @@ def main() -> None:
     import_all()
     about = machine(options)
     print(json.dumps(about, indent=2), flush=True)
-    options.results.mkdir(parents=True, exist_ok=True)
     failed = []
     with tempfile.TemporaryDirectory() as temporary:
-        place = Place(options.folder or Path(temporary), options.device, options.tiny)
+        place = Place(options.folder or Path(temporary, "models"), options.device, options.tiny)
+        # What is measured beside a GPU means nothing, and is not to lie among the results.
+        folder = options.results or (Path(temporary, "results") if about["meaningless"] else RESULTS)
+        folder.mkdir(parents=True, exist_ok=True)
         for measurement in MEASUREMENTS:
             if options.only and measurement.name not in options.only:
                 continue
             result = measured(measurement, place)
             content = {"name": measurement.name, **about, **result}
-            (options.results / f"{measurement.name}.json").write_text(
-                json.dumps(content, indent=2) + "\n", "utf-8"
-            )
+            (folder / f"{measurement.name}.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
             print(line_of(measurement, result), flush=True)
             failed += [measurement.name] if "failure" in result else []
     if failed:
@@ -327,7 +327,7 @@ def parse() -> argparse.Namespace:
     add("--tiny", action="store_true", help="a tiny model and short rows: tries the code")
     add("--wheels", type=Path, help="a folder of wheels, for what is not installed")
     add("--folder", type=Path, help="where models are written; a temporary folder if left out")
-    add("--results", type=Path, default=RESULTS, help="where the JSON files go")
+    add("--results", type=Path, help="where the JSON files go; benchmarks/results/gpu, if they mean anything")
     return parser.parse_args()
 
 
