@@ -171,8 +171,9 @@ TWELVE = (
                 "all pairs": [(margin, accuracy(runs[name], HELPFUL)) for margin, name in _MARGINS.items()],
             },
         ),
-        cause="The differences are +8.2, -2.7 and +2.7 points of 110 pairs of that rating, where one standard error "
-        "is four points, and +1.5, -0.7 and +1.8 of all 600. The paper's +1.3 would take thousands of pairs.",
+        cause="The differences are +8.2, -2.7 and +2.7 points of 110 pairs of that rating, where one standard "
+        "error is four points, and +1.5, -0.7 and +1.8 of all 600. The paper's +1.3 would take thousands of "
+        "pairs.",
     ),
     Finding(
         2,
@@ -210,9 +211,9 @@ TWELVE = (
         ),
         "The shipped reward recipes: three parts helpfulness to one of safety, and nine parts safety to one of "
         "helpfulness.",
-        cause="On safety pairs the differences are -2.5, +2.8 and +2.8 points of 398 pairs, where one standard error "
-        "is two points. A quarter of the helpfulness model's pairs are of safety, and of those with a significantly "
-        "better reply it knows 98 of 100.",
+        cause="On safety pairs the differences are -2.5, +2.8 and +2.8 points of 398 pairs, where one standard "
+        "error is two points. A quarter of the helpfulness model's pairs are of safety, and of those with a "
+        "significantly better reply it knows 98 of 100.",
     ),
     Finding(
         4,
@@ -278,6 +279,8 @@ TWELVE = (
                 for name in ("max", "median")
             },
         ),
+        cause="The best of N rises in every seed. The median moves by 0.29, 0.16 and 0.23 of that, most of it "
+        "within the first eight samples, where at most 0.25 had been called flat.",
     ),
     Finding(
         6,
@@ -303,10 +306,10 @@ TWELVE = (
                 "after RLHF": _best_by_temperature(runs["best-of-ppo"]),
             },
         ),
-        cause="What would make a higher temperature better is a policy whose answers have become alike. Here they have "
-        "not: of sixteen, as many differ after PPO as before (52, 51 and 53%, then 57, 53 and 53%), and its KL "
-        "divergence from where it began is 0.25 to 0.33 nats an answer (a penalty of 0.5, 20 iterations; the paper "
-        "has 0.01, and 200 to 400).",
+        cause="What would make a higher temperature better is a policy whose answers have become alike. Here they "
+        "have not: of sixteen, as many differ after PPO as before (52, 51 and 53%, then 57, 53 and 53%), "
+        "and its KL divergence from where it began is 0.25 to 0.33 nats an answer (a penalty of 0.5, 20 "
+        "iterations; the paper has 0.01, and 200 to 400).",
     ),
     Finding(
         7,
@@ -360,7 +363,7 @@ TWELVE = (
         (
             Claim(
                 f"replies that follow it in turns {FORGETTING[0]} to {FORGETTING[-1]}, after minus before",
-                "+100 (0 to 100) in turns 4 and 6",
+                "+100 (0 to 100) in turns 6 and 20",
                 lambda runs: (
                     recalled(runs["recall"], "after", FORGETTING)
                     - recalled(runs["recall"], "before", FORGETTING)
@@ -382,6 +385,9 @@ TWELVE = (
                 for name in ("before", "after")
             },
         ),
+        cause="So in every seed (+13, +3 and +13 points), but by less than the seeds differ. What is learnt is "
+        "what the model does while the instruction is before every question, and then it follows in 70 to "
+        "74% of the turns: of a policy that forgets even so, the rows teach that, too.",
     ),
     Finding(
         10,
@@ -406,6 +412,9 @@ TWELVE = (
         "Begun with the model that has seen no safety data, which has something to learn; what was "
         "distilled is mixed with the helpful rows and learnt from the base. The gate is the safety reward "
         "model, the judge the oracle: by the gate's own scores, what passes it is better by construction.",
+        cause="Distillation makes the model safer in every seed, by 18 to 20 points. With the gate 0.6, 4.1 and "
+        "2.3 points fewer of the answers that are learnt are unsafe: so in every seed, but by less than the "
+        "seeds differ. The safety model calls it more: it is the gate.",
     ),
     Finding(
         11,
