@@ -127,7 +127,7 @@ def test_a_prompt_that_does_not_fit_is_never_cut(files: Path, tmp_path: Path) ->
     long = {"prompt": "- they are many and " * 400, "group": "a"}
     (tmp_path / "toxigen.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*PROMPTS, long]))
     shutil.copytree(files / "classifier", tmp_path / "classifier")
-    with pytest.raises(DataError, match=r"E165.*toxigen: 1 of 7 rows \(14.3%\) do not fit"):
+    with pytest.raises(DataError, match=r"E165.*toxigen: 1 of 7 rows \(14.3%\) does not fit"):
         run(recipe_of(tmp_path / "run", tmp_path / "toxigen.jsonl"), recipe_dir=ROOT)
     assert not (tmp_path / "run/benchmarks").exists(), "nothing was spent"
     run(recipe_of(tmp_path / "kept", tmp_path / "toxigen.jsonl", too_long="drop"), recipe_dir=ROOT)
