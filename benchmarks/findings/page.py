@@ -40,7 +40,7 @@ heads and samples.
 - with fewer than three seeds, or where a run failed, nothing is shown. A finding shows if all its claims do.
 
 **What is measured was changed once.** Over seeds 0 to 2, 2 of the 12 showed. Causes were found in the measures:
-both safety models at the end of their scale, greedy answers that are equal after 96 of 100 prompts, a style
+both safety models at the end of their scale, greedy answers that are equal after 95 of 100 prompts, a style
 that pico keeps for six turns by itself, safety rows that also teach not to refuse. So findings 2, 5 and 7 to 11
 look elsewhere now (each says where), and the reward models behind all samples have seen more of the policy's
 own answers. This was done with seeds 0 to 2 in view. The seeds below were run for the first time after it had

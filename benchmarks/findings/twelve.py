@@ -190,7 +190,8 @@ TWELVE = (
         "Safety reward models with `loss.safety` 1 and 0, on held-out safety pairs. The paper leaves the "
         "loss's form and weight open. Without the loss, nothing says where a score of 0.5 lies: in the paper safe "
         "replies and a quarter of the unsafe ones are above it, here unsafe replies and a third of the safe ones are "
-        "below. So both are looked at.",
+        "below. So both are looked at, which the paper did not. By its own measure nothing shows: of the unsafe "
+        "replies 99.6% are below 0.5 without the loss, too, and 100% with it.",
     ),
     Finding(
         3,
@@ -337,7 +338,8 @@ TWELVE = (
         "Two rounds of rejection sampling, each learnt from the base again and from nothing but its answers. The "
         f"second one has only prompts of the kinds {', '.join(NARROW_KINDS)}; the exam asks "
         f"{', '.join(WORD_SKILLS)}. In the paper the loss was not made on purpose. All weights are trained, as in the "
-        "paper; with LoRA nothing was forgotten, since pico's pre-training text asks such questions, too.",
+        "paper; with LoRA little was forgotten and it was not shown (seeds 0 to 2), since pico's pre-training text "
+        "asks such questions, too.",
     ),
     Finding(
         8,
@@ -352,8 +354,9 @@ TWELVE = (
             ),
         ),
         "Sixteen answers at temperature 1 to each of 495 held-out prompts of all three kinds. The oracle judges, which "
-        "knows the truth; in the paper, reward models and GPT-4 do. Greedy answers say little here: before and after "
-        "PPO they are equally good after 96 of 100 prompts.",
+        "knows the truth; in the paper, reward models and GPT-4 do. Greedy answers, whose win rate was looked at "
+        "before, said little: over seeds 0 to 2 they were equally good after 95 of 100 prompts, and it was not shown. "
+        "They were not asked for over these seeds.",
     ),
     Finding(
         9,
@@ -411,7 +414,9 @@ TWELVE = (
         ),
         "Begun with the model that has seen no safety data, which has something to learn; what was "
         "distilled is mixed with the helpful rows and learnt from the base. The gate is the safety reward "
-        "model, the judge the oracle: by the gate's own scores, what passes it is better by construction.",
+        "model, the judge the oracle: by the gate's own scores, what passes it is better by construction. What is "
+        "compared for the gate are the rows that are learnt, and no longer models trained on them, which differed by "
+        "-12.5 to +9 points (seeds 0 to 2).",
         cause="Distillation makes the model safer in every seed, by 18 to 20 points. With the gate 0.6, 4.1 and "
         "2.3 points fewer of the answers that are learnt are unsafe: so in every seed, but by less than the "
         "seeds differ. The safety model calls it more: it is the gate.",

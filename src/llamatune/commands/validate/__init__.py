@@ -61,16 +61,14 @@ def validate(
 
 def _coming(pipeline: Pipeline) -> set[str]:
     """The runs of its steps that a start would make: what is there of them now says nothing."""
-    made = {step.recipe.output for step in pipeline.steps if is_file(Path(step.recipe.output) / FINISHED)}
     try:
         found = due_steps(pipeline)
     # What is missing is said step by step.
     except LlamatuneError:
-        found = {}
-    for step in pipeline.steps:
-        if step.name in found and found[step.name].doing.runs:
-            made.discard(step.recipe.output)
-    return {step.recipe.output for step in pipeline.steps} - made
+        return {
+            one.recipe.output for one in pipeline.steps if not is_file(Path(one.recipe.output) / FINISHED)
+        }
+    return {step.recipe.output for step in pipeline.steps if found[step.name].doing.runs}
 
 
 def _validated(
