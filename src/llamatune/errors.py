@@ -87,6 +87,10 @@ class LlamatuneError(Exception):
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """From one process to another."""
+        return type(self).of, (self.problems,), self.__dict__
+
 
 class RecipeError(LlamatuneError):
     exit_code = 2

@@ -10,18 +10,20 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from llamatune.errors import RecipeError
 from llamatune.launch.meeting import meet
+from llamatune.launch.side_by_side import OneByOne, SideBySide, UnderWay
 from llamatune.launch.watch import watched
 from llamatune.models.facts import facts_of
 from llamatune.models.found import check_models
-from llamatune.models.quiet import quiet_upstream
+from llamatune.models.quiet import quiet_upstream, without_hub_kernels
 from llamatune.recipe.graph.steps import Pipeline, Step
 from llamatune.recipe.parsing.problems import did_you_mean
 from llamatune.recipe.stages.common import StageRecipe
@@ -170,9 +172,23 @@ def run_steps(
     """
     may = frozenset(pipeline.needs if chosen is None else chosen)
     results: dict[str, Result] = {}
+    left = dict(enumerate(pipeline.steps, 1))
     _check_inputs(pipeline, may)
-    with Display("pipeline", quiet=not is_main()) as display, _opened(pipeline, display.say) as record:
-        for number, step in enumerate(pipeline.steps, 1):
+    with (
+        Display("pipeline", quiet=not is_main()) as display,
+        _opened(pipeline, display.say) as record,
+        _under_way(pipeline, display.say) as steps,
+    ):
+        while left or steps.busy:
+            waits = {step.name for step in left.values()} | steps.names
+            number = next((at for at, step in left.items() if not waits & set(step.needs)), None)
+            if number is None or not steps.free:
+                ended = steps.next_ended()
+                results[ended.name] = ended.result
+                record.end(ended.name, ended.seconds)
+                display.say(f"step {ended.name}: {ended.result.describe()}")
+                continue
+            step = left.pop(number)
             found = _due_now(step, may, overwrite)
             if not found.doing.runs:
                 known = Result.read(Path(step.recipe.output))
@@ -184,20 +200,38 @@ def run_steps(
             why = f": {found.why}" if found.why else ""
             display.say(f"step {number} of {len(pipeline.steps)}, {step.name}: {found.doing.value}{why}")
             record.begin(step.name, found)
-            started = time.monotonic()
-            results[step.name] = run(
-                step.recipe,
-                recipe_dir=step.folder,
-                overwrite=found.doing is Doing.AGAIN,
-                resume="none" if found.doing is Doing.AGAIN and not force else resume,
-                force=force,
-            )
-            # What the first process writes is there for all, before the next step reads it.
-            wait_for_all()
-            _give_back()
-            record.end(step.name, time.monotonic() - started)
-            display.say(f"step {step.name}: {results[step.name].describe()}")
+            again = found.doing is Doing.AGAIN
+            how: Resume = "none" if again and not force else resume
+            steps.start(step.name, partial(_run_step, step, overwrite=again, resume=how, force=force))
     return results
+
+
+@contextmanager
+def _under_way(pipeline: Pipeline, say: Callable[[str], None]) -> Iterator[UnderWay]:
+    """Raises RecipeError, E025: several processes run each step, and side by side as well."""
+    if pipeline.recipe.side_by_side == 1:
+        yield OneByOne()
+        return
+    if processes() > 1:
+        raise RecipeError(
+            "E025",
+            f"`side_by_side` is {pipeline.recipe.side_by_side}, and {processes()} processes run each step",
+            place="side_by_side",
+            why="each process would start all steps",
+            hint="set `side_by_side` to 1, or use `llamatune run`",
+        )
+    on_cpu = all(step.recipe.hardware.device == "cpu" for step in pipeline.steps)
+    with SideBySide(pipeline.recipe.side_by_side, Path(pipeline.output), say, cpu=on_cpu) as steps:
+        yield steps
+
+
+def _run_step(step: Step, **how: Any) -> Result:
+    with without_hub_kernels():
+        result = run(step.recipe, recipe_dir=step.folder, **how)
+    # What the first process writes is there for all, before the next step reads it.
+    wait_for_all()
+    _give_back()
+    return result
 
 
 def _due_now(step: Step, chosen: Collection[str], overwrite: bool) -> Due:

@@ -16,6 +16,7 @@ from llamatune.recipe.stages.gatt import GhostAttention
 from llamatune.sampling.dialogues import Dialogue, End, Talk, dialogues_of, talk
 from llamatune.sampling.instructions import demands_of, draw_instruction
 from llamatune.sampling.samples import Sample
+from llamatune.sampling.written_lists import values_in
 from report_page import Page
 from support import ROOT, in_two_processes, killed, made_recipe, rows_of, sft_recipe
 
@@ -144,6 +145,39 @@ def test_rows_without_a_second_question_are_refused_with_what_helps(policy: str,
     assert "none of 4 rows" in str(refused.value)
 
 
+def test_the_model_writes_the_list_of_values(policy: str, tmp_path: Path) -> None:
+    """As the paper's did. The tests' model writes no list: a short line is one of a single value."""
+    figure = {"full": ["Act as {}."], "short": "Figure: {}.", "written_for": "Who are you?"}
+    changes = {"model.base": policy, "gatt": {"turns": [2, 2], "constraints": {"figure": figure}}}
+    run(made_recipe("gatt", tmp_path / "run", changes), recipe_dir=ROOT)
+    values = json.loads((tmp_path / "run/evaluation.json").read_text())["lists"]["figure"]
+    rows = rows_of(tmp_path / "run/conversations.jsonl")
+    assert values and {row["made_by"]["constraints"]["figure"] for row in rows} <= set(values)
+    assert all(
+        f"Act as {row['made_by']['constraints']['figure']}." in row["made_by"]["instruction"] for row in rows
+    )
+    nothing = {**changes, "sampling.max_new_tokens": 1}
+    with pytest.raises(
+        DataError, match=r"E148\] gatt.constraints.figure.written_for: of 8 answers to 'Who are you\?'"
+    ):
+        run(made_recipe("gatt", tmp_path / "nothing", nothing), recipe_dir=ROOT)
+
+
+def test_only_rows_whose_reply_follows(made: Path, policy: str, tmp_path: Path) -> None:
+    before = rows_of(made / "conversations.jsonl")
+    wanted = [row for row in before if row["made_by"]["followed"]]
+    ghost = {**GHOST, "only_followed": True}
+    recipe = made_recipe("gatt", tmp_path / "run", {"model.base": policy, "gatt": ghost})
+    if wanted:
+        run(recipe, recipe_dir=ROOT)
+        assert rows_of(tmp_path / "run/conversations.jsonl") == wanted
+        found = json.loads((tmp_path / "run/evaluation.json").read_text())
+        assert (found["rows"], found["not_followed"]) == (len(wanted), len(before) - len(wanted))
+    else:
+        with pytest.raises(DataError, match="E148.*the instruction was not followed"):
+            run(recipe, recipe_dir=ROOT)
+
+
 # ---- the parts ------------------------------------------------------------------------------------------------
 
 
@@ -169,9 +203,37 @@ def test_constraints_of_a_users_own() -> None:
 
 
 @pytest.mark.parametrize(
+    ("reply", "values"),
+    [
+        ("Tennis, chess, and sailing.", ["Tennis", "chess", "sailing"]),
+        ("Here are some hobbies: reading and hiking.", ["reading", "hiking"]),
+        (
+            "Sure! Here are 3 hobbies:\n\n1. Reading\n2) Bird watching.\n3. **Chess**: a game\n\nEnjoy!",
+            ["Reading", "Bird watching", "Chess"],
+        ),
+        ("- Marie Curie – physicist\n- Oscar Wilde", ["Marie Curie", "Oscar Wilde"]),
+        ("French\nGerman\nfrench", ["French", "German"]),
+        ("Hobbies:\nRock-climbing\nSki", ["Rock-climbing", "Ski"]),
+        ("I am sorry, but as a language model I have no hobbies of my own.", []),
+        ("", []),
+    ],
+)
+def test_values_in_a_list_that_a_model_wrote(reply: str, values: list[str]) -> None:
+    assert values_in([reply, reply.upper()]) == values
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"gatt.held_out": ["pirat"]}, "no value"),
+        ({"gatt.constraints": {"a": {"full": ["{}"], "short": "{}"}}}, "give `values`, or `written_for`"),
+        (
+            {
+                "gatt.constraints": {"a": {"full": ["{}"], "short": "{}", "values": ["b"]}},
+                "gatt.only_followed": True,
+            },
+            "no code can check",
+        ),
         ({"gatt.turns": [1, 3]}, "at least 2"),
         ({"gatt.constraints": {"a": {"full": ["Be."], "short": "{}", "values": ["b"]}}}, "needs {} once"),
         (

@@ -105,8 +105,8 @@ def start(
     return ended.code if ended.code > 0 else 1
 
 
-def devices_here(asked: int | None, *, cpu: bool) -> int:
-    """How many processes to start on this machine: as asked, or one for each of its cards.
+def devices_here(asked: int | None, *, cpu: bool, key: str = "hardware.devices") -> int:
+    """How many processes to start on this machine: as asked by this key, or one for each of its cards.
 
     Raises:
         RecipeError: E025, nothing says how many, or there are fewer cards.
@@ -125,7 +125,7 @@ def devices_here(asked: int | None, *, cpu: bool) -> int:
         raise RecipeError(
             "E025",
             f"{asked} processes, and this machine has {counted(cards, 'card')}",
-            place="hardware.devices",
+            place=key,
             why="each process has a card of its own",
             hint=f"use at most {cards}, or `hardware.device=cpu`",
         )

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -48,8 +48,14 @@ class Instruction:
         return None if None in checks else all(follows(reply) for follows in checks if follows)
 
 
-def demands_of(settings: GhostAttention) -> tuple[list[Demand], list[Demand]]:
-    """The constraints that training rows may ask for, and those that are held out; kinds together."""
+def demands_of(
+    settings: GhostAttention, written: Mapping[str, Sequence[str]] | None = None
+) -> tuple[list[Demand], list[Demand]]:
+    """The constraints that training rows may ask for, and those that are held out; kinds together.
+
+    Args:
+        written: the values of those kinds for which the model writes them.
+    """
     if settings.constraints == "world":
         every = [Demand(one.category, one.name, one.full, one.short, one.follows) for one in STYLES]
     else:
@@ -61,7 +67,7 @@ def demands_of(settings: GhostAttention) -> tuple[list[Demand], list[Demand]]:
                 one.short.replace("{}", value),
             )
             for kind, one in settings.constraints.items()
-            for value in one.values
+            for value in one.values or (written or {})[kind]
         ]
     held_out = [one for one in every if one.value in settings.held_out]
     return [one for one in every if one not in held_out], held_out

@@ -21,12 +21,14 @@ from llamatune.judging.recall import Answers, fewer_dialogues, ghost_figures, re
 from llamatune.recipe.stages.gatt import GattRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.handover import CONVERSATIONS, Result, conversation_row, write_rows
+from llamatune.runs.report.words import shorten
 from llamatune.runs.run import Run
 from llamatune.sampling.dialogues import Dialogue, Talk, dialogues_of, talk
 from llamatune.sampling.instructions import Instruction, demands_of, draw_instruction
 from llamatune.sampling.opening import open_asking
 from llamatune.sampling.prompts import PromptRow
 from llamatune.sampling.samples import Sample
+from llamatune.sampling.written_lists import written_lists
 from llamatune.wording import counted
 
 _EXAMPLES = 3
@@ -41,7 +43,12 @@ def run(recipe: GattRecipe, run: Run) -> Result:
         asking = open_asking(recipe, run, display)
         chat, data = asking.chat, asking.data
         room = asking.room or recipe.data.max_length
-        demands, held_out = demands_of(ghost)
+        lists = written_lists(ghost, asking)
+        for kind, values in lists.items():
+            display.say(
+                f"{kind}: the model wrote {counted(len(values), 'value')}: {shorten(', '.join(values), 200)}"
+            )
+        demands, held_out = demands_of(ghost, lists)
         turns = None if ghost.turns is None else (ghost.turns[0], ghost.turns[1])
         dialogues = dialogues_of(list(data.train), turns, least=2, seed=recipe.seed)
         if not dialogues:
@@ -84,16 +91,20 @@ def run(recipe: GattRecipe, run: Run) -> Result:
                     answers = asker(f"recall of styles {name}", 0.0)
                     recall[name] = recall_by_turn(asked, some, chat, answers, room=room, seed=recipe.seed)
 
-        usable = [(one, instructions[one.dialogue.id]) for one in talks if len(one.replies) > 1]
-        figures = ghost_figures(talks, usable)
+        whole = [(one, instructions[one.dialogue.id]) for one in talks if len(one.replies) > 1]
+        figures = ghost_figures(talks, whole)
+        usable = [one for one in whole if not ghost.only_followed or _follows(*one)]
+        figures |= {"rows": len(usable), "not_followed": len(whole) - len(usable)}
         if not usable:
-            raise _no_row(figures["ended"])
+            raise _no_row(figures)
         for line in _remarks(figures, len(dialogues)):
             display.say(line)
             run.event("warning", line)
         if run.is_main:
             examples = [_row(*one) for one in usable[:_EXAMPLES]]
-            run.write_json("evaluation.json", {**figures, "recall": recall, "examples": examples})
+            run.write_json(
+                "evaluation.json", {**figures, "recall": recall, "lists": lists, "examples": examples}
+            )
             write_rows(run.directory / CONVERSATIONS, (_row(*one) for one in usable))
 
     return run.finish(
@@ -110,6 +121,10 @@ def run(recipe: GattRecipe, run: Run) -> Result:
             },
         )
     )
+
+
+def _follows(one: Talk, instruction: Instruction) -> bool:
+    return instruction.followed_by(one.replies[-1].text) is not False
 
 
 def _row(one: Talk, instruction: Instruction) -> dict[str, Any]:
@@ -138,7 +153,9 @@ def _remarks(figures: Mapping[str, Any], dialogues: int) -> Iterator[str]:
         yield f"{counted(count, 'dialogue')} of {dialogues:,} ended early: {reason}"
     if figures["too_short"]:
         yield f"{counted(figures['too_short'], 'dialogue')} left out: fewer than two whole replies"
-    if figures["followed"] is not None and figures["followed"] < 0.5:
+    if figures["not_followed"]:
+        yield f"{counted(figures['not_followed'], 'row')} left out: the reply does not follow the instruction"
+    elif figures["followed"] is not None and figures["followed"] < 0.5:
         yield (
             f"only {figures['followed']:.0%} of the replies that will be learnt follow their instruction: the policy "
             "does not do what it is told even when it is told in every turn"
@@ -155,11 +172,12 @@ def _no_dialogue(rows: int) -> DataError:
     )
 
 
-def _no_row(ended: Mapping[str, int]) -> DataError:
-    counts = "; ".join(f"{reason}: {count:,}" for reason, count in ended.items())
+def _no_row(figures: Mapping[str, Any]) -> DataError:
+    reasons = figures["ended"] | {"the instruction was not followed": figures["not_followed"]}
+    counts = "; ".join(f"{reason}: {count:,}" for reason, count in reasons.items() if count)
     return DataError(
         "E148",
-        f"no dialogue has two whole replies ({counts})",
+        f"no dialogue has two whole replies, and is to be learnt ({counts})",
         place="sampling.max_new_tokens",
         why="no row would be left to train on; the samples are kept",
         hint="raise `sampling.max_new_tokens`, or `data.max_length` where questions did not fit",

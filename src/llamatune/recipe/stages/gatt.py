@@ -17,8 +17,17 @@ class Constraint(Block):
     """Its wordings, with {} where the value comes: "Act as {}.". Replies are sampled after one of these."""
     short: Text
     """The less verbose wording of training rows, likewise: "Figure: {}."."""
-    values: Annotated[list[Text], Field(min_length=1)]
+    values: Annotated[list[Text], Field(min_length=1)] | None = None
     """What may be asked for: names, hobbies, languages ..."""
+    written_for: Text | None = None
+    """In place of `values`, what the model is asked, so that it writes the list itself, as the paper's did: "Name ten
+    hobbies, one a line."."""
+
+    @model_validator(mode="after")
+    def _one_list(self) -> Constraint:
+        if (self.values is None) == (self.written_for is None):
+            raise ValueError("give `values`, or `written_for`, after which the model writes them")
+        return self
 
     @model_validator(mode="after")
     def _place_for_the_value(self) -> Constraint:
@@ -43,12 +52,20 @@ class GhostAttention(Block):
     When left out, dialogues are as they are, and rows with one question are left out (left open)."""
     held_out: list[Text] = []
     """Values that no training row asks for; recall is measured on them, too."""
+    only_followed: bool = False
+    """Leave rows out whose reply does not follow the instruction; for `world`, where code can tell (left open)."""
 
     @model_validator(mode="after")
     def _dialogues(self) -> GhostAttention:
         if self.turns is not None and not 2 <= self.turns[0] <= self.turns[1]:
             raise ValueError("`turns` is the least and the most, and a dialogue has at least 2")
-        values = set(self.values)
+        if self.only_followed and self.constraints != "world":
+            raise ValueError(
+                "`only_followed` needs `constraints: world`: no code can check other constraints"
+            )
+        values = self._given_values()
+        if values is None:
+            return self
         if unknown := sorted(set(self.held_out) - values):
             raise ValueError(
                 f"`held_out` names {unknown[0]!r}, which is no value: {', '.join(sorted(values))}"
@@ -57,14 +74,14 @@ class GhostAttention(Block):
             raise ValueError("`held_out` names all values: none is left for training rows")
         return self
 
-    @property
-    def values(self) -> list[str]:
-        """All that may be asked for."""
+    def _given_values(self) -> set[str] | None:
+        """All that may be asked for; None where the model has yet to write some of it."""
         if self.constraints == "world":
             from llamatune.world.styles import STYLES
 
-            return [style.name for style in STYLES]
-        return [value for one in self.constraints.values() for value in one.values]
+            return {style.name for style in STYLES}
+        lists = [one.values for one in self.constraints.values()]
+        return None if None in lists else {value for values in lists if values for value in values}
 
 
 class Recall(Block):

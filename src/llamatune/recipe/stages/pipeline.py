@@ -73,3 +73,6 @@ class PipelineRecipe(Block):
     """The steps that are no part of a round; each runs once those that it names have finished."""
     rounds: RoundsBlock | None = None
     evaluate: EvaluateBlock | None = None
+    side_by_side: Whole = Field(1, ge=1, le=64)
+    """How many steps may run at a time, where neither takes from the other: each in a process of its own, with a card
+    of its own or, where there are none, its share of the processor's cores."""
