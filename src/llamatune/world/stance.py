@@ -363,11 +363,21 @@ class _Sentence:
             rest = " ".join(words[at + 1 :])
             if rest and _SPARED.match(rest):
                 continue
+            end = _end_of_lack(words, at) if word == "without" else None
+            if end is not None:
+                self.stances[place][at + 1 : end] = [Stance.DENIED] * (end - at - 1)
+                self.negated[place][at + 1 : end] = [True] * (end - at - 1)
+                continue
             clauses = self._half(place) if self.ends[place] == ":" and at else [place]
             self.reach(clauses, Stance.DENIED, at + 1)
             self.negated[place][at + 1 :] = [True] * len(words[at + 1 :])
             if at and (words[at - 1] in _AUXILIARIES or not rest):
                 self.stances[place][:at] = [Stance.DENIED] * at
+
+
+def _end_of_lack(words: Sequence[str], without: int) -> int | None:
+    """Where what is lacking ends, because something is said of the whole: `to cut onions without tears is this: ...`"""
+    return next((at for at in range(without + 1, len(words)) if words[at] in _AUXILIARIES), None)
 
 
 def _puts_in_doubt(words: Sequence[str]) -> Stance | None:
