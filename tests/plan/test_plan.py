@@ -16,7 +16,7 @@ from llamatune.models.files.weights import tensors_in
 from llamatune.plan.bases import adapter_shape, origin_of
 from llamatune.plan.devices import CARDS, device_of
 from llamatune.plan.needs import need_of, trained_count
-from llamatune.plan.planned import plan
+from llamatune.plan.planned import plan, plan_all
 from llamatune.plan.shapes import KNOWN_CONFIGS, known_shape, shape_of
 from llamatune.plan.work import CO2_A_KWH
 from llamatune.recipe.blocks import Lora
@@ -224,6 +224,20 @@ def test_pretraining_ppo_and_rewards_are_planned_on_any_device() -> None:
         recipe = load_shipped(name)
         for device in ("cpu", "l4"):
             assert need_of(recipe, origin_of(recipe), device_of(device)).peak.bytes < 6e9, name
+
+
+def test_steps_side_by_side_take_as_long_as_those_that_wait_for_each_other() -> None:
+    one, two, many = (
+        plan_all("llama2_chat/pipeline_qlora", [f"side_by_side={count}"], device="h100").seconds
+        for count in (1, 2, 64)
+    )
+    planned = plan_all("llama2_chat/pipeline_qlora", device="h100")
+    ends: dict[str, float] = {}
+    for step in planned.pipeline.steps:
+        begins = max((ends[name] for name in step.needs), default=0.0)
+        ends[step.name] = begins + planned.steps[step.name].work.seconds
+    assert one == pytest.approx(sum(step.work.seconds for step in planned.steps.values()))
+    assert many == pytest.approx(max(ends.values())) and max(many, one / 2) <= two < one
 
 
 def test_of_a_stage_that_makes_data_come_its_models_and_the_answers_under_way() -> None:

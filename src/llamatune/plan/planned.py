@@ -106,8 +106,20 @@ class PipelinePlan:
 
     @property
     def seconds(self) -> float:
-        """Of all steps, one after another."""
-        return sum(step.work.seconds for step in self.steps.values())
+        """Of all steps, one after another; with cards, as many at a time as the recipe says."""
+        count = 1 if self.largest.device.on_cpu else self.pipeline.recipe.side_by_side
+        now, running, left = 0.0, dict[str, float](), dict(self.pipeline.needs)
+        while left or running:
+            ready = next(
+                (name for name, needs in left.items() if not set(needs) & (left.keys() | running.keys())),
+                None,
+            )
+            if ready is None or len(running) == count:
+                now = running.pop(min(running, key=running.__getitem__))
+            else:
+                del left[ready]
+                running[ready] = now + self.steps[ready].work.seconds
+        return now
 
     @property
     def of(self) -> str:
