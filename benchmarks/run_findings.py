@@ -1,6 +1,7 @@
 """The paper's findings on pico, with their spread over seeds: docs/findings.md says what is measured and found.
 
     python benchmarks/run_findings.py --save             # all, three seeds, into results/ and docs/findings.md
+    python benchmarks/run_findings.py --only 9 --seeds 6 7 8 --save   # some again, beside the others
     python benchmarks/run_findings.py --only 5 9 --seeds 0
     python benchmarks/run_findings.py --only 5 --quick   # a few steps of each run: does it work?
 
@@ -26,7 +27,8 @@ from reporting import RESULTS, ROOT
 
 from llamatune.errors import LlamatuneError
 
-NAME = "findings"
+NAME, AGAIN = "findings", "findings_again"
+"""The results of all findings, and of those that were measured again since, which count in their place."""
 PAGE = ROOT / "docs/findings.md"
 SEEDS = [3, 4, 5]
 """Those that nobody had seen when what is measured was written down (docs/findings.md)."""
@@ -45,8 +47,8 @@ def main() -> None:
     )
     parser.add_argument("--page", action="store_true", help="only write the page, from the saved results")
     options = parser.parse_args()
-    if options.save and (options.quick or options.only or len(set(options.seeds)) < LEAST_SEEDS):
-        parser.error(f"--save takes all findings, whole, over at least {LEAST_SEEDS} seeds")
+    if options.save and (options.quick or len(set(options.seeds)) < LEAST_SEEDS):
+        parser.error(f"--save takes findings whole, over at least {LEAST_SEEDS} seeds")
     seeds = sorted(set(options.seeds))
     if not options.page:
         chosen = [one for one in TWELVE if options.only is None or one.number in options.only]
@@ -61,14 +63,26 @@ def main() -> None:
             made = replace(made, tables=[*made.tables, *tables(known)], notes=[*made.notes, NOTE])
         print(made.text())
         if options.save:
-            made.save(NAME)
+            made.save(AGAIN if options.only else NAME)
     if options.save or options.page:
         write_page(saved(), PAGE)
 
 
 def saved() -> dict[str, Any] | None:
-    """results/findings.json, if there is any."""
-    file = RESULTS / f"{NAME}.json"
+    """results/findings.json, if there is any, with what was measured again in the place of what it was before."""
+    results, later = (_read(RESULTS / f"{name}.json") for name in (NAME, AGAIN))
+    if results is None or later is None:
+        return results
+    about, figures = later["about"], later["figures"]
+    again = {
+        one["number"]: one | {"again": about | {"seeds": figures["seeds"]}} for one in figures["findings"]
+    }
+    known = results["figures"]["findings"]
+    results["figures"]["findings"] = [again.get(one["number"], one) for one in known]
+    return results
+
+
+def _read(file: Path) -> dict[str, Any] | None:
     content: dict[str, Any] | None = json.loads(file.read_text("utf-8")) if file.exists() else None
     return content
 

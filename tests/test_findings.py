@@ -276,9 +276,9 @@ def test_the_page_is_made_from_the_saved_results_alone() -> None:
 
 def test_the_page_in_docs_is_todays() -> None:
     from findings.page import page, pictures
+    from run_findings import saved
 
-    file = BENCHMARKS / "results/findings.json"
-    results = json.loads(file.read_text("utf-8")) if file.exists() else None
+    results = saved()
     assert (ROOT / "docs/findings.md").read_text("utf-8") == page(results), (
         "python benchmarks/run_findings.py --page"
     )
@@ -371,8 +371,32 @@ def test_a_finding_is_made_of_its_runs_and_a_second_start_has_nothing_to_do(tmp_
     assert "runs" not in second.stdout.split("The paper's findings")[0]
 
 
-def test_quick_figures_and_single_findings_are_never_saved(tmp_path: Path) -> None:
-    for more in (["--quick"], ["--only", "2"], ["--seeds", "0", "0", "1"]):
+def test_what_was_measured_again_counts_in_the_place_of_what_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import run_findings
+    from findings.page import page
+    from findings.table import report
+
+    monkeypatch.setattr(run_findings, "RESULTS", tmp_path)
+    about = {"date": "2026-01-01", "processor": "two cores", "cores": 2, "torch": "2", "commit": "abc"}
+    first, later = (
+        report(found, [0, 1, 2], quick=False) for found in (found_by_hand(), found_by_hand()[8:9])
+    )
+    later.figures["findings"][0]["claims"][0]["figures"] = [0.7, 0.71, 0.72]
+    for name, made, when in (("findings", first, {}), ("findings_again", later, {"date": "2026-02-02"})):
+        content = {
+            "about": about | when,
+            "figures": {**made.figures, "seeds": [6, 7, 8] if when else [0, 1, 2]},
+        }
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    text = page(run_findings.saved())
+    assert "+71.0 (+70.0 to +72.0)" in text and "| +1.3 (79.1 to 80.4) | +5.3 (+5.0 to +6.0) | yes |" in text
+    assert text.count("Measured again on 2026-02-02, over seeds 6, 7, 8") == 1
+
+
+def test_quick_figures_and_single_seeds_are_never_saved(tmp_path: Path) -> None:
+    for more in (["--quick"], ["--quick", "--only", "2"], ["--seeds", "0", "0", "1"]):
         command = [sys.executable, str(BENCHMARKS / "run_findings.py"), "--save", *more]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 2 and "--save takes all findings" in done.stderr
+        assert done.returncode == 2 and "--save takes findings whole" in done.stderr

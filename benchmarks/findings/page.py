@@ -122,6 +122,12 @@ def _section(finding: Finding, row: Content | None) -> Iterator[str]:
     yield f"{finding.how} Runs: {', '.join(f'`{name}`' for name in finding.needs)}.\n"
     if row is None:
         return
+    if again := row.get("again"):
+        seeds = ", ".join(map(str, again["seeds"]))
+        yield (
+            f"Measured again on {again['date']}, over seeds {seeds}: {again['processor']}, commit "
+            f"{again['commit']}; all figures: [findings_again.json](../benchmarks/results/findings_again.json).\n"
+        )
     if finding.cause:
         yield f"{finding.cause}\n"
     for seed, why in row["failed"].items():
