@@ -11,6 +11,7 @@ import json
 import os
 import stat
 from collections import Counter
+from collections.abc import Sequence
 from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -145,9 +146,14 @@ def each_key_once(pairs: Pairs) -> dict[Any, Any]:
     silence."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        counts = Counter(key for key, _ in pairs)
-        raise RepeatedKeyError(next(key for key in found if counts[key] > 1))
+        raise RepeatedKeyError(there_twice([key for key, _ in pairs]))
     return found
+
+
+def there_twice(names: Sequence[Any]) -> Any:
+    """The first name that is there more than once; None where each is there once."""
+    counts = Counter(names)
+    return next((name for name in names if counts[name] > 1), None)
 
 
 def parse_json(text: str) -> Any:

@@ -248,13 +248,19 @@ def split_files(card: DataCard, split: str) -> list[Path]:
     Raises DataError: unknown split (E155); a file that is not there or was never hashed (E156), with the
     steps that mend it; a path that leaves the working directory (E032).
     """
+    files = split_of(card, split).files
+    problems = [problem for entry in files if (problem := _file_problem(card, entry))]
+    if problems:
+        raise DataError.of(problems)
+    return [Path(entry.path) for entry in files]
+
+
+def split_of(card: DataCard, split: str) -> Split:
+    """A split of the card. Raises DataError (E155) where it has none of that name."""
     if split not in card.splits:
         hint = f"its splits: {', '.join(card.splits)}"
         raise DataError("E155", f"card `{card.name}` has no split `{split}`", hint=hint)
-    problems = [problem for entry in card.splits[split].files if (problem := _file_problem(card, entry))]
-    if problems:
-        raise DataError.of(problems)
-    return [Path(entry.path) for entry in card.splits[split].files]
+    return card.splits[split]
 
 
 def _file_problem(card: DataCard, entry: CardFile) -> Problem | None:
@@ -276,38 +282,24 @@ def _file_problem(card: DataCard, entry: CardFile) -> Problem | None:
 
 
 def verify_file(
-    card: DataCard, split: str, path: Path, rows: int | None = None, *, fresh: bool = False
+    card: DataCard, expected: CardFile | Split, path: Path, rows: int | None = None, *, fresh: bool = False
 ) -> None:
     """Check that a file is the one its card describes: its hash, and its rows when the caller counted them.
 
-    The hash of an unchanged file comes from a cache (see `hashing`) unless `fresh`. Raises DataError: hash
-    differs (E153, with both), rows differ (E154), file not in the card (E155).
+    Args:
+        expected: what the card says of this file: an entry of a split, or a split that is one file.
+        fresh: read the file, whatever is remembered of its hash (see `hashing`).
+
+    Raises DataError: hash differs (E153, with both), rows differ (E154).
     """
-    expected = _expected(card, split, path)
     update = f"if the change is meant: llamatune data card {card.name} --update"
     if expected.sha256 is not None and (found := file_sha256(path, fresh=fresh)) != expected.sha256:
         what = f"this is not the data of card `{card.name}`: sha256 {found}, the card says {expected.sha256}"
         why = "The file was changed, or it is another file"
         raise DataError("E153", what, place=str(path), why=why, hint=update)
     if rows is not None and expected.rows is not None and rows != expected.rows:
-        what = f"split `{split}` has {counted(rows, 'row')}, card `{card.name}` says {expected.rows}"
+        what = f"the file has {counted(rows, 'row')}, card `{card.name}` says {expected.rows}"
         raise DataError("E154", what, place=str(path), hint=update)
-
-
-def _expected(card: DataCard, split: str, path: Path) -> CardFile | Split:
-    if split not in card.splits:
-        hint = f"its splits: {', '.join(card.splits)}"
-        raise DataError("E155", f"card `{card.name}` has no split `{split}`", hint=hint)
-    files = card.splits[split].files
-    if not files:
-        return card.splits[split]
-    for entry in files:
-        if Path(entry.path).resolve() == path.resolve():
-            return entry
-    what = f"split `{split}` of card `{card.name}` does not hold this file"
-    raise DataError(
-        "E155", what, place=str(path), hint="it holds " + ", ".join(entry.path for entry in files)
-    )
 
 
 def _of_card(problem: Problem, name: str) -> Problem:

@@ -197,24 +197,48 @@ def test_row_17_broken_json(tmp_path: Path, name: str, content: str, place: str,
     assert words in message
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_two_columns_of_one_name_in_parquet(tmp_path: Path, nested: bool) -> None:
-    texts = pa.array(["x"])
-    table = pa.Table.from_arrays([texts, texts], names=["prompt", "prompt"])
-    if nested:
-        turn = pa.StructArray.from_arrays([texts, texts], names=["prompt", "prompt"])
-        turns = pa.ListArray.from_arrays(pa.array([0, 1], pa.int32()), turn)
-        table = pa.Table.from_arrays([turns], names=["turns"])
+def tables_with_a_name_twice(name: str) -> dict[str, pa.Table]:
+    texts, offsets = pa.array(["x"]), pa.array([0, 1], pa.int32())
+    turns = pa.StructArray.from_arrays([texts, texts], names=[name, name])
+    columns = {
+        "an object": turns,
+        "a list": pa.ListArray.from_arrays(offsets, turns),
+        "a list of one length": pa.FixedSizeListArray.from_arrays(turns, 1),
+        "a map": pa.MapArray.from_arrays(offsets, texts, turns),
+    }
+    tables = {where: pa.table({"turns": column}) for where, column in columns.items()}
+    return {"a table": pa.Table.from_arrays([texts, texts], names=[name, name]), **tables}
+
+
+@pytest.mark.parametrize("name", ["prompt", ""])
+@pytest.mark.parametrize("where", tables_with_a_name_twice("prompt"))
+def test_two_columns_of_one_name_in_parquet_and_arrow(tmp_path: Path, where: str, name: str) -> None:
+    from llamatune.data.read.tables import arrow_rows
+
+    table = tables_with_a_name_twice(name)[where]
     pq.write_table(table, tmp_path / "a.parquet")
     message = fails(tmp_path / "a.parquet")
-    assert message.startswith("error[E109] a.parquet") and "two columns are called 'prompt'" in message
+    assert message.startswith("error[E109] a.parquet") and f"two columns are called {name!r}" in message
+    with pa.ipc.new_stream(str(tmp_path / "a.arrow"), table.schema) as stream:
+        stream.write_table(table)
+    with pytest.raises(DataError, match=f"two columns are called {name!r}"):
+        list(arrow_rows(tmp_path / "a.arrow", "a.arrow"))
 
 
-def test_two_columns_of_one_name_in_a_table_whose_names_are_apart(tmp_path: Path) -> None:
-    table = {"columns": ["prompt", "prompt", "completion"], "data": [["a", "b", "c"], ["d", "e", "f"]]}
+def test_a_key_twice_in_a_map(tmp_path: Path) -> None:
+    keys, values = pa.array(["role", "role"]), pa.array(["user", "assistant"])
+    column = pa.MapArray.from_arrays(pa.array([0, 2], pa.int32()), keys, values)
+    pq.write_table(pa.table({"turns": column}), tmp_path / "a.parquet")
+    message = fails(tmp_path / "a.parquet")
+    assert message.startswith("error[E109] a.parquet after #0: a map has a key twice") and "hint:" in message
+
+
+@pytest.mark.parametrize("name", ["prompt", ""])
+def test_two_columns_of_one_name_in_a_table_whose_names_are_apart(tmp_path: Path, name: str) -> None:
+    table = {"columns": [name, name, "completion"], "data": [["a", "b", "c"], ["d", "e", "f"]]}
     (tmp_path / "a.json").write_text(json.dumps(table))
     message = fails(tmp_path / "a.json")
-    assert "E107" in message and "two columns are called 'prompt'" in message
+    assert "E107" in message and "two columns are called" in message and repr(name) in message
 
 
 def test_row_17_the_sample_is_short_and_escaped(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class TrainedOn:
     """
 
     files: dict[Path, str] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)
 
     def texts(self) -> Iterator[str]:
         """Every text of every row, whatever the format: what a message, an answer or a document says."""
@@ -76,4 +76,4 @@ def _take(source: Mapping[str, Any], found: TrainedOn) -> None:
         if is_file(file) and file_sha256(file) == sha256:
             found.files[file] = str(source.get("name"))
         else:
-            found.missing.append(str(file))
+            found.missing.add(str(file))

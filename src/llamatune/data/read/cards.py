@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from llamatune.data.rows import Adjustment, RowRejected, with_reason
 from llamatune.errors import DataError
 from llamatune.outside import exists, is_folder
 from llamatune.recipe.blocks import Columns, Kind
-from llamatune.recipe.cards import DataCard, find_card_file, read_card, verify_file
+from llamatune.recipe.cards import CardFile, DataCard, Split, find_card_file, read_card, verify_file
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.parsing.yaml import parse, read_text, to_yaml
 from llamatune.runs.files import write_atomic
@@ -64,15 +63,31 @@ def draft_cards(sources: Sequence[SourceInfo], out_dir: Path) -> list[Path]:
     """Draft a card for each data file that a recipe named without one; one card for each file. A benchmark is no data
     to train on."""
     cards: dict[str, Path] = {}
+    names = _Names()
     for source in (one for one in sources if one.role != BENCHMARK):
         for file in source.files:
             known_by = source.card or source.revision or source.run
             if known_by is None and file not in cards:
-                name = _card_name(Path(file), taken={card.stem for card in cards.values()})
                 # Perhaps only the recipe said so.
                 known = Recognised(source.format, Columns(**source.columns))
+                name = names.another(_card_name(Path(file)))
                 cards[file] = draft_card(Path(file), out_dir, name=name, recognised=known)
     return list(cards.values())
+
+
+class _Names:
+    """Names of cards, each with a number where there is one of that name already."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+
+    def another(self, name: str) -> str:
+        numbered = name
+        while numbered in self._taken:
+            self._taken[name] += 1
+            numbered = f"{name}-{self._taken[name]}"
+        self._taken[numbered] = 1
+        return numbered
 
 
 def draft_card(
@@ -116,11 +131,9 @@ def draft_card(
     return target
 
 
-def _card_name(path: Path, taken: Collection[str] = ()) -> str:
-    """The file's name as a card may be called, with a number where another file took it."""
-    name = re.sub(r"[^a-z0-9._-]+", "-", path.name.lower().split(".")[0]).strip("-._") or "data"
-    numbered = (f"{name}-{number}" for number in count(2))
-    return next(one for one in chain([name], numbered) if one not in taken)
+def _card_name(path: Path) -> str:
+    """The file's name as a card may be called."""
+    return re.sub(r"[^a-z0-9._-]+", "-", path.name.lower().split(".")[0]).strip("-._") or "data"
 
 
 def update_card(name: str, start: Path) -> Path:
@@ -211,13 +224,15 @@ def check_card(name: str, start: Path) -> CheckedCard:
     path = find_card_file(name, start)
     card, _ = read_card(path)
     splits = []
-    for split in card.splits:
+    for split, expected in card.splits.items():
         if card.source.kind == "hub":
             splits.append(CheckedSplit(split, f"{card.source.id} at commit {card.source.revision}"))
             continue
-        for file in card_files(card, split):
+        files = card_files(card, split)
+        entries: Sequence[CardFile | Split] = expected.files or [expected]
+        for entry, file in zip(entries, files, strict=True):
             rows, counts = _checked_rows(card, file)
-            verify_file(card, split, file, rows, fresh=True)
+            verify_file(card, entry, file, rows, fresh=True)
             splits.append(CheckedSplit(split, str(file), rows, counts))
     return CheckedCard(str(path), card.license.id, splits)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from llamatune.data.read.json_array import excerpt
 from llamatune.errors import DataError
+from llamatune.outside import there_twice
 
 ROW_KEYS = (
     "data",
@@ -141,7 +142,7 @@ def _split_table(whole: dict[str, Any], place: str) -> list[dict[str, Any]] | No
         return None
     if not cells or not all(isinstance(row, list) and len(row) == len(names) for row in cells):
         return None
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if (twice := there_twice(names)) is not None:
         what = f"two columns are called {excerpt(twice)}"
         hint = "write the table again without one of them, or under another name"
         raise DataError("E107", what, place=place, why="Only one of the two would be read", hint=hint)

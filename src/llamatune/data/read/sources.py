@@ -30,7 +30,7 @@ from llamatune.data.read.tables import Rows, arrow_rows
 from llamatune.data.rows import Conversation, Preference, Row, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Kind, RowFormat, Source
-from llamatune.recipe.cards import DataCard, find_card, split_files, verify_file
+from llamatune.recipe.cards import DataCard, find_card, split_files, split_of, verify_file
 from llamatune.recipe.hashing import cache_folder, file_sha256
 from llamatune.recipe.stages.common import PromptSource
 from llamatune.recipe.stages.sft import ConversationSource
@@ -303,8 +303,8 @@ def card_files(card: DataCard, split: str) -> list[Path]:
     if card.source.kind == "world":
         return [_world_file(card, split)]
     files = split_files(card, split)
-    for file in files:
-        verify_file(card, split, file)
+    for entry, file in zip(card.splits[split].files, files, strict=True):
+        verify_file(card, entry, file)
     return files
 
 
@@ -316,22 +316,20 @@ def _world_path(card: DataCard, split: str) -> Path:
 def _world_file(card: DataCard, split: str) -> Path:
     """A set of the miniature world, generated into the cache folder on first use."""
     assert card.source.set is not None
-    expected = card.splits[split].sha256 if split in card.splits else None
+    expected = split_of(card, split)
     path = _world_path(card, split)
     if path.is_file():
         try:
-            verify_file(card, split, path)
+            verify_file(card, expected, path)
             return path
         except DataError:
             path.unlink(missing_ok=True)  # cut off or changed: the cache is ours to mend
-    if expected is None:
-        verify_file(card, split, path)  # names the splits that there are
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
         handle, temporary = tempfile.mkstemp(prefix=f"{temporary_beside(path).name}-", dir=path.parent)
         os.close(handle)
-        _generate(card, split, expected, Path(temporary), path)
+        _generate(card, split, expected.sha256, Path(temporary), path)
     return path
 
 

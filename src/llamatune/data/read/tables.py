@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from llamatune.data.formats.values import repeated_key
 from llamatune.data.read.json_array import excerpt
 from llamatune.data.read.limits import check_expansion, check_rows
 from llamatune.errors import DataError, gate
-from llamatune.outside import RepeatedKeyError, parse_json
+from llamatune.outside import RepeatedKeyError, parse_json, there_twice
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,6 +22,8 @@ Rows = Iterator[tuple[str, dict[str, Any]]]
 
 _BATCH = 128
 """Rows that are in memory at a time."""
+
+_ONE_IS_READ = "Only one of the two would be read"
 
 
 def parquet_rows(handle: IO[bytes], name: str, skip: Callable[[DataError], None] | None = None) -> Rows:
@@ -38,8 +40,7 @@ def parquet_rows(handle: IO[bytes], name: str, skip: Callable[[DataError], None]
             handle = plain
         handle.seek(0, os.SEEK_END)
         file = pq.ParquetFile(handle)
-        _check_names(file.schema_arrow, name)
-        yield from _rows(file.iter_batches(batch_size=_BATCH), name, handle.tell())
+        yield from _rows(file.schema_arrow, file.iter_batches(batch_size=_BATCH), name, handle.tell())
 
 
 def arrow_rows(file: Path, name: str) -> Rows:
@@ -47,7 +48,7 @@ def arrow_rows(file: Path, name: str) -> Rows:
     import pyarrow as pa
 
     with _broken("Arrow", name), pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as reader:
-        yield from _rows(reader, name, file.stat().st_size)
+        yield from _rows(reader.schema, reader, name, file.stat().st_size)
 
 
 def _broken(kind: str, name: str) -> Any:
@@ -55,7 +56,8 @@ def _broken(kind: str, name: str) -> Any:
     return gate(DataError, "E109", f"cannot read the {kind} file", place=name, hint=hint)
 
 
-def _rows(batches: Iterable[pa.RecordBatch], name: str, size: int) -> Rows:
+def _rows(schema: pa.Schema, batches: Iterable[pa.RecordBatch], name: str, size: int) -> Rows:
+    _check_names([*schema], name)
     number = plain = 0
     for batch in batches:
         plain += batch.nbytes
@@ -69,6 +71,14 @@ def _rows(batches: Iterable[pa.RecordBatch], name: str, size: int) -> Rows:
                 f"text that is not UTF-8: {excerpt(error.object[error.start :])}",
                 place=f"{name} after #{number}",
                 hint="write the file again from text that is valid Unicode",
+            ) from None
+        except KeyError:
+            raise DataError(
+                "E109",
+                "a map has a key twice",
+                place=f"{name} after #{number}",
+                why=_ONE_IS_READ,
+                hint="write the file again with each key once, or the map as a list of turns",
             ) from None
         written = {field.name: decode for field in batch.schema if (decode := _decoder(field.type))}
         for row in rows:
@@ -100,25 +110,19 @@ def _decoder(kind: pa.DataType) -> Callable[[Any], Any] | None:
     )
 
 
-def _check_names(fields: Any, place: str) -> None:
-    """Raise DataError (E109) where two columns, or two fields of one, have the same name. `fields`: of pyarrow."""
-    import pyarrow as pa
-
-    names = [field.name for field in fields]
-    if twice := next((one for one in names if names.count(one) > 1), None):
+def _check_names(fields: Sequence[pa.Field], place: str) -> None:
+    """Raise DataError (E109) where two columns, or two fields of one, have the same name, whatever they are in."""
+    if (twice := there_twice([field.name for field in fields])) is not None:
         raise DataError(
             "E109",
             f"two columns are called {twice!r}",
             place=place,
-            why="Only one of the two would be read",
+            why=_ONE_IS_READ,
             hint="write the file again without one of them, or under another name",
         )
     for field in fields:
-        kind = field.type
-        while pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            kind = kind.value_type
-        if pa.types.is_struct(kind):
-            _check_names(kind.fields, f"{place}, column {field.name!r}")
+        inner = [field.type.field(number) for number in range(field.type.num_fields)]
+        _check_names(inner, f"{place}, column {field.name!r}")
 
 
 def without_nan(row: dict[str, Any]) -> dict[str, Any]:
