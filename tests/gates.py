@@ -629,23 +629,31 @@ def trained_on(random: Random, folder: Path) -> None:
 
 @light
 def cache_entry(random: Random, folder: Path) -> None:
-    """An entry of the cache, and the file of remembered hashes."""
+    """An entry of the cache, with the hash that fits it more often than not, and the note of a file's hash."""
     import os
 
-    from llamatune.data.cache import stored
-    from llamatune.recipe.hashing import file_sha256
+    from llamatune.data import cache
+    from llamatune.recipe import hashing
 
     os.environ["XDG_CACHE_HOME"] = str(folder)
     entry = folder / "llamatune/things/key"
     entry.mkdir(parents=True, exist_ok=True)
-    put(entry / "info.json", as_json({"sizes": {"a": 1}, "info": {"count": 3}}, random), random)
-    _, info = stored("things", "key", lambda inside: {"count": 3})
+    content = changed({"files": {}, "info": {"count": 3}}, random)
+    if random.random() < 0.8 and isinstance(content, dict):
+        content["sha256"] = cache._digest(content)
+    text = json.dumps(content).encode()
+    put(entry / cache.INFO, text if random.random() < 0.8 else garbled(text, random), random)
+    _, info = cache.stored("things", "key", lambda inside: {"count": 3})
     assert isinstance(info, dict)
     file = folder / "file"
     file.write_bytes(b"1")
-    entries = {str(file): [1, 2, 3, 4, "ab"]}
-    put(folder / "llamatune/hashes.json", as_json(entries, random), random)
-    file_sha256(file)
+    os.utime(file, (1e9, 1e9))
+    stamp = hashing._stamp(file)
+    digest = hashing.file_sha256(file, fresh=True)
+    note = changed([stamp, digest, hashing._check(stamp, digest)], random)
+    hashing._note(file).parent.mkdir(exist_ok=True)
+    put(hashing._note(file), json.dumps(note).encode(), random)
+    assert hashing.file_sha256(file) == digest
 
 
 # ---- what torch and transformers read -------------------------------------------------------------------------

@@ -48,6 +48,12 @@ def open_own(path: Path) -> BinaryIO:
     return open(path, "ab+", opener=_without_links)
 
 
+def write_own(path: Path, text: str) -> None:
+    """Write a small file anew; never one that a link leads to, and never into a pipe. Raises OSError."""
+    with open(path, "w", encoding="utf-8", opener=_without_links) as stream:
+        stream.write(text)
+
+
 def _without_links(path: str, flags: int) -> int:
     try:
         handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from llamatune.data.read.sources import card_files
 from llamatune.errors import DataError
 from llamatune.recipe import hashing
 from llamatune.recipe.cards import find_card, read_card, split_files, verify_file, write_card
@@ -197,6 +198,34 @@ def test_a_damaged_note_of_a_hash_is_not_believed() -> None:
         note.write_text(damaged)
         assert file_sha256(file) == digest, damaged[:80]
         assert note.read_text() == whole, "it is written anew"
+
+
+@pytest.mark.parametrize("other", [os.mkfifo, lambda note: note.symlink_to(Path("precious").absolute())])
+def test_what_is_no_file_where_a_hash_is_noted_is_neither_waited_for_nor_followed(other) -> None:
+    file, precious = Path("rows.jsonl"), Path("precious")
+    precious.write_text("what the user wrote")
+    os.utime(file, (1e9, 1e9))
+    note = hashing.cache_folder() / "hashes" / f"{_note_of(file)}.json"
+    note.parent.mkdir(parents=True)
+    other(note)
+    assert file_sha256(file) == hashlib.sha256(ROWS).hexdigest()
+    assert precious.read_text() == "what the user wrote"
+
+
+def test_a_card_of_thousands_of_files_is_verified_in_linear_time() -> None:
+    """Each file was looked for among all others: two minutes for these."""
+    file, number = Path("rows.jsonl"), 2000
+    entry = f"{{path: f/0.jsonl, sha256: {hashlib.sha256(ROWS).hexdigest()}, rows: 2}}"
+    entries = [entry.replace("0.jsonl", f"{one}.jsonl") for one in range(number)]
+    Path("f").mkdir()
+    for one in range(number):
+        os.link(file, f"f/{one}.jsonl")
+    head, _, tail = CARD.partition("      - {path")
+    text = head + "".join(f"      - {one}\n" for one in entries) + tail.partition("\n")[2]
+    Path("data_cards/sample.md").write_text(text)
+    card, began = find_card("sample", Path.cwd()), time.process_time()
+    assert len(card_files(card, "train")) == number
+    assert time.process_time() - began < 5
 
 
 def test_a_file_with_the_size_and_time_of_the_old_one_is_read_again() -> None:

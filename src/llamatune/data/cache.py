@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.errors import DiskError
+from llamatune.outside import open_own
 from llamatune.recipe.hashing import cache_folder, sha256
 from llamatune.runs.files import read_json, remove, sweep, sync_tree, temporary_beside
 
@@ -102,7 +103,7 @@ def _alone(final: Path) -> Iterator[bool]:
     the file system has none, each process makes the entry, and the first to be ready publishes it.
     """
     place = int(hashlib.sha256(f"{final.parent.name}/{final.name}".encode()).hexdigest()[:7], 16)
-    with (cache_folder() / LOCKS).open("ab") as stream:
+    with open_own(cache_folder() / LOCKS) as stream:
         waited = False
         try:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
@@ -144,9 +145,11 @@ def _valid_info(folder: Path) -> dict[str, Any] | None:
     if content is None or content.pop("sha256", None) != _digest(content):
         return None
     try:
-        return dict(content["info"]) if content["files"] == _hashes(folder) else None
+        whole = content.get("files") == _hashes(folder)
     except OSError:
         return None
+    info = content.get("info")
+    return info if whole and isinstance(info, dict) else None
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -12,7 +12,6 @@ mini-batches. So a resumed run repeats nothing and skips nothing, and the number
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -54,6 +53,7 @@ from llamatune.ppo.roles.opening import (
 from llamatune.ppo.roles.passes import Passes
 from llamatune.ppo.updates import Updates, optimizer_groups
 from llamatune.recipe.blocks import Chat
+from llamatune.runs.files import append_line
 from llamatune.sampling.backends import check_backend, open_sampler
 from llamatune.sampling.prompts import PromptRow, Prompts, text_of
 from llamatune.sampling.sampler import How, Sampler, seed_of, up_to_stop
@@ -422,9 +422,8 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         """Called with each new experience: writes completions.jsonl, one line for each rollout."""
         if not (self.args.log_completions and self.accelerator.is_main_process):
             return
-        with self._completions_file.open("a", encoding="utf-8") as file:
-            for line in self.table(iteration, found):
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        for line in self.table(iteration, found):
+            append_line(self._completions_file, line)
 
     def table(self, iteration: int, found: Experience) -> Iterator[dict[str, Any]]:
         """A row for each rollout: prompt, completion, scores, reward, KL, length."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from llamatune.errors import DataError
-from llamatune.outside import open_plain, read_any_json
+from llamatune.outside import open_plain, read_any_json, write_own
 
 _RACY_NS = 2 * 10**9
 
@@ -68,7 +68,7 @@ def _remember(path: Path, stamp: list[int], digest: str) -> None:
     with suppress(OSError):
         note = _note(path)
         note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(json.dumps([stamp, digest, _check(stamp, digest)]), encoding="utf-8")
+        write_own(note, json.dumps([stamp, digest, _check(stamp, digest)]))
 
 
 def _note(path: Path) -> Path:

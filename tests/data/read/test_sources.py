@@ -184,3 +184,19 @@ def test_a_file_whose_columns_only_the_recipe_names_gets_a_draft_card(folder: Pa
     )  # fmt: skip
     (card,) = draft_cards([info], Path("cards"))
     assert "prompt: user_input" in card.read_text()
+
+
+def test_files_of_one_name_get_cards_of_different_names(folder: Path) -> None:
+    from llamatune.data.counts import Counts, SourceInfo
+    from llamatune.data.read.cards import draft_cards
+
+    files = ["a/rows.jsonl", "b/rows.jsonl", "rows-2.jsonl", "c/rows.jsonl"]
+    for file in files:
+        Path(file).parent.mkdir(exist_ok=True)
+        Path(file).write_text('{"text": "a"}\n')
+    info = SourceInfo(
+        "rows", "train", files, ["0" * 64] * 4, "", "text", {"text": "text"}, 1.0, None, None, None,
+        None, Counts(),
+    )  # fmt: skip
+    cards = draft_cards([info], Path("cards"))
+    assert [card.stem for card in cards] == ["rows", "rows-2", "rows-2-2", "rows-3"]
