@@ -576,6 +576,20 @@ def checkpoint(random: Random, folder: Path) -> None:
     sizes_at(checkpoints.verify(inner))
 
 
+@light
+def shard(random: Random, folder: Path) -> None:
+    """A part of the work of a stage that samples, as an earlier process left it."""
+    from llamatune.runs.shards import Part, Shards
+
+    part, shards = Part("00000", 2), Shards(folder, {"seed": 1})
+    shards.folder.mkdir(exist_ok=True)
+    clear(shards._path(part))
+    shards._write(part, [{"text": "a"}, {"text": "b"}])
+    put(shards._path(part), garbled(shards._path(part).read_bytes(), random), random)
+    assert shards.find(part) in (None, [{"text": "a"}, {"text": "b"}])
+    shards.join([part], folder / "joined.jsonl")
+
+
 REPORTED: dict[str, Any] = {
     "run.json": STATUS,
     "result.json": RESULT,

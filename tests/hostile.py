@@ -1,4 +1,7 @@
-"""Hostile content from random numbers: values of the wrong type or size, and bytes that were changed on the way."""
+"""Hostile content from random numbers: values of the wrong type or size, and bytes that were changed on the way.
+
+With `only_cut`, all that is done to content is to cut it off somewhere, as a crash or a broken download does.
+"""
 
 import copy
 import json
@@ -82,9 +85,20 @@ def odd(random: Random) -> Any:
     return copy.deepcopy(random.choice(_ODD))
 
 
+_only_cut = False
+
+
+def only_cut() -> None:
+    """From here on, content is cut off, and nothing else."""
+    global _only_cut
+    _only_cut = True
+
+
 def changed(content: Any, random: Random) -> Any:
     """The content with one to three of its values replaced, removed, moved or wrapped."""
     content = copy.deepcopy(content)
+    if _only_cut:
+        return content
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         places = list(_places(content))
         if not places or random.random() < 0.02:
@@ -122,6 +136,8 @@ def _places(content: Any) -> Iterator[tuple[Any, Any]]:
 def garbled(content: bytes, random: Random) -> bytes:
     """The bytes with one to four places changed: flipped, cut out, repeated, cut off or mixed with others."""
     new = bytearray(content)
+    if _only_cut:
+        return bytes(new[: random.randint(0, len(new))])
     for _ in range(random.randint(1, 4)):
         start = random.randint(0, len(new))
         end = min(len(new), start + random.choice((1, 2, 8, 64, 1000)))
@@ -143,13 +159,13 @@ def as_json(content: Any, random: Random) -> bytes:
     """Changed content as JSON, now and then with bytes changed, too."""
     text = json.dumps(changed(content, random), ensure_ascii=random.random() < 0.5)
     data = text.encode("utf-8", "surrogatepass")
-    return garbled(data, random) if random.random() < 0.2 else data
+    return garbled(data, random) if _only_cut or random.random() < 0.2 else data
 
 
 def put(path: Path, content: bytes, random: Random) -> None:
     """Put the content there; now and then something else that a path can lead to."""
     clear(path)
-    other = random.randrange(400)
+    other = 400 if _only_cut else random.randrange(400)
     if other == 0:
         path.mkdir()
     elif other == 1:

@@ -101,13 +101,22 @@ def _break(path: Path, how: str) -> None:
         path.write_bytes(bytes(range(256)) * 40)
     elif how == "another part":
         path.write_bytes(path.with_name("005.jsonl").read_bytes())
+    elif how == "a pipe":
+        path.unlink()
+        os.mkfifo(path)
+    elif how == "a device":
+        path.unlink()
+        path.symlink_to("/dev/zero")
     else:
         path.unlink()
         path.mkdir()
         (path / "inside").touch()
 
 
-@pytest.mark.parametrize("how", ["bit", "cut", "a line less", "empty", "garbage", "another part", "a folder"])
+@pytest.mark.parametrize(
+    "how",
+    ["bit", "cut", "a line less", "empty", "garbage", "another part", "a folder", "a pipe", "a device"],
+)
 def test_a_damaged_shard_is_told_and_made_again(tmp_path: Path, undisturbed: bytes, how: str) -> None:
     make(tmp_path)
     shard = Shards(tmp_path, KEY).folder / "002.jsonl"

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from llamatune.errors import LlamatuneError
+from llamatune.outside import open_plain
 from llamatune.runs import ranks
 from llamatune.runs.files import disk_errors, jsonl_line, remove, replacing, sweep, write_json
 from llamatune.runs.signals import StoppedEarly, StopRequest
@@ -153,7 +154,8 @@ class Shards:
 
     def _whole(self, part: Part) -> list[bytes] | None:
         """The lines of a shard, every byte of them verified; None if something is wrong with it."""
-        *lines, last = self._path(part).read_bytes().splitlines(keepends=True) or [b""]
+        with open_plain(self._path(part)) as stream:
+            *lines, last = stream.read().splitlines(keepends=True) or [b""]
         whole = last == self._end(part, b"".join(lines)) and len(lines) == part.records
         return lines if whole else None
 
