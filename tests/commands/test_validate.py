@@ -327,3 +327,29 @@ def test_a_checked_card_as_json() -> None:
     code, found = json_of("data", "check", "mine")
     assert code == 0 and found["licence"] == "cc-by-4.0"
     assert found["splits"] == [{"split": "train", "where": "rows.jsonl", "rows": 12, "counts": {}}]
+
+
+def test_many_sources_are_looked_at_with_a_word_that_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llamatune.wording.SECONDS_OF_SILENCE", 0.0)
+    write("more.jsonl", [row(20), row(21)])
+    heard: list[str] = []
+    found = validate(
+        "r.yaml", ['data.train=[{"path": "rows.jsonl"}, {"path": "more.jsonl"}]'], deep=True, say=heard.append
+    )
+    assert not found.problems
+    for done in ("looked at", "opened", "encoded", "joined"):
+        assert f"1 of 2 sources {done}" in heard
+    [every_row] = [finding for finding in found.findings if finding["about"] == "every row"]
+    assert "12 rows" in every_row["text"] and " of 2 sources" not in every_row["text"]
+
+
+def test_a_preview_of_many_sources_says_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    from llamatune.commands.preview import preview_rows
+    from llamatune.recipe.load import load_stage
+
+    monkeypatch.setattr("llamatune.wording.SECONDS_OF_SILENCE", 0.0)
+    write("more.jsonl", [row(20), row(21)])
+    heard: list[str] = []
+    recipe = load_stage("r.yaml", ['data.train=[{"path": "rows.jsonl"}, {"path": "more.jsonl"}]'])
+    shown = preview_rows(recipe, Path(), 1, colour=False, say=heard.append)
+    assert heard[-1] == "1 of 2 sources opened" and "1 of 2" not in shown

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from llamatune.cli.options import AllowOutside, JsonOption, OverridesArgument
-from llamatune.cli.terminal import announce_imports, errors_as_json, print_json, write, write_raw
+from llamatune.cli.terminal import announce_imports, errors_as_json, print_json, say, write, write_raw
 
 
 def card(
@@ -81,4 +81,4 @@ def preview(
     else:
         loaded, folder = recipe_for_file(Path(recipe), base=base, template=template), Path()
     announce_imports()
-    write_raw(sys.stdout, preview_rows(loaded, folder, rows, colour=colour))
+    write_raw(sys.stdout, preview_rows(loaded, folder, rows, colour=colour, say=say))

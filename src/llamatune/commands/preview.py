@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from llamatune.data.rows import Encoded
 from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.recipes import Recipe
 from llamatune.shown import printable
+from llamatune.wording import with_word
 
 
 def recipe_for_file(path: Path, *, base: str, template: str) -> Recipe:
@@ -46,8 +47,19 @@ def recipe_for_file(path: Path, *, base: str, template: str) -> Recipe:
 
 
 @quiet_upstream()
-def preview_rows(recipe: Recipe, recipe_dir: Path, rows: int, *, colour: bool) -> str:
-    """What `run` says of a recipe's training data, and its first rows, decoded, with the trained tokens marked."""
+def preview_rows(
+    recipe: Recipe,
+    recipe_dir: Path,
+    rows: int,
+    *,
+    colour: bool,
+    say: Callable[[str], None] = lambda text: None,
+) -> str:
+    """What `run` says of a recipe's training data, and its first rows, decoded, with the trained tokens marked.
+
+    Args:
+        say: is told how far it is, where there are many sources.
+    """
     from llamatune.data.encode.encoders import encoder_for
     from llamatune.data.preview import preview
     from llamatune.data.read.sources import open_source
@@ -63,7 +75,7 @@ def preview_rows(recipe: Recipe, recipe_dir: Path, rows: int, *, colour: bool) -
     on_bad_row = recipe.data.on_bad_row
     opened = [
         open_source(source, recipe_dir, kind=kind, on_bad_row=on_bad_row)
-        for source in recipe.data.train or recipe.data.eval
+        for source in with_word(recipe.data.train or recipe.data.eval, "source", "opened", say)
     ]
     # `run` shows and counts bad rows; here they are passed over where the recipe says so.
     passed_over = (DataError, ModelError) if on_bad_row == "drop" else ()

@@ -95,11 +95,14 @@ def prepare(
     recipe_dir: Path,
     room: int | None = None,
     report: Report = print,
+    say: Report | None = None,
 ) -> Prepared:
     """Encode, mix and split the rows of a recipe.
 
     Args:
         room: tokens of the longest row that the base reads, for advice.
+        report: is told what became of each source.
+        say: is told how far it is, where there are many sources; `report` when left out.
 
     Raises:
         DataError: a source, a row or a policy of the recipe; every source is opened before one is encoded.
@@ -109,8 +112,9 @@ def prepare(
 
     from llamatune.data import mix
 
+    say = say or report
     nothing = datasets.Dataset.from_dict({})
-    parts = _encoded(data, encode, kind, recipe_dir, room, report)
+    parts = _encoded(data, encode, kind, recipe_dir, room, report, say)
     train = [part for part in parts if part.role == "train"]
     evaluation = [part for part in parts if part.role == "eval"]
     if data.deduplicate:
@@ -131,10 +135,10 @@ def prepare(
         report(describe(info, kind))
     _check_left(infos, kind)
     in_eval = _evaluation(parts, epochs)
-    held_out_rows = mix.concatenated(list(in_eval.values()), report) if in_eval else None
+    held_out_rows = mix.concatenated(list(in_eval.values()), say) if in_eval else None
     empty = None if train else nothing if held_out_rows is None else held_out_rows.select([])
     return Prepared(
-        train=mix.concatenated(epochs[: len(train)], report) if empty is None else empty,
+        train=mix.concatenated(epochs[: len(train)], say) if empty is None else empty,
         eval=held_out_rows,
         counts=total([info.counts for info in infos if info.role == ("train" if train else "eval")]),
         sources=infos,
@@ -151,23 +155,23 @@ def prepare_prompts(
     recipe_dir: Path,
     room: int | None = None,
     report: Report = print,
+    say: Report | None = None,
 ) -> Prepared:
     """Encode, mix and split the prompts of a recipe, and encode the rows of its pretraining mix, if it has one.
 
-    Raises what `prepare` raises.
+    Arguments, and what is raised, are those of `prepare`.
     """
-    prompts = prepare(
-        data, encode, kind="prompts", seed=seed, recipe_dir=recipe_dir, room=room, report=report
-    )
+    common: dict[str, Any] = {"seed": seed, "recipe_dir": recipe_dir, "report": report, "say": say}
+    prompts = prepare(data, encode, kind="prompts", room=room, **common)
     if data.mix is not None and encode_mix is not None:
-        mix = prepare(data.mix, encode_mix, kind="ptx", seed=seed, recipe_dir=recipe_dir, report=report)
+        mix = prepare(data.mix, encode_mix, kind="ptx", **common)
         prompts.ptx = mix.train
         prompts.sources += [replace(source, role="ptx") for source in mix.sources]
     return prompts
 
 
 def refusals(
-    data: Data, encode: Encoder, *, kind: Kind, recipe_dir: Path, room: int | None = None
+    data: Data, encode: Encoder, *, kind: Kind, recipe_dir: Path, say: Report, room: int | None = None
 ) -> list[Problem]:
     """All that `prepare` would refuse of each source by itself; bad rows are counted. Arguments as there.
 
@@ -176,7 +180,7 @@ def refusals(
     """
     problems: list[Problem] = []
     shards: list[Shard] = []
-    for source in (*data.train, *data.eval):
+    for source in with_word((*data.train, *data.eval), "source", "encoded", say):
         try:
             shards.append(_encode(source, data, encode, kind, recipe_dir, data.on_bad_row)[1])
         except (DataError, ModelError, RecipeError) as error:
@@ -204,7 +208,7 @@ def _encode(
 
 
 def _encoded(
-    data: Data, encode: Encoder, kind: Kind, recipe_dir: Path, room: int | None, report: Report
+    data: Data, encode: Encoder, kind: Kind, recipe_dir: Path, room: int | None, report: Report, say: Report
 ) -> list[_Part]:
     """Every source of the recipe, opened, encoded and within the recipe's policies."""
     from llamatune.data.mix import Pool
@@ -212,10 +216,10 @@ def _encoded(
     sources = (*data.train, *data.eval)
     opened = [
         open_source(source, recipe_dir, kind=kind, on_bad_row=data.on_bad_row)
-        for source in with_word(sources, "source", "opened", report)
+        for source in with_word(sources, "source", "opened", say)
     ]
     parts = []
-    encoding = with_word(opened, "source", "encoded", report)
+    encoding = with_word(opened, "source", "encoded", say)
     for number, (source, one) in enumerate(zip(sources, encoding, strict=True)):
         for line in one.describe():
             report(line)

@@ -110,7 +110,7 @@ def _validated(
                 check_disk(found, recipe, start)
     comes_first = any(source.run in coming for _, source in sources(recipe))
     if deep and start is not None and not problems and not comes_first:
-        check_every_row(found, start, folder)
+        check_every_row(found, start, folder, say)
     elif deep:
         found.unchecked.append("every row: what is named above comes first")
     else:

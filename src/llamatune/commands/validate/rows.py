@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -131,7 +131,7 @@ def _say_not_at_hand(found: Validation, role: str, source: Source, folder: Path)
     found.unchecked.append(f"the rows of the hub data set {name} (--deep loads them)")
 
 
-def check_every_row(found: Validation, start: Found, folder: Path) -> None:
+def check_every_row(found: Validation, start: Found, folder: Path, say: Callable[[str], None]) -> None:
     """Every row, read and encoded as `run` does; what it would refuse, source by source and then of all together."""
     from llamatune.data.encode.encoders import encoder_for, mix_encoder_for
     from llamatune.data.prepare import prepare, prepare_prompts, refusals
@@ -146,17 +146,21 @@ def check_every_row(found: Validation, start: Found, folder: Path) -> None:
         mixed = mix_encoder_for(recipe, tokenizer) if isinstance(recipe, PpoRecipe) else None
         new = longest_answer(recipe)
         room = None if context is None else context - new
-        problems = refusals(recipe.data, encoder, kind=kind, recipe_dir=folder, room=room)
+        problems = refusals(recipe.data, encoder, kind=kind, recipe_dir=folder, say=say, room=room)
         if isinstance(recipe, PpoRecipe) and recipe.data.mix is not None and mixed is not None:
-            problems += refusals(recipe.data.mix, mixed, kind="ptx", recipe_dir=folder)
+            problems += refusals(recipe.data.mix, mixed, kind="ptx", recipe_dir=folder, say=say)
         if problems:
             raise DataError.of(problems)
         said: list[str] = []
+        settings: dict[str, Any] = {
+            "seed": recipe.seed,
+            "recipe_dir": folder,
+            "report": said.append,
+            "say": say,
+        }
         if isinstance(recipe, PpoRecipe):
-            settings: dict[str, Any] = {"seed": recipe.seed, "recipe_dir": folder, "report": said.append}
             prepared = prepare_prompts(recipe.data, encoder, mixed, **settings)
         else:
-            settings = {"kind": kind, "seed": recipe.seed, "recipe_dir": folder, "report": said.append}
-            prepared = prepare(recipe.data, encoder, **settings)
+            prepared = prepare(recipe.data, encoder, kind=kind, **settings)
         counts = prepared.to_json()["counts"]
         found.add("every row", "; ".join(line for line in said if ": format" not in line), **counts)
