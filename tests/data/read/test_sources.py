@@ -9,7 +9,7 @@ from llamatune.data.read.cards import check_card, draft_card, update_card
 from llamatune.data.read.sources import open_source
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Source
-from llamatune.recipe.cards import read_card
+from llamatune.recipe.cards import find_card_file, read_card
 from llamatune.recipe.hashing import cache_folder
 
 
@@ -67,6 +67,20 @@ def test_update_works_before_the_licence_is_known(folder: Path) -> None:
     complete_text = card.read_text().replace("id: null", "id: mit").replace("  id:\n", "  id: mit\n")
     card.write_text(complete_text)
     assert read_card(card)[0].splits["train"].files[0].rows == 3
+
+
+def test_a_card_that_came_with_llamatune_is_not_changed_but_copied(folder: Path) -> None:
+    """Your file is of this project, and the shipped card of all."""
+    came = find_card_file("llama2-chat-sft", folder)
+    before = came.read_bytes()
+    Path("data").mkdir()
+    turns = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "2"}]
+    Path("data/llama2-chat-sft.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    assert update_card("llama2-chat-sft", folder) == Path("data_cards/llama2-chat-sft.md")
+    assert came.read_bytes() == before
+    assert check_card("llama2-chat-sft", folder).lines()[1].endswith("hash right, 1 row")
+    update_card("llama2-chat-sft", folder)
+    assert [file.name for file in Path("data_cards").iterdir()] == ["llama2-chat-sft.md"]
 
 
 def test_check_names_a_bad_row(folder: Path) -> None:

@@ -27,7 +27,8 @@ from llamatune.recipe.blocks import Columns, Kind
 from llamatune.recipe.cards import CardFile, DataCard, Split, find_card_file, read_card, verify_file
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.parsing.yaml import parse, read_text, to_yaml
-from llamatune.runs.files import write_atomic
+from llamatune.recipe.shipped import shipped
+from llamatune.runs.files import disk_errors, write_atomic
 from llamatune.runs.handover import rows_of_run
 from llamatune.wording import counted
 
@@ -140,6 +141,7 @@ def update_card(name: str, start: Path) -> Path:
     """Measure the card's files again, and write hashes, bytes and rows into it. Returns the card's path.
 
     An analysis of other bytes goes. Works on a card that is not complete yet; comments in the front matter are lost.
+    Of a card that came with llamatune, a copy in `./data_cards` is written, which is found before it.
 
     Raises:
         DataError: no such card, a card without source or splits, a missing file.
@@ -160,8 +162,18 @@ def change_card(name: str, start: Path, change: Callable[[dict[str, Any]], objec
         raise AssertionError(f"{path} is valid but has no source")
     assert isinstance(data, dict)
     change(data)
-    write_atomic(path, f"---\n{to_yaml(data)}---\n{text[front.end() :]}")
-    return path
+    own = _own(path)
+    with disk_errors(own):
+        own.parent.mkdir(exist_ok=True)
+    write_atomic(own, f"---\n{to_yaml(data)}---\n{text[front.end() :]}")
+    return own
+
+
+def _own(card: Path) -> Path:
+    """Where what is said of the user's files is kept. A card that came with llamatune serves all projects, and goes with
+    the version: it stays as it is."""
+    came = card.parent.resolve() == shipped("data_cards").resolve()
+    return Path("data_cards", card.name) if came else card
 
 
 def _measure_again(data: dict[str, Any]) -> None:
