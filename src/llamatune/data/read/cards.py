@@ -170,8 +170,8 @@ def change_card(name: str, start: Path, change: Callable[[dict[str, Any]], objec
 
 
 def _own(card: Path) -> Path:
-    """Where what is said of the user's files is kept. A card that came with llamatune serves all projects, and goes with
-    the version: it stays as it is."""
+    """Where what is said of the user's files is kept. A card that came with llamatune serves all projects, and goes
+    with the version: it stays as it is."""
     came = card.parent.resolve() == shipped("data_cards").resolve()
     return Path("data_cards", card.name) if came else card
 
