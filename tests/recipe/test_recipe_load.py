@@ -13,6 +13,7 @@ from llamatune.errors import Problem, RecipeError
 from llamatune.recipe.blocks import Block
 from llamatune.recipe.load import dump, load, loads
 from llamatune.recipe.parsing.secrets import refuse_secrets
+from llamatune.recipe.parsing.yaml import MAX_BYTES
 from llamatune.recipe.paths import check_output
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.stages.common import TrainingRecipe
@@ -394,6 +395,13 @@ recipes = st.fixed_dictionaries(
 def test_a_dumped_recipe_loads_equal(data: dict) -> None:
     recipe = STAGES["sft"].recipe.model_validate(data)
     assert loads(dump(recipe)) == recipe
+
+
+def test_a_recipe_of_ten_thousand_sources_is_one_when_it_is_written_out() -> None:
+    """It was ten times as long, and `resolved.yaml` could not be read again."""
+    sources = "".join(f"    - path: d/{number:05}.jsonl\n" for number in range(10_000))
+    recipe = loads(f"stage: pretrain\noutput: o\ndata:\n  train:\n{sources}")
+    assert len(dump(recipe)) < MAX_BYTES / 2
 
 
 @pytest.mark.parametrize("text", ["wandb" * 200_000, "token" + " " * 10**6, "a" * 10**6])

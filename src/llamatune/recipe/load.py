@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from llamatune.errors import Problem, RecipeError
 from llamatune.recipe.graph.steps import Pipeline, pipeline_of
@@ -17,7 +18,7 @@ from llamatune.recipe.parsing import overrides as override
 from llamatune.recipe.parsing.overrides import Overridden
 from llamatune.recipe.parsing.secrets import refuse_secret_keys, refuse_secrets
 from llamatune.recipe.parsing.yaml import MAX_PROBLEMS, parse, read_text, to_yaml
-from llamatune.recipe.reading import card_problems, path_problems, recipe_of
+from llamatune.recipe.reading import card_problems, path_problems, recipe_of, sources
 from llamatune.recipe.recipes import PIPELINE, Recipe
 from llamatune.recipe.shipped import find_recipe
 from llamatune.recipe.stages.common import StageRecipe
@@ -87,8 +88,15 @@ def loads(text: str, overrides: Sequence[str] = (), name: str = "recipe") -> Rec
 
 
 def dump(recipe: StageRecipe | PipelineRecipe) -> str:
-    """A recipe as YAML, every field written out; `loads` gives an equal recipe back, for that of a stage."""
+    """A recipe as YAML, every field written out, but of a data source what differs from its defaults; `loads` gives an
+    equal recipe back, for that of a stage."""
     fields = recipe.model_dump()
+    # With all of their fields, ten thousand sources would be too long for a recipe.
+    for at, source in sources(recipe):
+        holder: Any = fields
+        for key in at[:-1]:
+            holder = holder[key]
+        holder[at[-1]] = source.model_dump(exclude_defaults=True)
     first = {name: fields.pop(name) for name in _FIRST if name in fields}
     return to_yaml(first | fields)
 

@@ -111,7 +111,7 @@ def card_problems(recipe: Recipe, place: Place, file: Path) -> Iterator[Problem]
 # ---- what a recipe names -----------------------------------------------------------------------------------
 
 
-def sources(recipe: StageRecipe) -> Iterator[tuple[KeyPath, Source]]:
+def sources(recipe: BaseModel) -> Iterator[tuple[KeyPath, Source]]:
     """Every data source of a recipe with its key path, whichever block it is in."""
     return _sources(recipe, ())
 
