@@ -7,6 +7,7 @@ leaving it is intended. A run never writes into a folder that holds other files.
 from __future__ import annotations
 
 import difflib
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -141,7 +142,7 @@ def missing_problem(path: str, place: str | None = None) -> Problem | None:
         if target.is_file():
             return None
         if target.is_dir():
-            return Problem("E033", f"`{path}` is a folder: name a file in it", place)
+            return Problem("E033", f"`{path}` is a folder: name a file in it", place, hint=_files_in(target))
         if target.exists():
             what = f"`{path}` is {kind_of_file(target.stat().st_mode)}, not a file"
             why = "data is read more than once, and a pipe or device can be read only once, or for ever"
@@ -149,6 +150,19 @@ def missing_problem(path: str, place: str | None = None) -> Problem | None:
         return Problem("E033", f"file `{path}` does not exist", place, hint=_near_files(target))
     except (OSError, ValueError) as error:  # a name too long, a NUL
         return Problem("E033", f"{path[:60]!r} is not a path ({error})", place)
+
+
+_MOST_LOOKED_AT = 1000
+_OF_DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".parquet", ".gz")
+
+
+def _files_in(folder: Path) -> str | None:
+    """What could be named instead of a folder."""
+    found = (one for one in islice(folder.rglob("*"), _MOST_LOOKED_AT) if one.suffix.lower() in _OF_DATA)
+    first = sorted(str(one) for one in islice(found, 3))
+    if not first:
+        return None
+    return f"each file is a source of its own under `data.train`: {' or '.join(f'`{one}`' for one in first)}"
 
 
 def _near_files(path: Path) -> str:

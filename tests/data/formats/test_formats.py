@@ -204,8 +204,8 @@ def test_row_19_unknown_roles() -> None:
 
 def test_row_19_empty_content() -> None:
     raw = turns("user", "assistant")
-    raw["messages"][1]["content"] = " \n"
-    assert "error[E126] f:1: turn 2 (assistant) is empty; roles: user assistant" in fails(raw)
+    raw["messages"][0]["content"] = " \n"
+    assert "error[E126] f:1: turn 1 (user) is empty; roles: user assistant" in fails(raw)
     assert "E126" in fails({"instruction": "", "output": "b"})
     with pytest.raises(DataError, match="E126"):
         canonical({"text": " "}, Recognised("text", Columns(text="text")), "f:1")

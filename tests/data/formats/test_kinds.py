@@ -19,6 +19,7 @@ from llamatune.data.read.survey import in_columns, survey_of
 from llamatune.data.rows import (
     Adjustment,
     Conversation,
+    Document,
     Message,
     Preference,
     Prompt,
@@ -179,8 +180,34 @@ def test_prompts_with_replies_are_not_taken_for_prompts_alone() -> None:
         found = recognise_rows([{"prompt": "Hi", **more}])
         message = fails(check_prompts_alone, found, "f")
         assert "E120" in message and next(iter(more)) in message
-    check_prompts_alone(recognise_rows([{"prompt": "Hi", "response_length": 3}]), "f")
+    for more in (
+        {"good": "Hello", "bad": "No."},
+        {"response_win": "Hello"},
+        {"candidates": ["Hello", "No."]},
+    ):
+        message = fails(check_prompts_alone, recognise_rows([{"prompt": "Hi", **more}]), "f")
+        assert "E120" in message and next(iter(more)) in message
+    check_prompts_alone(recognise_rows([{"prompt": "Hi", "response_length": 3, "num_responses": 2}]), "f")
     assert "E120" in fails(recognise_rows, [{"prompt": "Hi", "chosen": ["Hello"], "rejected": ["No."]}])
+
+
+@pytest.mark.parametrize("lines", [
+    ["User: Hi", "Assistant: Hello", "User: Bye", "Assistant: Ciao"],
+    ["Human: Hi", "Assistant: Hello"],
+    ["<|im_start|>user", "Hi<|im_end|>", "<|im_start|>assistant", "Hello<|im_end|>"],
+])  # fmt: skip
+def test_chats_with_a_turn_a_line_are_refused(lines: list[str]) -> None:
+    rows = [{"text": line} for line in lines]
+    message = fails(recognise_rows, rows)
+    assert "E120" in message and "lines of chats" in message and "`stage: pretrain`" in message
+    assert recognise_rows(rows, kind="documents").format == "text"
+    assert recognise_rows([*rows, *[{"text": "Once."}] * 20]).format == "text"
+
+
+def test_columns_of_other_languages_are_named_in_the_hint() -> None:
+    message = fails(recognise_rows, [{"Frage": "Wer?", "Antwort": "Ann."}])
+    assert "`columns: {prompt: Frage, completion: Antwort}`" in message
+    assert "above it" in fails(recognise_rows, [{"Who is Ann?": "Who is Bo?", "A doctor.": "A baker."}])
 
 
 def test_the_hint_of_an_unused_column_can_be_followed() -> None:
@@ -485,6 +512,103 @@ def test_a_text_of_turns_is_read_where_it_is_named() -> None:
 
 def test_several_replies_in_one_column_are_told_apart() -> None:
     assert "`chosen` and `rejected`" in fails(read, {"instruction": "Hi", "output": ["Hello", "No."]})
+
+
+@pytest.mark.parametrize("text", [
+    "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>\n",
+    "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user"
+    "<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|>",
+    "<|system|>\nBe brief.</s>\n<|user|>\nHi</s>\n<|assistant|>\nHello</s>\n",
+    "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST] Hello </s>",
+    "### System: Be brief.\n\n### User: Hi\n\n### Assistant: Hello",
+    "SYSTEM: Be brief. USER: Hi ASSISTANT: Hello</s>",
+    "System: Be brief.\nUser: Hi\nAssistant: Hello",
+])  # fmt: skip
+@pytest.mark.parametrize("column", ["text", "conversation"])
+def test_a_chat_that_a_template_has_written_is_read(column: str, text: str) -> None:
+    assert said(read({column: text})) == [("system", "Be brief."), *HI]
+    assert recognise_rows([{"text": text}], kind="documents").format == "text"
+    assert recognise_rows([{"text": text}, {"text": "Once."}]).format == "text"
+
+
+@pytest.mark.parametrize("text", [
+    "Below is an instruction that describes a task. Answer it.\n\n### Instruction:\nHi\n\n### Response:\nHello",
+    "A chat between a curious user and an artificial intelligence assistant. It is polite. USER: Hi ASSISTANT: Hello",
+    "### Human: Hi### Assistant: Hello",
+    "<start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>",
+    "\n\nHuman: Hi\n\nAssistant: Hello",
+    json.dumps([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]),
+    json.dumps([{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]),
+])  # fmt: skip
+def test_a_column_for_text_may_hold_chats(text: str) -> None:
+    assert said(read({"text": text})) == HI
+    document = read({"text": text}, "documents")
+    assert isinstance(document, Document) and document.text == text
+
+
+def test_a_chat_that_is_written_again_as_text_is_read_from_its_columns() -> None:
+    row = {"instruction": "Hi", "output": "Hello", "text": "### Instruction:\nHi\n\n### Response:\nHello"}
+    assert recognise_rows([row]).format == "alpaca"
+
+
+def test_what_a_template_wrote_around_prompts_and_replies_is_no_part_of_them() -> None:
+    prompt = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    assert said(read({"prompt": prompt, "completion": "Hello<|im_end|>\n"})) == HI
+    assert replies(read({"prompt": prompt, "chosen": "Hello<|im_end|>", "rejected": "No.<|im_end|>"})) == (
+        "Hello",
+        "No.",
+    )
+    both = {
+        side: f"User: Hi\nAssistant: {reply}" for side, reply in (("chosen", "Hello"), ("rejected", "No."))
+    }
+    assert replies(read(both)) == ("Hello", "No.")
+
+
+def test_a_reply_may_quote_a_chat() -> None:
+    quoted = "User: Hi\nAssistant: Hello"
+    assert said(read({"prompt": "Write a chat.", "completion": quoted}))[1] == ("assistant", quoted)
+    pair = {"prompt": "Write a chat.", "chosen": quoted, "rejected": "User: No\nAssistant: No."}
+    assert replies(read(pair))[0] == quoted
+
+
+@pytest.mark.parametrize("nothing", ["", " ", None])
+def test_an_empty_turn_at_the_end_is_a_place_for_a_reply(nothing: str | None) -> None:
+    asked = [U, {"role": "assistant", "content": nothing}]
+    assert said(read({"messages": asked, "answer": "Hello"})) == HI
+    assert said(read({"messages": [U, A, *asked]})) == HI
+    with pytest.raises(RowRejected, match="no reply"):
+        read({"messages": asked})
+    with pytest.raises(RowRejected, match="no reply"):  # a label is about the reply that is missing
+        read({"messages": [U, A, *asked], "label": True}, "labels")
+    assert said(read({"prompt": asked, "completion": "Hello"})) == HI
+
+
+@pytest.mark.parametrize("names", [
+    ("chosen_response", "rejected_response"), ("response_chosen", "response_rejected"), ("accepted", "rejected"),
+    ("preferred", "dispreferred"),
+])  # fmt: skip
+def test_other_names_of_the_two_replies(names: tuple[str, str]) -> None:
+    row = {"prompt": "Hi", names[0]: "Hello", names[1]: "No."}
+    assert replies(read(row)) == ("Hello", "No.")
+    assert "E127" in fails(read, row, "conversations")
+
+
+def test_thoughts_and_tools_that_are_not_read_are_listed() -> None:
+    parts = [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "Hello"}]
+    row = {"messages": [U, {"role": "assistant", "content": parts}]}
+    assert said(read(row)) == HI and recognise_rows([row]).ignored == ("messages.content.thinking",)
+    pair = {"preferred_output": [A], "non_preferred_output": [{**A, "content": "No."}]}
+    found = recognise_rows([{"input": {"messages": [U], "tools": [{"type": "function"}]}, **pair}])
+    assert found.ignored == ("input.tools",)
+
+
+def test_exchanges_beside_a_pair_are_not_its_prompt() -> None:
+    row = {
+        "conversation": [{"input": "Hi", "output": "Hello"}],
+        "chosen": [U, A],
+        "rejected": [U, {**A, "content": "No."}],
+    }
+    assert replies(read(row)) == ("Hello", "No.")
 
 
 def test_what_was_read_out_of_a_text_is_counted() -> None:
@@ -1133,18 +1257,19 @@ def test_what_is_in_columns_that_are_not_used_is_no_matter(tmp_path: Path) -> No
 
 def test_texts_that_a_template_has_written_are_named(tmp_path: Path) -> None:
     prompts = [
-        "<s>[INST] Hi [/INST]",
+        "Read: <s>[INST] Hi [/INST]",
         "<|im_start|>user\nHi<|im_end|>",
         "### Human: Hi\n### Assistant: Hello",
     ]
-    prompts += ["Read this.\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Bye", "[INST] Bye [/INST]"]
+    prompts += ["Read this.\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Bye", "Read: [INST] Bye [/INST]"]
     silent = ["\n\nHuman: Hi\n\nAssistant:", "What do the words Human: and USER: mean?"]
     path = write(tmp_path, lines(*({"prompt": text} for text in prompts + silent)))
     opened = open_source(Source(path=str(path)), tmp_path, kind="prompts")
-    found = {"[INST]": 2, "<|im_start|>": 1, "### Human:": 1, "Human:": 1}
+    found = {"[INST]": 2, "<|im_start|>": 1, "turns of ### Human:": 1, "Human:": 1}
     assert in_columns(opened.survey.templates, ["prompt"]) == {**found, "Human: and Assistant:": 1}
     said = list(opened.describe())[-1]
-    assert "[INST] in 2 rows" in said and "and Assistant:" not in said and "a message of its own" in said
+    assert "[INST] in 2 rows" in said and "Assistant:" not in said and "a message of its own" in said
+    assert "turns of" not in said
     plain = write(tmp_path, lines({"text": prompts[0]}, {"text": "Once."}), "plain.jsonl")
     opened = open_source(Source(path=str(plain)), tmp_path, kind="documents")
     assert not [line for line in opened.describe() if "warning" in line]

@@ -189,6 +189,8 @@ def test_row_17_empty_array_and_header_only(tmp_path: Path) -> None:
         ("a.json", '[{"a": 1},\n {"a": 2}', "a.json:2:10", "the array is not closed"),
         ("a.json", '[{"a": 1}] x', "a.json:1:12", "text after the end"),
         ("a.json", '[\n{"a":\n1,\n}]', "a.json:4:1", "remove the trailing comma"),
+        ("a.json", '[{"a": 1}, {"a": "x', "a.json:1:18", "cut off"),
+        ("a.json", '[{"a" 1}, {"a": "some longer text"}]', "a.json:1:7", "cannot be left out"),
     ],
 )
 def test_row_17_broken_json(tmp_path: Path, name: str, content: str, place: str, words: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from llamatune.data.formats.record import Raw, Turns, column_called
-from llamatune.data.formats.turns import read_turns, role_of
+from llamatune.data.formats.turns import asked_in, is_open, read_turns, role_of
 from llamatune.data.formats.values import checked_text, is_parts, wrong_type
 from llamatune.data.rows import Message, Role
 from llamatune.errors import DataError
@@ -22,12 +22,16 @@ REPLY_COLUMNS = ("completion", "response", "output", "answer", "reply", "assista
 
 
 def last_speaker(value: Any) -> Role | None:
-    """Who has the last word in a list of turns, or of texts that take turns; None if it is no such list."""
+    """Who has the last word in a list of turns, or of texts that take turns; None if it is no such list. An empty turn
+    of the assistant's is a place for a reply, and no word."""
     if not isinstance(value, list) or not value:
         return None
     if all(isinstance(one, str) for one in value):
         return "user" if len(value) % 2 else "assistant"
-    return role_of(value[-1]) if isinstance(value[-1], dict) else None
+    turns = [one for one in value[-2:] if isinstance(one, dict)]
+    if turns and is_open(turns[-1]):
+        turns.pop()
+    return role_of(turns[-1]) if turns else None
 
 
 def replied_beside(row: Raw, turns: str, reply: str) -> bool:
@@ -68,13 +72,12 @@ def with_reply_beside(turns: Turns, raw: Raw, column: str | None, place: str) ->
     if column is None or not turns or not says(value):
         return turns
     reply = reply_turns(value, column, place)
-    # A text of turns may end with the name of who is to speak.
-    turns = turns if turns[-1].content.strip() else turns[:-1]
-    if turns[-1].role == "user":
+    turns = asked_in(turns)
+    if turns and turns[-1].role == "user":
         return [*map(untrained, turns), *reply]
     if _contents(turns[-len(reply) :]) == _contents(reply):
         return turns
-    if turns[-1].role == "assistant":
+    if turns and turns[-1].role == "assistant":
         raise DataError(
             "E125",
             f"two replies: column {column!r}, and the last turn, which says something else",

@@ -9,7 +9,7 @@ from llamatune.data.formats.labels import label_of, score_of
 from llamatune.data.formats.pairs import preference
 from llamatune.data.formats.recognise import Recognised
 from llamatune.data.formats.record import Adjusted, Raw, Sides, Turns
-from llamatune.data.formats.turns import check_order, drop_leading_assistant, with_system
+from llamatune.data.formats.turns import asked_in, check_order, drop_leading_assistant, with_system
 from llamatune.data.formats.values import unfolded
 from llamatune.data.rows import (
     Adjustment,
@@ -55,7 +55,7 @@ def canonical(
     turns = with_system(raw, columns.system, drop_leading_assistant(read, adjusted), place)
     if recognised.kind == "prompts":
         return _prompt(turns, recognised, place, is_safety, raw)
-    found = _conversation(turns, place, adjusted)
+    found = _conversation(turns, place, adjusted, graded=recognised.kind in ("scores", "labels"))
     if recognised.kind == "scores":
         return replace(found, score=score_of(raw, columns.score or "score", place))
     if recognised.kind == "labels":
@@ -63,16 +63,23 @@ def canonical(
     return found
 
 
-def _conversation(turns: Turns, place: str, adjusted: Adjusted) -> Conversation:
-    """Turns up to the last reply. A question without an answer has nothing to train on, and an empty reply is none."""
-    if not any(turn.role == "assistant" for turn in turns) or not turns[-1].content.strip():
+def _conversation(turns: Turns, place: str, adjusted: Adjusted, *, graded: bool) -> Conversation:
+    """Turns up to the last reply. A question without an answer has nothing to train on, and an empty reply is none.
+
+    Args:
+        graded: whether the row says how good its last reply is: then that must be there, and no earlier one stands in.
+    """
+    said = asked_in(turns)
+    if not any(turn.role == "assistant" for turn in said) or (graded and said is not turns):
         raise RowRejected(Reason.NO_REPLY, 0)
-    if turns[-1].role == "user":
-        turns = turns[:-1]
+    if said is not turns and not any(turn.role == "assistant" and turn.train is not False for turn in said):
+        raise RowRejected(Reason.NO_REPLY, 0)
+    if said[-1].role == "user":
+        said = said[:-1]
         if adjusted is not None:
             adjusted[Adjustment.TRAILING_USER] += 1
-    check_order(turns, place)
-    return Conversation(tuple(turns), place)
+    check_order(said, place)
+    return Conversation(tuple(said), place)
 
 
 def _named(raw: Raw, column: str | None) -> str:

@@ -11,7 +11,15 @@ from typing import Any
 from llamatune.data.characters import check_characters
 from llamatune.data.formats.beside import reply_turns, untrained, with_reply_beside
 from llamatune.data.formats.record import Adjusted, Raw, Turns
-from llamatune.data.formats.turns import exchange_keys, hh_turns, is_hh, is_turn, read_turns, turn_list
+from llamatune.data.formats.turns import (
+    asked_in,
+    exchange_keys,
+    hh_turns,
+    is_hh,
+    is_turn,
+    read_turns,
+    turn_list,
+)
 from llamatune.data.formats.values import (
     checked_text,
     column_text,
@@ -47,7 +55,7 @@ def turns(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turns:
             adjusted[Adjustment.SPLIT] += 1
         found = hh_turns(value, adjusted)
     else:
-        found = read_turns(value, column, place)
+        found = read_turns(value, column, place, open_end=True)
     return with_reply_beside(found, raw, columns.completion, place)
 
 
@@ -160,13 +168,11 @@ def question(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turn
     value = [value] if is_turn(value) else value
     before = _history(raw, columns.history, place)
     if isinstance(value, list) and all(isinstance(turn, dict) for turn in value) and not is_parts(value):
-        asked = read_turns(value, column, place)
+        asked = asked_in(read_turns(value, column, place, open_end=True))
     elif isinstance(value, str) and is_hh(value):
         if adjusted is not None:
             adjusted[Adjustment.SPLIT] += 1
-        asked = hh_turns(value, adjusted)
-        if not asked[-1].content:
-            asked.pop()
+        asked = asked_in(hh_turns(value, adjusted))
     else:
         written = checked_text(value, f"column {column!r}", place)
         return [*before, _user(written, column, columns.input, place, raw)]

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from llamatune.data.formats import chats, pairs
-from llamatune.data.formats.beside import REPLY_COLUMNS, replied_beside, replies_beside
+from llamatune.data.formats.beside import REPLY_COLUMNS, last_speaker, replied_beside, replies_beside
 from llamatune.data.formats.record import Format, Names, Raw
-from llamatune.data.formats.turns import ROLE_KEYS, exchange_keys, is_hh, role_of
+from llamatune.data.formats.turns import ROLE_KEYS, exchange_keys, is_hh
 from llamatune.data.formats.values import list_of_texts
+from llamatune.data.formats.written import written_turns
 from llamatune.recipe.blocks import Kind, RowFormat
 
 # ---- how formats with the same columns are told apart: by their values ------------------------------------------
@@ -39,14 +40,26 @@ def _is_sharegpt(turn: Raw | None) -> bool:
 def _messages(names: Names, rows: Sequence[Raw], given: Names) -> bool:
     turn = _turn(rows, names["messages"])
     if turn is None:
-        fits = "messages" in given and _all(rows, names["messages"], is_hh)
+        fits = _all(rows, names["messages"], _is_written)
     else:
         fits = not _is_sharegpt(turn) and bool({*ROLE_KEYS, "content"} & turn.keys())
-    return fits and _replies_where_told(names, rows, given)
+    return fits and _holds_turns(names, rows) and _replies_where_told(names, rows, given)
+
+
+def _is_written(value: Any) -> bool:
+    return is_hh(value) or (isinstance(value, str) and written_turns(value) is not None)
+
+
+def _holds_turns(names: Names, rows: Sequence[Raw]) -> bool:
+    """A column for text holds turns if all its values are such."""
+    column = names["messages"]
+    is_text = column.strip().casefold() == "text"
+    return not is_text or _all(rows, column, lambda value: isinstance(value, list) or is_hh(value))
 
 
 def _sharegpt(names: Names, rows: Sequence[Raw], given: Names) -> bool:
-    return _is_sharegpt(_turn(rows, names["messages"])) and _replies_where_told(names, rows, given)
+    fits = _is_sharegpt(_turn(rows, names["messages"])) and _holds_turns(names, rows)
+    return fits and _replies_where_told(names, rows, given)
 
 
 def _exchanges(names: Names, rows: Sequence[Raw], given: Names) -> bool:
@@ -80,8 +93,7 @@ def _reply_column(rows: Sequence[Raw]) -> bool:
 
 def _asks(value: Any) -> bool:
     """Whether a list of turns ends with the user's."""
-    last = value[-1] if isinstance(value, list) and value else None
-    return isinstance(last, dict) and role_of(last) == "user"
+    return isinstance(value, list) and not _are_texts(value) and last_speaker(value) == "user"
 
 
 def _prompt_completion(names: Names, rows: Sequence[Raw], given: Names) -> bool:
@@ -223,7 +235,7 @@ FORMATS: dict[RowFormat, Format] = {
             "messages",
             "conversations",
             chats.turns,
-            (*_TURN_COLUMNS, *_WITH_REPLIES),
+            (*_TURN_COLUMNS, {"messages": "text"}, *_WITH_REPLIES),
             "`messages` = [{role, content}, ...]",
             optional=_SYSTEM | _REPLY_BESIDE,
             fits=_messages,
@@ -233,7 +245,7 @@ FORMATS: dict[RowFormat, Format] = {
             "sharegpt",
             "conversations",
             chats.turns,
-            (_TURN_COLUMNS[1], _TURN_COLUMNS[0], *_TURN_COLUMNS[2:], *_WITH_REPLIES),
+            (_TURN_COLUMNS[1], _TURN_COLUMNS[0], *_TURN_COLUMNS[2:], {"messages": "text"}, *_WITH_REPLIES),
             "`conversations` = [{from, value}, ...]",
             optional=_SYSTEM | _REPLY_BESIDE,
             fits=_sharegpt,
@@ -279,6 +291,7 @@ FORMATS: dict[RowFormat, Format] = {
                 {"prompt": "human", "completion": "gpt"},
                 {"prompt": "inputs", "completion": "targets"},
                 {"prompt": "input_text", "completion": "output_text"},
+                {"prompt": "text_input", "completion": "output"},
                 {"prompt": "problem", "completion": "solution"},
                 {"prompt": "document", "completion": "summary"},
                 {"prompt": "article", "completion": "summary"},
@@ -350,6 +363,12 @@ FORMATS: dict[RowFormat, Format] = {
                 {"chosen": "chosen", "rejected": "rejected"},
                 {"chosen": "preferred_output", "rejected": "non_preferred_output"},
                 {"chosen": "response_j", "rejected": "response_k"},
+                {"chosen": "chosen_response", "rejected": "rejected_response"},
+                {"chosen": "response_chosen", "rejected": "response_rejected"},
+                {"chosen": "accepted", "rejected": "rejected"},
+                {"chosen": "preferred", "rejected": "rejected"},
+                {"chosen": "preferred", "rejected": "dispreferred"},
+                {"chosen": "preferred_response", "rejected": "dispreferred_response"},
             ),
             "`chosen` and `rejected`, text with a `prompt` or lists of {role, content}",
             optional={"prompt": ("prompt", "instruction", "question", "query", "input"), "input": ("input",)}
@@ -439,6 +458,12 @@ FORMATS: dict[RowFormat, Format] = {
                 {"prompt": "instruction", "replies": "completions"},
                 {"prompt": "prompt", "replies": "answers"},
                 {"prompt": "question", "replies": "answers"},
+                *(
+                    {"prompt": prompt, "replies": replies}
+                    for prompt in ("prompt", "instruction", "question", "query")
+                    for replies in ("completions", "responses", "candidates", "generations")
+                    if (prompt, replies) != ("instruction", "completions")
+                ),
             ),
             "`instruction`, `completions` = [{response, overall_score}, ...], or `prompt`, `answers` = "
             "[{answer, rank}, ...]",

@@ -21,10 +21,12 @@ from llamatune.data.formats.chats import question
 from llamatune.data.formats.labels import comparable, flag_of, is_tie, known_value, read_rating, safety_of
 from llamatune.data.formats.record import Adjusted, Raw, Reader, Sides, Turns
 from llamatune.data.formats.turns import (
+    asked_in,
     check_order,
     drop_leading_assistant,
     hh_turns,
     is_hh,
+    is_open,
     read_turns,
     turn_list,
     with_system,
@@ -155,7 +157,8 @@ def two_replies(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> S
         prompt = _plain(question(raw, columns, place, adjusted))
     elif columns.messages:
         value = value_of(raw, columns.messages, place, "sharegpt_preference")
-        prompt = _plain(drop_leading_assistant(read_turns(value, columns.messages, place), adjusted))
+        before = asked_in(read_turns(value, columns.messages, place, open_end=True))
+        prompt = _plain(drop_leading_assistant(before, adjusted))
     chosen, rejected = (
         _replies(raw, column, place)
         for column in (columns.chosen or "chosen", columns.rejected or "rejected")
@@ -412,7 +415,7 @@ def _replies(raw: Raw, column: str, place: str) -> Turns:
     turns = [value] if isinstance(value, dict) else value
     if isinstance(turns, list):
         turns = turn_list(turns, column, place)
-        if not turns or any(turns[-1].get(key) == "" for key in ("content", "value")):
+        if not turns or is_open(turns[-1]):
             raise RowRejected(Reason.NO_REPLY, 0)
         return _plain(read_turns(turns, column, place))
     raise wrong_type(f"column {column!r}", value, place, "text, a turn or a list of turns")

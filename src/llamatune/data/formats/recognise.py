@@ -18,9 +18,10 @@ from llamatune.data.formats.beside import REPLY_COLUMNS, last_speaker, says
 from llamatune.data.formats.known import FORMATS, formats_of
 from llamatune.data.formats.labels import are_labels
 from llamatune.data.formats.record import Format, Names, Raw, column_called
-from llamatune.data.formats.turns import is_turn, role_of, turns_in
+from llamatune.data.formats.turns import exchange_keys, is_turn, role_of, turns_in
 from llamatune.data.formats.unused import can_be_used, doubtful_columns, unused_keys_in
 from llamatune.data.formats.values import is_parts, missing_column, not_a_list, unfolded_for_a_look
+from llamatune.data.formats.written import speaker_of
 from llamatune.data.rows import RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns, Kind, RowFormat
@@ -84,6 +85,7 @@ def recognise_rows(
             chosen = chosen[:1]
         if {name for name, _ in chosen} <= {"text"}:
             _refuse_single_turns(rows, kind, place)
+            _refuse_lines_of_chats(rows, chosen, kind, place)
         if kind is None and _are_pairs(found) and [name for name, _ in chosen] == ["prompt_only"]:
             # Pairs that no format reads are no prompts.
             chosen = []
@@ -144,8 +146,10 @@ def _candidates(rows: Sequence[Raw], found: Sequence[str], given: Names, kind: K
         fitting = [choice for one in formats for choice in _fitting(one, rows, found, given)]
         names = {name for name, _ in fitting}
         chosen = [choice for choice in fitting if not FORMATS[choice[0]].yields_to & names]
+        # A column `text` beside others often says all of them again, as a template writes it.
+        from_text = [one for one in chosen if one[1].get("messages", "").strip().casefold() == "text"]
         if chosen:
-            return chosen
+            return [one for one in chosen if one not in from_text] or from_text
     return []
 
 
@@ -199,11 +203,17 @@ def _may_be(field: str, column: str, rows: Sequence[Raw]) -> bool:
     if field == "messages":
         # Turns that end with a reply are not what two replies answer: they may be one of the two chats once more.
         chats = [value for row in rows if (value := row.get(column)) is not None]
-        return not chats or any(last_speaker(value) != "assistant" for value in chats)
+        return not chats or any(
+            last_speaker(value) != "assistant" and not _are_exchanges(value) for value in chats
+        )
     if field not in ("input", *_LABELS):
         return True
     values = [value for row in rows if (value := row.get(column)) not in (None, "")]
     return not values or not all(_is_structure(value, field in _LABELS) for value in values)
+
+
+def _are_exchanges(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and exchange_keys(value[-1]) is not None
 
 
 def _is_structure(value: Any, is_label: bool) -> bool:
@@ -361,6 +371,39 @@ def _refuse_single_turns(rows: Sequence[Raw], kind: Kind | None, place: str) -> 
         )
 
 
+_A_CHAT = 1 / 3
+"""Share of texts that begin with the marker of a turn, above which a file holds chats line by line: turns of several
+lines have one marker."""
+
+
+def _refuse_lines_of_chats(
+    rows: Sequence[Raw], chosen: Sequence[Choice], kind: Kind | None, place: str
+) -> None:
+    """A chat as a text file has one turn a line; where the next chat begins is not for a guess."""
+    if not chosen or kind in ("documents", "ptx"):
+        return
+    texts = [text for row in rows if isinstance(text := row.get(chosen[0][1]["text"]), str)]
+    speakers = [speaker for text in texts if (speaker := speaker_of(text) or _of_hh(text)) is not None]
+    if len(speakers) >= _A_CHAT * len(texts) and {"user", "assistant"} <= set(speakers):
+        raise DataError(
+            "E120",
+            "the lines of chats, and not a chat in each row: some begin with the user's marker, others with the "
+            "assistant's",
+            place=place,
+            why="A reply without what came before it teaches nothing, and as plain text, questions are learnt too",
+            hint='write a conversation a line into a .jsonl file, {"messages": [{"role": ..., "content": ...}, ...]}; '
+            "to take each line for a document, say `stage: pretrain`",
+        )
+
+
+def _of_hh(text: str) -> str | None:
+    """Who speaks in a line of a text of HH."""
+    return next(
+        (who for mark, who in (("Human:", "user"), ("Assistant:", "assistant")) if text.startswith(mark)),
+        None,
+    )
+
+
 def _refuse_replies_in_two_columns(
     rows: Sequence[Raw], found: Sequence[str], names: Names, place: str
 ) -> None:
@@ -421,7 +464,9 @@ def check_usable(recognised: Recognised, label: bool | None, place: str) -> None
 
 
 _LIKE_REPLIES = re.compile(
-    r"(?:responses?|answers?|completions?|outputs?|generations?|repl(?:y|ies))[_ -]?\w?", re.I
+    r"(?:responses?|answers?|completions?|outputs?|generations?|repl(?:y|ies)|candidates?|utterances?)[_ -]?\w?"
+    r"|(?:\w+[_ -])?(?:chosen|rejected|accepted|preferred|good|bad|better|worse|win|winner|lose|loser)(?:[_ -]\w+)?",
+    re.I,
 )
 
 
@@ -492,12 +537,17 @@ def _check_choice(chosen: list[Choice], found: Sequence[str], kind: Kind | None,
         expected = "; ".join(
             f"{one.name}: {one.shown}" for one in FORMATS.values() if (one.kind == "preferences") == pairs
         )
+        if len(found) == 2 and kind in (None, "conversations") and all(name.isidentifier() for name in found):
+            example = _written({"prompt": found[0], "completion": found[1]})
+        hint = f"name the columns in the recipe, for example `columns: {example}`"
+        if found and not any(name.isidentifier() for name in found):
+            hint += "; if these are the cells of a first row, write the columns' names above it"
         raise DataError(
             "E120",
             f"no format fits the columns found: {columns}",
             place=place,
             why=f"Formats and the columns they expect: {expected}",
-            hint=f"name the columns in the recipe, for example `columns: {example}`",
+            hint=hint,
         )
     if len(chosen) > 1:
         options = " or ".join(f"{name} (columns {', '.join(names.values())})" for name, names in chosen)

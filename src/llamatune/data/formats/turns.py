@@ -14,7 +14,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from llamatune.data.formats.record import Adjusted, Raw, Turns
-from llamatune.data.formats.values import checked_text, is_parts, missing_column, optional_text, wrong_type
+from llamatune.data.formats.values import (
+    THOUGHTS,
+    checked_text,
+    is_parts,
+    missing_column,
+    optional_text,
+    wrong_type,
+)
 from llamatune.data.rows import Adjustment, Message, Reason, Role, RowRejected
 from llamatune.errors import DataError
 
@@ -63,7 +70,12 @@ def unused_keys(turn: Raw) -> list[str]:
     read = {_key(turn, ROLE_KEYS), _key(turn, CONTENT_KEYS)}
     spare = set(CONTENT_KEYS[2:]) | set(ROLE_KEYS[2:])
     known = {*ROLE_KEYS, *CONTENT_KEYS, *_TOOL_KEYS, *_TRAIN_KEYS, *_PARTLY} - spare | read
-    return [key for key, value in turn.items() if key not in known and value not in (None, "", [], {})]
+    unused = [key for key, value in turn.items() if key not in known and value not in (None, "", [], {})]
+    content = turn.get(_key(turn, CONTENT_KEYS) or "")
+    parts = (
+        {one.get("type") for one in content if isinstance(one, dict)} if isinstance(content, list) else set()
+    )
+    return unused + [f"content.{kind}" for kind in THOUGHTS if kind in parts]
 
 
 def exchange_keys(value: Any) -> tuple[str, str] | None:
@@ -105,14 +117,31 @@ def turn_list(value: Any, column: str, place: str) -> list[Raw]:
     return value
 
 
-def read_turns(value: Any, column: str, place: str) -> Turns:
+def read_turns(value: Any, column: str, place: str, *, open_end: bool = False) -> Turns:
     """Messages of a list of turns {role, content} or {from, value}, or a mixture of the two.
+
+    Args:
+        open_end: whether the last turn may be the assistant's, with nothing said yet.
 
     Raises:
         DataError: E122 to E126.
     """
     turns = turn_list(value, column, place)
-    return [_message(turn, number, place, turns) for number, turn in enumerate(turns, 1)]
+    last = [Message("assistant", "")] if open_end and turns and is_open(turns[-1]) else []
+    said = turns[: len(turns) - len(last)]
+    return [_message(turn, number, place, turns) for number, turn in enumerate(said, 1)] + last
+
+
+def asked_in(turns: Turns) -> Turns:
+    """The turns without an empty one at their end, in which a reply is to stand."""
+    return turns[:-1] if turns and not turns[-1].content.strip() else turns
+
+
+def is_open(turn: Raw) -> bool:
+    """Whether a turn is the assistant's, and says nothing: a place for a reply. Calls of tools say something."""
+    said = _first(turn, CONTENT_KEYS)
+    nothing = said is None or (isinstance(said, str) and not said.strip())
+    return nothing and role_of(turn) == "assistant" and not any(turn.get(key) for key in _TOOL_KEYS)
 
 
 def _message(turn: Raw, number: int, place: str, turns: list[Raw]) -> Message:
@@ -121,8 +150,8 @@ def _message(turn: Raw, number: int, place: str, turns: list[Raw]) -> Message:
     role = role_of(turn)
     if role is None:
         raise _bad_role(name, number, turns, place)
-    if any(turn.get(key) for key in _TOOL_KEYS):
-        raise _bad_role("tool_calls", number, turns, place)
+    if called := next((key for key in _TOOL_KEYS if turn.get(key)), None):
+        raise _bad_role(called, number, turns, place)
     key = _key(turn, CONTENT_KEYS)
     if key is None:
         expected = "value" if "from" in turn else "content"

@@ -97,4 +97,13 @@ def unused_keys_in(rows: Sequence[Raw], columns: Sequence[str]) -> tuple[str, ..
         for turn in turns_in(row.get(column))
         for key in unused_keys(turn)
     }
+    # OpenAI's pairs have the prompt's turns one level deeper.
+    keys |= {
+        f"{column}.{key}": None
+        for row in rows
+        for column in columns
+        if isinstance(value := row.get(column), dict) and isinstance(value.get("messages"), list)
+        for key, inner in value.items()
+        if key != "messages" and inner not in (None, "", [], {})
+    }
     return tuple(keys)

@@ -16,6 +16,7 @@ from typing import Any
 
 from llamatune.data.characters import check_characters
 from llamatune.data.formats.record import Adjusted, Raw
+from llamatune.data.formats.written import without_end, written_turns
 from llamatune.data.rows import Adjustment
 from llamatune.errors import DataError
 from llamatune.outside import Pairs, RepeatedKeyError, each_key_once
@@ -24,7 +25,10 @@ from llamatune.recipe.blocks import Columns
 TEXT_PARTS = ("text", "input_text", "output_text")
 """Kinds of message parts that hold text."""
 
-PARTS = (*TEXT_PARTS, "image", "image_url", "audio", "input_audio", "video")
+THOUGHTS = ("thinking", "redacted_thinking", "reasoning")
+"""Kinds of message parts that are not read, as keys of a turn with thoughts are not."""
+
+PARTS = (*TEXT_PARTS, *THOUGHTS, "image", "image_url", "audio", "input_audio", "video")
 """Kinds of message parts."""
 
 _TURNS = re.compile(r"""\s*\[\s*\{\s*(['"])(role|from|content|value)\1\s*:""")
@@ -38,6 +42,10 @@ _LISTS = frozenset(
     + ("completions", "summaries", "items", "chat", "chat_messages")
 )
 """Names of columns that hold lists."""
+
+_PROMPTS = frozenset(("prompt", "instruction", "question", "query", "input"))
+_MAY_BE_WRITTEN = _LISTS | _PROMPTS | {"text"}
+_SIDES = ("chosen", "rejected", "first", "second")
 
 
 def missing_column(name: str, found: Sequence[str], place: str, wanted_by: str) -> DataError:
@@ -100,6 +108,8 @@ def is_parts(value: Any) -> bool:
 
 def _part(part: Raw, what: str, place: str) -> str:
     kind, text = part.get("type", "text"), part.get("text")
+    if kind in THOUGHTS:
+        return ""
     if kind not in TEXT_PARTS:
         raise DataError(
             "E123",
@@ -130,12 +140,13 @@ def optional_text(raw: Raw, column: str | None, place: str) -> str | None:
 
 
 def unfolded(raw: Raw, columns: Columns, place: str, adjusted: Adjusted = None) -> Raw:
-    """The row with its turns read out of texts, as exports to CSV write them.
+    """The row with its turns read out of texts, as exports to CSV and chat templates write them. A document is text,
+    whatever it holds.
 
     Raises:
         DataError: E123, a text that is a list of turns and cannot be read; E103, one that escapes what is no character.
     """
-    names = columns.names
+    names = {field: column for field, column in columns.names.items() if field != "text"}
     lists = {names[field] for field in ("messages", "history", "replies") if field in names}
     lists |= _LISTS & set(names.values())
     read = {
@@ -144,9 +155,30 @@ def unfolded(raw: Raw, columns: Columns, place: str, adjusted: Adjusted = None) 
         if (found := _unfolded(raw.get(column), place, column, column in lists)) is not None
     }
     check_characters(list(read.values()), place)
+    written = {
+        column: turns
+        for field, column in names.items()
+        if column not in read and (turns := _written(field, raw.get(column), names)) is not None
+    }
+    read |= written
     if read and adjusted is not None:
         adjusted.update(Adjustment.UNFOLDED for column in read if not isinstance(raw[column], dict))
+    if names.get("prompt") in written:
+        read = _without_ends(raw, names) | read
     return raw | read if read else raw
+
+
+def _written(field: str, value: Any, names: dict[str, str]) -> Any:
+    """The turns of a text that a chat template has written; None for any other. What a reply quotes is no chat."""
+    if not isinstance(value, str) or field not in ("messages", "prompt", *_SIDES):
+        return None
+    return written_turns(value, strict=field in _SIDES and not {"prompt", "messages"}.isdisjoint(names))
+
+
+def _without_ends(raw: Raw, names: dict[str, str]) -> Raw:
+    """Replies to a prompt that a template has written, without the end token that it wrote after them."""
+    replies = {names[field]: raw.get(names[field]) for field in ("completion", *_SIDES) if field in names}
+    return {column: without_end(text) for column, text in replies.items() if isinstance(text, str)}
 
 
 def _unfolded(value: Any, place: str, column: str, is_list: bool) -> Any:
@@ -204,24 +236,27 @@ def _says_who(turn: Raw) -> bool:
 
 def unfolded_for_a_look(raw: Raw) -> Raw:
     """The row with all turns that can be read out of texts: for telling its format."""
+    alone = _PROMPTS.isdisjoint(raw)
     read = {
         name: found
         for name, value in raw.items()
-        if (found := _looked_into(value, name.casefold())) is not None
+        if (found := _looked_into(value, name.casefold(), alone)) is not None
     }
     return raw | read if read else raw
 
 
-def _looked_into(value: Any, name: str) -> Any:
+def _looked_into(value: Any, name: str, alone: bool) -> Any:
+    """The turns in a column; `alone`: the row has no prompt beside it."""
     if isinstance(value, list):
         found = [_parsed(one, dict) for one in value] if value and all(map(_is_object, value)) else None
         return found if found and _are_turns(found) else None
     if isinstance(value, dict):
         return _written_by_columns(value)
-    if not isinstance(value, str) or not (
-        _OBJECTS.match(value) or (name in (*_LISTS, "answers") and "[" in value[:2])
-    ):
+    if not isinstance(value, str):
         return None
+    if not (_OBJECTS.match(value) or (name in (*_LISTS, "answers") and "[" in value[:2])):
+        strict = name not in _MAY_BE_WRITTEN and not (alone and name in _SIDES)
+        return written_turns(value, strict=strict)
     found = _parsed(value, dict)
     return found if (name in _LISTS and isinstance(found, list)) or _are_turns(found) else None
 

@@ -67,9 +67,10 @@ def _not_object(row: Any, place: str) -> DataError:
     return DataError("E107", what, place=place, hint='write {"text": "..."}, {"messages": [...]} and so on')
 
 
-def _broken(error: json.JSONDecodeError, text: str, name: str, first_line: int) -> DataError:
-    """E106 with the place in the file; `text` starts on line `first_line`."""
-    hint = None
+def _broken(
+    error: json.JSONDecodeError, text: str, name: str, first_line: int, hint: str | None = None
+) -> DataError:
+    """E106 with the place in the file; `text` starts on line `first_line`. `hint`: where nothing better is known."""
     before = text[: error.pos].rstrip()
     follows = text[error.pos :].lstrip()[:1]
     if before.endswith(",") and (follows in ("}", "]", "")) or follows == "," and error.msg == "Extra data":
@@ -141,6 +142,11 @@ def json_values(
         yield place, _element(window, place, max_size)
 
 
+_CUT_OFF = "the file was cut off: write it again"
+_WHOLE = "mend the place that is named: nothing after it can be read, so that such rows cannot be left out"
+"""Hints for JSON over several lines, in which a row that is broken hides where the next one begins."""
+
+
 class _Window:
     """The part of the text that is being parsed, its position, and the line number of that position."""
 
@@ -170,14 +176,16 @@ class _Window:
             what, near, hint = (
                 "the array is not closed",
                 "end of file",
-                "the file was cut off: write it again",
+                _CUT_OFF,
             )
+        hint = hint or _WHOLE
         return DataError("E106", f"broken JSON ({what}): {near}", place=place, hint=hint)
 
     def broken(self, error: json.JSONDecodeError) -> DataError:
         """`error.pos` counts from `text`'s start."""
         inside = json.JSONDecodeError(error.msg, self.text[self.position :], error.pos - self.position)
-        problem = _broken(inside, inside.doc, self._name, self._line)
+        cut_off = inside.pos >= len(inside.doc.rstrip()) or inside.msg.startswith("Unterminated string")
+        problem = _broken(inside, inside.doc, self._name, self._line, _CUT_OFF if cut_off else _WHOLE)
         if "\n" not in inside.doc[: inside.pos]:
             column = error.pos - self._line_start + 1
             first = problem.problems[0]

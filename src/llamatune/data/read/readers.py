@@ -108,6 +108,13 @@ _CONVERT = {
 _OTHER_KINDS = (
     (b"version https://git-lfs", "a placeholder of Git LFS", "run `git lfs pull` where it was cloned"),
     (b"\x1f\x8b", "compressed by gzip", "let its name end with .gz"),
+    (
+        b"\x28\xb5\x2f\xfd",
+        "compressed by zstd",
+        "unpack it first: `zstd -d FILE`, where its name ends with .zst",
+    ),
+    (b"BZh", "compressed by bzip2", "unpack it first: `bunzip2 -k FILE`"),
+    (b"\xfd7zXZ\x00", "compressed by xz", "unpack it first: `unxz -k FILE`, where its name ends with .xz"),
     (b"PAR1", "a Parquet file", "let its name end with .parquet"),
     (b"PK\x03\x04", "a zip archive, as spreadsheets are", "unpack it, or export the sheet as CSV in UTF-8"),
     (b"\xff\xfe", "text in UTF-16", "convert it: `iconv -f utf-16 -t utf-8`"),
@@ -334,6 +341,8 @@ def _read_csv(handle: IO[bytes], name: str, skip: Skip) -> Rows:
     except (csv.Error, TypeError, ValueError) as error:  # the latter of a separator that cannot be one
         place = f"{name}:{start}"
         hint = "a quote inside a quoted cell is doubled, and every opened quote is closed"
+        if "new-line character" in str(error):
+            hint = "its lines end as on old Macs: write the file again with `tr '\\r' '\\n'`, or export the sheet anew"
         raise DataError("E108", f"broken CSV: {error}", place=place, hint=hint) from None
 
 

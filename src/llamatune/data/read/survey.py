@@ -19,12 +19,13 @@ from llamatune.data.formats.recognise import Recognised, recognise_rows
 from llamatune.data.formats.record import Raw
 from llamatune.data.formats.turns import is_hh
 from llamatune.data.formats.values import unfolded_for_a_look
+from llamatune.data.formats.written import written_turns
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.tables import Rows
 from llamatune.recipe.blocks import Kind
 from llamatune.wording import counted
 
-SURVEY_VERSION = 7
+SURVEY_VERSION = 8
 """Part of the cache's keys: raise it when the same rows would be surveyed differently."""
 
 FIRST_ROWS = 20
@@ -37,6 +38,12 @@ _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][\w.-]*)\s*\}\}")
 
 _HH = "Human: and Assistant:"
 """Stands for the markers of a text that is read as turns, and is plain text in a document only."""
+
+_TURNS_OF = "turns of "
+"""Stands before the marker of such a text, where a template has written it."""
+
+_OF_TURNS = {"messages", "prompt", "chosen", "rejected", "first", "second"}
+"""Columns in which such a text is read as turns."""
 
 _MISSING = ("nan", "NaN", "<NA>")
 """What data frames write for a cell without a value, once it was turned into text."""
@@ -53,6 +60,7 @@ _TEMPLATES: tuple[tuple[str, ...], ...] = (
     ("<extra_id_1>",),
     ("USER:", "ASSISTANT:"),
     ("Human:", "Assistant:"),
+    ("User:", "Assistant:"),
 )
 """What a text has that was rendered by a chat template: all markers of one of these."""
 
@@ -98,11 +106,19 @@ class Survey:
                     f"warning: chats that a template has written: {_named(templates)}; as plain text, questions "
                     "are learnt like replies; for sft, give each turn as a message of its own"
                 )
-        elif rendered := {marker: number for marker, number in templates.items() if marker != _HH}:
+        elif rendered := self._left_rendered(recognised):
             yield (
                 f"warning: texts that a chat template has written: {_named(rendered)}; its markers are read as "
                 "words of the speaker; give each turn as a message of its own"
             )
+
+    def _left_rendered(self, recognised: Recognised) -> dict[str, int]:
+        """Markers in used columns whose texts are not read as turns."""
+        names = recognised.columns.names
+        others = [column for field, column in names.items() if field not in _OF_TURNS]
+        seen = [one for one in self.templates if one[0] != _HH]
+        read = [one for one in seen if one[0].startswith(_TURNS_OF)]
+        return in_columns([one for one in seen if one not in read], names.values()) | in_columns(read, others)
 
 
 def in_columns(seen: Sequence[Sighting], columns: Collection[str]) -> dict[str, int]:
@@ -191,7 +207,8 @@ def _rendered(text: str) -> str | None:
     """The first marker of the template that wrote this text, if one did."""
     if is_hh(text):
         return _HH
-    return next((markers[0] for markers in _TEMPLATES if all(marker in text for marker in markers)), None)
+    marker = next((markers[0] for markers in _TEMPLATES if all(marker in text for marker in markers)), None)
+    return f"{_TURNS_OF}{marker}" if marker and written_turns(text) is not None else marker
 
 
 def _named(counts: dict[str, int]) -> str:
