@@ -147,7 +147,7 @@ SURFACE = {
     "load": "(path, overrides, *, allow_outside)",
     "open_judges": "(given, *, tokenizers, default, share, place)",
     "open_model": "(name, *, base, dtype, task, train, quantization)",
-    "preview_rows": "(recipe, recipe_dir, rows, *, colour)",
+    "preview_rows": "(recipe, recipe_dir, rows, *, colour, say)",
     "run": "(recipe, *, recipe_dir, overwrite, resume, force)",
     "sample": "(model, prompts, *, samples, temperature, top_p, max_new_tokens, seed, batch_size)",
     "score": "(models, data, *, called, split, too_long, base, report)",
