@@ -1,7 +1,7 @@
 """Every shipped recipe runs to its end: on pico, a step or two, on rows of the miniature world in place of its data.
 All else stays as it is shipped: template, loss scope, adapter, quantization, schedule, shares, sides, rewards.
 
-Slow: `make test` trains the recipes of pico in other modules.
+Slow: `make test` trains the recipes of pico in other modules. Pipelines: tests/test_shipped_pipelines.py.
 """
 
 import json
@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from llamatune.data.formats.known import kind_of
-from llamatune.pipeline import run, run_steps
+from llamatune.pipeline import run
 from llamatune.recipe.cards import find_card
-from llamatune.recipe.graph.steps import Pipeline
 from llamatune.recipe.load import load, load_with_problems
 from support import ROOT
 
@@ -182,30 +181,3 @@ def test_a_recipe_runs(
         assert result.steps == 2
     if hasattr(shipped, "chat"):
         assert small.chat == shipped.chat, "the format and what is learnt of it are the recipe's"
-
-
-SYSTEMS = ("instruct_gpt/pipeline", "orca/pipeline", "stable_beluga/pipeline")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SYSTEMS)
-def test_a_pipeline_runs(
-    name: str, tmp_path: Path, trained: Any, rewarded: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its steps in miniature, each from what the one before left."""
-    monkeypatch.chdir(ROOT)
-    shipped = load_with_problems(name)[0]
-    assert isinstance(shipped, Pipeline)
-    overrides = [f"output={tmp_path / 'run'}"]
-    for step in shipped.steps:
-        changes = in_miniature(step.recipe, tmp_path / "run", trained, rewarded)
-        handed = (
-            "output",
-            "reward.helpfulness",
-            *(("model.base",) if step.name != shipped.steps[0].name else ()),
-        )
-        for path in handed:
-            changes.pop(path, None)
-        overrides += [f"steps.{step.name}.set.{one}" for one in as_overrides(changes, step.recipe)]
-    results = run_steps(load(name, overrides, allow_outside=True))
-    assert list(results) == [step.name for step in shipped.steps]
