@@ -204,6 +204,7 @@ def test_row_17_missing_data_file_names_its_neighbours() -> None:
     assert (problem.code, problem.hint) == ("E033", "did you mean `rows.jsonl`?")
     assert "does not exist either" in (only(GOOD.replace("rows.jsonl", "no/rows.jsonl")).hint or "")
     assert "is a folder" in only(GOOD.replace("rows.jsonl", ".")).what
+    assert "a source of its own" in only(GOOD.replace("rows.jsonl", ".")).hint
 
 
 def test_a_missing_recipe_names_its_neighbours() -> None:

@@ -1303,3 +1303,9 @@ def test_messages_are_kept_as_they_are() -> None:
     row = {"messages": [{**U, "content": "  Hi\n"}, A]}
     found = read(row)
     assert isinstance(found, Conversation) and found.messages[0] == Message("user", "  Hi\n")
+
+
+def test_thumbs_are_labels() -> None:
+    rows = [{"prompt": "Hi", "completion": "Hello", "label": thumb} for thumb in "\U0001f44d\U0001f44e"]
+    assert recognise_rows(rows).columns.label == "label"
+    assert "E127" in fails(check_usable, recognise_rows(rows, kind="conversations"), None, "f")

@@ -199,6 +199,25 @@ def test_row_17_broken_json(tmp_path: Path, name: str, content: str, place: str,
     assert words in message
 
 
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b"\x28\xb5\x2f\xfd\0", "zstd -d"),
+        (b"BZh91AY", "bunzip2"),
+        (b"\xfd7zXZ\x00", "unxz"),
+        (b"PK\x03\x04", "unpack it"),
+    ],
+)
+def test_a_file_that_is_packed_says_how_it_is_unpacked(tmp_path: Path, head: bytes, words: str) -> None:
+    (tmp_path / "a.jsonl").write_bytes(head + b"rest")
+    message = fails(tmp_path / "a.jsonl")
+    assert message.startswith("error[E101]") and words in message
+
+
+def test_lines_that_end_as_on_old_macs(tmp_path: Path) -> None:
+    assert "old Macs" in fails(write(tmp_path, "a.csv", "prompt,completion\ra,b\r"))
+
+
 def tables_with_a_name_twice(name: str) -> dict[str, pa.Table]:
     texts, offsets = pa.array(["x"]), pa.array([0, 1], pa.int32())
     turns = pa.StructArray.from_arrays([texts, texts], names=[name, name])

@@ -29,11 +29,11 @@ _BINS = {
 _TRUTH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 _GOOD = (
     *("good", "desirable", "chosen", "up", "thumbs_up", "like", "liked", "correct", "accepted", "positive"),
-    *("safe", "helpful", "harmless", "pass", "passed"),
+    *("safe", "helpful", "harmless", "pass", "passed", "\U0001f44d", "\u2705"),
 )
 _BAD = (
     *("bad", "undesirable", "rejected", "down", "thumbs_down", "dislike", "disliked", "incorrect", "-1"),
-    *("negative", "unsafe", "unhelpful", "harmful", "fail", "failed"),
+    *("negative", "unsafe", "unhelpful", "harmful", "fail", "failed", "\U0001f44e", "\u274c"),
 )
 _VERDICTS = _TRUTH | dict.fromkeys(_GOOD, True) | dict.fromkeys(_BAD, False)
 """What a label says of one reply."""
