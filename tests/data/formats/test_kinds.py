@@ -564,6 +564,12 @@ def test_what_a_template_wrote_around_prompts_and_replies_is_no_part_of_them() -
     assert replies(read(both)) == ("Hello", "No.")
 
 
+def test_long_blanks_in_a_chat_take_no_time() -> None:
+    blank = " " * 200_000
+    assert said(read({"text": f"### Human: Hi{blank}### Assistant: Hello{blank}</s>"})) == HI
+    assert recognise_rows([{"text": f"{blank}Once{blank}."}]).format == "text"
+
+
 def test_a_reply_may_quote_a_chat() -> None:
     quoted = "User: Hi\nAssistant: Hello"
     assert said(read({"prompt": "Write a chat.", "completion": quoted}))[1] == ("assistant", quoted)

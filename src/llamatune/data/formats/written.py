@@ -26,7 +26,7 @@ _STYLES = (
     _Style(re.compile(r"<start_of_turn>(\w+)\n"), True),
     _Style(re.compile(r"<\|(system|user|assistant|observation)\|>"), True),
     _Style(re.compile(r"(\[/?INST\])"), True),
-    _Style(re.compile(r"(?:\A|\s*)### ?(Human|User|Assistant|System|Instruction|Input|Response):"), False),
+    _Style(re.compile(r"### ?(Human|User|Assistant|System|Instruction|Input|Response):"), False),
     _Style(re.compile(r"(?:\A|\s|</s>)(USER|ASSISTANT|SYSTEM|FUNCTION RESPONSE):"), False),
     _Style(re.compile(r"(?:\A|\n)(User|Assistant|Bot|AI|System):"), False),
 )
@@ -45,10 +45,16 @@ _SPEAKERS = {
 
 _BEGIN = re.compile(r"(?:\s|<s>|<bos>|<\|begin_of_text\|>)+")
 _END_TOKENS = (
-    r"</?s>|<\|im_end\|>|<\|eot_id\|>|<end_of_turn>|<eos>|<\|end\|>|<\|endoftext\|>|<\|end_of_text\|>"
+    "</s>",
+    "<s>",
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<end_of_turn>",
+    "<eos>",
+    "<|end|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
 )
-_END = re.compile(rf"\s*(?:(?:{_END_TOKENS})\s*)+\Z")
-_ANY_END = re.compile(_END_TOKENS)
 
 _SYSTEM = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
 
@@ -74,7 +80,7 @@ def written_turns(text: str, *, strict: bool = False) -> list[dict[str, Any]] | 
     turns: list[dict[str, Any]] = []
     for speaker, content in zip(pieces[::2], pieces[1::2], strict=True):
         _add(turns, speaker.lower(), without_end(content).strip())
-    if any(_ANY_END.search(turn["content"]) for turn in turns):
+    if any(token in turn["content"] for turn in turns for token in _END_TOKENS):
         return None
     roles = [turn["role"] for turn in turns]
     if not {"user", "assistant"} <= set(roles) or not (style.strict or _take_turns(roles)):
@@ -92,7 +98,10 @@ def speaker_of(text: str) -> str | None:
 
 def without_end(text: str) -> str:
     """A text without the end tokens that a template has written after it."""
-    return _END.sub("", text)
+    left = text.rstrip()
+    while left.endswith(_END_TOKENS):
+        left = text = left[: left.rindex("<")].rstrip()
+    return text
 
 
 def _add(turns: list[dict[str, Any]], speaker: str, content: str) -> None:
