@@ -34,7 +34,7 @@ PARTS = (*TEXT_PARTS, *THOUGHTS, "image", "image_url", "audio", "input_audio", "
 _TURNS = re.compile(r"""\s*\[\s*\{\s*(['"])(role|from|content|value)\1\s*:""")
 """How a list of turns that was written into a text begins, as JSON or as Python prints it."""
 
-_OBJECTS = re.compile(r"""\s*\[?\s*\{\s*(['"])\w+\1\s*:""")
+_OBJECTS = re.compile(r"""\s*(?:\[\s*)?\{\s*(['"])\w+\1\s*:""")
 """How objects begin that were written into a text. They are turns only if each says who speaks, and what."""
 
 _LISTS = frozenset(
