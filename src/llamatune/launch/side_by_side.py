@@ -34,7 +34,7 @@ _LAST_LINES = 5.0
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedStep:
     """A step that has come to its end, and how long it took."""
 
     name: str
@@ -57,7 +57,7 @@ class UnderWay(Protocol):
 
     def start(self, name: str, job: Job) -> None: ...
 
-    def next_ended(self) -> Ended:
+    def next_ended(self) -> EndedStep:
         """Wait for one of them. Raises LlamatuneError: what ended a step."""
 
 
@@ -82,11 +82,11 @@ class OneByOne:
     def start(self, name: str, job: Job) -> None:
         self._next = name, job
 
-    def next_ended(self) -> Ended:
+    def next_ended(self) -> EndedStep:
         assert self._next is not None, "there is one to wait for"
         (name, job), self._next = self._next, None
         started = time.monotonic()
-        return Ended(name, job(), time.monotonic() - started)
+        return EndedStep(name, job(), time.monotonic() - started)
 
 
 @dataclass
@@ -171,7 +171,7 @@ class SideBySide:
         lines.start()
         self._running.append(_Running(name, place, process, answer, lines))
 
-    def next_ended(self) -> Ended:
+    def next_ended(self) -> EndedStep:
         """Wait for one of the steps.
 
         Raises:
@@ -187,7 +187,7 @@ class SideBySide:
                 self._running.remove(one)
                 found = self._end(one)
                 if isinstance(found, Result):
-                    return Ended(one.name, found, time.monotonic() - one.started)
+                    return EndedStep(one.name, found, time.monotonic() - one.started)
                 if self._failure is None:
                     self._failure = found
                     self._say(f"step {one.name} ended: {found.problems[0].what}")

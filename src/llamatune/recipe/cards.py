@@ -248,14 +248,14 @@ def split_files(card: DataCard, split: str) -> list[Path]:
     Raises DataError: unknown split (E155); a file that is not there or was never hashed (E156), with the
     steps that mend it; a path that leaves the working directory (E032).
     """
-    files = split_of(card, split).files
+    files = card_split(card, split).files
     problems = [problem for entry in files if (problem := _file_problem(card, entry))]
     if problems:
         raise DataError.of(problems)
     return [Path(entry.path) for entry in files]
 
 
-def split_of(card: DataCard, split: str) -> Split:
+def card_split(card: DataCard, split: str) -> Split:
     """A split of the card. Raises DataError (E155) where it has none of that name."""
     if split not in card.splits:
         hint = f"its splits: {', '.join(card.splits)}"

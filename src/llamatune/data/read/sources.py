@@ -30,7 +30,7 @@ from llamatune.data.read.tables import Rows, arrow_rows
 from llamatune.data.rows import Conversation, Preference, Row, RowRejected
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Kind, RowFormat, Source
-from llamatune.recipe.cards import DataCard, find_card, split_files, split_of, verify_file
+from llamatune.recipe.cards import DataCard, card_split, find_card, split_files, verify_file
 from llamatune.recipe.hashing import cache_folder, file_sha256
 from llamatune.recipe.stages.common import PromptSource
 from llamatune.recipe.stages.sft import ConversationSource
@@ -316,7 +316,7 @@ def _world_path(card: DataCard, split: str) -> Path:
 def _world_file(card: DataCard, split: str) -> Path:
     """A set of the miniature world, generated into the cache folder on first use."""
     assert card.source.set is not None
-    expected = split_of(card, split)
+    expected = card_split(card, split)
     path = _world_path(card, split)
     if path.is_file():
         try:
