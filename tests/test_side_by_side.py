@@ -131,6 +131,20 @@ def test_a_killed_step_is_named_and_the_others_finish(project: Path, one_by_one)
     assert hashes(project / "runs/killed") == one_by_one
 
 
+def test_a_request_to_stop_is_heard_while_the_others_are_waited_for(project: Path) -> None:
+    process = started(project, "runs/both")
+    said(process, lambda line: line.startswith("other | sft 3/30"))
+    process_of("other", process).kill()
+    said(process, lambda line: line.startswith("waiting for sft"))
+    process.send_signal(signal.SIGTERM)
+    lines = said(process)
+    assert process.wait() == 9 and "error[E904] runs/both/other:" in lines, lines
+    assert "sft | " in lines and not (project / "runs/both/sft/result.json").exists(), (
+        "it is saved and stopped"
+    )
+    assert list((project / "runs/both/sft/checkpoints").glob("checkpoint-*"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_end_of_all_stops_each_step_with_everything_saved(project: Path, one_by_one, number: int) -> None:
     output = f"runs/stopped-{number}"

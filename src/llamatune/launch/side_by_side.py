@@ -120,6 +120,7 @@ class SideBySide:
         self._running: list[_Running] = []
         self._shares: list[dict[str, str]] = []
         self._failure: LlamatuneError | None = None
+        self._asked = False
         self._signals = ExitStack()
         self._stop = StopRequest()
         self._stop.doing = lambda: "what each step is at"
@@ -180,8 +181,9 @@ class SideBySide:
         """
         while self._running:
             ready = wait([one for step in self._running for one in step.waited_for], _LOOK)
-            if self._stop.signal is not None and self._failure is None:
-                self._failure = self._stopped()
+            if self._stop.signal is not None and not self._asked:
+                self._asked = True
+                self._failure = self._failure or self._stopped()
                 self._hand_on()
             for one in [one for one in self._running if any(end in ready for end in one.waited_for)]:
                 self._running.remove(one)
