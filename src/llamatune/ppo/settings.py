@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import Field, field, fields
 from typing import Any
 
-from pydantic.fields import FieldInfo
-
+from llamatune.recipe.blocks import Block
+from llamatune.recipe.sentences import sentences
 from llamatune.recipe.stages.ppo import PpoRecipe
 
 
@@ -25,16 +25,19 @@ class Sentence(str):
 
 def setting(name: str) -> Any:
     """A dataclass's field that is the field `block.name` of a recipe: its default and its sentence."""
-    found = _field(name)
+    kind, key = _place(name)
     # argparse replaces % signs by values.
-    sentence = Sentence(f"{found.description} (`{name}` in a recipe)".replace("%", "%%").replace("\n", " "))
+    sentence = Sentence(
+        f"{sentences(kind)[key]} (`{name}` in a recipe)".replace("%", "%%").replace("\n", " ")
+    )
     sentence.recipe = name
-    return field(default=found.default, metadata={"help": sentence})
+    return field(default=default_of(name), metadata={"help": sentence})
 
 
 def default_of(name: str) -> Any:
     """The default of a recipe's field."""
-    return _field(name).default
+    kind, key = _place(name)
+    return kind.model_fields[key].default
 
 
 def of_recipe(config: type) -> dict[str, str]:
@@ -50,8 +53,8 @@ def value_in(recipe: PpoRecipe, name: str) -> Any:
     return getattr(getattr(recipe, block), key)
 
 
-def _field(name: str) -> FieldInfo:
+def _place(name: str) -> tuple[type[Block], str]:
+    """The block that a field `block.name` belongs to, and the field's own name."""
     block, _, key = name.partition(".")
     kind: Any = PpoRecipe.model_fields[block].annotation
-    found: FieldInfo = kind.model_fields[key]
-    return found
+    return kind, key

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import CoreSchema
 
 from llamatune.recipe.parsing.scalars import read_scalar
+from llamatune.recipe.sentences import sentences
 
 NamedTemplate = Literal[
     "llama2", "llama3", "mistral", "chatml", "zephyr", "alpaca", "vicuna", "guanaco", "stable-beluga", "baize"
@@ -83,7 +85,18 @@ Text = Annotated[str, Field(min_length=1)]
 class Block(BaseModel):
     """A closed, frozen mapping: an unknown key is an error, a loaded value never changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler, /
+    ) -> dict[str, Any]:
+        """The schema of an editor has each field's sentence."""
+        made = handler(core)
+        properties = handler.resolve_ref_schema(made)["properties"]
+        for name, sentence in sentences(cls).items():
+            properties[name]["description"] = sentence
+        return made
 
 
 class Lora(Block):

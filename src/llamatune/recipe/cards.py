@@ -134,7 +134,7 @@ class Analysis(Block):
 class DataCard(Block):
     """The front matter of a data card. Closed; keys that begin with `x_` are the author's own."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     card_version: Literal[1]
     name: str = Field(pattern=_NAME)

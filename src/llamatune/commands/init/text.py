@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from llamatune.commands.init.choices import Draft
 from llamatune.errors import DiskError, RecipeError, reason_of
 from llamatune.outside import exists, read_whole
-from llamatune.recipe.parsing.problems import block_at, field_at
+from llamatune.recipe.parsing.problems import block_at, sentence_at
 from llamatune.recipe.parsing.yaml import to_yaml
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.schema import TITLE, json_schema
@@ -39,8 +39,8 @@ def _block(
         here = (*path, key)
         if not path and isinstance(value, dict):
             yield ""
-        info, block = field_at(schema, here), block_at(schema, here)
-        sentence = (info.description if info else None) or (_first_line(block) if block else None)
+        block = block_at(schema, here)
+        sentence = sentence_at(schema, here) or (_first_line(block) if block else None)
         yield from (f"{indent}# {line.strip()}" for line in (sentence or "").splitlines())
         if here in reasons:
             yield f"{indent}# Here: {' '.join(reasons[here].split())}"

@@ -16,7 +16,6 @@ from llamatune.commands.validate.rows import all_sources, check_every_row, check
 from llamatune.data.clean.packages import check_clean
 from llamatune.errors import LlamatuneError, Problem, RecipeError
 from llamatune.outside import is_file
-from llamatune.pipeline import due_steps
 from llamatune.recipe.graph.steps import Pipeline
 from llamatune.recipe.load import load_with_problems
 from llamatune.recipe.paths import FINISHED
@@ -61,6 +60,8 @@ def validate(
 
 def _coming(pipeline: Pipeline) -> set[str]:
     """The runs of its steps that a start would make: what is there of them now says nothing."""
+    from llamatune.pipeline import due_steps  # a tenth of a second, which single recipes need not wait for
+
     try:
         found = due_steps(pipeline)
     # What is missing is said step by step.

@@ -63,6 +63,8 @@ _TEMPLATES: tuple[tuple[str, ...], ...] = (
     ("User:", "Assistant:"),
 )
 """What a text has that was rendered by a chat template: all markers of one of these."""
+_MARKS = frozenset("[<#:")
+"""One of these is in each of them."""
 
 
 Sighting = tuple[str, list[str], int]
@@ -205,6 +207,8 @@ def _keys(row: Raw) -> Iterator[str]:
 
 def _rendered(text: str) -> str | None:
     """The first marker of the template that wrote this text, if one did."""
+    if _MARKS.isdisjoint(text):
+        return None
     if is_hh(text):
         return _HH
     marker = next((markers[0] for markers in _TEMPLATES if all(marker in text for marker in markers)), None)

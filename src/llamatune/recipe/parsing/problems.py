@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from llamatune.errors import Problem
 from llamatune.recipe.parsing.words import in_our_words
 from llamatune.recipe.parsing.yaml import MAX_PROBLEMS, KeyPath
+from llamatune.recipe.sentences import sentences
 
 Place = Callable[[KeyPath, bool], str]
 """Place of a key path; True asks for its key rather than its value."""
@@ -107,8 +108,7 @@ def dotted(path: KeyPath) -> str:
 
 def _problem(detail: Any, path: KeyPath, schema: type[BaseModel], place: str) -> Problem:
     kind, value, name = detail["type"], detail["input"], dotted(path)
-    info = field_at(schema, path)
-    why = info.description if info else None
+    info, why = field_at(schema, path), sentence_at(schema, path)
     if kind == "missing":
         return Problem("E024", f"`{name}` is missing", place, why)
     if kind == "value_error":
@@ -172,14 +172,26 @@ def choices_of(info: FieldInfo | None, *, of_item: bool = False) -> list[str]:
 
 def field_at(schema: type[BaseModel], path: KeyPath) -> FieldInfo | None:
     """The field that a key path names, if the schema has it; of an item, the field that holds the list."""
-    info: FieldInfo | None = None
+    place = _place_at(schema, path)
+    return place[0].model_fields[place[1]] if place else None
+
+
+def sentence_at(schema: type[BaseModel], path: KeyPath) -> str | None:
+    """What the schema says of that field."""
+    place = _place_at(schema, path)
+    return sentences(place[0]).get(place[1]) if place else None
+
+
+def _place_at(schema: type[BaseModel], path: KeyPath) -> tuple[type[BaseModel], str] | None:
+    """The block with the field that a key path names, and the field's name there."""
+    place: tuple[type[BaseModel], str] | None = None
     annotations: list[Any] = [schema]
     for part in path:
-        found, annotations = _step(annotations, part)
-        info = found or info
+        block, annotations = _step(annotations, part)
+        place = (block, str(part)) if block else place
         if not annotations:
             return None
-    return info
+    return place
 
 
 def block_at(schema: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
@@ -190,11 +202,11 @@ def block_at(schema: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:
     return next((kind for kind in annotations if _is_model(kind)), None)
 
 
-def _step(annotations: list[Any], part: str | int) -> tuple[FieldInfo | None, list[Any]]:
+def _step(annotations: list[Any], part: str | int) -> tuple[type[BaseModel] | None, list[Any]]:
+    """The block whose field a part of a key path is, if it is one's, and what its values are."""
     for kind in annotations:
         if _is_model(kind) and part in kind.model_fields:
-            info = kind.model_fields[str(part)]
-            return info, list(_leaves(info.annotation))
+            return kind, list(_leaves(kind.model_fields[str(part)].annotation))
         if get_origin(kind) is list and isinstance(part, int):
             return None, list(_leaves(get_args(kind)[0]))
         if get_origin(kind) is dict:
