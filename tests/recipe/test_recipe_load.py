@@ -327,6 +327,24 @@ def test_overrides() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "wrong", "right"),
+    [
+        ("data: {}", "rows.jsonl", "{train: [{path: rows.jsonl}]}"),
+        ("data: {{train: {}}}", "rows.jsonl", "[{path: rows.jsonl}]"),
+        ("data: {{train: {}}}", '"rows, all.jsonl"', '[{path: "rows, all.jsonl"}]'),
+        ("data: {{train: [{}]}}", "rows.jsonl", "{path: rows.jsonl}"),
+        ("data: {{train: [{{path: rows.jsonl}}]}}\nmodel: {}", "./base", "{base: ./base}"),
+        ("data: {{train: [{{path: rows.jsonl}}]}}\nlogging: {{report_to: {}}}", "trackio", "[trackio]"),
+    ],
+)
+def test_a_lone_word_is_shown_as_it_has_to_be_written(line: str, wrong: str, right: str) -> None:
+    recipe = f"stage: sft\noutput: runs/x\n{line}\n"
+    problem = only(recipe.format(wrong))
+    assert (problem.code, problem.hint) == ("E022", f"write `{right}`")
+    loads(recipe.format(right))
+
+
+@pytest.mark.parametrize(
     ("override", "code", "place"),
     [
         ("optimization.epochs=abc", "E022", "override optimization.epochs=abc"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -35,6 +36,8 @@ _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
 }
+_MAIN_KEYS = ("path", "base", "recipe")
+"""Where a block has one of these, it is what a lone word in the block's place means."""
 
 
 def problems_of(
@@ -129,8 +132,28 @@ def _problem(detail: Any, path: KeyPath, schema: type[BaseModel], place: str) ->
         reason = detail["msg"] if detail["msg"] != "expected a number" else None
         return Problem("E022", f"`{name}`: expected {expected}, got {_show(value)}", place, reason or why)
     if kind in _EXPECTED:
-        return Problem("E022", f"`{name}`: expected {_EXPECTED[kind]}, got {_show(value)}", place, why)
+        what = f"`{name}`: expected {_EXPECTED[kind]}, got {_show(value)}"
+        return Problem("E022", what, place, why, _as_expected(kind, value, schema, path))
     return Problem("E022", f"`{name}`: {detail['msg']}", place, why)
+
+
+def _as_expected(kind: str, value: Any, schema: type[BaseModel], path: KeyPath) -> str | None:
+    """How a lone value is written where a block or a list of them is expected."""
+    listed = kind == "list_type"
+    if listed and isinstance(value, dict):
+        return "write `- ` before its first key: it is an item of a list"
+    if not isinstance(value, str | int | float) or kind not in ("list_type", "model_type"):
+        return None
+    block = block_at(schema, (*path, 0) if listed else path)
+    word = value if re.fullmatch(r"[\w./-]+", str(value)) else json.dumps(value, ensure_ascii=False)
+    if block and "train" in block.model_fields:
+        return f"write `{{train: [{{path: {word}}}]}}`"
+    if block:
+        key = next((key for key in _MAIN_KEYS if key in block.model_fields), None)
+        if not key:
+            return None
+        word = f"{{{key}: {word}}}"
+    return f"write `[{word}]`" if listed else f"write `{word}`"
 
 
 def _show(value: Any) -> str:
