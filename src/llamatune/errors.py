@@ -172,6 +172,8 @@ def reason_of(error: BaseException) -> str:
         return error.strerror
     lines = str(error).strip().splitlines()
     said = lines[0].strip() if lines else ""
+    if said.endswith(":"):  # the reason itself is in the lines below
+        said = " ".join(line.strip() for line in lines)
     if isinstance(error, KeyError):
         said = f"no {said}"
     if not said or isinstance(error, (AttributeError, TypeError, IndexError, RecursionError, MemoryError)):

@@ -61,8 +61,8 @@ def test_a_weight_that_no_file_gives_is_an_error_that_names_it(
     if task == "score":
         said = said.replace("`lm_head.weight`, ", "")
     settings = Model(base=str(folder), lora=Lora(rank=4))
-    start = find_start(settings, Hardware(), max_length=64, task=task)
     with pytest.raises(ModelError, match="E251") as caught:
+        start = find_start(settings, Hardware(), max_length=64, task=task)
         load_for_training(start, settings, seed=0, report=lambda line: None, task=task)
     assert said in str(caught.value)
 

@@ -55,7 +55,13 @@ def add_adapter(model: PreTrainedModel, lora: Lora, *, task: Task = "generate") 
         use_rslora=lora.rs_lora,
         use_dora=lora.dora,
     )
-    adapted = get_peft_model(model, config)
+    with gate(
+        ModelError,
+        "E230",
+        f"peft puts no adapter on {', '.join(targets)} of this model",
+        hint="name others as `model.lora.targets`, or train all weights (`model.lora: null`)",
+    ):
+        adapted = get_peft_model(model, config)
     _name_head_once(adapted)
     return adapted
 
@@ -87,13 +93,23 @@ def keep_float32(model: torch.nn.Module) -> None:
             weight.data = weight.data.float()
 
 
-def linear_layers(model: torch.nn.Module) -> dict[str, tuple[int, int]]:
-    """Name -> (in, out) of each linear layer, 4-bit layers included."""
+def linear_layers(model: PreTrainedModel) -> dict[str, tuple[int, int]]:
+    """Name -> (in, out) of each linear layer, those of 4 bits and GPT-2's included, without the output layer.
+
+    Routers of experts are left out, whose result is more than a product.
+    """
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    output = model.get_output_embeddings()
     return {
-        name: (module.in_features, module.out_features)
+        name: (module.nx, module.nf)
+        if isinstance(module, Conv1D)
+        else (module.in_features, module.out_features)
         for name, module in model.named_modules()
-        if isinstance(getattr(module, "in_features", None), int)
-        and isinstance(getattr(module, "out_features", None), int)
+        if isinstance(module, (torch.nn.Linear, Conv1D))
+        and module is not output
+        and "Router" not in type(module).__name__
     }
 
 

@@ -37,7 +37,12 @@ TRIED = (
 """config.json's `model_type` of the architectures that the tests train. Others of transformers' plain decoders are
 taken too: whether rows may lie end to end is found out on the loaded model, and where not they are padded."""
 
-_DECODERS = ("ForCausalLM", "ForSequenceClassification")
+_DECODERS = ("ForCausalLM", "LMHeadModel", "ForSequenceClassification")
+_HEADS = ("num_attention_heads", "attention_heads", "n_head", "n_heads", "num_heads")
+
+_NARROW, _MUCH_NARROWER = 64, 16
+"""A layer with fewer outputs than the first number, and so many times fewer than inputs, chooses between a few things,
+such as experts."""
 _NOT_PLAIN = ("vision_config", "audio_config", "text_config", "encoder", "decoder")
 """Parts of a config.json that a decoder of text alone does not have."""
 
@@ -149,7 +154,7 @@ def _check_architecture(base: Base, config: dict[str, Any]) -> None:
         else all(str(name).endswith(_DECODERS) for name in names)
     )
     other = [part for part in _NOT_PLAIN if config.get(part)]
-    has_attention = bool(config.get("num_attention_heads") or config.get("n_head"))
+    has_attention = any(config.get(name) for name in _HEADS)
     if is_decoder and has_attention and not other and not config.get("is_encoder_decoder"):
         return
     raise ModelError(
@@ -273,7 +278,8 @@ def _check_template_names(base: Base) -> None:
 
 
 def targeted(lora: Lora, linear: Mapping[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-    """The linear layers that get an adapter: all but the output layer and the head, or those that `lora` names.
+    """The linear layers that get an adapter: those that `lora` names, or all but the output layer, the head, and the
+    gates of a mixture of experts that are narrower than the rank.
 
     Args:
         linear: name -> (in, out) of the model's linear layers.
@@ -283,7 +289,17 @@ def targeted(lora: Lora, linear: Mapping[str, tuple[int, int]]) -> dict[str, tup
     """
     last = {name: name.rsplit(".", 1)[-1] for name in linear}
     available = sorted(set(last.values()) - {"lm_head", HEAD})
-    asked = available if lora.targets == "all-linear" else list(lora.targets)
+    if not available:
+        raise ModelError(
+            "E230",
+            "this model has no linear layers",
+            place="model.lora.targets",
+            hint="train all of its weights: `model.lora: null`",
+        )
+    gates = {last[name] for name, shape in linear.items() if _is_gate(shape) and min(shape) < lora.rank}
+    asked = [name for name in available if name not in gates]
+    if lora.targets != "all-linear":
+        asked = list(lora.targets)
     wrong = [name for name in asked if name not in available]
     if wrong:
         raise ModelError(
@@ -293,7 +309,7 @@ def targeted(lora: Lora, linear: Mapping[str, tuple[int, int]]) -> dict[str, tup
             hint=f"this model has {', '.join(available)}; `all-linear` takes them all",
         )
     chosen = {name: shape for name, shape in linear.items() if last[name] in asked}
-    smallest = min(min(shape) for shape in chosen.values())
+    smallest = min(min(shape) for shape in chosen.values()) if chosen else 1
     if lora.rank > smallest:
         raise ModelError(
             "E231",
@@ -303,3 +319,7 @@ def targeted(lora: Lora, linear: Mapping[str, tuple[int, int]]) -> dict[str, tup
             hint=f"use a rank of at most {smallest}; 8 to 64 are usual",
         )
     return chosen
+
+
+def _is_gate(shape: tuple[int, int]) -> bool:
+    return min(shape) < _NARROW and min(shape) * _MUCH_NARROWER <= max(shape)

@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llamatune.errors import ModelError, gate
+from llamatune.errors import ModelError, gate, reason_of
 from llamatune.models.adapters import add_adapter, load_adapter
 from llamatune.models.base import HEAD, TRIED, Base, check_fits_context, check_trainable
+from llamatune.models.files.gates import check_fit
 from llamatune.models.found import Found, Task, find_model
 from llamatune.models.heads import draw_head, set_padding
 from llamatune.models.induction import wire_induction
 from llamatune.models.placement import Placement, place
+from llamatune.models.probing import sees_ahead
 from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import Lora
 from llamatune.runs.files import size
-from llamatune.wording import counted
 
 if TYPE_CHECKING:
     import torch
@@ -142,8 +143,8 @@ def load_base_model(
             held in 4 bits stays as it is.
 
     Raises:
-        ModelError: E207 files that cannot be read; E251 weights that are in no file, of another shape, or not part
-            of the model; E252 weights that are not finite.
+        ModelError: E206 a model that cannot be run, or sees what comes later; E207 files that cannot be read; E251
+            weights that are in no file, of another shape, or not part of the model; E252 weights that are not finite.
     """
     import torch
 
@@ -177,7 +178,30 @@ def load_base_model(
 
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         _keep_gradients_on_cpu(model)
+    _check_computes(model, base)
     return model
+
+
+def _check_computes(model: PreTrainedModel, base: Base) -> None:
+    """One look at what the model computes: that it does, and that no token sees a later one."""
+    import torch
+
+    wrong = ""
+    try:
+        if sees_ahead(model):
+            wrong = "what it says of a token depends on those that come later: it is no decoder"
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a foreign architecture makes of it
+        wrong = f"it cannot be run: {reason_of(error)}"
+    if wrong:
+        raise ModelError(
+            "E206",
+            wrong,
+            place=str(base.folder),
+            why="its weights are whole, and all of them go with config.json",
+            hint="compare config.json with that of the model as it was published",
+        )
 
 
 def _make_savable(model: PreTrainedModel) -> None:
@@ -199,33 +223,7 @@ def _check_complete(model: PreTrainedModel, loaded: Mapping[str, Any], base: Bas
     missing = sorted(set(loaded["missing_keys"]) - ({f"{HEAD}.weight"} if new_head else set()))
     parts = {model.base_model_prefix, *(() if new_head else ("lm_head",))}
     unused = sorted(name for name in loaded["unexpected_keys"] if name.split(".")[0] in parts)
-    if shapes:
-        name, in_file, in_model = shapes[0]
-        what = (
-            f"{counted(len(shapes), 'weight is', 'weights are')} of another shape than config.json says: `{name}` is "
-            f"{' x '.join(map(str, in_file))} in the files and {' x '.join(map(str, in_model))} by config.json"
-        )
-        hint = "take config.json and weights of the same model"
-    elif missing:
-        what = f"{counted(len(missing), 'weight is', 'weights are')} in no file: {_first(missing)}"
-        hint = _missing_hint(missing, loaded["unexpected_keys"])
-    elif unused:
-        what = f"{counted(len(unused), 'weight is', 'weights are')} in the files and not in the model: {_first(unused)}"
-        hint = "take config.json and weights of the same model (number of layers, biases)"
-    else:
-        return
-    raise ModelError(
-        "E251",
-        what,
-        place=str(base.folder),
-        why="transformers would draw such weights at random, or leave them out, and go on",
-        hint=hint,
-    )
-
-
-def _first(names: Iterable[str]) -> str:
-    shown = list(names)
-    return ", ".join(f"`{name}`" for name in shown[:3]) + (" ..." if len(shown) > 3 else "")
+    check_fit(shapes, missing, unused, base.folder, _missing_hint(missing, loaded["unexpected_keys"]))
 
 
 def _missing_hint(missing: list[str], unexpected: Iterable[str]) -> str:

@@ -28,6 +28,25 @@ def probe_logits(model: PreTrainedModel) -> torch.Tensor:
     return logits.float().cpu()
 
 
+def sees_ahead(model: PreTrainedModel) -> bool:
+    """Whether what a model says of a token depends on later ones, as in an encoder; False for a reward model, which
+    says one thing of a whole text."""
+    import torch
+
+    tokens = torch.arange(1, 9) * 7919 % model.config.vocab_size
+    other = torch.cat([tokens[:6], tokens[:2]])
+    with sampling_mode(model):
+        one, two = (
+            model(input_ids=row[None].to(model.device), use_cache=False).logits.float()
+            for row in (tokens, other)
+        )
+    if one.shape[1] != len(tokens):
+        return False
+    return not torch.allclose(
+        one[:, :6], two[:, :6], atol=1e-3 * float(one.nan_to_num().abs().max()), equal_nan=True
+    )
+
+
 @contextmanager
 def sampling_mode(model: PreTrainedModel) -> Iterator[None]:
     """Evaluation mode without gradients, and back. Flash-attention, which has no float32, computes in 16 bits."""

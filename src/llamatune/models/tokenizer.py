@@ -37,10 +37,26 @@ def load_tokenizer(base: Base, folder: Path | None = None) -> PreTrainedTokenize
         ModelError: no fast tokenizer, no end token, no token that could pad, or tokens that the base does not have.
     """
     folder = folder or base.folder
+    check_readable_config(base)
     with gate(
         ModelError, "E208", "the tokenizer cannot be loaded", place=str(folder), hint="check the download"
     ):
         return _read_tokenizer(base, folder)
+
+
+def check_readable_config(base: Base) -> None:
+    """Whether transformers can make sense of config.json, which it reads for the tokenizer as well. Raises ModelError
+    (E256)."""
+    from transformers import AutoConfig
+
+    with gate(
+        ModelError,
+        "E256",
+        "transformers cannot use it",
+        place=str(base.folder / "config.json"),
+        hint="take config.json of the model as it was published; a newer architecture may need a newer transformers",
+    ):
+        AutoConfig.from_pretrained(base.folder, trust_remote_code=False, local_files_only=True)
 
 
 def _read_tokenizer(base: Base, folder: Path) -> PreTrainedTokenizerBase:

@@ -73,6 +73,9 @@ def sft_arguments(recipe: EpochRecipe, placement: Placement, output: Path) -> di
     return _trl_arguments(recipe, placement, output) | {
         "dataset_kwargs": {"skip_prepare_dataset": True},
         "packing": False,
+        # The loss is that of the tokens alone. trl would have a mixture of experts return its router's logits, too,
+        # and with these on transformers cannot sample from it.
+        "router_aux_loss_coef": 0.0,
     }
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any
 
 from llamatune.errors import ModelError
+from llamatune.wording import counted
 
 _LARGEST = (
     ("layer", 1_000),
@@ -45,6 +46,10 @@ _SIZES = (
 _MOST_TIMES = 8
 """How many times larger than the numbers in its files a model or an adapter may be by its settings: 4-bit weights hold
 two in one, and what differs by less is named more precisely later."""
+
+_NAMED_AS_LLAMA = ("llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma", "gemma2")
+"""config.json's `model_type` of architectures whose weights have Llama's names."""
+_BLOCK = re.compile(r"(?P<before>(?:model\.)?layers\.)(?P<number>\d{1,4})(?P<after>\.[\w.]+)")
 
 _TEXT = (str, NoneType)
 _TEXTS = (str, list, NoneType)
@@ -82,7 +87,7 @@ def check_config_values(config: Mapping[str, Any], file: Path) -> None:
         "quantization_config": quantization is None or isinstance(quantization, dict),
     }
     wrong = [name for name, fits in types.items() if not fits]
-    wrong += [name for name in _SIZES if _is_below_one(config.get(name))]
+    wrong += [name for name in _SIZES if not _is_size(config.get(name))]
     wrong += [name for name, value in _numbers(config) if value > _largest(name)]
     if wrong:
         raise ModelError(
@@ -94,8 +99,9 @@ def check_config_values(config: Mapping[str, Any], file: Path) -> None:
         )
 
 
-def _is_below_one(value: Any) -> bool:
-    return isinstance(value, (int, float)) and value < 1
+def _is_size(value: Any) -> bool:
+    """None is written where the architecture has a rule of its own, such as for `head_dim`."""
+    return value is None or (type(value) is int and value >= 1)
 
 
 def _numbers(config: Any, name: str = "") -> Iterator[tuple[str, int]]:
@@ -138,6 +144,89 @@ def check_size(config: Mapping[str, Any], held: int, folder: Path) -> None:
             why="memory would be taken for weights that are in no file",
             hint="take config.json and weights of the same model",
         )
+
+
+def check_shapes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], folder: Path) -> None:
+    """Refuse weights that are of another shape than config.json says, or lack parts of blocks, as far as their names
+    tell: those of Llama and its nearest relatives do. The rest is found once they are loaded.
+
+    Args:
+        shapes: of each tensor in the files.
+
+    Raises:
+        ModelError: E251.
+    """
+    if config.get("model_type") not in _NAMED_AS_LLAMA or config.get("quantization_config"):
+        return
+    hidden, width = hidden_size(config), _number(config, "head_dim")
+    heads, shared = _number(config, "num_attention_heads"), _number(config, "num_key_value_heads")
+    expected = {
+        "embed_tokens": (_number(config, "vocab_size"), hidden),
+        "self_attn.q_proj": (heads * width, hidden),
+        "self_attn.k_proj": (shared * width, hidden),
+    }
+    # What config.json leaves out has a default that is not known here.
+    expected = {part: shape for part, shape in expected.items() if all(shape)}
+    shaped = [
+        (name, shape, expected[part])
+        for name, shape in shapes.items()
+        for part in expected
+        if name.endswith(f".{part}.weight") and shape != expected[part]
+    ]
+    blocks: dict[int, set[str]] = {}
+    for name in shapes:
+        if found := _BLOCK.fullmatch(name):
+            blocks.setdefault(int(found["number"]), set()).add(name)
+    count = number_of_blocks(config)
+    parts = {_BLOCK.sub(r"\g<before>{}\g<after>", name) for names in blocks.values() for name in names}
+    whole = {part.format(number) for number in range(count if blocks else 0) for part in parts}
+    held = {name for names in blocks.values() for name in names}
+    check_fit(shaped, sorted(whole - held), sorted(held - whole) if count else (), folder)
+
+
+def check_fit(
+    shaped: Sequence[tuple[str, Sequence[int], Sequence[int]]],
+    missing: Sequence[str],
+    unused: Sequence[str],
+    folder: Path,
+    hint: str = "download the model again, or save it again where it was made",
+) -> None:
+    """Refuse weights that are not those of config.json's model.
+
+    Args:
+        shaped: name, shape in the files and shape by config.json of those that differ.
+        missing: names of weights that are in no file.
+        unused: names of weights that the model does not have.
+        hint: what to do about missing ones.
+
+    Raises:
+        ModelError: E251.
+    """
+    if shaped:
+        name, in_file, in_model = shaped[0]
+        what = (
+            f"{counted(len(shaped), 'weight is', 'weights are')} of another shape than config.json says: `{name}` is "
+            f"{' x '.join(map(str, in_file))} in the files and {' x '.join(map(str, in_model))} by config.json"
+        )
+        hint = "take config.json and weights of the same model"
+    elif missing:
+        what = f"{counted(len(missing), 'weight is', 'weights are')} in no file: {_first(missing)}"
+    elif unused:
+        what = f"{counted(len(unused), 'weight is', 'weights are')} in the files and not in the model: {_first(unused)}"
+        hint = "take config.json and weights of the same model (number of layers, biases)"
+    else:
+        return
+    raise ModelError(
+        "E251",
+        what,
+        place=str(folder),
+        why="transformers would draw such weights at random, or leave them out, and go on",
+        hint=hint,
+    )
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names[:3]) + (" ..." if len(names) > 3 else "")
 
 
 def hidden_size(config: Mapping[str, Any]) -> int:
@@ -229,5 +318,5 @@ def _texts(value: Any) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    text = str(value)
+    text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 
 from llamatune.errors import ModelError
-from llamatune.models.files.gates import check_size
+from llamatune.models.files.gates import check_shapes, check_size
 from llamatune.models.files.settings import is_placeholder, placeholder, read_model_json
 from llamatune.outside import is_file, is_plain_name, open_plain, parse_json
 from llamatune.wording import counted
@@ -22,7 +22,8 @@ def check_weights(folder: Path) -> None:
     """Refuse a base's folder whose weights are pickled, missing or broken.
 
     Raises:
-        ModelError: E204, with the command that converts pickled weights; E207 for half a download.
+        ModelError: E204, with the command that converts pickled weights; E207 for half a download; E251 for weights
+            that do not go with config.json.
     """
     check_not_pickled(folder, "*.safetensors")
     files = sorted(folder.glob("*.safetensors"))
@@ -36,8 +37,12 @@ def check_weights(folder: Path) -> None:
             hint="download the index as well; weights of an adapter need its adapter_config.json; a single file of "
             "another name can be renamed",
         )
-    held = sum(math.prod(shape) for file in files for shape in tensors_in(file).values())
-    check_size(read_model_json(folder / "config.json"), held, folder)
+    tensors = {file.name: tensors_in(file) for file in files}
+    config = read_model_json(folder / "config.json")
+    check_size(
+        config, sum(math.prod(shape) for found in tensors.values() for shape in found.values()), folder
+    )
+    parts = {"model.safetensors"}
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         named = read_model_json(index).get("weight_map")
@@ -59,6 +64,8 @@ def check_weights(folder: Path) -> None:
                 place=str(folder),
                 hint="download the model again",
             )
+    read = ("model.safetensors",) if "model.safetensors" in tensors else sorted(parts)
+    check_shapes(config, {name: shape for part in read for name, shape in tensors[part].items()}, folder)
 
 
 def check_not_pickled(folder: Path, pattern: str) -> None:
