@@ -53,7 +53,21 @@ class Shape:
         return self.linear_weights + self.other_weights
 
 
-_FEED_FORWARD_OF_TWO = ("falcon", "phi", "gpt2", "gpt_neox", "gptj", "opt", "starcoder2", "stablelm_alpha")
+_TIED = ("gemma", "gemma2", "gpt2", "gpt_bigcode", "opt", "falcon", "bloom", "mpt")
+
+_HIDDEN, _HEADS, _BLOCKS = (
+    ("hidden_size", "n_embd", "d_model"),
+    ("num_attention_heads", "n_head", "n_heads", "attention_heads"),
+    ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
+)
+_INNER = ("intermediate_size", "ffn_hidden_size", "n_inner", "ffn_dim")
+_CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len")
+"""What architectures call the numbers of one thing."""
+
+_FEED_FORWARD_OF_TWO = (
+    *("falcon", "bloom", "phi", "gpt2", "gpt_bigcode", "gpt_neox", "gptj", "codegen", "opt", "mpt", "xglm"),
+    *("starcoder2", "stablelm_alpha"),
+)
 
 
 def shape_of(config: Mapping[str, Any], name: str) -> Shape:
@@ -67,9 +81,9 @@ def shape_of(config: Mapping[str, Any], name: str) -> Shape:
         ModelError: E260, fields that are missing or of experts.
     """
     try:
-        hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
-        blocks, vocabulary = int(config["num_hidden_layers"]), int(config["vocab_size"])
-        inner = int(config.get("intermediate_size") or config.get("ffn_hidden_size") or 4 * hidden)
+        hidden, heads, blocks = (int(_first(config, *names)) for names in (_HIDDEN, _HEADS, _BLOCKS))
+        vocabulary = int(config["vocab_size"])
+        inner = int(next((config[name] for name in _INNER if config.get(name)), 4 * hidden))
         width = int(config.get("head_dim") or hidden // heads)
         grouped = config.get("num_key_value_heads")
         if config.get("new_decoder_architecture"):  # Falcon's own words
@@ -83,7 +97,7 @@ def shape_of(config: Mapping[str, Any], name: str) -> Shape:
     if any(key in config for key in ("num_local_experts", "num_experts", "n_routed_experts")):
         raise _unknown(name, "it has experts, and only plain decoders are known")
     kind, queries = str(config.get("model_type")), width * heads
-    context = config.get("max_position_embeddings")
+    context = next((config[name] for name in _CONTEXT if name in config), None)
     return Shape(
         blocks=blocks,
         hidden=hidden,
@@ -93,16 +107,28 @@ def shape_of(config: Mapping[str, Any], name: str) -> Shape:
         heads=heads,
         vocabulary=vocabulary,
         # transformers' default is tied; the configs of Llama and its kin say false where they leave it out.
-        tied=bool(config.get("tie_word_embeddings", kind in ("gemma", "gemma2", "gpt2", "opt", "falcon"))),
+        tied=bool(config.get("tie_word_embeddings", kind in _TIED)),
         linear=_linear(kind, hidden, inner, queries, keys),
         context=context if isinstance(context, int) else None,
         gates=2 if kind in _FEED_FORWARD_OF_TWO else 3,
     )
 
 
+def _first(config: Mapping[str, Any], *names: str) -> Any:
+    """Of the names that architectures have for one number, the value of that which is there. Raises KeyError."""
+    return config[next((name for name in names if name in config), names[0])]
+
+
 def _linear(kind: str, hidden: int, inner: int, queries: int, keys: int) -> Layers:
     """The linear layers of a block, by the names that the architecture gives them."""
-    if kind == "falcon":
+    if kind in ("gpt2", "gpt_bigcode"):
+        return {
+            "attn.c_attn": (hidden, queries + 2 * keys),
+            "attn.c_proj": (queries, hidden),
+            "mlp.c_fc": (hidden, inner),
+            "mlp.c_proj": (inner, hidden),
+        }
+    if kind in ("falcon", "bloom", "gpt_neox"):
         return {
             "query_key_value": (hidden, queries + 2 * keys),
             "dense": (queries, hidden),
@@ -127,14 +153,17 @@ def _linear(kind: str, hidden: int, inner: int, queries: int, keys: int) -> Laye
     }
 
 
-def _unknown(name: str, why: str) -> ModelError:
+def _unknown(name: str, why: str, *, here: bool = True) -> ModelError:
+    """`here`: its config.json is known, and does not say it."""
     known = ", ".join(sorted(KNOWN_CONFIGS))
     return ModelError(
         "E260",
         f"the shape of `{name}` is not known",
         place="model.base",
         why=why,
-        hint=f"name a folder that holds its config.json, or one of {known}",
+        hint="plan with a plain decoder of its size; `llamatune run` trains this one all the same"
+        if here
+        else f"name a folder that holds its config.json, or one of {known}",
     )
 
 
@@ -142,7 +171,7 @@ def known_shape(name: str) -> Shape:
     """The shape of a hub model that is not in the local cache. Raises ModelError (E260) if it is not in the table."""
     config = KNOWN_CONFIGS.get(name.removeprefix("hub:"))
     if config is None:
-        raise _unknown(name, "its files are not here, and nothing is downloaded to plan")
+        raise _unknown(name, "its files are not here, and nothing is downloaded to plan", here=False)
     return shape_of(config, name)
 
 
