@@ -33,6 +33,9 @@ TRIED = (
     "phi",
     "falcon",
     "gpt_neox",
+    "gpt2",
+    "mixtral",
+    "qwen2_moe",
 )
 """config.json's `model_type` of the architectures that the tests train. Others of transformers' plain decoders are
 taken too: whether rows may lie end to end is found out on the loaded model, and where not they are padded."""
