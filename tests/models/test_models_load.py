@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from llamatune.commands.merge import merge
 from llamatune.errors import ModelError
@@ -247,3 +248,42 @@ def test_a_tokenizer_that_has_to_be_converted_says_with_what(tiny_base) -> None:
     with pytest.raises(ModelError, match=r"E208.*only tokenizer.model") as caught:
         load_tokenizer(find(str(folder)).base)
     assert "pip install sentencepiece" in str(caught.value)
+
+
+def with_one_control_token(folder: Path) -> None:
+    """As GPT-2's tokenizer has it: begin, end and everything else are one token."""
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] == "</s>"]
+    content["post_processor"] = None
+    content["model"]["vocab"] = {
+        token if id > 3 or token == "</s>" else f"ordinary{id}": id
+        for token, id in content["model"]["vocab"].items()
+    }
+    content["model"]["unk_token"] = None
+    file.write_text(json.dumps(content))
+    names = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "</s>")
+    (folder / "tokenizer_config.json").write_text(json.dumps(names))
+
+
+def test_a_tokenizer_with_one_control_token_pads_with_a_row_that_no_token_uses(tiny_base) -> None:
+    folder = tiny_base(vocab_size=2064)
+    with_one_control_token(folder)
+    tokenizer = load_tokenizer(find(str(folder)).base)
+    assert (tokenizer.pad_token, tokenizer.pad_token_id) == ("<pad>", 2048)
+
+
+def test_without_such_a_row_the_hint_makes_one(tiny_base) -> None:
+    folder = tiny_base()
+    with_one_control_token(folder)
+    with pytest.raises(ModelError, match="E209") as refused:
+        load_tokenizer(find(str(folder)).base)
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    hint = refused.value.problems[0].hint
+    assert "tokenizer.add_special_tokens({'pad_token': '<pad>'})" in hint
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    assert "model.resize_token_embeddings(len(tokenizer))" in hint
+    model.resize_token_embeddings(len(tokenizer))
+    for part in (model, tokenizer):
+        part.save_pretrained(folder)
+    assert load_tokenizer(find(str(folder)).base).pad_token == "<pad>"

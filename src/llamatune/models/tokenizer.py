@@ -90,6 +90,8 @@ def _read_tokenizer(base: Base, folder: Path) -> PreTrainedTokenizerBase:
     given = tokenizer.pad_token
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id) or tokenizer.pad_token_id >= rows:
         tokenizer.pad_token = _free_to_pad(tokenizer, rows)
+        if tokenizer.pad_token is None and len(tokenizer) < rows:  # the model has rows that no token uses
+            tokenizer.add_special_tokens({"pad_token": _PAD_NAMES[0]})
     # Tools add a padding token without giving the model a row for it: another one pads, and nothing holds that.
     _check_vocabulary(tokenizer, folder, rows, unused={given} - {tokenizer.pad_token})
     check_padding(tokenizer, {tokenizer.eos_token_id}, place=str(folder))

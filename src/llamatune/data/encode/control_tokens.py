@@ -178,7 +178,8 @@ def check_padding(
     ends: Collection[int],
     *,
     place: str,
-    hint: str = "add a special token such as <pad> to the tokenizer and save the base with it",
+    hint: str = "give the base one: tokenizer.add_special_tokens({'pad_token': '<pad>'}), "
+    "model.resize_token_embeddings(len(tokenizer)), and save_pretrained of both into one folder",
 ) -> None:
     """Check that there is a token to pad with that does not end a reply.
 
