@@ -59,6 +59,7 @@ def add_adapter(model: PreTrainedModel, lora: Lora, *, task: Task = "generate") 
         ModelError,
         "E230",
         f"peft puts no adapter on {', '.join(targets)} of this model",
+        place="model.lora.targets",
         hint="name others as `model.lora.targets`, or train all weights (`model.lora: null`)",
     ):
         adapted = get_peft_model(model, config)
