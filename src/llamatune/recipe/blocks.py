@@ -198,7 +198,7 @@ class Columns(Block):
     second: Text | None = None
     """The second reply: `human_ref_B` in shp."""
     replies: Text | None = None
-    """List of two {text}: `summaries` in summarize."""
+    """List of two {text}: `summaries` in summarize; of graded replies in ultrafeedback."""
     better: Text | None = None
     """Which reply is better: `labels` in shp (1 is the first), `better_response_id` in pku and `choice` in summarize
     (0 is the first), `winner` in arena (model_a is the first)."""
@@ -211,7 +211,8 @@ class Columns(Block):
     """What `better` says where the first reply is better, and where the second is: [0, 1]. Needed for a column of your
     own, since data sets disagree."""
     score: Text | None = None
-    """How good a single reply is: a number, for `loss.objective: scores`."""
+    """How good a single reply is: a number, for `loss.objective: scores`. In ultrafeedback, the list of the replies'
+    numbers, where these are texts; the largest is the best, or the lowest in a column called `ranks`."""
     category: Text | None = None
     """The risk that a prompt is about, in words of your own: `category` in prompt_only and questions."""
     attack: Text | None = None

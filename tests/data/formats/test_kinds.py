@@ -906,6 +906,40 @@ def test_preferences_as_openai_and_ultrafeedback_write_them() -> None:
         assert caught.value.reason is reason
 
 
+def test_a_mark_beside_each_reply_is_named_where_all_are_learnt_alike() -> None:
+    rows = [{"prompt": f"q {mark}", "response": "a", "Score": mark} for mark in (0.1, 0.9)]
+
+    def said(rows: list[dict], **how: Any) -> list[str]:
+        return list(
+            survey_of((f"f:{at}", row) for at, row in enumerate(rows, 1)).warnings(
+                recognise_rows(rows, **how)
+            )
+        )
+
+    [warning] = said(rows)
+    assert "column `Score` may say how good a reply is" in warning and "`columns: {score: Score}`" in warning
+    assert said(rows, columns=Columns(score="Score"), kind="scores") == []
+    assert said(rows, ignore=["Score"]) == [] and said([row | {"Score": 1} for row in rows]) == []
+
+
+@pytest.mark.parametrize(
+    ("replies_of", "grades_of", "grades"),
+    [
+        ("responses", "scores", [0.4, 0.9, None]),
+        ("answers", "ratings", [2, 5, 1]),
+        ("outputs", "ranks", [2, 1, 3]),
+    ],
+)
+def test_replies_beside_a_list_of_their_grades(replies_of: str, grades_of: str, grades: list) -> None:
+    row = {"query": "Hi", replies_of: ["So.", "Hello", "No."], grades_of: grades}
+    found = recognise_rows([row])
+    assert found.format == "ultrafeedback" and not found.ignored
+    worst = "So." if None in grades else "No."
+    assert replies(canonical(row, found, "f:1")) == ("Hello", worst)
+    with pytest.raises(DataError, match=r"E123.*has 3 replies, and column .* 2 grades"):
+        canonical(row | {grades_of: grades[:2]}, found, "f:1")
+
+
 @pytest.mark.parametrize(
     ("row", "format"),
     [

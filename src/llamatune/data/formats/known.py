@@ -177,8 +177,11 @@ def _summarize(names: Names, rows: Sequence[Raw], given: Names) -> bool:
 
 
 def _ultrafeedback(names: Names, rows: Sequence[Raw], given: Names) -> bool:
+    """Replies with a grade each, or beside a list of their grades."""
     turn = _turn(rows, names["replies"])
-    return turn is not None and pairs.is_graded(turn)
+    if turn is not None:
+        return pairs.is_graded(turn)
+    return "score" in names and any(isinstance(row.get(names["score"]), list) for row in rows)
 
 
 # ---- the records ----------------------------------------------------------------------------------------------
@@ -209,6 +212,8 @@ _PAIRS: frozenset[RowFormat] = frozenset(
         "helpsteer",
     }
 )
+_USUAL_REPLIES = (("instruction", "completions"), ("prompt", "answers"), ("question", "answers"))
+"""Of a prompt with several graded replies: as UltraFeedback, Nectar and Stack Exchange call them."""
 _TURN_COLUMNS = (
     {"messages": "messages"},
     {"messages": "conversations"},
@@ -455,19 +460,24 @@ FORMATS: dict[RowFormat, Format] = {
             "preferences",
             pairs.best_and_worst,
             (
-                {"prompt": "instruction", "replies": "completions"},
-                {"prompt": "prompt", "replies": "answers"},
-                {"prompt": "question", "replies": "answers"},
+                *({"prompt": prompt, "replies": replies} for prompt, replies in _USUAL_REPLIES),
                 *(
                     {"prompt": prompt, "replies": replies}
                     for prompt in ("prompt", "instruction", "question", "query")
-                    for replies in ("completions", "responses", "candidates", "generations")
-                    if (prompt, replies) != ("instruction", "completions")
+                    for replies in (
+                        "completions",
+                        "responses",
+                        "candidates",
+                        "generations",
+                        "outputs",
+                        "answers",
+                    )
+                    if (prompt, replies) not in _USUAL_REPLIES
                 ),
             ),
             "`instruction`, `completions` = [{response, overall_score}, ...], or `prompt`, `answers` = "
-            "[{answer, rank}, ...]",
-            optional=_SYSTEM,
+            "[{answer, rank}, ...], or `prompt`, `responses` = [text, ...], `scores` = [number, ...]",
+            optional=_SYSTEM | {"score": ("scores", "ratings", "rewards", *pairs.RANKS)},
             fits=_ultrafeedback,
         ),
         Format(

@@ -32,6 +32,7 @@ from llamatune.data.formats.turns import (
     with_system,
 )
 from llamatune.data.formats.values import (
+    checked_text,
     column_text,
     is_parts,
     list_of_texts,
@@ -347,18 +348,26 @@ def _post(raw: Raw, column: str, place: str) -> str:
 
 
 def best_and_worst(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Sides:
-    """The best and the worst of several replies with scores or ranks, as UltraFeedback and Nectar have them.
+    """The best and the worst of several replies with scores or ranks, as UltraFeedback and Nectar have them, or with a
+    list of these beside them.
 
     Raises:
         RowRejected: fewer than two scored replies, or all with the same score.
     """
     column = columns.replies or "completions"
-    found = turn_list(value_of(raw, column, place, "format `ultrafeedback`"), column, place)
-    scored = [
-        (score, column_text(one, _reply_key(one), place, column))
-        for one in found
-        if (score := _score(one)) is not None
-    ]
+    value = value_of(raw, column, place, "format `ultrafeedback`")
+    if (
+        columns.score is not None
+        and isinstance(value, list)
+        and not any(isinstance(one, dict) for one in value)
+    ):
+        scored = _with_grades(value, raw, columns.score, column, place)
+    else:
+        scored = [
+            (score, column_text(one, _reply_key(one), place, column))
+            for one in turn_list(value, column, place)
+            if (score := _score(one)) is not None
+        ]
     if len(scored) < 2:
         raise RowRejected(Reason.NO_REPLY, 0)
     # Of equal scores, the first one counts.
@@ -367,6 +376,31 @@ def best_and_worst(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -
         raise RowRejected(Reason.TIE, 0)
     return Sides(_plain(question(raw, columns, place, adjusted)), _reply(best[1]), _reply(worst[1]))
 
+
+def _with_grades(
+    replies: Sequence[Any], raw: Raw, grades: str, column: str, place: str
+) -> list[tuple[float, str]]:
+    """Texts and the list of their grades in another column; a reply whose grade is null has none."""
+    found = value_of(raw, grades, place, "format `ultrafeedback`")
+    if not isinstance(found, list) or len(found) != len(replies):
+        count = len(found) if isinstance(found, list) else "no list of"
+        raise DataError(
+            "E123",
+            f"column {column!r} has {len(replies)} replies, and column {grades!r} {count} grades",
+            place=place,
+            hint="give each reply its grade, and null to one that has none",
+        )
+    key = "rank" if grades.casefold() in RANKS else "score"
+    scored = ((_score({key: grade}), text) for grade, text in zip(found, replies, strict=True))
+    return [
+        (score, checked_text(text, f"column {column!r}", place))
+        for score, text in scored
+        if score is not None
+    ]
+
+
+RANKS = ("ranks", "rank", "ranking", "rankings")
+"""Columns of grades of which the lowest is the best."""
 
 _REPLY_KEYS = ("response", "answer", "text")
 

@@ -19,7 +19,7 @@ from llamatune.data.formats.known import FORMATS, formats_of
 from llamatune.data.formats.labels import are_labels
 from llamatune.data.formats.record import Format, Names, Raw, column_called
 from llamatune.data.formats.turns import exchange_keys, is_turn, role_of, turns_in
-from llamatune.data.formats.unused import can_be_used, doubtful_columns, unused_keys_in
+from llamatune.data.formats.unused import can_be_used, doubtful_columns, marks_of_replies, unused_keys_in
 from llamatune.data.formats.values import is_parts, missing_column, not_a_list, unfolded_for_a_look
 from llamatune.data.formats.written import speaker_of
 from llamatune.data.rows import RowRejected
@@ -41,6 +41,8 @@ class Recognised:
     kind: Kind = "conversations"
     usable: tuple[str, ...] = ()
     """Those of the doubtful ones that hold text, or lists for a history."""
+    marks: tuple[str, ...] = ()
+    """Columns that are not used, and sound like how good a reply is."""
 
     def __str__(self) -> str:
         used = ", ".join(self.columns.names.values())
@@ -108,7 +110,8 @@ def recognise_rows(
     of_turns = tuple(column for field, column in names.items() if field != "replies")
     ignored = (*left, *unused_keys_in(rows, of_turns))
     usable = tuple(name for name in doubtful if can_be_used(rows, name))
-    return Recognised(format, used, len(rows), ignored, doubtful, kind, usable)
+    marks = marks_of_replies(rows, in_doubt) if kind == "conversations" else ()
+    return Recognised(format, used, len(rows), ignored, doubtful, kind, usable, marks)
 
 
 def _kind(format: RowFormat, rows: Sequence[Raw], names: Names) -> Kind:

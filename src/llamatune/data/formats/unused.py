@@ -38,6 +38,12 @@ _OF_A_PROMPT = MATTER | {
 }
 """Columns that, by their names, hold part of what the model is asked."""
 
+_MARKS = frozenset(
+    {"score", "rating", "reward", "quality", "grade", "stars", "helpfulness", "usefulness", "overall_score"}
+    | {"quality_score", "reward_score", "human_rating", "human_score"}
+)
+"""Columns that, by their names, say how good the reply beside them is."""
+
 _OPTION = re.compile(r"(?:(?:options?|choices?|opt?)[_ -]?)?[a-e]|(?:options?|choices?)[_ -]?[1-9]", re.I)
 """Columns that, by their names, hold one answer of several that a question offers, if there are two of them."""
 
@@ -51,6 +57,16 @@ def doubtful_columns(rows: Sequence[Raw], columns: Sequence[str], used: Columns)
         options if len(options) > 1 else ()
     )
     return tuple(name for name in columns if name in known and _say_more(rows, name, used))
+
+
+def marks_of_replies(rows: Sequence[Raw], columns: Sequence[str]) -> tuple[str, ...]:
+    """Those of the columns that hold different numbers, and have a name for how good something is."""
+    named = (column for column in columns if column.casefold() in _MARKS)
+    return tuple(
+        column
+        for column in named
+        if len({value for row in rows if isinstance(value := row.get(column), int | float)}) > 1
+    )
 
 
 def can_be_used(rows: Sequence[Raw], column: str) -> bool:

@@ -101,6 +101,12 @@ class Survey:
                 f"warning: cells that say that they are empty: {_named(empty)}; the model would learn to read and "
                 "write this; leave such rows out, or such cells empty"
             )
+        for mark in recognised.marks[:1]:
+            yield (
+                f"warning: column `{mark}` may say how good a reply is, and bad ones are learnt like good ones; "
+                f"leave these out, or train a reward model on it: `stage: reward`, `loss.objective: scores`, "
+                f"`columns: {{score: {mark}}}`"
+            )
         if recognised.format == "text":
             # A web page may hold a marker; a set of chats holds little else.
             if 2 * sum(templates.values()) > self.count:
