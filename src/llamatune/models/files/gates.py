@@ -100,8 +100,11 @@ def check_config_values(config: Mapping[str, Any], file: Path) -> None:
 
 
 def _is_size(value: Any) -> bool:
-    """None is written where the architecture has a rule of its own, such as for `head_dim`."""
-    return value is None or (type(value) is int and value >= 1)
+    """None is written where the architecture has a rule of its own, such as for `head_dim`; a list, where each block has
+    a size of its own."""
+    return value is None or all(
+        type(one) is int and one >= 1 for one in (value if isinstance(value, list) else [value])
+    )
 
 
 def _numbers(config: Any, name: str = "") -> Iterator[tuple[str, int]]:

@@ -65,7 +65,8 @@ def check_weights(folder: Path) -> None:
                 hint="download the model again",
             )
     read = ("model.safetensors",) if "model.safetensors" in tensors else sorted(parts)
-    check_shapes(config, {name: shape for part in read for name, shape in tensors[part].items()}, folder)
+    shapes = {name: shape for part in read for name, shape in tensors.get(part, {}).items()}
+    check_shapes(config, shapes, folder)
 
 
 def check_not_pickled(folder: Path, pattern: str) -> None:
