@@ -100,11 +100,10 @@ def check_config_values(config: Mapping[str, Any], file: Path) -> None:
 
 
 def _is_size(value: Any) -> bool:
-    """None is written where the architecture has a rule of its own, such as for `head_dim`; a list, where each block has
-    a size of its own."""
-    return value is None or all(
-        type(one) is int and one >= 1 for one in (value if isinstance(value, list) else [value])
-    )
+    """None is written where the architecture has a rule of its own, such as for `head_dim`; a list, where each block
+    has a size of its own."""
+    sizes = value if isinstance(value, list) else [value]
+    return value is None or all(type(one) is int and one >= 1 for one in sizes)
 
 
 def _numbers(config: Any, name: str = "") -> Iterator[tuple[str, int]]:
