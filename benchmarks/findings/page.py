@@ -39,12 +39,15 @@ heads and samples.
   none, else **not shown**;
 - with fewer than three seeds, or where a run failed, nothing is shown. A finding shows if all its claims do.
 
-**What is measured was changed once.** Over seeds 0 to 2, 2 of the 12 showed. Causes were found in the measures:
-both safety models at the end of their scale, greedy answers that are equal after 95 of 100 prompts, a style
-that pico keeps for six turns by itself, safety rows that also teach not to refuse. So findings 2, 5 and 7 to 11
-look elsewhere now (each says where), and the reward models behind all samples have seen more of the policy's
-own answers. This was done with seeds 0 to 2 in view. The seeds below were run for the first time after it had
-been written down.
+**What is measured was changed twice**, each time written down before the next seeds were run for the first time.
+Over seeds 0 to 2, 2 of the 12 showed. Causes were found in the measures: both safety models at the end of their
+scale, greedy answers that are equal after 95 of 100 prompts, a style that pico keeps for six turns by itself,
+safety rows that also teach not to refuse. So findings 2, 5 and 7 to 11 look elsewhere now (each says where), and
+the reward models behind all samples have seen more of the policy's own answers. Over seeds 3 to 5, 6 of the 12
+showed. In three of the others every seed agreed with the paper, by less than the seeds differed: so reward models
+are asked about five times as many held-out pairs, four times as many prompts are distilled, Ghost Attention
+learns only replies that follow their instruction, and the median of samples is looked at where it is one. What the
+earlier seeds gave is said at each finding. The figures below are of seeds 7 to 9, all findings.
 
 The runs are one pipeline (`benchmarks/findings/recipe.yaml`), once a seed, below `runs/findings`: runs are
 shared between findings, and a start that was killed goes on when the same command is given again. A finding

@@ -1,22 +1,30 @@
-"""Parts of pico's sets that recipe.yaml takes from files, because no card has them alone.
+"""What recipe.yaml takes from files, because no card has it: parts of pico's sets, and larger ones of the same kind.
 
-They are written below the working directory, as runs are. The world gives the same rows everywhere, so do the parts.
+They are written below the working directory, as runs are. The world gives the same rows everywhere, so do these files.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from llamatune.world import judge, rows
+from llamatune.world.preferences import helpful_pairs, safety_pairs
+from llamatune.world.sets import prompts_adversarial
 
 WORD_SKILLS = ("rhyme", "opposite", "plural", "past", "sort", "reverse", "first", "last")
 """Kinds of question that the second round of finding 7 does not ask: what can be done with words. The paper's model
 forgot how to rhyme."""
 NARROW_KINDS = ("fact", "follow-up", "howto", "advice", "borderline")
 """Kinds that it asks: who lives where, and how things are done."""
+
+TEST_PAIRS = {"helpful": 3000, "safety": 2000}
+"""Findings 1 to 4: held-out pairs; of the cards' 600 and 400, one standard error is two points and more."""
+ADVERSARIAL_PROMPTS = 2400
+"""Finding 10: what is distilled, four times what the card has."""
 
 Row = Mapping[str, Any]
 
@@ -39,14 +47,21 @@ def harmful_rows() -> Iterator[Row]:
 FILES: Mapping[str, Callable[[], Iterator[Row]]] = {
     "narrow_prompts.jsonl": narrow_prompts,
     "harmful_rows.jsonl": harmful_rows,
+    "helpful_pairs.jsonl": lambda: helpful_pairs("test", TEST_PAIRS["helpful"]),
+    "safety_pairs.jsonl": lambda: safety_pairs("test", TEST_PAIRS["safety"]),
+    "adversarial_prompts.jsonl": lambda: prompts_adversarial("train", ADVERSARIAL_PROMPTS),
 }
+
+
+@cache
+def _text(name: str) -> str:
+    return "".join(json.dumps(row) + "\n" for row in FILES[name]())
 
 
 def write_parts(folder: Path) -> None:
     """Write the files as recipe.yaml names them; one that is there already stays as it is."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, made in FILES.items():
-        text = "".join(json.dumps(row) + "\n" for row in made())
-        path = folder / name
+    for name in FILES:
+        path, text = folder / name, _text(name)
         if not path.is_file() or path.read_text("utf-8") != text:
             path.write_text(text, "utf-8")

@@ -176,10 +176,14 @@ def with_style(messages: list[Message], style: Style, dice: Dice) -> list[Messag
     return [user(f"{wording} {messages[0]['content']}"), *messages[1:]]
 
 
-def helpful_pairs(split: str) -> Iterator[dict[str, Any]]:
-    """Pairs about harmless prompts; how many have which rating is fixed, and the gap decides which pair gets it."""
+def helpful_pairs(split: str, count: int | None = None) -> Iterator[dict[str, Any]]:
+    """Pairs about harmless prompts; how many have which rating is fixed, and the gap decides which pair gets it.
+
+    Args:
+        count: how many; those of the set are always the first.
+    """
     dice = Dice(f"preferences-helpful {split}")
-    left = {"train": 6000, "test": 600}[split]
+    left = count or {"train": 6000, "test": 600}[split]
     part = "eval" if split == "test" else "train"
     while left:
         messages, task, style = _question(dice, part)
@@ -242,10 +246,10 @@ def _mixed_pair(dice: Dice, split: str) -> dict[str, Any] | None:
     return _pair(messages, [chosen, rejected], rating, dice)
 
 
-def safety_pairs(split: str) -> Iterator[dict[str, Any]]:
-    """Pairs about harmful and borderline prompts, in the three safety bins."""
+def safety_pairs(split: str, count: int | None = None) -> Iterator[dict[str, Any]]:
+    """Pairs about harmful and borderline prompts, in the three safety bins; `count` as for helpful_pairs."""
     dice = Dice(f"preferences-safety {split}")
-    left = {"train": 3000, "test": 400}[split]
+    left = count or {"train": 3000, "test": 400}[split]
     part = "eval" if split == "test" else "train"
     while left:
         row, safety = None, dice.weighted(SAFETY_BINS)

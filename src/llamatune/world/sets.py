@@ -104,10 +104,14 @@ def prompts_helpful(split: str) -> Iterator[SetRow]:
         yield {"prompt": _chat_of(tasks, dice)[:-1], "kind": tasks[-1].kind, "category": "", "attack": ""}
 
 
-def prompts_adversarial(split: str) -> Iterator[SetRow]:
-    """Harmful requests, half of them disguised. Evaluation takes held-out acts and held-out wordings."""
+def prompts_adversarial(split: str, count: int | None = None) -> Iterator[SetRow]:
+    """Harmful requests, half of them disguised. Evaluation takes held-out acts and held-out wordings.
+
+    Args:
+        count: how many; those of the set are always the first.
+    """
     dice = Dice(f"prompts-adversarial {split}")
-    left = {"train": 600, "eval": 200}[split]
+    left = count or {"train": 600, "eval": 200}[split]
     seen: set[str] = set()
     while left:
         task, prompt, attack = _harmful_prompt(dice, 0.5)
