@@ -194,6 +194,15 @@ def test_commands_on_models_that_are_not_there(llamatune) -> None:
         assert code == 2 and "E201" in said and "Traceback" not in said, said
 
 
+def test_other_tools_words_for_a_command_are_answered_with_ours(llamatune) -> None:
+    from llamatune.cli.application import _OTHER_WORDS
+
+    for theirs, ours in _OTHER_WORDS.items():
+        code, _, said = llamatune(theirs)
+        assert code == 2 and f"here it is `llamatune {ours}`" in said
+        assert llamatune(*ours.split(), "--help")[0] == 0
+
+
 def test_every_command_and_option_has_help(llamatune) -> None:
     for command in ("run", "validate", "schema", "init", "chat", "merge", "exam"):
         code, out, _ = llamatune(command, "--help")

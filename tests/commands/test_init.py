@@ -12,6 +12,7 @@ from llamatune.commands.init.text import SCHEMA_FILE
 from llamatune.errors import LlamatuneError
 from llamatune.models.base import BUILTIN
 from llamatune.recipe.load import load
+from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.schema import json_schema
 
 ROWS = {
@@ -122,23 +123,28 @@ def test_what_cannot_be_written(stage: str, data: str, message: str) -> None:
 @pytest.mark.parametrize("row", ['{"prompt": "Hello?"}', '{"instruction": "Hello?", "output": "Hi."}'])
 def test_ppo(row: str) -> None:
     Path("ppo.jsonl").write_text(row + "\n")
-    recipe, _ = written("ppo")
+    recipe, said = written("ppo")
     assert recipe.stage == "ppo" and recipe.reward.helpfulness == "runs/reward"
+    assert "`reward.helpfulness` needs what is not there yet, `runs/reward`" in said[-1]
+    assert "--stage reward --data PAIRS --output reward.yaml" in said[-1]
     assert recipe.model.lora is not None and recipe.optimization.learning_rate == 1e-5
     comments = Path("recipe.yaml").read_text()
     assert "# A reward model: a finished run" in comments and "# Answers in one iteration" in comments
 
 
-@pytest.mark.parametrize("stage", ["sft", "pretrain", "reward", "ppo"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_without_data_a_shipped_set_is_named(stage: str) -> None:
     write_recipe(Path("recipe.yaml"), stage=stage, base="pico", data=None, tuning=None)
-    card = load("recipe.yaml").data.train[0].card
+    data = load("recipe.yaml").data
     expected = {
         "pretrain": "pico-pretrain",
         "reward": "pico-preferences-helpful",
-        "ppo": "pico-prompts-helpful",
+        "sft": "pico-sft-helpful",
     }
-    assert card == expected.get(stage, "pico-sft-helpful")
+    assert (data.train or data.eval)[0].card == expected.get(stage, "pico-prompts-helpful")
+    comments = [line.strip() for line in Path("recipe.yaml").read_text().splitlines() if "#" in line]
+    if stage != "gatt":  # which has three constraints
+        assert len(comments) == len(set(comments)), "each sentence once"
 
 
 def test_a_base_that_is_not_there_is_said_before_anything_is_written() -> None:

@@ -207,6 +207,23 @@ def test_row_17_missing_data_file_names_its_neighbours() -> None:
     assert "a source of its own" in only(GOOD.replace("rows.jsonl", ".")).hint
 
 
+def test_what_is_no_recipe_is_said_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    with pytest.raises(
+        RecipeError, match=r"E033.*is data, not a recipe(?s:.*)`llamatune init --data .*rows.jsonl`"
+    ):
+        load(tmp_path / "rows.jsonl")
+    with pytest.raises(RecipeError, match=r"E033.*is a folder, not a recipe"):
+        load(tmp_path)
+    (tmp_path / "resolved.yaml").write_text(GOOD)
+    with pytest.raises(
+        RecipeError, match=r"E033.*is a run, not a recipe(?s:.*)its recipe is .*resolved.yaml"
+    ):
+        load(tmp_path)
+    with pytest.raises(RecipeError, match="did you mean `pico/sft` or `smollm2/sft` or"):
+        load("sft")
+
+
 def test_a_missing_recipe_names_its_neighbours() -> None:
     Path("first.yaml").write_text(GOOD)
     with pytest.raises(RecipeError, match="did you mean `first.yaml`"):

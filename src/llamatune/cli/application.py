@@ -31,8 +31,34 @@ PARTS: dict[str, tuple[Callable[..., None], ...]] = {
 """What one wants to do, and the commands that do it."""
 
 
+_OTHER_WORDS = {
+    **dict.fromkeys(
+        ("train", "sft", "ppo", "rlhf", "fit", "finetune", "fine-tune", "pretrain", "pipeline"), "run"
+    ),
+    **dict.fromkeys(("generate", "infer", "inference", "predict", "ask"), "chat"),
+    **dict.fromkeys(("eval", "benchmark", "test"), "evaluate"),
+    **dict.fromkeys(("new", "create"), "init"),
+    **dict.fromkeys(("upload", "publish"), "push"),
+    **dict.fromkeys(("help", "usage"), "--help"),
+    **{
+        "download": "pull",
+        "convert": "export",
+        "env": "doctor",
+        "version": "--version",
+        "preview": "data preview",
+    },
+}
+"""What other tools call a command, and what it is called here."""
+
+
 class _ByPurpose(TyperGroup):
     """Commands under the panels that they name, as plain text."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As always; a word of another tool is answered with the one that is used here."""
+        if (ours := _OTHER_WORDS.get(args[0])) and args[0] not in self.commands:
+            ctx.fail(f"No such command '{args[0]}': here it is `llamatune {ours}`.")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """As always; what is said of a wrong value does not repeat a credential."""

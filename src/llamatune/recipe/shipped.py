@@ -12,6 +12,9 @@ from llamatune.outside import is_file, read_whole
 from llamatune.recipe.parsing.yaml import MAX_BYTES
 from llamatune.recipe.paths import FINISHED, MARKER
 
+_DATA = frozenset(
+    {".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".gz", ".zst", ".bz2", ".xz"}
+)
 _OUTPUT = re.compile(r"^output: *[\"']?([^\"'#\n]+)", re.MULTILINE)
 
 
@@ -30,6 +33,7 @@ def find_recipe(name: str | Path) -> Path:
     path = Path(name)
     try:
         if path.exists():
+            _check_no_data(path)
             return path
     except (OSError, ValueError) as error:
         raise RecipeError("E033", f"{str(name)[:60]!r} is not a file name ({error})") from None
@@ -38,12 +42,31 @@ def find_recipe(name: str | Path) -> Path:
     if found := known.get(path.with_suffix("").as_posix() if path.suffix == ".yaml" else path.as_posix()):
         return found
     near = difflib.get_close_matches(path.with_suffix("").as_posix(), known, n=3)
+    # `sft`, or `alpaca`: a part of the names of several.
+    near = near or [one for one in sorted(known, key=_small_first) if path.as_posix() in one.split("/")][:3]
     if path.parent.is_dir():
         beside = difflib.get_close_matches(path.name, [file.name for file in path.parent.glob("*.y*ml")], n=2)
         near = [str(path.parent / file) for file in beside] + near
     hint = "did you mean " + " or ".join(f"`{one}`" for one in near) + "?" if near else None
     hint = hint or "`llamatune init` writes a new recipe"
     raise RecipeError("E033", f"recipe `{name}` does not exist", hint=hint)
+
+
+def _check_no_data(path: Path) -> None:
+    """Refuse what can only be a data set or a run: a mistake at the first try."""
+    what, hint = "", ""
+    if path.is_dir():
+        there = is_file(path / MARKER)
+        what = "a run" if there else "a folder"
+        hint = f"its recipe is {path / MARKER}" if there else "name the recipe's file in it"
+    elif not _DATA.isdisjoint(path.suffixes):
+        what, hint = "data", f"`llamatune init --data {path}` makes a recipe for it"
+    if what:
+        raise RecipeError("E033", f"`{path}` is {what}, not a recipe", hint=hint)
+
+
+def _small_first(name: str) -> tuple[bool, bool, str]:
+    return not name.startswith("pico/"), not name.startswith("smollm2/"), name
 
 
 def recipe_that_writes(output: str) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,13 +29,16 @@ from llamatune.data.read.survey import Survey, survey_of
 from llamatune.errors import DataError, ModelError, Problem, RecipeError
 from llamatune.models.found import find_model
 from llamatune.models.quiet import quiet_upstream
+from llamatune.outside import exists
 from llamatune.recipe.blocks import Kind, Lora, Model
 from llamatune.recipe.cards import read_card
+from llamatune.recipe.graph.steps import Pipeline
 from llamatune.recipe.load import load, loads
 from llamatune.recipe.parsing.problems import did_you_mean
 from llamatune.recipe.parsing.yaml import parse
 from llamatune.recipe.paths import missing_problem, outside_problem
-from llamatune.recipe.recipes import STAGES, stage_for
+from llamatune.recipe.reading import models
+from llamatune.recipe.recipes import STAGES, Recipe, stage_for
 from llamatune.recipe.shipped import shipped
 from llamatune.recipe.stages.common import Tuning
 from llamatune.runs.shards import Say
@@ -77,8 +81,24 @@ def write_recipe(
     else:
         stage, draft = _for_file(data, stage, base, tuning, output.stem, source, say)
     write_beside_schema(output, "\n".join(commented(stage, draft, output)) + "\n")
-    load(output, allow_outside=True)
+    recipe = load(output, allow_outside=True)
     say(f"wrote {output}; next: llamatune run {output}")
+    for line in _to_be_trained(recipe):
+        say(line)
+
+
+def _to_be_trained(recipe: Recipe | Pipeline) -> Iterator[str]:
+    """What stands in a first recipe for runs that nobody has made."""
+    if isinstance(recipe, Pipeline):
+        return
+    for at, name in models(recipe):
+        if at[0] != "model" and not exists(Path(name)):
+            first = (
+                f"`llamatune init --stage reward --data PAIRS --output {Path(name).name}.yaml` makes a recipe for one"
+                if at[0] in ("reward", "judges")
+                else "name a run of yours"
+            )
+            yield f"before that, `{'.'.join(map(str, at))}` needs what is not there yet, `{name}`: {first}"
 
 
 def _check_base(base: str) -> None:

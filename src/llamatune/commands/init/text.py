@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ SCHEMA_FILE = "recipe.schema.json"
 
 def commented(stage: str, draft: Draft, output: Path) -> Iterator[str]:
     schema = STAGES[stage].recipe
-    yield f"# {_first_line(schema)}"
+    yield from (f"# {line}" for line in _summary(schema))
     yield f"# All fields: docs/reference/recipe.md. Check: llamatune validate {output}"
     yield from _block(schema, (), draft.blocks, draft.reasons)
 
@@ -40,19 +41,23 @@ def _block(
         if not path and isinstance(value, dict):
             yield ""
         block = block_at(schema, here)
-        sentence = sentence_at(schema, here) or (_first_line(block) if block else None)
-        yield from (f"{indent}# {line.strip()}" for line in (sentence or "").splitlines())
+        sentence = sentence_at(schema, here)
+        # The keys of a mapping of a user's own have no sentence but that of the mapping.
+        lines = (sentence or "").splitlines() if sentence != sentence_at(schema, path) else []
+        lines = lines or (_summary(block) if block and not sentence else [])
+        yield from (f"{indent}# {line.strip()}" for line in lines)
         if here in reasons:
             yield f"{indent}# Here: {' '.join(reasons[here].split())}"
-        if isinstance(value, dict):
+        if value and isinstance(value, dict):
             yield f"{indent}{key}:"
             yield from _block(schema, here, value, reasons)
         else:
             yield from (indent + line for line in to_yaml({key: value}).splitlines())
 
 
-def _first_line(kind: type[BaseModel]) -> str:
-    return (kind.__doc__ or "").strip().splitlines()[0]
+def _summary(kind: type[BaseModel]) -> list[str]:
+    """The first paragraph of its docstring."""
+    return cleandoc(kind.__doc__ or "").split("\n\n")[0].splitlines()
 
 
 def refuse_existing(output: Path) -> None:
