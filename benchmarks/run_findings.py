@@ -30,7 +30,7 @@ from llamatune.errors import LlamatuneError
 NAME, AGAIN = "findings", "findings_again"
 """The results of all findings, and of those that were measured again since, which count in their place."""
 PAGE = ROOT / "docs/findings.md"
-SEEDS = [7, 8, 9]
+SEEDS = [3, 4, 5]
 """Those that nobody had seen when what is measured was written down (docs/findings.md)."""
 
 

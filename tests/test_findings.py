@@ -339,7 +339,7 @@ def test_all_runs_of_a_seed_validate_and_have_that_seed(
 
 
 def test_the_parts_of_sets_hold_what_their_findings_say(tmp_path: Path) -> None:
-    from findings.parts import ADVERSARIAL_PROMPTS, FILES, NARROW_KINDS, TEST_PAIRS, WORD_SKILLS, write_parts
+    from findings.parts import ADVERSARIAL_PROMPTS, FILES, NARROW_KINDS, WORD_SKILLS, write_parts
 
     from llamatune.world import rows
 
@@ -353,14 +353,10 @@ def test_the_parts_of_sets_hold_what_their_findings_say(tmp_path: Path) -> None:
     # Its harmful requests are refused or met with a reason; what only sounds harmful is answered, and is not here.
     replies = [json.loads(line)["messages"][-1]["content"] for line in found["harmful_rows.jsonl"]]
     assert len(replies) == 632 and not any(reply.startswith(("To ", "The best way to")) for reply in replies)
-    # The larger sets begin with the cards' rows.
-    for name, card, split, count in (
-        ("helpful_pairs.jsonl", "preferences-helpful", "test", TEST_PAIRS["helpful"]),
-        ("safety_pairs.jsonl", "preferences-safety", "test", TEST_PAIRS["safety"]),
-        ("adversarial_prompts.jsonl", "prompts-adversarial", "train", ADVERSARIAL_PROMPTS),
-    ):
-        known, more = list(rows(card, split)), [json.loads(line) for line in found[name]]
-        assert len(more) == count > len(known) and more[: len(known)] == known
+    # The larger set begins with the card's rows.
+    known = list(rows("prompts-adversarial", "train"))
+    more = [json.loads(line) for line in found["adversarial_prompts.jsonl"]]
+    assert len(more) == ADVERSARIAL_PROMPTS > len(known) and more[: len(known)] == known
     before = {name: (tmp_path / name).stat().st_mtime_ns for name in FILES}
     write_parts(tmp_path)
     assert before == {name: (tmp_path / name).stat().st_mtime_ns for name in FILES}

@@ -44,10 +44,10 @@ Over seeds 0 to 2, 2 of the 12 showed. Causes were found in the measures: both s
 scale, greedy answers that are equal after 95 of 100 prompts, a style that pico keeps for six turns by itself,
 safety rows that also teach not to refuse. So findings 2, 5 and 7 to 11 look elsewhere now (each says where), and
 the reward models behind all samples have seen more of the policy's own answers. Over seeds 3 to 5, 6 of the 12
-showed. In three of the others every seed agreed with the paper, by less than the seeds differed: so reward models
-are asked about five times as many held-out pairs, four times as many prompts are distilled, Ghost Attention
-learns only replies that follow their instruction, and the median of samples is looked at where it is one. What the
-earlier seeds gave is said at each finding. The figures below are of seeds 7 to 9, all findings.
+showed. In two of the others, 9 and 10, every seed agreed with the paper, by less than the seeds differed, and in 5
+the median had been looked at where it is a mean: so Ghost Attention learns only replies that follow their
+instruction, four times as many prompts are distilled, and the median counts from eight samples on. These three were
+measured again, over seeds 7 to 9, and their new figures count whatever they are; the old ones stand at each.
 
 The runs are one pipeline (`benchmarks/findings/recipe.yaml`), once a seed, below `runs/findings`: runs are
 shared between findings, and a start that was killed goes on when the same command is given again. A finding

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.world import judge, rows
-from llamatune.world.preferences import helpful_pairs, safety_pairs
 from llamatune.world.sets import prompts_adversarial
 
 WORD_SKILLS = ("rhyme", "opposite", "plural", "past", "sort", "reverse", "first", "last")
@@ -21,8 +20,6 @@ forgot how to rhyme."""
 NARROW_KINDS = ("fact", "follow-up", "howto", "advice", "borderline")
 """Kinds that it asks: who lives where, and how things are done."""
 
-TEST_PAIRS = {"helpful": 3000, "safety": 2000}
-"""Findings 1 to 4: held-out pairs; of the cards' 600 and 400, one standard error is two points and more."""
 ADVERSARIAL_PROMPTS = 2400
 """Finding 10: what is distilled, four times what the card has."""
 
@@ -47,8 +44,6 @@ def harmful_rows() -> Iterator[Row]:
 FILES: Mapping[str, Callable[[], Iterator[Row]]] = {
     "narrow_prompts.jsonl": narrow_prompts,
     "harmful_rows.jsonl": harmful_rows,
-    "helpful_pairs.jsonl": lambda: helpful_pairs("test", TEST_PAIRS["helpful"]),
-    "safety_pairs.jsonl": lambda: safety_pairs("test", TEST_PAIRS["safety"]),
     "adversarial_prompts.jsonl": lambda: prompts_adversarial("train", ADVERSARIAL_PROMPTS),
 }
 

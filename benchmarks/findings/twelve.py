@@ -17,7 +17,7 @@ Runs = Mapping[str, Any]
 """Step of recipe.yaml -> what its evaluation.json holds."""
 Points = Sequence[tuple[float, float]]
 
-HELPFUL, SAFETY = "runs/findings/helpful_pairs.jsonl", "runs/findings/safety_pairs.jsonl"
+HELPFUL, SAFETY = "pico-preferences-helpful", "pico-preferences-safety"
 RATINGS = ("negligibly_better", "slightly_better", "better", "significantly_better")
 ADVERSARIAL, BORDERLINE = "pico-prompts-adversarial", "pico-prompts-borderline"
 EVERY_SET = "all sets"
@@ -163,8 +163,7 @@ TWELVE = (
                 ),
             ),
         ),
-        "Helpfulness reward models with and without margin, on 3,000 held-out helpfulness pairs (over seeds 3 to 5 on "
-        "600, 110 of them of that rating: +8.2, -2.7 and +2.7 points).",
+        "Helpfulness reward models with and without margin, on held-out helpfulness pairs.",
         Plot(
             "margin of significantly better pairs",
             "accuracy on them",
@@ -216,8 +215,7 @@ TWELVE = (
             ),
         ),
         "The shipped reward recipes: three parts helpfulness to one of safety, and nine parts safety to one of "
-        "helpfulness. On 3,000 and 2,000 held-out pairs (over seeds 3 to 5 on 600 and 398; the safety pairs then: -2.5, "
-        "+2.8 and +2.8 points).",
+        "helpfulness.",
         cause="On safety pairs the differences are -2.5, +2.8 and +2.8 points of 398 pairs, where one standard "
         "error is two points. A quarter of the helpfulness model's pairs are of safety, and of those with a "
         "significantly better reply it knows 98 of 100.",
@@ -288,8 +286,10 @@ TWELVE = (
                 for name in ("max", "median")
             },
         ),
-        cause="The best of N rises in every seed. The median moves by 0.29, 0.16 and 0.23 of that, most of it "
-        "within the first eight samples, where at most 0.25 had been called flat.",
+        cause="The best of N rises in every seed. From eight samples on the median moves by 0.09, 0.73 and 0.31 of "
+        "what the best gains from there: it is that of the first N samples, and wanders as much as that. "
+        "Over all choices of N of the 64, which was worked out afterwards and so does not count, it moves by 0.18, "
+        "0.20 and 0.18 of the whole gain from one sample to 64, and most of that within the first eight.",
     ),
     Finding(
         6,
@@ -397,9 +397,6 @@ TWELVE = (
                 for name in ("before", "after")
             },
         ),
-        cause="So in every seed (+13, +3 and +13 points), but by less than the seeds differ. What is learnt is "
-        "what the model does while the instruction is before every question, and then it follows in 70 to "
-        "74% of the turns: of a policy that forgets even so, the rows teach that, too.",
     ),
     Finding(
         10,
@@ -426,9 +423,9 @@ TWELVE = (
         "model, the judge the oracle: by the gate's own scores, what passes it is better by construction. What is "
         "compared for the gate are the rows that are learnt, and no longer models trained on them, which differed by "
         "-12.5 to +9 points (seeds 0 to 2); and those of 2,400 prompts (of 600 over seeds 3 to 5: 0.6, 4.1 and 2.3).",
-        cause="Distillation makes the model safer in every seed, by 18 to 20 points. With the gate 0.6, 4.1 and "
-        "2.3 points fewer of the answers that are learnt are unsafe: so in every seed, but by less than the "
-        "seeds differ. The safety model calls it more: it is the gate.",
+        cause="Distillation makes the model safer in every seed, by 11 to 30 points. With the gate 1.1, 4.6 and 1.9 "
+        "points fewer of the answers that are learnt are unsafe: so in every seed, as over seeds 3 to 5, but by less "
+        "than the seeds differ, which are models of their own. The safety model calls it more: it is the gate.",
     ),
     Finding(
         11,

@@ -176,14 +176,10 @@ def with_style(messages: list[Message], style: Style, dice: Dice) -> list[Messag
     return [user(f"{wording} {messages[0]['content']}"), *messages[1:]]
 
 
-def helpful_pairs(split: str, count: int | None = None) -> Iterator[dict[str, Any]]:
-    """Pairs about harmless prompts; how many have which rating is fixed, and the gap decides which pair gets it.
-
-    Args:
-        count: how many; those of the set are always the first.
-    """
+def helpful_pairs(split: str) -> Iterator[dict[str, Any]]:
+    """Pairs about harmless prompts; how many have which rating is fixed, and the gap decides which pair gets it."""
     dice = Dice(f"preferences-helpful {split}")
-    left = count or {"train": 6000, "test": 600}[split]
+    left = {"train": 6000, "test": 600}[split]
     part = "eval" if split == "test" else "train"
     while left:
         messages, task, style = _question(dice, part)
@@ -246,10 +242,10 @@ def _mixed_pair(dice: Dice, split: str) -> dict[str, Any] | None:
     return _pair(messages, [chosen, rejected], rating, dice)
 
 
-def safety_pairs(split: str, count: int | None = None) -> Iterator[dict[str, Any]]:
-    """Pairs about harmful and borderline prompts, in the three safety bins; `count` as for helpful_pairs."""
+def safety_pairs(split: str) -> Iterator[dict[str, Any]]:
+    """Pairs about harmful and borderline prompts, in the three safety bins."""
     dice = Dice(f"preferences-safety {split}")
-    left = count or {"train": 3000, "test": 400}[split]
+    left = {"train": 3000, "test": 400}[split]
     part = "eval" if split == "test" else "train"
     while left:
         row, safety = None, dice.weighted(SAFETY_BINS)
