@@ -477,7 +477,7 @@ FORMATS: dict[RowFormat, Format] = {
             ),
             "`instruction`, `completions` = [{response, overall_score}, ...], or `prompt`, `answers` = "
             "[{answer, rank}, ...], or `prompt`, `responses` = [text, ...], `scores` = [number, ...]",
-            optional=_SYSTEM | {"score": ("scores", "ratings", "rewards", *pairs.RANKS)},
+            optional=_SYSTEM | {"score": ("scores", "ratings", "rewards", *pairs.RANK_COLUMNS)},
             fits=_ultrafeedback,
         ),
         Format(

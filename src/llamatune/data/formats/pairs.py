@@ -390,7 +390,7 @@ def _with_grades(
             place=place,
             hint="give each reply its grade, and null to one that has none",
         )
-    key = "rank" if grades.casefold() in RANKS else "score"
+    key = "rank" if grades.casefold() in RANK_COLUMNS else "score"
     scored = ((_score({key: grade}), text) for grade, text in zip(found, replies, strict=True))
     return [
         (score, checked_text(text, f"column {column!r}", place))
@@ -399,7 +399,7 @@ def _with_grades(
     ]
 
 
-RANKS = ("ranks", "rank", "ranking", "rankings")
+RANK_COLUMNS = ("ranks", "rank", "ranking", "rankings")
 """Columns of grades of which the lowest is the best."""
 
 _REPLY_KEYS = ("response", "answer", "text")
