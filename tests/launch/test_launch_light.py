@@ -104,6 +104,22 @@ def test_a_silent_process_is_named_and_one_that_has_ended_is_not() -> None:
     assert who_is_lost({0: here, 1: seen(9, 0, "", heard=0, ended=True)}, 100, **LIMITS) is None
 
 
+def test_one_that_never_spoke_is_named() -> None:
+    """A process that stops before its first word is missed like any other."""
+    here = seen(1, 3, "in a backward pass", moved=20)
+    assert who_is_lost({0: here, 1: Seen(heard=80, moved=80)}, 100, **LIMITS) is None
+    found = who_is_lost({0: here, 1: Seen(heard=60, moved=60)}, 100, **LIMITS)
+    assert found == "process 1 has given no sign of life for 40 seconds"
+
+
+def test_who_falls_silent_is_named_and_not_who_waits_for_it() -> None:
+    here = seen(5, 3, "in a backward pass", moved=30)
+    stopped = seen(5, 3, "in a forward pass", moved=30, heard=80)
+    assert who_is_lost({0: here, 1: stopped}, 100, **LIMITS) is None
+    found = who_is_lost({0: here, 1: stopped}, 111, **LIMITS)
+    assert found is not None and found.startswith("process 1 (h, 1) in step 5")
+
+
 def test_one_that_has_failed_ends_those_that_wait_for_it() -> None:
     failed = seen(0, 0, "", heard=80, ended=True)
     failed.said["failed"] = "error[E905] output: ..."

@@ -85,7 +85,10 @@ def _is_lost_connection(error: Exception) -> bool:
 
 @dataclass
 class Seen:
-    """What is known of another process: what it said last, and since when that is the same, by this process's clock."""
+    """What is known of another process: what it said last, and since when that is the same, by this process's clock.
+
+    `said` is empty while it has not said anything yet.
+    """
 
     said: dict[str, Any] = field(default_factory=dict)
     heard: float = 0.0
@@ -103,7 +106,13 @@ class Seen:
         step, passed, _ = self.said["at"]
         return step, passed
 
+    @property
+    def doing(self) -> str:
+        return self.said["at"][2] if self.said else ""
+
     def describe(self, number: int) -> str:
+        if not self.said:
+            return f"process {number}"
         step, _, doing = self.said["at"]
         return f"process {number} ({self.said['host']}, {self.said['pid']}) in step {step}, {doing}"
 
@@ -112,7 +121,9 @@ def who_is_lost(seen: dict[int, Seen], now: float, *, stuck_after: float, silenc
     """Who is lost, in a sentence; None while all is well.
 
     Args:
-        seen: all processes that have said something, by number.
+        seen: all processes, by number.
+        stuck_after: seconds without a move of any of them.
+        silence: seconds without a sign of life.
     """
     for number, one in seen.items():
         # What fails in all of them, each says itself.
@@ -125,7 +136,10 @@ def who_is_lost(seen: dict[int, Seen], now: float, *, stuck_after: float, silenc
         return (
             f"{one.describe(number).rstrip(', ')} has given no sign of life for {now - one.heard:.0f} seconds"
         )
-    if not here or any(now - one.moved <= stuck_after or not one.said["at"][2] for one in here.values()):
+    if not here or any(now - one.moved <= stuck_after or not one.doing for one in here.values()):
+        return None
+    # Who misses its beats is the cause, and is named as silent before long.
+    if any(now - one.heard > silence / 3 for one in here.values()):
         return None
     last = min(one.at for one in here.values())
     behind = [one.describe(number) for number, one in here.items() if one.at == last]
@@ -191,9 +205,8 @@ class Lookout:
     def _exchange(self) -> None:
         """Tell the others where this process is, and hear it of them; at last, that it has ended."""
         store = None
-        over = False
-        while not over:
-            over = self._ends.wait(self._pause)
+        while True:
+            over = self._ends.is_set()
             try:
                 store = store or open_store(_ANSWER)
                 assert store is not None
@@ -203,6 +216,9 @@ class Lookout:
                 self._answered = time.monotonic()
             except Exception:
                 store = None
+            if over:
+                break
+            self._ends.wait(self._pause)
         self._told.set()
 
     def _say(self, store: Store, over: bool) -> None:
@@ -219,16 +235,18 @@ class Lookout:
         store.set(_key(rank()), json.dumps(said))
 
     def _read(self, store: Store) -> None:
-        there = [
-            number for number in range(processes()) if number in self._seen or store.check([_key(number)])
+        spoken = [
+            number for number in range(processes()) if self._has_spoken(number) or store.check([_key(number)])
         ]
+        texts = dict(zip(spoken, store.multi_get(list(map(_key, spoken))), strict=True))
         now = time.monotonic()
-        for number, text in zip(there, store.multi_get(list(map(_key, there))), strict=True):
-            said = json.loads(text)
-            if number in self._seen:
-                self._seen[number].see(said, now)
-            else:
-                self._seen[number] = Seen(said, now, now)
+        for number in range(processes()):
+            one = self._seen.setdefault(number, Seen(heard=now, moved=now))
+            if number in texts:
+                one.see(json.loads(texts[number]), now)
+
+    def _has_spoken(self, number: int) -> bool:
+        return number in self._seen and bool(self._seen[number].said)
 
     def _end(self, text: str) -> None:
         """End this process in the middle of whatever it waits for; who started the processes ends the others."""
