@@ -27,8 +27,9 @@ from reporting import RESULTS, ROOT
 
 from llamatune.errors import LlamatuneError
 
-NAME, AGAIN = "findings", "findings_again"
-"""The results of all findings, and of those that were measured again since, which count in their place."""
+NAME, AGAIN = "findings", "findings_again_"
+"""The results of all findings, and of those that were measured again since (their numbers follow), which count in their
+place."""
 PAGE = ROOT / "docs/findings.md"
 SEEDS = [3, 4, 5]
 """Those that nobody had seen when what is measured was written down (docs/findings.md)."""
@@ -63,27 +64,31 @@ def main() -> None:
             made = replace(made, tables=[*made.tables, *tables(known)], notes=[*made.notes, NOTE])
         print(made.text())
         if options.save:
-            made.save(AGAIN if options.only else NAME)
+            made.save(AGAIN + "_".join(str(one.number) for one in chosen) if options.only else NAME)
     if options.save or options.page:
         write_page(saved(), PAGE)
 
 
 def saved() -> dict[str, Any] | None:
     """results/findings.json, if there is any, with what was measured again in the place of what it was before."""
-    results, later = (_read(RESULTS / f"{name}.json") for name in (NAME, AGAIN))
-    if results is None or later is None:
-        return results
-    about, figures = later["about"], later["figures"]
-    again = {
-        one["number"]: one | {"again": about | {"seeds": figures["seeds"]}} for one in figures["findings"]
-    }
-    known = results["figures"]["findings"]
-    results["figures"]["findings"] = [again.get(one["number"], one) for one in known]
+    file = RESULTS / f"{NAME}.json"
+    if not file.exists():
+        return None
+    results = _read(file)
+    later = [(one.name, _read(one)) for one in RESULTS.glob(f"{AGAIN}*.json")]
+    for name, content in sorted(later, key=lambda one: one[1]["figures"]["seeds"]):
+        about, figures = content["about"], content["figures"]
+        again = {
+            one["number"]: one | {"again": about | {"seeds": figures["seeds"], "file": name}}
+            for one in figures["findings"]
+        }
+        known = results["figures"]["findings"]
+        results["figures"]["findings"] = [again.get(one["number"], one) for one in known]
     return results
 
 
-def _read(file: Path) -> dict[str, Any] | None:
-    content: dict[str, Any] | None = json.loads(file.read_text("utf-8")) if file.exists() else None
+def _read(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(file.read_text("utf-8"))
     return content
 
 

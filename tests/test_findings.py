@@ -136,7 +136,7 @@ def by_hand() -> dict[str, Any]:
                 "1.3": {"curve": curve((0, 0), (0.8, 0))},
             }
         },
-        "best-of-64": {"curve": curve((0.5, 0.5), *[(0.5, 0.3)] * 6, (0.6, 0.55), (0.65, 0.5), (0.7, 0.54))},
+        "best-of-64": {"curve": curve((0.5, 0.5), (0.6, 0.3), (0.7, 0.48))},
         "skills": {"exam": rhymes},
         "quality-tuned": {"curve": curve((0.5, 0.5), (0.7, 0.6), mean=0.5)},
         "quality-ppo": {"curve": curve((0.5, 0.5), (0.9, 0.9), mean=0.6)},
@@ -383,20 +383,23 @@ def test_what_was_measured_again_counts_in_the_place_of_what_it_was(
     from findings.table import report
 
     monkeypatch.setattr(run_findings, "RESULTS", tmp_path)
-    about = {"date": "2026-01-01", "processor": "two cores", "cores": 2, "torch": "2", "commit": "abc"}
-    first, later = (
-        report(found, [0, 1, 2], quick=False) for found in (found_by_hand(), found_by_hand()[8:9])
-    )
-    later.figures["findings"][0]["claims"][0]["figures"] = [0.7, 0.71, 0.72]
-    for name, made, when in (("findings", first, {}), ("findings_again", later, {"date": "2026-02-02"})):
-        content = {
-            "about": about | when,
-            "figures": {**made.figures, "seeds": [6, 7, 8] if when else [0, 1, 2]},
-        }
+    about = {"processor": "two cores", "cores": 2, "torch": "2", "commit": "abc"}
+    saved = {
+        "findings": (found_by_hand(), [0, 1, 2], "2026-01-01"),
+        "findings_again_5_9": ([found_by_hand()[4], found_by_hand()[8]], [6, 7, 8], "2026-02-02"),
+        "findings_again_5": (found_by_hand()[4:5], [10, 11, 12], "2026-03-03"),
+    }
+    for name, (found, seeds, day) in saved.items():
+        figures = report(found, seeds, quick=False).figures | {"seeds": seeds}
+        if name == "findings_again_5_9":
+            figures["findings"][1]["claims"][0]["figures"] = [0.7, 0.71, 0.72]
+        content = {"about": about | {"date": day}, "figures": figures}
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     text = page(run_findings.saved())
     assert "+71.0 (+70.0 to +72.0)" in text and "| +1.3 (79.1 to 80.4) | +5.3 (+5.0 to +6.0) | yes |" in text
     assert text.count("Measured again on 2026-02-02, over seeds 6, 7, 8") == 1
+    assert text.count("Measured again on 2026-03-03, over seeds 10, 11, 12") == 1
+    assert text.count("[findings_again_5.json](") == 1 and text.count("[findings_again_5_9.json](") == 1
 
 
 def test_quick_figures_and_single_seeds_are_never_saved(tmp_path: Path) -> None:

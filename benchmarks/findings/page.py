@@ -46,8 +46,10 @@ safety rows that also teach not to refuse. So findings 2, 5 and 7 to 11 look els
 the reward models behind all samples have seen more of the policy's own answers. Over seeds 3 to 5, 6 of the 12
 showed. In two of the others, 9 and 10, every seed agreed with the paper, by less than the seeds differed, and in 5
 the median had been looked at where it is a mean: so Ghost Attention learns only replies that follow their
-instruction, four times as many prompts are distilled, and the median counts from eight samples on. These three were
-measured again, over seeds 7 to 9, and their new figures count whatever they are; the old ones stand at each.
+instruction, four times as many prompts are distilled, and the median counted from eight samples on. These three were
+measured again, over seeds 7 to 9, and their new figures count whatever they are; the old ones stand at each. For 5
+that measure was the worse one, since the median was that of the first samples, which wanders: it is the mean over all
+choices of samples now, looked at from one on as at first, and 5 was measured again over seeds 10 to 12.
 
 The runs are one pipeline (`benchmarks/findings/recipe.yaml`), once a seed, below `runs/findings`: runs are
 shared between findings, and a start that was killed goes on when the same command is given again. A finding
@@ -129,7 +131,7 @@ def _section(finding: Finding, row: Content | None) -> Iterator[str]:
         seeds = ", ".join(map(str, again["seeds"]))
         yield (
             f"Measured again on {again['date']}, over seeds {seeds}: {again['processor']}, commit "
-            f"{again['commit']}; all figures: [findings_again.json](../benchmarks/results/findings_again.json).\n"
+            f"{again['commit']}; all figures: [{again['file']}](../benchmarks/results/{again['file']}).\n"
         )
     if finding.cause:
         yield f"{finding.cause}\n"

@@ -3,6 +3,8 @@
 import math
 import random
 from collections import Counter
+from itertools import combinations
+from statistics import fmean, median
 from typing import Any
 
 import pytest
@@ -154,6 +156,11 @@ def test_the_curve_of_the_best_of_n() -> None:
     assert curve[0]["max"] == curve[0]["mean"] == pytest.approx(2.0), "one sample is plain sampling"
     assert curve[1]["max"] == pytest.approx(((2 + 3 + 3) / 3 + (0 + 6 + 6) / 3) / 2)
     assert curve[2]["max"] == pytest.approx(4.5) and curve[2]["median"] == pytest.approx(1.0)
+    groups = [[3.0, 9.0, 1.0, 4.0, 1.0, 5.0], [2.0, 6.0, 5.0, 3.0, 5.0, 8.0]]
+    for row in best_of_curve(groups):
+        drawn = [list(combinations(group, int(row["n"]))) for group in groups]
+        for figure, of in (("max", max), ("median", median), ("mean", fmean)):
+            assert row[figure] == pytest.approx(fmean(fmean(map(of, draws)) for draws in drawn))
     rewards = torch.randn(40, 16, generator=torch.Generator().manual_seed(0)).tolist()
     rising = [row["max"] for row in best_of_curve(rewards)]
     assert rising == sorted(rising)

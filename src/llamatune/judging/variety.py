@@ -9,7 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from statistics import fmean, median
+from statistics import fmean
 
 _ORDERS = 4
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -17,25 +17,28 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 
 def best_of_curve(rewards: Sequence[Sequence[float]]) -> list[dict[str, float]]:
     """For N = 1 to K: the largest and the median reward among N samples, and their mean, averaged over prompts (figure
-    7). The largest and the mean are exact over all choices of N of the K samples; the median is that of the first N.
+    7). All are exact over all choices of N of the K samples: those of the first N would wander.
     """
     k = min(map(len, rewards), default=0)
-    ordered = [sorted(group[:k]) for group in rewards]
+    # What is expected at each place of N is linear in the K ordered rewards, so that prompts are averaged first.
+    ordered = [fmean(column) for column in zip(*(sorted(group[:k]) for group in rewards), strict=True)]
     return [
         {
             "n": n,
-            "max": fmean(_expected_largest(group, n) for group in ordered),
-            "median": fmean(median(group[:n]) for group in rewards),
-            "mean": fmean(map(fmean, ordered)),
+            "max": _expected(ordered, n, n - 1),
+            "median": (_expected(ordered, n, (n - 1) // 2) + _expected(ordered, n, n // 2)) / 2,
+            "mean": fmean(ordered),
         }
         for n in range(1, k + 1)
     ]
 
 
-def _expected_largest(ordered: Sequence[float], n: int) -> float:
-    """Of n values drawn from these, the smallest first: the i-th is the largest in C(i, n - 1) of C(k, n) draws."""
+def _expected(ordered: Sequence[float], n: int, place: int) -> float:
+    """The value at a place (0 is the smallest) of n that are drawn from k: the i-th of the k is there in as many draws
+    as take `place` of those below it, and the rest of those above."""
     k = len(ordered)
-    return sum(value * math.comb(i, n - 1) for i, value in enumerate(ordered)) / math.comb(k, n)
+    draws = [math.comb(i, place) * math.comb(k - 1 - i, n - 1 - place) for i in range(k)]
+    return math.fsum(value * (count / math.comb(k, n)) for value, count in zip(ordered, draws, strict=True))
 
 
 def unique_share(texts: Sequence[Sequence[str]]) -> float:
