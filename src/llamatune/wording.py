@@ -1,7 +1,8 @@
-"""Numbers with their nouns, as English has them, and a word now and then on work that takes long."""
+"""Numbers with their nouns, as English has them, paths as a shell has them, and a word now and then on long work."""
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -20,6 +21,11 @@ def counted(number: int, one: str, many: str | None = None) -> str:
         many: the same for any other number, where it is not `one` with an s (`rows are`).
     """
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def in_shell(path: object) -> str:
+    """A path as a command takes it: quoted where it has a blank or another character of the shell's."""
+    return shlex.quote(str(path))
 
 
 def with_word(items: Sequence[_Item], one: str, done: str, say: Callable[[str], None]) -> Iterator[_Item]:

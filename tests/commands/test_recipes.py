@@ -26,6 +26,7 @@ def test_every_shipped_recipe_is_listed_with_a_word_about_it(recipes: list[Liste
         for file in (ROOT / "recipes").rglob("*.yaml")
     }
     assert all(recipe.about for recipe in listed.values())
+    assert not [one for one in listed.values() if one.about.count("(") != one.about.count(")")]
     assert (listed["pico/sft"].stage, listed["pico/sft"].base, listed["pico/sft"].trains) == (
         "sft",
         "pico",

@@ -213,6 +213,11 @@ def test_what_is_no_recipe_is_said_with_what_to_do(tmp_path: Path) -> None:
         RecipeError, match=r"E033.*is data, not a recipe(?s:.*)`llamatune init --data .*rows.jsonl`"
     ):
         load(tmp_path / "rows.jsonl")
+    (tmp_path / "my rows.csv").touch()
+    with pytest.raises(RecipeError, match="--data '.*my rows.csv'`"):
+        load(tmp_path / "my rows.csv")
+    (tmp_path / "rows.jsonl.yaml").write_text(GOOD)
+    assert load(tmp_path / "rows.jsonl.yaml").stage == "sft"
     with pytest.raises(RecipeError, match=r"E033.*is a folder, not a recipe"):
         load(tmp_path)
     (tmp_path / "resolved.yaml").write_text(GOOD)

@@ -11,6 +11,7 @@ from llamatune.errors import DataError
 from llamatune.outside import is_file
 from llamatune.recipe.cards import find_card_file
 from llamatune.version import __version__
+from llamatune.wording import in_shell
 
 _DIGITS = 4
 _FEW = 8
@@ -24,7 +25,7 @@ def check_updatable(data: str) -> None:
             "E181",
             "a file has no card to write into",
             place=data,
-            hint=f"make one, and name it: `llamatune data card NAME --from {data}`",
+            hint=f"make one, and name it: `llamatune data card NAME --from {in_shell(data)}`",
         )
     find_card_file(data, Path())
 

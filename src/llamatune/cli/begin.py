@@ -10,6 +10,7 @@ import typer
 
 from llamatune.cli.options import JsonOption
 from llamatune.cli.terminal import announce_imports, say, write
+from llamatune.wording import in_shell
 
 if TYPE_CHECKING:
     from llamatune.recipe.stages.common import Tuning
@@ -69,7 +70,7 @@ def recipes(
     if copy is not None:
         if name is None:
             raise typer.BadParameter("name the recipe to copy: llamatune recipes pico/sft --copy mine.yaml")
-        say(f"wrote {copy_recipe(name, copy)}; next: llamatune run {copy}")
+        say(f"wrote {copy_recipe(name, copy)}; next: llamatune run {in_shell(copy)}")
     elif name is not None:
         write(sys.stdout, read_text(find_recipe(name)), end="")
     else:

@@ -19,6 +19,7 @@ from llamatune.cli.options import (
     ResumeOption,
 )
 from llamatune.cli.terminal import announce_imports, say, write
+from llamatune.wording import in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +67,7 @@ def run(
     part_processes()
     if not is_main():
         return  # the first process of a distributed run speaks for all
-    then = STAGES[loaded.stage].then.format(run=loaded.output)
+    then = STAGES[loaded.stage].then.format(run=in_shell(loaded.output))
     say(f"{result.describe()}; report: {loaded.output}/report.html; {then}")
     write(sys.stdout, f"{loaded.output}/{result.artefact}")
 

@@ -20,6 +20,7 @@ from llamatune.recipe.shipped import find_recipe
 from llamatune.recipe.stages.common import PromptSource
 from llamatune.recipe.stages.evaluate import EvaluateRecipe
 from llamatune.recipe.stages.sft import SftRecipe
+from llamatune.wording import in_shell
 
 _LONGEST = 1024
 """Tokens of a prompt."""
@@ -98,7 +99,7 @@ def recipe_named(name: str, overrides: Sequence[str] = ()) -> tuple[EvaluateReci
             "E020",
             f"this is a recipe of stage `{recipe.stage}`",
             place=str(file),
-            hint=f"`llamatune run {name}` runs it; name models, or a recipe of stage evaluate",
+            hint=f"`llamatune run {in_shell(name)}` runs it; name models, or a recipe of stage evaluate",
         )
     return recipe, file.parent
 

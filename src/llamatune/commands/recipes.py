@@ -103,7 +103,10 @@ def _about(text: str) -> str:
         if not line.startswith("#"):
             break
         comment.append(line.removeprefix("#").strip())
-    return re.split(r"(?<=[^0-9])[.:](?:\s|$)", " ".join(comment))[0]
+    text = " ".join(comment)
+    ends = (text[: end.start()] for end in re.finditer(r"(?<=[^0-9])[.:](?:\s|$)", text))
+    # What is in parentheses, such as "(Ouyang et al., 2022)", ends no sentence.
+    return next((found for found in ends if found.count("(") == found.count(")")), text)
 
 
 _NARROW = 40

@@ -33,7 +33,7 @@ from llamatune.runs.report.reading import as_mapping, as_text
 from llamatune.runs.shards import Say
 from llamatune.shown import CREDENTIAL
 from llamatune.version import __version__
-from llamatune.wording import counted
+from llamatune.wording import counted, in_shell
 
 _TASKS = {CONVERSATIONS: ["text-generation"], PREFERENCES: ["reinforcement-learning", "text-generation"]}
 _SIZES = (
@@ -67,7 +67,7 @@ def push_rows(
             "E507",
             f"`{run}` leaves a model and no rows",
             place=run,
-            hint=f"leave out `--dataset`: `llamatune push {run} {target.name}`",
+            hint=f"leave out `--dataset`: `llamatune push {in_shell(run)} {target.name}`",
         )
     splits = _splits(artefact, Path(run).name if run.endswith(".jsonl") else artefact.result.artefact)
     staged = staging_folder(artefact, f"{target.name}.rows")

@@ -30,7 +30,7 @@ from llamatune.runs.report.curves import draw_all
 from llamatune.runs.report.reading import as_text
 from llamatune.runs.report.series import charts, collect
 from llamatune.runs.shards import Say
-from llamatune.wording import counted
+from llamatune.wording import counted, in_shell
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import CommitInfo, ModelInfo
@@ -84,7 +84,7 @@ def push(
             "E507",
             f"`{run}` leaves rows and no model",
             place=run,
-            hint=f"push them as a data set: `llamatune push {run} {target.name} --dataset`",
+            hint=f"push them as a data set: `llamatune push {in_shell(run)} {target.name} --dataset`",
         )
     origin = _origin(artefact, base, merge)
     if origin.id == target.name:

@@ -38,6 +38,7 @@ from llamatune.recipe.reading import models
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.shipped import shipped
 from llamatune.recipe.stages.common import ModelRecipe, StageRecipe
+from llamatune.wording import in_shell
 
 Task = Literal["generate", "score"]
 
@@ -281,7 +282,7 @@ def _of_run(folder: Path, key: str | None) -> Path:
             f"the run `{folder}` has not finished",
             place=key,
             why="what it trains is written at its end",
-            hint=f"run `llamatune run {folder / MARKER}`: it goes on where the run stopped",
+            hint=f"run `llamatune run {in_shell(folder / MARKER)}`: it goes on where the run stopped",
         )
     name = read_model_json(folder / FINISHED).get("artefact")
     if not is_plain_name(name):
@@ -313,7 +314,7 @@ def _of_run(folder: Path, key: str | None) -> Path:
 def _writer_hint(folder: Path, beside: Path | None) -> str | None:
     for path in (folder, *folder.parents):
         if command := _writer_of(path, beside):
-            return f"run `llamatune run {command}` first"
+            return f"run `llamatune run {in_shell(command)}` first"
     return None
 
 

@@ -11,10 +11,12 @@ from llamatune.errors import Problem, RecipeError
 from llamatune.outside import is_file, read_whole
 from llamatune.recipe.parsing.yaml import MAX_BYTES
 from llamatune.recipe.paths import FINISHED, MARKER
+from llamatune.wording import in_shell
 
 _DATA = frozenset(
     {".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".gz", ".zst", ".bz2", ".xz"}
 )
+"""How the name of a data file ends."""
 _OUTPUT = re.compile(r"^output: *[\"']?([^\"'#\n]+)", re.MULTILINE)
 
 
@@ -59,8 +61,8 @@ def _check_no_data(path: Path) -> None:
         there = is_file(path / MARKER)
         what = "a run" if there else "a folder"
         hint = f"its recipe is {path / MARKER}" if there else "name the recipe's file in it"
-    elif not _DATA.isdisjoint(path.suffixes):
-        what, hint = "data", f"`llamatune init --data {path}` makes a recipe for it"
+    elif path.suffix in _DATA:
+        what, hint = "data", f"`llamatune init --data {in_shell(path)}` makes a recipe for it"
     if what:
         raise RecipeError("E033", f"`{path}` is {what}, not a recipe", hint=hint)
 
@@ -95,7 +97,7 @@ def run_problem(run: str, place: str | None = None) -> Problem | None:
         return None
     begun = is_file(folder / MARKER)
     recipe = recipe_that_writes(run)
-    command = f"run `llamatune run {recipe}` first" if recipe else None
+    command = f"run `llamatune run {in_shell(recipe)}` first" if recipe else None
     return Problem(
         "E038",
         f"the run `{run}` has not finished" if begun else f"there is no run in `{run}`",

@@ -351,6 +351,8 @@ def test_parts_that_are_no_text_are_refused_by_name() -> None:
         {"conversations": ["Hi", "Hello"]},
         {"prompt": "\n\nHuman: Hi\n\nAssistant:", "completion": " Hello"},
         {"instruction": "Human: Hi\n\nAssistant:", "output": "Hello"},
+        {"prompt": "Human: Hi\nAI:", "completion": "Hello"},
+        {"instruction": "", "input": "Hi", "output": "Hello"},
     ],
 )
 def test_conversations_in_all_their_shapes(row: dict) -> None:
@@ -536,6 +538,11 @@ def test_a_chat_that_a_template_has_written_is_read(column: str, text: str) -> N
     "A chat between a curious user and an artificial intelligence assistant. It is polite. USER: Hi ASSISTANT: Hello",
     "### Human: Hi### Assistant: Hello",
     "<start_of_turn>user\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>",
+    "<|header_start|>user<|header_end|>\n\nHi<|eot|><|header_start|>assistant<|header_end|>\n\nHello<|eot|>",
+    "<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜>Hello<｜end▁of▁sentence｜>",
+    "<BOS_TOKEN><|START_OF_TURN_TOKEN|><|USER_TOKEN|>Hi<|END_OF_TURN_TOKEN|>"
+    "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>Hello<|END_OF_TURN_TOKEN|>",
+    "Human: Hi\nAI: Hello",
     "\n\nHuman: Hi\n\nAssistant: Hello",
     json.dumps([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]),
     json.dumps([{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]),
@@ -940,6 +947,37 @@ def test_replies_beside_a_list_of_their_grades(replies_of: str, grades_of: str, 
         canonical(row | {grades_of: grades[:2]}, found, "f:1")
 
 
+def test_a_ranking_may_be_ranks_or_an_order() -> None:
+    row = {"prompt": "Hi", "responses": ["Hello", "No.", "So."], "ranking": [2, 0, 1]}
+    assert "E128" in fails(recognise_rows, [row])
+    told = Columns(prompt="prompt", replies="responses", score="ranking")
+    assert replies(canonical(row, recognise_rows([row], columns=told), "f:1")) == ("No.", "Hello")
+    for clear in ([0, 1, 2], [0, 2, 1, 3], [1, 1, 2]):
+        row |= {"responses": list("abcd")[: len(clear)], "ranking": clear}
+        assert recognise_rows([row]).format == "ultrafeedback"
+
+
+def test_a_hint_names_columns_that_can_be_read() -> None:
+    pairs = fails(recognise_rows, [{"chosen": "a", "rejected": "b"}])
+    assert "columns: {prompt: ..., chosen: ..., rejected: ...}" in pairs
+    squad = fails(recognise_rows, [{"title": "Rome", "paragraphs": [{"context": "..."}]}])
+    assert "completion: paragraphs" not in squad and "(paragraphs) cannot be named" in squad
+    assert "columns: {prompt: asked, completion: said}" in fails(
+        recognise_rows, [{"asked": "a", "said": "b"}]
+    )
+
+
+@pytest.mark.parametrize("reply", [{"value": "Rome", "aliases": []}, [{"type": "PER"}], {"a": 1}])
+def test_an_object_is_no_reply(reply: Any) -> None:
+    assert "write it as the text that is to be learnt" in fails(read, {"prompt": "Hi", "completion": reply})
+
+
+def test_a_history_of_exchanges() -> None:
+    row = {"history": [{"user": "Ho", "assistant": "Hey"}], "prompt": "Hi", "completion": "Hello"}
+    found = recognise_rows([row], columns=Columns(history="history"))
+    assert said(canonical(row, found, "f:1")) == [("user", "Ho"), ("assistant", "Hey"), *HI]
+
+
 @pytest.mark.parametrize(
     ("row", "format"),
     [
@@ -1280,6 +1318,20 @@ def test_plain_text_that_is_all_chats_is_named(tmp_path: Path, chat: str) -> Non
     pages = write(tmp_path, lines({"text": chat}, *[{"text": "Once."}] * 3))
     seen = survey_of(read_rows(pages))
     assert not list(seen.warnings(recognise_rows(seen.rows)))
+
+
+ASKED = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+
+
+@pytest.mark.parametrize(
+    "reply", ["Hello<|im_end|>", "Hello</s>", "<start_of_turn>model\nHello", "<|assistant|>\nHello<|end|>"]
+)
+def test_what_a_template_has_left_in_replies_is_named(reply: str) -> None:
+    seen = survey_of([("f:1", {"prompt": "Hi", "completion": reply})])
+    (warning,) = seen.warnings(recognise_rows(seen.rows))
+    assert "texts that a chat template has written" in warning and "in 1 row" in warning
+    read_back = survey_of([("f:1", {"prompt": ASKED, "completion": "Hello<|im_end|>"})])
+    assert "<|im_end|>" not in str(list(read_back.warnings(recognise_rows(read_back.rows))))
 
 
 def test_what_is_in_columns_that_are_not_used_is_no_matter(tmp_path: Path) -> None:

@@ -280,6 +280,22 @@ def test_row_17_rows_that_are_no_objects(tmp_path: Path) -> None:
     assert fails(write(tmp_path, "b.jsonl", "[1]\n[2]\n")).startswith("error[E107] b.jsonl:1:")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "columns"),
+    [
+        ("a.tsv", "Question, long\tAnswer\nHi, you\tHello\n", ["Question, long", "Answer"]),
+        ("a.tsv", "a,b\n1,2\n", ["a", "b"]),
+        ("a.csv", '"prompt, en";"x"\nHi;Hello\n', ["prompt, en", "x"]),
+        ("a.csv", "a;b,c\n1,2\n", ["a;b", "c"]),
+    ],
+)
+def test_cells_are_parted_by_what_parts_the_header(
+    tmp_path: Path, name: str, text: str, columns: list[str]
+) -> None:
+    ((_, row),) = read_rows(write(tmp_path, name, text))
+    assert list(row) == columns
+
+
 def test_row_17_broken_csv(tmp_path: Path) -> None:
     assert fails(write(tmp_path, "a.csv", "a,b\n1,2\n1,2,3\n")).startswith("error[E108] a.csv:3: 3 cells")
     assert fails(write(tmp_path, "a.csv", 'a,b\n1,"2\n3\n')).startswith("error[E108] a.csv:2: broken CSV")
@@ -313,6 +329,7 @@ def test_unknown_extension_and_missing_file(tmp_path: Path) -> None:
         ("a.jsonl", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS"),
         ("a.parquet", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS"),
         ("a.csv", "a,b\n1,2\n".encode("utf-16"), "UTF-16"),
+        ("a.csv", "a,b\n1,2\n".encode("utf-32"), "UTF-32"),
         ("a.json", gzip.compress(b"[]", mtime=0), "gzip"),
         ("a.csv", b"PK\x03\x04...", "zip"),
         ("a.jsonl", b"PAR1...", "Parquet"),

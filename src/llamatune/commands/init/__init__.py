@@ -42,7 +42,7 @@ from llamatune.recipe.recipes import STAGES, Recipe, stage_for
 from llamatune.recipe.shipped import shipped
 from llamatune.recipe.stages.common import Tuning
 from llamatune.runs.shards import Say
-from llamatune.wording import counted
+from llamatune.wording import counted, in_shell
 
 
 def write_recipe(
@@ -82,7 +82,7 @@ def write_recipe(
         stage, draft = _for_file(data, stage, base, tuning, output.stem, source, say)
     write_beside_schema(output, "\n".join(commented(stage, draft, output)) + "\n")
     recipe = load(output, allow_outside=True)
-    say(f"wrote {output}; next: llamatune run {output}")
+    say(f"wrote {output}; next: llamatune run {in_shell(output)}")
     for line in _to_be_trained(recipe):
         say(line)
 
@@ -265,7 +265,10 @@ def _source(data: Path, found: Recognised, told: dict[str, Any], stage: str, say
         say(f"{data}: {name} may be part of the prompt; the recipe uses it (`columns.{field}`)")
     if left := [name for name in found.doubtful if name not in used.values()]:
         source["ignore"] = [*told.get("ignore", []), *left]
-        say(f"{data}: {', '.join(left)} may be part of the prompt; the recipe leaves it out (`ignore`)")
+        say(
+            f"warning: {data}: {', '.join(left)} may be part of the prompt, and the recipe leaves it out (`ignore`): "
+            "if a question cannot be answered without it, write it into the prompt first"
+        )
     if labelled and kind == "conversations" and "label" not in told:
         source["label"] = True
         say(f"{data}: the recipe takes the rows labelled true and leaves out the others (`label`)")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from llamatune.data.formats.record import Raw, Turns, column_called
-from llamatune.data.formats.turns import asked_in, is_open, read_turns, role_of
+from llamatune.data.formats.turns import asked_in, is_open, is_turn, read_turns, role_of
 from llamatune.data.formats.values import checked_text, is_parts, wrong_type
 from llamatune.data.rows import Message, Role
 from llamatune.errors import DataError
@@ -102,7 +102,11 @@ def reply_turns(value: Any, column: str, place: str) -> Turns:
         )
         raise wrong_type(f"column {column!r}", value, place, "one reply", hint=hint)
     if isinstance(value, (dict, list)) and not is_parts(value):
-        answer = read_turns([value] if isinstance(value, dict) else value, column, place)
+        turns = [value] if isinstance(value, dict) else value
+        if not any(isinstance(turn, dict) and (is_turn(turn) or "role" in turn) for turn in turns):
+            hint = "write it as the text that is to be learnt, for example with `json.dumps`"
+            raise wrong_type(f"column {column!r}", value, place, "a text", hint=hint)
+        answer = read_turns(turns, column, place)
         return answer or [Message("assistant", "")]
     written = "" if value is None else checked_text(value, f"column {column!r}", place)
     return [Message("assistant", written)]

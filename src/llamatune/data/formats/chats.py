@@ -184,9 +184,13 @@ def question(raw: Raw, columns: Columns, place: str, adjusted: Adjusted) -> Turn
 
 
 def _user(written: str, column: str, second: str | None, place: str, raw: Raw | None = None) -> Message:
+    """The user's message. Where the instruction is empty, its input is all that was asked."""
+    below = optional_text(raw or {}, second, place)
+    if not written.strip() and below is not None and below.strip():
+        return Message("user", below)
     if not written.strip():
         raise DataError("E126", f"column {column!r} is empty", place=place, hint="remove or complete the row")
-    return Message("user", written, input=optional_text(raw or {}, second, place))
+    return Message("user", written, input=below)
 
 
 def _history(raw: Raw, column: str | None, place: str) -> Turns:
@@ -196,6 +200,8 @@ def _history(raw: Raw, column: str | None, place: str) -> Turns:
         return []
     if isinstance(value, list) and all(map(is_turn, value)):
         return read_turns(value, column or "history", place)
+    if isinstance(value, list) and all(exchange_keys(one) is not None for one in value):
+        return exchanges(raw, Columns(messages=column), place, None)
     if not isinstance(value, list) or not all(isinstance(one, list) and len(one) == 2 for one in value):
         hint = f"write [[question, answer], ...], or leave the column out with `ignore: [{column}]`"
         raise wrong_type(f"column {column!r}", value, place, "a list of exchanges", hint=hint)

@@ -10,7 +10,7 @@ from typing import Any
 
 from llamatune.data.formats import chats, pairs
 from llamatune.data.formats.beside import REPLY_COLUMNS, last_speaker, replied_beside, replies_beside
-from llamatune.data.formats.record import Format, Names, Raw
+from llamatune.data.formats.record import TURN_COLUMNS, Format, Names, Raw
 from llamatune.data.formats.turns import ROLE_KEYS, exchange_keys, is_hh
 from llamatune.data.formats.values import list_of_texts
 from llamatune.data.formats.written import written_turns
@@ -98,8 +98,7 @@ def _asks(value: Any) -> bool:
 
 def _prompt_completion(names: Names, rows: Sequence[Raw], given: Names) -> bool:
     """A column that usually holds whole conversations holds prompts if all its turns are questions, or it is text."""
-    of_turns = {turns["messages"] for turns in _TURN_COLUMNS}
-    asks = names["prompt"].strip().casefold() not in of_turns
+    asks = names["prompt"].strip().casefold() not in TURN_COLUMNS
     return asks or _all(rows, names["prompt"], lambda value: isinstance(value, str) or _asks(value))
 
 
@@ -214,22 +213,10 @@ _PAIRS: frozenset[RowFormat] = frozenset(
 )
 _USUAL_REPLIES = (("instruction", "completions"), ("prompt", "answers"), ("question", "answers"))
 """Of a prompt with several graded replies: as UltraFeedback, Nectar and Stack Exchange call them."""
-_TURN_COLUMNS = (
-    {"messages": "messages"},
-    {"messages": "conversations"},
-    {"messages": "conversation"},
-    {"messages": "contents"},
-    {"messages": "items"},
-    {"messages": "dialogue"},
-    {"messages": "dialog"},
-    {"messages": "chat"},
-    {"messages": "chat_messages"},
-)
-_TURNS_BEFORE: dict[str, tuple[str, ...]] = {
-    "messages": tuple(one["messages"] for one in (*_TURN_COLUMNS[1:3], *_TURN_COLUMNS))
-}
+_TURNS = tuple({"messages": column} for column in TURN_COLUMNS)
+_TURNS_BEFORE: dict[str, tuple[str, ...]] = {"messages": (*TURN_COLUMNS[1:3], *TURN_COLUMNS)}
 """The chat that both replies of a pair go on with, the most usual first."""
-_WITH_REPLIES = tuple(turns | {"completion": reply} for turns in _TURN_COLUMNS for reply in REPLY_COLUMNS)
+_WITH_REPLIES = tuple(turns | {"completion": reply} for turns in _TURNS for reply in REPLY_COLUMNS)
 _REPLY_BESIDE: dict[str, tuple[str, ...]] = {"completion": ()}
 """The reply to turns: found by `_WITH_REPLIES`, or named by the recipe."""
 
@@ -240,7 +227,7 @@ FORMATS: dict[RowFormat, Format] = {
             "messages",
             "conversations",
             chats.turns,
-            (*_TURN_COLUMNS, {"messages": "text"}, *_WITH_REPLIES),
+            (*_TURNS, {"messages": "text"}, *_WITH_REPLIES),
             "`messages` = [{role, content}, ...]",
             optional=_SYSTEM | _REPLY_BESIDE,
             fits=_messages,
@@ -250,7 +237,7 @@ FORMATS: dict[RowFormat, Format] = {
             "sharegpt",
             "conversations",
             chats.turns,
-            (_TURN_COLUMNS[1], _TURN_COLUMNS[0], *_TURN_COLUMNS[2:], {"messages": "text"}, *_WITH_REPLIES),
+            (_TURNS[1], _TURNS[0], *_TURNS[2:], {"messages": "text"}, *_WITH_REPLIES),
             "`conversations` = [{from, value}, ...]",
             optional=_SYSTEM | _REPLY_BESIDE,
             fits=_sharegpt,
@@ -260,7 +247,7 @@ FORMATS: dict[RowFormat, Format] = {
             "exchanges",
             "conversations",
             chats.exchanges,
-            (_TURN_COLUMNS[2], *_TURN_COLUMNS[:2], *_TURN_COLUMNS[3:]),
+            (_TURNS[2], *_TURNS[:2], *_TURNS[3:]),
             "`conversation` = [{user, assistant}, ...]",
             optional=_SYSTEM,
             fits=_exchanges,
@@ -315,7 +302,7 @@ FORMATS: dict[RowFormat, Format] = {
             "conversations",
             chats.alternating,
             (
-                *({"messages": "data"}, *_TURN_COLUMNS, *_WITH_REPLIES),
+                *({"messages": "data"}, *_TURNS, *_WITH_REPLIES),
                 *({"messages": "data", "completion": reply} for reply in REPLY_COLUMNS),
             ),
             "`data` = [question, answer, ...]",

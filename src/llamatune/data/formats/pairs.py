@@ -402,9 +402,9 @@ def _with_grades(
 RANK_COLUMNS = ("ranks", "rank", "ranking", "rankings")
 """Columns of grades of which the lowest is the best."""
 
-_REPLY_KEYS = ("response", "answer", "text")
+_REPLY_KEYS = ("response", "answer", "text", "completion", "output", "content")
 
-_GRADES = {"fine-grained_score": 1, "overall_score": 1, "pm_score": 1, "score": 1, "rank": -1}
+_GRADES = {"fine-grained_score": 1, "overall_score": 1, "pm_score": 1, "score": 1, "rating": 1, "rank": -1}
 """Keys that say how good a reply is, the most trusted first, and whether more of it is better. UltraFeedback's
 `overall_score` is known to be wrong in places, and counts only without the mean of the grades."""
 
@@ -423,7 +423,11 @@ def _score(reply: Raw) -> float | None:
 
 def is_graded(reply: Raw) -> bool:
     """Whether an object is one of several replies with a score or a rank each."""
-    return any(key in reply for key in _REPLY_KEYS) and any(key in reply for key in _GRADES)
+    return (
+        any(key in reply for key in _REPLY_KEYS)
+        and any(key in reply for key in _GRADES)
+        and "role" not in reply
+    )
 
 
 def _reply_key(reply: Raw) -> str:

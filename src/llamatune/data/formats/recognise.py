@@ -25,6 +25,7 @@ from llamatune.data.formats.refusals import (
     check_better,
     check_choice,
     check_kind,
+    check_ranking,
     refuse_broken_lists,
     refuse_lines_of_chats,
     refuse_replies_in_two_columns,
@@ -103,7 +104,7 @@ def recognise_rows(
         if kind is None and are_pairs(found) and [name for name, _ in chosen] == ["prompt_only"]:
             # Pairs that no format reads are no prompts.
             chosen = []
-        check_choice(chosen, found, kind, place)
+        check_choice(chosen, rows, found, kind, place)
         format, names = chosen[0]
     else:
         names = columns_as_told(FORMATS[format], rows, found, given, place)
@@ -115,6 +116,7 @@ def recognise_rows(
     used = Columns(**names, better_is=columns.better_is if columns else None)
     if not told:
         check_better(FORMATS[format], used, given, place)
+        check_ranking(rows, used, given, place)
     left = [name for name in everything if name not in names.values()]
     in_doubt = [name for name in left if name in found] if kind != "documents" else []
     doubtful = doubtful_columns(rows, in_doubt, used)
@@ -177,7 +179,8 @@ def check_usable(recognised: Recognised, label: bool | None, place: str) -> None
 
 
 _LIKE_REPLIES = re.compile(
-    r"(?:responses?|answers?|completions?|outputs?|generations?|repl(?:y|ies)|candidates?|utterances?)[_ -]?\w?"
+    r"(?:responses?|answers?|completions?|outputs?|generations?|repl(?:y|ies)|candidates?|utterances?|targets?|ideal"
+    r"|(?:canonical_)?solutions?)[_ -]?\w?"
     r"|(?:\w+[_ -])?(?:chosen|rejected|accepted|preferred|good|bad|better|worse|win|winner|lose|loser)(?:[_ -]\w+)?",
     re.I,
 )

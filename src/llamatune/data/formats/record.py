@@ -16,6 +16,12 @@ Raw = dict[str, Any]
 Names = dict[str, str]
 """Fields of `Columns`, and the column that each of them is."""
 
+TURN_COLUMNS = (
+    *("messages", "conversations", "conversation", "contents", "items", "dialogue", "dialog"),
+    *("chat", "chat_messages"),
+)
+"""Columns that, by their names, hold the turns of a chat; the most usual first."""
+
 Turns = list[Message]
 
 Adjusted = Counter[Adjustment] | None

@@ -9,11 +9,12 @@ E128  it is not known which reply is the better one
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from llamatune.data.formats.beside import REPLY_COLUMNS, says
 from llamatune.data.formats.choice import FIELDS_OF_REPLIES, Choice, are_pairs, says_label
 from llamatune.data.formats.known import FORMATS, formats_of
-from llamatune.data.formats.record import Format, Names, Raw, column_called
+from llamatune.data.formats.record import TURN_COLUMNS, Format, Names, Raw, column_called
 from llamatune.data.formats.turns import is_turn, role_of
 from llamatune.data.formats.values import not_a_list
 from llamatune.data.formats.written import speaker_of
@@ -126,14 +127,11 @@ def refuse_replies_in_two_columns(
                 )
 
 
-_OF_TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog")
-
-
 def refuse_broken_lists(rows: Sequence[Raw], found: Sequence[str], given: Names, place: str) -> None:
     """Where no format fits because a list of turns is a text that nobody can read, that is the reason."""
     named = [given["messages"]] if "messages" in given else []
     for row in rows:
-        for name in (*named, *(name for name in found if name.casefold() in _OF_TURNS)):
+        for name in (*named, *(name for name in found if name.casefold() in TURN_COLUMNS)):
             value = row.get(name)
             if isinstance(value, str) and value.lstrip().startswith(("[", '"[', "array(")):
                 raise not_a_list(name, place)
@@ -147,7 +145,9 @@ _EXAMPLES: dict[Kind | None, str] = {
 }
 
 
-def check_choice(chosen: list[Choice], found: Sequence[str], kind: Kind | None, place: str) -> None:
+def check_choice(
+    chosen: list[Choice], rows: Sequence[Raw], found: Sequence[str], kind: Kind | None, place: str
+) -> None:
     """One format fits, and not none or several."""
     columns = ", ".join(map(repr, found)) or "none"
     if not chosen:
@@ -162,9 +162,15 @@ def check_choice(chosen: list[Choice], found: Sequence[str], kind: Kind | None, 
         expected = "; ".join(
             f"{one.name}: {one.shown}" for one in FORMATS.values() if (one.kind == "preferences") == pairs
         )
-        if len(found) == 2 and kind in (None, "conversations") and all(name.isidentifier() for name in found):
+        texts = [name for name in found if name.isidentifier() and _holds_text(rows, name)]
+        if len(found) == len(texts) == 2 and kind in (None, "conversations") and not pairs:
             example = written_columns({"prompt": found[0], "completion": found[1]})
         hint = f"name the columns in the recipe, for example `columns: {example}`"
+        if structured := [name for name in found if not _holds_text(rows, name)]:
+            hint += (
+                f"; what is inside of lists and objects ({', '.join(structured)}) cannot be named: write it into "
+                "columns of its own first, as text"
+            )
         if found and not any(name.isidentifier() for name in found):
             hint += "; if these are the cells of a first row, write the columns' names above it"
         raise DataError(
@@ -182,6 +188,11 @@ def check_choice(chosen: list[Choice], found: Sequence[str], kind: Kind | None, 
             place=place,
             hint=f"say which is meant: `format: {chosen[0][0]}`, with `columns:` where needed",
         )
+
+
+def _holds_text(rows: Sequence[Raw], column: str) -> bool:
+    """Whether no row has a list or an object there."""
+    return not any(isinstance(row.get(column), list | dict) for row in rows)
 
 
 _NEEDS: dict[Kind, tuple[str, str]] = {
@@ -243,6 +254,33 @@ def check_better(format: Format, used: Columns, given: Names, place: str) -> Non
         hint="say what it holds where the first reply is better, and where the second is: "
         f"`columns: {written_columns(given)[:-1]}, better_is: [0, 1]}}`",
     )
+
+
+def check_ranking(rows: Sequence[Raw], used: Columns, given: Names, place: str) -> None:
+    """A list called `ranking` may hold the rank of each reply, or their numbers from the best to the worst. Where
+    the two do not name the same best and worst reply, only the user knows."""
+    column = used.score
+    if column is None or "score" in given or column.casefold() not in ("ranking", "rankings"):
+        return
+    if any(_is_either(row.get(column)) for row in rows):
+        raise DataError(
+            "E128",
+            f"column {column!r} may hold the rank of each reply, or the replies' numbers from the best to the worst",
+            place=place,
+            why="Taken the wrong way, every pair would be trained the wrong way round",
+            hint=f"if these are ranks, say so: `columns: {written_columns(used.names)}`; if not, write each reply's "
+            "rank into a column `ranks`",
+        )
+
+
+def _is_either(ranking: Any) -> bool:
+    if not isinstance(ranking, list) or not all(type(one) is int for one in ranking):
+        return False
+    least = min(ranking, default=0)
+    if least not in (0, 1) or sorted(ranking) != list(range(least, least + len(ranking))):
+        return False
+    by_rank = ranking.index(least), ranking.index(max(ranking))
+    return by_rank != (ranking[0] - least, ranking[-1] - least)
 
 
 def written_columns(names: Names) -> str:

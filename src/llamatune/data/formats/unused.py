@@ -11,20 +11,11 @@ from llamatune.data.formats.turns import turns_in, unused_keys
 from llamatune.recipe.blocks import Columns
 
 MATTER = frozenset(
-    {
+    (
+        *("definition", "task_description", "premise", "schema", "table"),
         *("context", "contexts", "passage", "passages", "background", "document", "documents", "article"),
-        *(
-            "paragraph",
-            "paragraphs",
-            "story",
-            "evidence",
-            "premise",
-            "schema",
-            "table",
-            "transcript",
-            "snippets",
-        ),
-    }
+        *("paragraph", "paragraphs", "story", "evidence", "transcript", "snippets"),
+    )
 )
 """Columns that, by their names, hold what a question is about."""
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llamatune.data.characters import check_characters
-from llamatune.data.formats.record import Adjusted, Raw
+from llamatune.data.formats.record import TURN_COLUMNS, Adjusted, Raw
 from llamatune.data.formats.written import without_end, written_turns
 from llamatune.data.rows import Adjustment
 from llamatune.errors import DataError
@@ -37,10 +37,7 @@ _TURNS = re.compile(r"""\s*\[\s*\{\s*(['"])(role|from|content|value)\1\s*:""")
 _OBJECTS = re.compile(r"""\s*(?:\[\s*)?\{\s*(['"])\w+\1\s*:""")
 """How objects begin that were written into a text. They are turns only if each says who speaks, and what."""
 
-_LISTS = frozenset(
-    ("messages", "conversations", "conversation", "data", "dialogue", "dialog", "history", "turns")
-    + ("completions", "summaries", "items", "chat", "chat_messages")
-)
+_LISTS = frozenset((*TURN_COLUMNS, "data", "history", "turns", "completions", "summaries"))
 """Names of columns that hold lists."""
 
 _PROMPTS = frozenset(("prompt", "instruction", "question", "query", "input"))
@@ -100,10 +97,13 @@ def checked_text(value: Any, what: str, place: str) -> str:
 def is_parts(value: Any) -> bool:
     """Whether a value is a part, or a list of the parts, of one message, as multimodal chat data has them."""
     parts = value if isinstance(value, list) else [value]
-    return bool(parts) and all(
-        isinstance(part, dict) and ("type" in part or part.keys() == {"text"}) and "role" not in part
-        for part in parts
-    )
+    return bool(parts) and all(isinstance(part, dict) and _is_part(part) for part in parts)
+
+
+def _is_part(part: Raw) -> bool:
+    """A list of parts has texts among them, or says of a part what it is in words of its own."""
+    known = part.get("type") in PARTS or (isinstance(part.get("type"), str) and part["type"] in part)
+    return (known or part.keys() == {"text"}) and "role" not in part
 
 
 def _part(part: Raw, what: str, place: str) -> str:
@@ -227,10 +227,11 @@ def _are_turns(value: Any) -> bool:
     turns = value if isinstance(value, list) else [value]
     if not turns or not all(isinstance(turn, dict) for turn in turns):
         return False
-    return all(_says_who(turn) for turn in turns) or all(turn.get("type") in PARTS for turn in turns)
+    return all(map(says_who, turns)) or all(turn.get("type") in PARTS for turn in turns)
 
 
-def _says_who(turn: Raw) -> bool:
+def says_who(turn: Raw) -> bool:
+    """Whether an object has the keys of a turn, under their usual names."""
     return turn.keys() >= {"role", "content"} or turn.keys() >= {"from", "value"}
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from llamatune.data.formats.record import TURN_COLUMNS
+from llamatune.data.formats.values import says_who
 from llamatune.data.read.json_array import excerpt
 from llamatune.errors import DataError
 from llamatune.outside import there_twice
@@ -35,7 +37,7 @@ def rows_in(place: str, whole: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
     lists = [
         key
         for key, value in whole.items()
-        if _is_rows(value) and key.lower() in ROW_KEYS and not all(map(_says_who, value))
+        if _is_rows(value) and key.lower() in ROW_KEYS and not all(map(says_who, value))
     ]
     lists = lists or [key for key, value in whole.items() if _is_all_rows(key, value, whole)]
     if lists:  # other splits are rows too, whatever they are called
@@ -74,10 +76,10 @@ _ABOUT = frozenset(
 """Keys of an export that say something about its rows."""
 
 _SPEAKERS = {"role", "from", "speaker", "author", "type", "user", "human", "assistant", "bot"}
-_ONE_CHAT = {"messages", "conversation", "dialogue", "dialog", "turns"}
+_ONE_CHAT = {*TURN_COLUMNS, "turns"} - {"conversations", "items"}
 """Keys under which a list of objects is one conversation: its turns, or its exchanges."""
 
-_OF_TURNS = {"messages", "conversations", "conversation", "data", "dialogue", "dialog", "turns"}
+_OF_TURNS = {*TURN_COLUMNS, "data", "turns"}
 
 
 def _wrapped(whole: dict[str, Any]) -> dict[str, Any] | None:
@@ -120,11 +122,6 @@ def _check_lengths(whole: dict[str, Any], columns: list[list[Any]], place: str) 
         said = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
         what = f"columns of different lengths: {said}"
         raise DataError("E107", what, place=place, hint="write the table again: each row needs all its cells")
-
-
-def _says_who(row: dict[str, Any]) -> bool:
-    """Whether an object is a turn, which is no row."""
-    return row.keys() >= {"role", "content"} or row.keys() >= {"from", "value"}
 
 
 def _is_rows(value: Any) -> bool:

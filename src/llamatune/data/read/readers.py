@@ -29,6 +29,7 @@ import re
 import stat
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
@@ -117,6 +118,8 @@ _OTHER_KINDS = (
     (b"\xfd7zXZ\x00", "compressed by xz", "unpack it first: `unxz -k FILE`, where its name ends with .xz"),
     (b"PAR1", "a Parquet file", "let its name end with .parquet"),
     (b"PK\x03\x04", "a zip archive, as spreadsheets are", "unpack it, or export the sheet as CSV in UTF-8"),
+    (b"\xff\xfe\x00\x00", "text in UTF-32", "convert it: `iconv -f utf-32 -t utf-8`"),
+    (b"\x00\x00\xfe\xff", "text in UTF-32", "convert it: `iconv -f utf-32 -t utf-8`"),
     (b"\xff\xfe", "text in UTF-16", "convert it: `iconv -f utf-16 -t utf-8`"),
     (b"\xfe\xff", "text in UTF-16", "convert it: `iconv -f utf-16 -t utf-8`"),
     (b"<!doctype html", "a web page", "download the file itself, not the page that shows it"),
@@ -306,7 +309,7 @@ def _read_json_lines(handle: IO[bytes], name: str, skip: Skip) -> Rows:
 _SEPARATORS = ",;\t|"
 
 
-def _read_csv(handle: IO[bytes], name: str, skip: Skip) -> Rows:
+def _read_csv(handle: IO[bytes], name: str, skip: Skip, *, usual: str = ",") -> Rows:
     csv.field_size_limit(MAX_LINE)
     lines = (line for _, line in _lines(handle, name))
     first = next(lines, "")
@@ -314,7 +317,7 @@ def _read_csv(handle: IO[bytes], name: str, skip: Skip) -> Rows:
     if told := re.fullmatch(r'"?sep=(.)"?', first.strip()):
         # Excel says so in a line of its own, in front of the header.
         first, line = next(lines, ""), 2
-    separator = told[1] if told else _separator(first)
+    separator = told[1] if told else _separator(first, usual)
     header: list[str] | None = None
     start = line
     try:
@@ -346,9 +349,11 @@ def _read_csv(handle: IO[bytes], name: str, skip: Skip) -> Rows:
         raise DataError("E108", f"broken CSV: {error}", place=place, hint=hint) from None
 
 
-def _separator(header: str) -> str:
-    """What separates the cells: a comma, unless the header has none and has another separator."""
-    return "," if "," in header else max(_SEPARATORS, key=header.count)
+def _separator(header: str, usual: str) -> str:
+    """What separates the cells: the usual one of such files, unless the header has none and has another separator. What
+    is inside of quotes separates nothing."""
+    outside = re.sub(r'"[^"]*"', "", header)
+    return usual if usual in outside else max(_SEPARATORS, key=outside.count)
 
 
 def _checked_header(cells: list[str], place: str) -> list[str]:
@@ -400,7 +405,7 @@ READERS: dict[str, Callable[[IO[bytes], str, Skip], Rows]] = {
     ".ndjson": _read_json,
     ".json": _read_json,
     ".csv": _read_csv,
-    ".tsv": _read_csv,
+    ".tsv": partial(_read_csv, usual="\t"),
     ".txt": _read_text,
     ".parquet": parquet_rows,
 }

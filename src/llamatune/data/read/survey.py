@@ -19,13 +19,13 @@ from llamatune.data.formats.recognise import Recognised, recognise_rows
 from llamatune.data.formats.record import Raw
 from llamatune.data.formats.turns import is_hh
 from llamatune.data.formats.values import unfolded_for_a_look
-from llamatune.data.formats.written import written_turns
+from llamatune.data.formats.written import END_TOKENS, marker_in, written_turns
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.tables import Rows
 from llamatune.recipe.blocks import Kind
 from llamatune.wording import counted
 
-SURVEY_VERSION = 8
+SURVEY_VERSION = 9
 """Part of the cache's keys: raise it when the same rows would be surveyed differently."""
 
 FIRST_ROWS = 20
@@ -47,25 +47,6 @@ _OF_TURNS = {"messages", "prompt", "chosen", "rejected", "first", "second"}
 
 _MISSING = ("nan", "NaN", "<NA>")
 """What data frames write for a cell without a value, once it was turned into text."""
-
-_TEMPLATES: tuple[tuple[str, ...], ...] = (
-    ("[INST]",),
-    ("<|im_start|>",),
-    ("<|start_header_id|>",),
-    ("<|user|>",),
-    ("[|Human|]",),
-    ("### Human:",),
-    ("### Instruction:",),
-    ("### User:",),
-    ("<extra_id_1>",),
-    ("USER:", "ASSISTANT:"),
-    ("Human:", "Assistant:"),
-    ("User:", "Assistant:"),
-)
-"""What a text has that was rendered by a chat template: all markers of one of these."""
-_MARKS = frozenset("[<#:")
-"""One of these is in each of them."""
-
 
 Sighting = tuple[str, list[str], int]
 """What was seen, such as a placeholder; columns that have it in one row; and in how many rows."""
@@ -126,7 +107,9 @@ class Survey:
         others = [column for field, column in names.items() if field not in _OF_TURNS]
         seen = [one for one in self.templates if one[0] != _HH]
         read = [one for one in seen if one[0].startswith(_TURNS_OF)]
-        return in_columns([one for one in seen if one not in read], names.values()) | in_columns(read, others)
+        # Beside turns that are read, replies lose their end token.
+        left = [one for one in seen if one not in read and not (read and one[0] in END_TOKENS)]
+        return in_columns(left, names.values()) | in_columns(read, others)
 
 
 def in_columns(seen: Sequence[Sighting], columns: Collection[str]) -> dict[str, int]:
@@ -213,11 +196,9 @@ def _keys(row: Raw) -> Iterator[str]:
 
 def _rendered(text: str) -> str | None:
     """The first marker of the template that wrote this text, if one did."""
-    if _MARKS.isdisjoint(text):
-        return None
-    if is_hh(text):
+    marker = marker_in(text)
+    if marker and is_hh(text):
         return _HH
-    marker = next((markers[0] for markers in _TEMPLATES if all(marker in text for marker in markers)), None)
     return f"{_TURNS_OF}{marker}" if marker and written_turns(text) is not None else marker
 
 
