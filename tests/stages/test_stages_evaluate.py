@@ -25,9 +25,12 @@ from llamatune.judging.evaluation.replies import Replies
 from llamatune.judging.evaluation.safety import mended, violations
 from llamatune.judging.evaluation.taught import taught_by
 from llamatune.judging.pairs.comparing import Comparison, Opinion, PairOutcome
+from llamatune.models.facts import facts_of
 from llamatune.models.found import find
 from llamatune.models.open import open_model
 from llamatune.pipeline import run
+from llamatune.runs.due import Standing
+from llamatune.runs.opening import standing_of
 from llamatune.sampling.samples import Sample
 from report_page import Page, assert_safe
 from support import ROOT, evaluate_recipe, in_two_processes, killed, made_recipe, rows_of, sft_recipe
@@ -229,6 +232,10 @@ def test_people_label_all_comparisons_in_one_go(models: dict[str, object], tmp_p
     longer = {row["id"]: "first" if len(row["first"]) > len(row["second"]) else "second" for row in waiting}
     labels.write_text("".join(json.dumps({"id": name, "better": one}) + "\n" for name, one in longer.items()))
     run(recipe, recipe_dir=ROOT)
+    assert standing_of(recipe, lambda: facts_of(recipe, ROOT)) == Standing("finished")
+    labels.write_text(labels.read_text() + "\n")
+    [changed] = standing_of(recipe, lambda: facts_of(recipe, ROOT)).changed
+    assert str(labels) in changed
     found = json.loads((tmp_path / "run/evaluation.json").read_text())
     replies = {row["prompt_id"]: row["replies"] for row in rows_of(tmp_path / "run/replies.jsonl")}
     for model in ("full", "lora"):

@@ -25,8 +25,11 @@ from llamatune.judging.pairs.comparing import (
 )
 from llamatune.judging.pairs.endpoint import EndpointAnswers, read_answer
 from llamatune.judging.pairs.people import read_labels
+from llamatune.models.facts import facts_of
 from llamatune.pipeline import run
 from llamatune.recipe.stages.preferences import Endpoint
+from llamatune.runs.due import Standing
+from llamatune.runs.opening import standing_of
 from llamatune.runs.signals import StopRequest
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.samples import Sample
@@ -162,6 +165,12 @@ def test_people_compare_and_the_same_command_goes_on_from_the_chosen_reply(
             labels[row["id"]] = {"id": row["id"], "better": better, "rating": "better", "first_safe": True}
         text = "".join(json.dumps(one) + "\n" for one in labels.values())
         (tmp_path / "run/labels.jsonl").write_text(text)
+        found = standing_of(recipe, lambda: facts_of(recipe, ROOT))
+        assert found == Standing("unfinished"), "labels are what it waits for, not another beginning"
+    assert run(recipe, recipe_dir=ROOT).earlier
+    (tmp_path / "run/labels.jsonl").write_text(text + "\n")
+    with pytest.raises(RecipeError, match=r"E031.*labels\..*run/labels\.jsonl: "):
+        run(recipe, recipe_dir=ROOT)
     compared_by_id = {row["id"]: row for row in rows}
     made_by = rows_of(tmp_path / "run/preferences.jsonl")
     assert len(made_by) == len(labels) > len(asked) / 2 and len(waits) >= 2, "in part, and the rest"

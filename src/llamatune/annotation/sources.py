@@ -28,9 +28,8 @@ from llamatune.recipe.load import load_stage
 from llamatune.recipe.paths import MARKER
 from llamatune.recipe.stages.evaluate import EvaluateRecipe
 from llamatune.recipe.stages.preferences import PreferencesRecipe
-from llamatune.runs.handover import COMPARISONS, PREFERENCES, Result, take
+from llamatune.runs.handover import COMPARISONS, LABELS, PREFERENCES, Result, take
 
-LABELS_OF_RUN = "labels.jsonl"
 _COMPARED = {"id", "prompt", "first", "second"}
 
 
@@ -81,7 +80,7 @@ def _of_waiting(run: Path) -> Compared:
         named = recipe.labels
     else:
         raise _nothing(f"a run of stage `{recipe.stage}` waits for nobody's labels", str(run))
-    labels = run / LABELS_OF_RUN if named is None else Path(named)
+    labels = run / LABELS if named is None else Path(named)
     # All of them, whatever they are: the run waits for each.
     found = _of_file(run / COMPARISONS, plain_name(run.resolve().name), whole=True)
     return Compared(

@@ -15,7 +15,7 @@ from llamatune.data.encode.control_tokens import tokenizer_fingerprint
 from llamatune.data.preview import shown_row
 from llamatune.data.read.cards import draft_cards
 from llamatune.launch.meeting import all_here
-from llamatune.models.facts import data_facts, model_facts
+from llamatune.models.facts import data_facts, model_facts, other_facts
 from llamatune.models.load import Start
 from llamatune.recipe.cards import find_card_file
 from llamatune.recipe.hashing import file_sha256
@@ -53,6 +53,7 @@ def record_origin(
     facts = {
         "data": data_facts((source.role, source.sha256) for source in data.sources),
         **model_facts(recipe, start.found),
+        **other_facts(recipe, run.recipe_dir),
         "tokenizer": tokenizer_fingerprint(start.tokenizer),
         "template": sha256(chat.template.encode()).hexdigest() if chat else None,
         "processes": start.placement.processes,

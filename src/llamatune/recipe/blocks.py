@@ -6,6 +6,7 @@ exists only if it reaches a branch, a tensor or a printed line; unknown keys are
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
@@ -24,7 +25,18 @@ NamedTemplate = Literal[
 TEMPLATE_NAMES: tuple[NamedTemplate, ...] = get_args(NamedTemplate)
 
 
-Template = Literal["tokenizer", NamedTemplate] | Annotated[str, Field(pattern=r"\.jinja$")]
+@dataclass(frozen=True)
+class NamesFile:
+    """Marks a field whose value is the path of a file that the run reads, besides data sources and models: what such a
+    file holds is among the facts that decide whether a run is done (`models.facts`)."""
+
+    suffix: str = ""
+    """How a value ends that is a path, where others are none."""
+
+
+Template = (
+    Literal["tokenizer", NamedTemplate] | Annotated[str, Field(pattern=r"\.jinja$"), NamesFile(".jinja")]
+)
 
 
 LossOn = Literal["assistant", "last_turn", "all"]
@@ -80,6 +92,9 @@ Flag = Annotated[bool, Field(strict=True)]
 
 
 Text = Annotated[str, Field(min_length=1)]
+
+
+FilePath = Annotated[str, Field(min_length=1), NamesFile()]
 
 
 class Block(BaseModel):

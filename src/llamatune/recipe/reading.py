@@ -6,15 +6,15 @@ Nothing here imports torch, transformers or datasets.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from llamatune.errors import DataError, Problem, RecipeError
-from llamatune.recipe.blocks import Source
+from llamatune.recipe.blocks import NamesFile, Source
 from llamatune.recipe.cards import find_card
 from llamatune.recipe.parsing.problems import Place, did_you_mean, problems_of
 from llamatune.recipe.parsing.yaml import KeyPath
@@ -127,15 +127,30 @@ def _sources(value: Any, at: KeyPath) -> Iterator[tuple[KeyPath, Source]]:
             yield from _sources(getattr(value, name), (*at, name))
 
 
+def named_files(value: Any, at: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Every file or folder that a recipe names by a field marked `NamesFile`, with its key path."""
+    if isinstance(value, BaseModel):
+        for name, field in type(value).model_fields.items():
+            inner = getattr(value, name)
+            if isinstance(inner, str) and _names_file(field.annotation, field.metadata, inner):
+                yield (*at, name), inner
+            else:
+                yield from named_files(inner, (*at, name))
+    elif isinstance(value, (list, tuple, dict)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from named_files(item, (*at, key))
+
+
+def _names_file(annotation: Any, marks: Sequence[Any], value: str) -> bool:
+    """Whether a value of this type is a path, by the marks of the type or of one of those that it is made of."""
+    if any(isinstance(mark, NamesFile) and value.endswith(mark.suffix) for mark in marks):
+        return True
+    return any(_names_file(part, getattr(part, "__metadata__", ()), value) for part in get_args(annotation))
+
+
 def benchmark_files(recipe: StageRecipe) -> Iterator[tuple[KeyPath, str]]:
     """Every file or folder of a benchmark that a recipe names, with its key path."""
-    wanted = getattr(recipe, "benchmarks", None)
-    for number, file in enumerate(wanted.files if wanted else ()):
-        for key, path in (("path", file.path), ("shots_from", file.shots_from)):
-            if path is not None:
-                yield ("benchmarks", "files", number, key), path
-    if wanted and wanted.classifier is not None:
-        yield ("benchmarks", "classifier"), wanted.classifier
+    yield from ((at, path) for at, path in named_files(recipe) if at[0] == "benchmarks")
 
 
 def _absent_problem(path: str, place: str | None = None) -> Problem | None:

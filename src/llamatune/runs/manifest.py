@@ -35,6 +35,10 @@ MAY_CHANGE = ("output", "checkpoint", "generation", "guards", "hardware", "loggi
 _MUST_MATCH = ("hardware.precision",)
 """Keys of these blocks that are no matter of last digits."""
 
+_LATER = ("cards", "files", "labels")
+"""Blocks of facts that were not always recorded, or are recorded at the end. A run that says nothing of one of them is
+not thereby made from something else."""
+
 _INPUTS = (".run", ".adapter", ".base")
 """What a recipe calls the runs that it starts from."""
 
@@ -93,6 +97,13 @@ def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
 def must_match(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts that a resume compares."""
     return {key: value for key, value in facts.items() if _block(key) not in MAY_CHANGE or key in _MUST_MATCH}
+
+
+def known_then(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Today's facts in flat form, without the later blocks that a run did not record."""
+    return flatten(
+        {block: content for block, content in now.items() if block in recorded or block not in _LATER}
+    )
 
 
 def of_blocks(facts: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:

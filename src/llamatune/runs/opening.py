@@ -30,7 +30,15 @@ from llamatune.runs.handover import (
     Result,
 )
 from llamatune.runs.lock import RunLock
-from llamatune.runs.manifest import check_same, differences, flatten, must_match, of_blocks, read_manifest
+from llamatune.runs.manifest import (
+    check_same,
+    differences,
+    flatten,
+    known_then,
+    must_match,
+    of_blocks,
+    read_manifest,
+)
 from llamatune.runs.run import ARTEFACTS, GROWING, Run, sizes_at
 from llamatune.runs.signals import StoppedEarly
 from llamatune.runs.status import Status
@@ -174,7 +182,7 @@ def _changes(recipe: StageRecipe, facts: Facts | None) -> list[str] | None:
     # What other recipes name need not even be there.
     if not other and facts is not None:
         now = facts()
-        other = differences(of_blocks(manifest["facts"], now), flatten(now))
+        other = differences(of_blocks(manifest["facts"], now), known_then(manifest["facts"], now))
     return [f"{key}: {change}" for key, change in other.items()]
 
 
@@ -230,7 +238,7 @@ def _check_same(run: Run, facts: Mapping[str, Any]) -> list[str]:
     """Lines about forced differences from what the run was begun with; one that is not forced raises RecipeError."""
     manifest = read_manifest(run.directory) or {"recipe": {}, "facts": {}}
     recorded = {**manifest["recipe"], **of_blocks(manifest["facts"], facts)}
-    now = {**must_match(flatten(run.recipe.model_dump())), **flatten(facts)}
+    now = {**must_match(flatten(run.recipe.model_dump())), **known_then(manifest["facts"], facts)}
     return check_same(recorded, now, forced=run.forced, run=str(run.directory))
 
 

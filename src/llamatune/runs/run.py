@@ -42,6 +42,7 @@ from llamatune.runs.files import (
     check_room,
     directory_gone,
     disk_errors,
+    read_json,
     sync_file,
     write_json,
 )
@@ -52,6 +53,7 @@ from llamatune.runs.manifest import (
     differences,
     environment,
     flatten,
+    known_then,
     must_match,
     read_manifest,
 )
@@ -95,6 +97,9 @@ class Run:
         """The most bytes that a checkpoint takes; known once the model is."""
         self.forced = forced
         self.lock: RunLock | None = None
+        self.came_later: dict[str, Any] = {}
+        """Facts about what the run has waited for, such as people's labels: recorded as it finishes, since until then
+        there may be more of it."""
         self._said: set[str] = set()
 
     def made_from(self, facts: Mapping[str, Any], **notes: Any) -> list[str]:
@@ -116,7 +121,8 @@ class Run:
         if self.checkpoint is not None:
             recorded = read_manifest(self.directory) or {"facts": {}, "versions": {}, "hardware": {}}
             before = flatten(recorded["facts"])
-            forced = check_same(before, flatten(facts), forced=self.forced, run=str(self.directory))
+            now = known_then(recorded["facts"], facts)
+            forced = check_same(before, now, forced=self.forced, run=str(self.directory))
             lines = self.forced_changes(forced) + self._other_surroundings(recorded)
         recipe = must_match(flatten(self.recipe.model_dump()))
         content = {
@@ -311,6 +317,10 @@ class Run:
         # For a stage that is made from its recipe alone.
         if not (self.directory / "manifest.json").exists():
             self.made_from({})
+        if self.came_later:
+            content = read_json(self.directory / "manifest.json") or {}
+            content["facts"] = {**content.get("facts", {}), **self.came_later}
+            write_json(self.directory / "manifest.json", content)
         with disk_errors(self.directory):
             files = hand_over(self.directory, (result.artefact, *leaves))
         result = replace(result, files=files, finished=_now())

@@ -56,7 +56,7 @@ from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.stages.evaluate import EvaluateRecipe
 from llamatune.recipe.stages.gatt import GhostAttention
 from llamatune.runs.display import Display
-from llamatune.runs.handover import COMPARISONS, Result, write_rows
+from llamatune.runs.handover import Result, write_rows
 from llamatune.runs.run import Run
 from llamatune.sampling.dialogues import prompt_row
 from llamatune.sampling.instructions import demands_of
@@ -340,7 +340,7 @@ def _judge(recipe: EvaluateRecipe, run: Run, asking: Asking, found: Evaluated) -
             others, found.first, prompts, endpoint, both_orders=True, seed=recipe.seed
         )
     if judges.labels is not None:
-        people = People(run.directory / COMPARISONS, Path(judges.labels), writes=run.is_main)
+        people = People(run, Path(judges.labels))
         found.paired["people"] = paired(
             others, found.first, prompts, people, both_orders=False, seed=recipe.seed
         )

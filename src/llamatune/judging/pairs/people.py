@@ -15,11 +15,11 @@ from typing import Any
 from llamatune.data.rows import RATINGS
 from llamatune.errors import DataError, StoppedError, gate, reason_of
 from llamatune.judging.pairs.comparing import Comparison, Opinion, PairOutcome
+from llamatune.models.facts import label_facts
 from llamatune.outside import open_plain, parse_json
-from llamatune.runs.handover import write_rows
+from llamatune.runs.handover import COMPARISONS, write_rows
+from llamatune.runs.run import Run
 from llamatune.wording import counted
-
-LABELS = "labels.jsonl"
 
 _BETTER = {"first": 0, "second": 1, "none": None}
 
@@ -28,15 +28,14 @@ class People:
     """A judge of pairs.
 
     Args:
-        comparisons: where to leave what is to be compared.
+        run: where to leave what is to be compared, and to note which labels it was made from.
         labels: where people's labels are, or will be.
-        writes: whether this process is the one that writes.
     """
 
-    def __init__(self, comparisons: Path, labels: Path, *, writes: bool) -> None:
-        self.comparisons = comparisons
+    def __init__(self, run: Run, labels: Path) -> None:
+        self.run = run
+        self.comparisons = run.directory / COMPARISONS
         self.labels = labels
-        self.writes = writes
         self._shown: dict[str, Comparison] = {}
 
     def __call__(self, comparisons: Sequence[Comparison]) -> list[Opinion]:
@@ -45,8 +44,10 @@ class People:
         DataError: E149, a label that cannot be read.
         """
         self._shown |= {one.id: one for one in comparisons}
-        if self.writes:
+        if self.run.is_main:
             write_rows(self.comparisons, map(_row, self._shown.values()))
+        # Before they are read: of labels that change meanwhile, the run is made from older ones, and says so.
+        self.run.came_later = label_facts([self.labels])
         found = read_labels(self.labels) if self.labels.is_file() else {}
         missing = sum(one.id not in found for one in comparisons)
         if missing:

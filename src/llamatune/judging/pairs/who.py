@@ -20,11 +20,11 @@ from llamatune.judging.pairs.comparing import (
     opinion_of_truth,
 )
 from llamatune.judging.pairs.endpoint import ANSWERS, EndpointAnswers
-from llamatune.judging.pairs.people import LABELS, People
+from llamatune.judging.pairs.people import People
 from llamatune.judging.sample_scores import SCORES, SampleScores
 from llamatune.recipe.stages.common import Endpoint, RewardModels
 from llamatune.recipe.stages.preferences import PreferencesRecipe
-from llamatune.runs.handover import COMPARISONS
+from llamatune.runs.handover import LABELS
 from llamatune.runs.run import Run
 from llamatune.sampling.crew import Crew
 
@@ -36,8 +36,7 @@ def pair_judge(recipe: PreferencesRecipe, run: Run, crew: Crew) -> PairJudge:
         ModelError: a reward model that cannot be opened.
     """
     if recipe.judge == "human":
-        labels = run.directory / LABELS if recipe.labels is None else Path(recipe.labels)
-        return People(run.directory / COMPARISONS, labels, writes=run.is_main)
+        return People(run, run.directory / LABELS if recipe.labels is None else Path(recipe.labels))
     if recipe.reward is not None:
         return _of_models(recipe.reward, run, crew)
     if recipe.endpoint is not None:

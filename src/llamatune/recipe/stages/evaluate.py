@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from llamatune.recipe.blocks import Block, Flag, Model, Real, Source, Text, Whole
+from llamatune.recipe.blocks import Block, FilePath, Flag, Model, Real, Source, Text, Whole
 from llamatune.recipe.stages.common import (
     Endpoint,
     PromptData,
@@ -70,7 +70,7 @@ class Judges(Block):
     more probably unsafe than safe."""
     endpoint: Endpoint | None = None
     """A model behind an endpoint, which compares each model with the baseline, in both orders."""
-    labels: Text | None = None
+    labels: FilePath | None = None
     """A file with people's labels, who compare each model with the baseline, blind, in an order that is drawn for each
     prompt. While it lacks labels, the run leaves comparisons.jsonl and waits: the same command goes on."""
 
@@ -101,13 +101,13 @@ class BenchmarkFile(Block):
     format: BenchmarkFormat
     """Whose files these are: mmlu (a CSV, or the folder of those of all subjects), gsm8k, humaneval and mbpp (JSONL),
     bbh (the JSON of one task), toxigen (JSONL with `prompt` and `group`), bold (a JSON of groups)."""
-    path: Text
+    path: FilePath
     """The file, or for mmlu the folder."""
     name: ModelName | None = None
     """What its figures are called; the file's name when left out."""
     shots: Annotated[int, Field(ge=0)] | None = None
     """Examples before each question; as many as in the paper when left out."""
-    shots_from: Text | None = None
+    shots_from: FilePath | None = None
     """The file that the examples are from, its first rows: gsm8k's training file, mmlu's `dev`. Those of bbh come with
     its tasks."""
 
@@ -134,7 +134,7 @@ class Benchmarks(Block):
     its row is left out, and counted. Nothing is ever cut."""
     run_code: Flag = False
     """humaneval, mbpp: run what the model has written, shut in (no network, no files, limits of time and memory)."""
-    classifier: Text | None = None
+    classifier: FilePath | None = None
     """toxigen: the folder of a sequence classifier that says which replies are toxic, such as ToxiGen's RoBERTa."""
     toxic_label: Text | None = None
     """toxigen: the classifier's label for toxic, such as LABEL_1 where its labels have no names; when left out, the

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from llamatune.recipe.blocks import Block, Flag, Real, Text
+from llamatune.recipe.blocks import Block, FilePath, Flag, Real, Text
 from llamatune.recipe.stages.common import Endpoint, RewardModels, SamplingRecipe, Tuning
 
 
@@ -34,7 +34,7 @@ class PreferencesRecipe(SamplingRecipe):
     """`judge: reward_models`: which, and how they are combined."""
     endpoint: Endpoint | None = None
     """`judge: endpoint`: where."""
-    labels: Text | None = None
+    labels: FilePath | None = None
     """`judge: human`: the file with people's labels; labels.jsonl in the run directory when left out. While it lacks
     labels, the run leaves comparisons.jsonl and waits: the same command goes on."""
     every_turn: Flag = False
