@@ -14,6 +14,7 @@ from llamatune.judging.distillation import (
     contexts,
     distil,
     in_context,
+    unused_templates,
 )
 from llamatune.pipeline import run
 from llamatune.recipe.stages.context_distillation import Distillation
@@ -152,6 +153,21 @@ def test_preprompts_are_drawn_by_seed_and_prompt_alone() -> None:
     assert all("template" not in one and "{" not in one["preprompt"] for one in drawn[::2])
     asked = in_context([{"role": "user", "content": "Hi"}], "Be wise.")
     assert asked == [{"role": "user", "content": "Be wise. Hi"}]
+
+
+def test_a_wording_may_have_other_braces() -> None:
+    wording = 'Answer as JSON {"safe": true, {0}}. You are a {} and {} assistant.'
+    settings = Distillation(wording=wording, adjectives=["wise", "honest"])
+    said = contexts({"prompt_id": "a", "category": ""}, settings, 0)["preprompt"]
+    assert sorted(said.split()[-4:-1]) == ["and", "honest", "wise"]
+    assert said.startswith('Answer as JSON {"safe": true, {0}}. You are a ')
+
+
+def test_a_template_for_no_prompt_is_said() -> None:
+    prompts = [{"prompt_id": one, "category": one} for one in ("violence", "drugs", "")]
+    assert unused_templates(prompts, Distillation(templates={"violence": "Say why."})) is None
+    found = unused_templates(prompts, Distillation(templates={"violance": "Say why.", "drugs": "Say."}))
+    assert found is not None and "for 'violance'" in found and "are 'drugs', 'violence'" in found
 
 
 @pytest.mark.parametrize(

@@ -32,12 +32,27 @@ def contexts(prompt: PromptRow, settings: Distillation, seed: int) -> dict[str, 
     """What is put before a prompt, by where an answer is from; the same whatever prompts there are besides."""
     draw = random.Random(seed_of(seed, "preprompt", prompt["prompt_id"]))
     if settings.preprompts == "adjectives":
-        preprompt = settings.wording.format(*draw.sample(settings.adjectives, ADJECTIVES_EACH))
+        # Not `str.format`: a wording may have other braces.
+        places = settings.wording.split("{}")
+        adjectives = [*draw.sample(settings.adjectives, ADJECTIVES_EACH), ""]
+        preprompt = "".join(map("".join, zip(places, adjectives, strict=True)))
     else:
         world = settings.preprompts == "world"
         preprompt = draw.choice(SAFETY_PREPROMPTS if world else settings.preprompts)
     template = settings.templates.get(prompt["category"])
     return {PREPROMPT: preprompt, **({TEMPLATE: f"{preprompt} {template}"} if template else {})}
+
+
+def unused_templates(prompts: Sequence[PromptRow], settings: Distillation) -> str | None:
+    """What to say of templates for categories that no prompt is of; None where each is for some."""
+    there = sorted({prompt["category"] for prompt in prompts if prompt["category"]})
+    unused = sorted(set(settings.templates) - set(there))
+    if not unused:
+        return None
+    found = f"the categories are {', '.join(map(repr, there))}" if there else "none has a category"
+    return (
+        f"`distillation.templates` for {', '.join(map(repr, unused))}: no prompt is of this category; {found}"
+    )
 
 
 def in_context(prompt: Sequence[Mapping[str, str]], context: str) -> list[dict[str, str]]:

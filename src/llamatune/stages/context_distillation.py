@@ -28,6 +28,7 @@ from llamatune.judging.distillation import (
     distil,
     distillation_figures,
     in_context,
+    unused_templates,
 )
 from llamatune.judging.opening import open_judges
 from llamatune.judging.oracle import Oracle
@@ -59,6 +60,10 @@ def run(recipe: ContextDistillationRecipe, run: Run) -> Result:
             display.say(
                 f"{counted(len(every) - len(prompts), 'prompt')} not tagged as safety prompts: left out"
             )
+
+        if unused := unused_templates(prompts, distillation):
+            display.say(unused)
+            run.event("warning", unused)
 
         [judge] = [Oracle()] if recipe.reward.judge == "oracle" else open_judges(recipe.reward.models)
 
