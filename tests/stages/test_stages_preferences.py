@@ -5,7 +5,7 @@ import json
 import math
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -254,6 +254,26 @@ def test_grades_follow_the_gap() -> None:
         ('{"better": "a", "how_much": "Significantly better"}', False, Opinion(0, "significantly_better")),
         ("I'm sorry, but I can't compare these.", False, Opinion(None, why_not=PairOutcome.REFUSED)),
         ("", True, Opinion(None, why_not=PairOutcome.REFUSED)),
+        (
+            '<think>{"better": "A", "how_much": "better"}? No.</think>{"better": "B", "how_much": "better"}',
+            False,
+            Opinion(1, "better"),
+        ),
+        (
+            '{"better": "A"}, but no:</think>\nSorry, I can\'t.',
+            False,
+            Opinion(None, why_not=PairOutcome.REFUSED),
+        ),
+        (
+            '<think>{"better": "A", "how_much": "better"}',
+            False,
+            Opinion(None, why_not=PairOutcome.NOT_UNDERSTOOD),
+        ),
+        (
+            'First {"better": "A", "how_much": "better"}, rather {"better": "B", "how_much": "better"}',
+            False,
+            Opinion(1, "better"),
+        ),
         ("Reply B is better.", False, Opinion(None, why_not=PairOutcome.NOT_UNDERSTOOD)),
         ('{"better": "C", "how_much": "better"}', False, Opinion(None, why_not=PairOutcome.NOT_UNDERSTOOD)),
         ('{"better": "A"', False, Opinion(None, why_not=PairOutcome.NOT_UNDERSTOOD)),
@@ -306,11 +326,14 @@ def test_a_recipe_that_cannot_work_is_refused(tmp_path: Path, changes: dict[str,
 
 
 class Server(ThreadingHTTPServer):
-    """Prefers the reply that says yes. `troubles`: statuses to answer before that; `asked`: (path, key, body)."""
+    """Prefers the reply that says yes. `troubles`: statuses to answer before that; `refuses`: whether it answers a body
+    with 400; `parts`: whether its answers are lists; `asked`: (path, key, body)."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.troubles: list[int] = []
+        self.refuses: Callable[[dict[str, Any]], bool] = lambda body: False
+        self.parts = False
         self.asked: list[tuple[str, str | None, dict[str, Any]]] = []
 
     @property
@@ -324,8 +347,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append((self.path, self.headers["Authorization"], body))
-        if self.server.troubles:
-            status = self.server.troubles.pop()
+        if self.server.troubles or self.server.refuses(body):
+            status = self.server.troubles.pop() if self.server.troubles else 400
             self.send_response(status)
             if status == 302:
                 self.send_header("Location", f"{self.server.url}/elsewhere")
@@ -334,7 +357,9 @@ class Handler(BaseHTTPRequestHandler):
         shown = body["messages"][-1]["content"]
         better = "A" if "yes" in shown.lower().split("[reply b]")[0].split("[reply a]")[1] else "B"
         verdict = {"better": better, "how_much": "better", "a_is_safe": True, "b_is_safe": True}
-        message = {"role": "assistant", "content": f"```json\n{json.dumps(verdict)}\n```"}
+        said = f"```json\n{json.dumps(verdict)}\n```"
+        parts = [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": said}]
+        message = {"role": "assistant", "content": parts if self.server.parts else said}
         answer = json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
@@ -404,6 +429,42 @@ def test_an_endpoint_that_refuses_is_said_and_nothing_is_lost(
     assert said in str(refused.value) and not pauses
     work.make(stop=StopRequest())
     assert len(work.opinions()) == 5 and len(server.asked) == 6, "one for each, and the one that failed"
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 8])
+def test_a_comparison_that_is_refused_as_a_bad_request_is_counted_once(
+    tmp_path: Path, server: Server, at_once: int
+) -> None:
+    """The first one, as by a content filter: whatever else is asked is not to blame."""
+    server.refuses = lambda body: "No 0." in body["messages"][-1]["content"]
+    for _ in range(2):
+        work, pauses = asking(tmp_path, server, PAIRS, at_once=at_once)
+        work.make(stop=StopRequest())
+        found = work.opinions()
+        assert found.pop(PAIRS[0].id) == Opinion(None, why_not=PairOutcome.REFUSED)
+        assert list(found.values()) == [Opinion(0, "better", (True, True))] * 4 and not pauses
+    assert len(server.asked) <= len(PAIRS) + 1, "none is asked for again"
+
+
+def test_an_endpoint_that_refuses_the_simplest_comparison_is_said(tmp_path: Path, server: Server) -> None:
+    server.refuses = lambda body: "temperature" in body
+    work, _ = asking(tmp_path, server, PAIRS)
+    with pytest.raises(
+        DataError, match=r"E158.*400(.|\n)*the simplest comparison(.|\n)*`temperature: model`"
+    ):
+        work.make(stop=StopRequest())
+    work, _ = asking(tmp_path, server, PAIRS, temperature="model")
+    work.make(stop=StopRequest())
+    assert len(work.opinions()) == 5
+
+
+def test_answers_in_parts_and_an_address_with_its_path(tmp_path: Path, server: Server) -> None:
+    server.parts = True
+    for number, url in enumerate((f"{server.url}/", f"{server.url}/chat/completions")):
+        work, _ = asking(tmp_path / str(number), server, PAIRS[:1], url=url)
+        work.make(stop=StopRequest())
+        assert list(work.opinions().values()) == [Opinion(0, "better", (True, True))]
+    assert {path for path, *_ in server.asked} == {"/v1/chat/completions"}
 
 
 def test_an_endpoint_that_cannot_be_reached_is_said(tmp_path: Path, server: Server) -> None:

@@ -175,6 +175,8 @@ class Endpoint(Block):
     """What comes before /chat/completions: http://localhost:8000/v1."""
     model: Text
     """The name of the model there."""
+    temperature: Literal["model"] | Real | None = None
+    """At which it answers; 0 when left out. `model` sends none, for models that refuse to be told."""
     key_from: str | None = Field("OPENAI_API_KEY", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """The environment variable that holds the key; nothing is sent where it is not set."""
     at_once: Whole = Field(8, ge=1, le=256)
