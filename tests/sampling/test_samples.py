@@ -56,7 +56,8 @@ def asked(policy: Policy, questions: list[str] = QUESTIONS) -> list[PromptRow]:
 
 def samples(folder: Path, policy: Policy, k: int, **changes: Any) -> Samples:
     how = How(6, policy.chat.stop_ids, changes.pop("temperature", 1.0))
-    return Samples(folder, policy, asked(policy), k, how, seed=0, at_once=16, **changes)
+    prompts = asked(policy, changes.pop("questions", QUESTIONS))
+    return Samples(folder, policy, prompts, k, how, seed=0, at_once=16, **changes)
 
 
 def made(folder: Path, policy: Policy, k: int, **changes: Any) -> tuple[list[list[Sample]], int]:
@@ -90,6 +91,25 @@ def test_more_samples_come_on_top(tmp_path: Path, policy: Policy) -> None:
     assert [found[:3] for found in more] == few
     assert made(tmp_path / "at once", policy, 10)[0] == more
     assert made(tmp_path / "grown", policy, 3) == (few, 0)
+
+
+def test_more_prompts_come_on_top(tmp_path: Path, policy: Policy) -> None:
+    """Also where they are shorter than those that are there, and all others move to another part."""
+    some, more = QUESTIONS[1:], [*QUESTIONS, "Who?"]
+    before, count = made(tmp_path / "grown", policy, 3, questions=some)
+    assert count == 3 * len(some)
+    grown, count = made(tmp_path / "grown", policy, 3, questions=more)
+    assert count == 3 * 2, "those of the new prompts"
+    assert grown[1:-1] == before
+    assert (grown, 3 * len(more)) == made(tmp_path / "at once", policy, 3, questions=more)
+    assert made(tmp_path / "grown", policy, 3, questions=more, together=1) == (grown, 0), (
+        "or are divided otherwise"
+    )
+    for shard in (tmp_path / "grown").rglob("*-*.jsonl"):
+        shard.write_bytes(shard.read_bytes()[:-9])
+    assert made(tmp_path / "grown", policy, 3, questions=more) == (grown, 3 * len(more)), (
+        "damaged ones are not read"
+    )
 
 
 def test_of_one_sample_each_a_part_is_as_many_prompts(tmp_path: Path, policy: Policy) -> None:

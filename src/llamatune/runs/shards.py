@@ -21,6 +21,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -111,6 +112,17 @@ class Shards:
         except OSError:
             return None
         return None if lines is None else [json.loads(line) for line in lines]
+
+    def of_other_parts(self, parts: Sequence[Part]) -> Iterator[tuple[Part, list[dict[str, Any]]]]:
+        """The whole shards of the folder that are of none of these parts, by name: what was made under this key before,
+        and divided otherwise."""
+        known = {part.name for part in parts}
+        for path in sorted(self.folder.glob("*.jsonl")):
+            if path.stem not in known:
+                with suppress(OSError), open_plain(path) as stream:
+                    part = Part(path.stem, sum(1 for _ in stream) - 1)
+                    if (records := self.find(part)) is not None:
+                        yield part, records
 
     def read(self, parts: Sequence[Part]) -> Iterator[dict[str, Any]]:
         """The records of parts, in order. Raises what `join` raises."""

@@ -10,7 +10,8 @@
 Sampling is the costly part. Each sample is a record in a shard (`runs.shards`), written exactly once whatever is
 killed; scoring and selecting (`judging.sample_scores`, `judging.selection`) only read them, and may be repeated. The
 folder of the shards is named by all that decides what the samples are, except for their prompts and numbers: another
-policy, template, temperature or seed never mixes with these, and a larger K, or more prompts, come on top.
+policy, template, temperature or seed never mixes with these, and a larger K, or more prompts, come on top: whatever
+parts they are in, a sample that is there is not made again.
 
 A sample's random numbers are its own (`sampler.seed_of` the seed, the prompt's id and the sample's number), so it does
 not matter which process makes it, or when.
@@ -22,6 +23,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -128,7 +130,7 @@ class Samples(InParts[tuple[list[PromptRow], int]]):
         seed: decides, with a prompt's id and a sample's number, what is sampled.
         at_once: samples of a part, which is sampled and written as a whole.
         together: most samples of a prompt in a part, which share the work on the prompt. A stage for which `k` is
-            always 1 says 1: a part is then as many prompts. Another number is other parts, which share no samples.
+            always 1 says 1: a part is then as many prompts.
     """
 
     def __init__(
@@ -173,29 +175,35 @@ class Samples(InParts[tuple[list[PromptRow], int]]):
         return [(prompt, found[prompt["prompt_id"]]) for prompt in self.prompts]
 
     def _made(self, part: Part, block: tuple[list[PromptRow], int]) -> Iterator[dict[str, Any]]:
-        """What a smaller K left, and the rest."""
+        """What a smaller K or other prompts left, and the rest."""
         prompts, first = block
-        there = self._of_a_smaller_k(part)
-        count = part.records // len(prompts)
-        wanted = [
-            (prompt, number)
-            for prompt in prompts
-            for number in range(first, first + count)
-            if (prompt["prompt_id"], number) not in there
-        ]
+        there = self._made_before(prompts)
+        numbers = range(first, first + part.records // len(prompts))
+        every = [(prompt, number) for prompt in prompts for number in numbers]
+        wanted = [(prompt, number) for prompt, number in every if (prompt["prompt_id"], number) not in there]
         for one in samples_drawn(self.policy, wanted, self.how, self.seed):
             there[one.prompt_id, one.sample] = one.to_json()
-        for prompt in prompts:
-            for number in range(first, first + count):
-                yield there[prompt["prompt_id"], number]
+        for prompt, number in every:
+            yield there[prompt["prompt_id"], number]
 
-    def _of_a_smaller_k(self, part: Part) -> dict[tuple[str, int], dict[str, Any]]:
-        """The samples of a part that were made for a smaller K, by prompt and number."""
-        block, first = self._work[part]
-        for fewer in range(part.records // len(block) - 1, 0, -1):
-            if (records := self._shards.find(_part(block, first, fewer))) is not None:
-                return {(record["prompt_id"], record["sample"]): record for record in records}
-        return {}
+    def _made_before(self, prompts: Sequence[PromptRow]) -> dict[tuple[str, int], dict[str, Any]]:
+        """The samples of prompts that are in parts of an earlier work, by prompt and number."""
+        found: dict[tuple[str, int], dict[str, Any]] = {}
+        parts = {part for prompt in prompts for part in self._earlier.get(prompt["prompt_id"], ())}
+        for part in sorted(parts, key=lambda part: part.name):
+            for record in self._shards.find(part) or ():
+                found.setdefault((record["prompt_id"], record["sample"]), record)
+        return found
+
+    @cached_property
+    def _earlier(self) -> dict[str, set[Part]]:
+        """The parts of an earlier work by the prompts that are in them. Adding a prompt moves those after it to another
+        part, since they are in order of their length."""
+        found: dict[str, set[Part]] = {}
+        for part, records in self._shards.of_other_parts(self.parts):
+            for record in records:
+                found.setdefault(record["prompt_id"], set()).add(part)
+        return found
 
 
 def samples_of(run: str) -> list[Group]:

@@ -200,7 +200,7 @@ class Sampling(Block):
     """What generates; `auto` is the fastest that is correct on the device."""
     batch_size: Whole = Field(128, ge=1)
     """Answers sampled at once, and written at once: what a process that is killed loses. Halved in use when memory
-    runs out; samples made under another batch size are made again."""
+    runs out."""
 
 
 class SamplingRecipe(ModelRecipe):
