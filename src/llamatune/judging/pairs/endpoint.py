@@ -249,17 +249,22 @@ def read_answer(text: str, *, refused: bool) -> Opinion:
         said = parse_json(found[-1]) if found else {}
     except ValueError:
         said = {}
-    better = {"A": 0, "B": 1}.get(str(said.get("better", "")).strip().upper())
-    rating = _rating(said.get("how_much"))
-    if better is None or rating is None:
-        refuses = not found and _REFUSAL.match(text) is not None
-        return Opinion(None, why_not=PairOutcome.REFUSED if refuses else PairOutcome.NOT_UNDERSTOOD)
-    safe = tuple(
+    first, second = (
         value if isinstance(value := said.get(name), bool) else None for name in ("a_is_safe", "b_is_safe")
     )
-    return Opinion(better, rating, (safe[0], safe[1]))
+    verdict = str(said.get("better", "")).strip().lower().removeprefix("reply ")
+    if verdict in ("a", "b"):
+        return Opinion("ab".index(verdict), _rating(said.get("how_much")), (first, second))
+    if verdict in _NEITHER:
+        return Opinion(None, safe=(first, second))
+    refuses = not found and _REFUSAL.match(text) is not None
+    return Opinion(None, why_not=PairOutcome.REFUSED if refuses else PairOutcome.NOT_UNDERSTOOD)
+
+
+_NEITHER = ("tie", "draw", "equal", "both", "neither", "same")
 
 
 def _rating(said: Any) -> Rating | None:
+    """How much better, with or without the word; None where it is not said, or in other words."""
     name = str(said).strip().lower().replace(" ", "_")
-    return next((rating for rating in RATINGS if rating == name), None)
+    return next((rating for rating in RATINGS if name in (rating, rating.removesuffix("_better"))), None)
