@@ -44,7 +44,9 @@ def _qwen(hidden: int, blocks: int, inner: int, vocabulary: int = 151936) -> Sha
         "w2": (hidden, inner),
         "mlp.c_proj": (inner, hidden),
     }
-    return Shape(blocks, hidden, inner, hidden, hidden, heads, vocabulary, False, linear)
+    return Shape(
+        blocks, hidden, inner, hidden, hidden, heads, vocabulary, False, linear, hidden * (2 * blocks + 1)
+    )
 
 
 SHAPES: dict[str, Shape] = {name: shape_of(config, name) for name, config in KNOWN_CONFIGS.items()} | {

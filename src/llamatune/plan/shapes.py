@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 from llamatune.errors import ModelError
+from llamatune.plan.architectures import ALWAYS, ARCHITECTURES, Architecture, norms_of_block, not_counted
 
 Layers = Mapping[str, tuple[int, int]]
 """Name -> (in, out) of the linear layers of one block."""
@@ -18,7 +20,8 @@ class Shape:
     """A plain decoder.
 
     `linear`: the linear layers of one block; `queries`, `keys`: width of all query heads, and of all key heads;
-    `inner`: width of the feed-forward layer, which keeps `gates` tensors of it for the backward pass.
+    `inner`: width of the feed-forward layer, which keeps `gates` tensors of it for the backward pass; `small`: weights
+    of all norms, biases and learned positions.
     """
 
     blocks: int
@@ -30,6 +33,7 @@ class Shape:
     vocabulary: int
     tied: bool
     linear: Layers
+    small: int
     context: int | None = None
     gates: int = 3
 
@@ -45,29 +49,25 @@ class Shape:
 
     @property
     def other_weights(self) -> int:
-        """Embedding, output layer and norms: never held in 4 bits."""
-        return self.embedding * (1 if self.tied else 2) + self.hidden * (2 * self.blocks + 1)
+        """Embedding, output layer, norms and biases: never held in 4 bits."""
+        return self.embedding * (1 if self.tied else 2) + self.small
 
     @property
     def weights(self) -> int:
         return self.linear_weights + self.other_weights
 
 
-_TIED = ("gemma", "gemma2", "gpt2", "gpt_bigcode", "opt", "falcon", "bloom", "mpt")
-
 _HIDDEN, _HEADS, _BLOCKS = (
-    ("hidden_size", "n_embd", "d_model"),
-    ("num_attention_heads", "n_head", "n_heads", "attention_heads"),
+    ("hidden_size", "n_embed", "n_embd", "d_model"),
+    ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads"),
     ("num_hidden_layers", "n_layer", "n_layers", "num_layers"),
 )
 _INNER = ("intermediate_size", "ffn_hidden_size", "n_inner", "ffn_dim")
-_CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len")
+_CONTEXT = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len")
 """What architectures call the numbers of one thing."""
 
-_FEED_FORWARD_OF_TWO = (
-    *("falcon", "bloom", "phi", "gpt2", "gpt_bigcode", "gpt_neox", "gptj", "codegen", "opt", "mpt", "xglm"),
-    *("starcoder2", "stablelm_alpha"),
-)
+_EXPERTS = re.compile(r"(?:.+_)?(?:num|n)_(?:.+_)?experts")
+"""Keys that say how many experts there are: `num_local_experts`, `moe_num_experts`, `n_routed_experts`."""
 
 
 def shape_of(config: Mapping[str, Any], name: str) -> Shape:
@@ -78,8 +78,15 @@ def shape_of(config: Mapping[str, Any], name: str) -> Shape:
         name: of the model, for errors.
 
     Raises:
-        ModelError: E260, fields that are missing or of experts.
+        ModelError: E260, fields that are missing, experts, or an architecture whose weights are not counted.
     """
+    kind = str(config.get("model_type"))
+    if (experts := _experts(config)) is not None:
+        raise _unknown(name, f"it has experts (`{experts}`), and only plain decoders are counted")
+    built = ARCHITECTURES.get(kind)
+    if built is None:
+        raise _unknown(name, f"what its `model_type: {kind}` is built of is not counted")
+    config = {**built.defaults, **config}
     try:
         hidden, heads, blocks = (int(_first(config, *names)) for names in (_HIDDEN, _HEADS, _BLOCKS))
         vocabulary = int(config["vocab_size"])
@@ -88,17 +95,19 @@ def shape_of(config: Mapping[str, Any], name: str) -> Shape:
         grouped = config.get("num_key_value_heads")
         if config.get("new_decoder_architecture"):  # Falcon's own words
             grouped = grouped or config.get("num_kv_heads")
-        grouped = grouped or (1 if config.get("multi_query") else heads)
-        keys = width * int(grouped)
+        elif config.get("multi_query"):
+            grouped = 1
+        keys = width * int(grouped or heads)
+        context = next((config[name] for name in _CONTEXT if name in config), None)
+        rows = 0 if built.positions is None else int(_first(config, *_CONTEXT)) + built.positions
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise _unknown(name, f"config.json does not say it ({error})") from None
     if min(hidden, heads, blocks, vocabulary, inner, width, keys) < 1:
         raise _unknown(name, "config.json has a size below 1")
-    if any(key in config for key in ("num_local_experts", "num_experts", "n_routed_experts")):
-        raise _unknown(name, "it has experts, and only plain decoders are known")
-    kind, queries = str(config.get("model_type")), width * heads
-    context = next((config[name] for name in _CONTEXT if name in config), None)
-    return Shape(
+    if (other := not_counted(kind, config)) is not None:
+        raise _unknown(name, f"what `{kind}` is built of with {other} is not counted")
+    queries = width * heads
+    shape = Shape(
         blocks=blocks,
         hidden=hidden,
         inner=inner,
@@ -106,12 +115,30 @@ def shape_of(config: Mapping[str, Any], name: str) -> Shape:
         keys=keys,
         heads=heads,
         vocabulary=vocabulary,
-        # transformers' default is tied; the configs of Llama and its kin say false where they leave it out.
-        tied=bool(config.get("tie_word_embeddings", kind in _TIED)),
-        linear=_linear(kind, hidden, inner, queries, keys),
+        tied=bool(config.get("tie_word_embeddings")),
+        linear=_linear(built, hidden, inner, queries, keys),
+        small=0,
         context=context if isinstance(context, int) else None,
-        gates=2 if kind in _FEED_FORWARD_OF_TWO else 3,
+        gates=3 if built.gated else 2,
     )
+    of_block = hidden * norms_of_block(kind, config) + _biases(built, config, shape, width)
+    outside = hidden * (built.last + rows) + vocabulary * built.output_bias
+    return replace(shape, small=blocks * of_block + outside)
+
+
+def _biases(built: Architecture, config: Mapping[str, Any], shape: Shape, width: int) -> int:
+    """Of a block's linear layers; and its norms of queries and keys, of heads of this width."""
+    outputs = {
+        "read": shape.queries + 2 * shape.keys,
+        "write": shape.hidden,
+        "inner": shape.inner * (1 + built.gated),
+        "down": shape.hidden,
+    }
+    holding = (parts for key, parts in built.biases.items() if _holds(config, key))
+    biases = sum(outputs[part] for parts in holding for part in parts)
+    if built.head_norms is None or not _holds(config, built.head_norms[0]):
+        return biases
+    return biases + (2 * width if built.head_norms[1] == "one" else shape.queries + shape.keys)
 
 
 def _first(config: Mapping[str, Any], *names: str) -> Any:
@@ -119,38 +146,35 @@ def _first(config: Mapping[str, Any], *names: str) -> Any:
     return config[next((name for name in names if name in config), names[0])]
 
 
-def _linear(kind: str, hidden: int, inner: int, queries: int, keys: int) -> Layers:
+def _holds(config: Mapping[str, Any], key: str) -> bool:
+    return key == ALWAYS or bool(config.get(key))
+
+
+def _experts(config: Mapping[str, Any]) -> str | None:
+    """The first key, at any depth, that says that there are several experts."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            if (found := _experts(value)) is not None:
+                return f"{key}.{found}"
+        elif _EXPERTS.fullmatch(str(key)) and isinstance(value, int) and value > 1:
+            return f"{key}: {value}"
+    return None
+
+
+def _linear(built: Architecture, hidden: int, inner: int, queries: int, keys: int) -> Layers:
     """The linear layers of a block, by the names that the architecture gives them."""
-    if kind in ("gpt2", "gpt_bigcode"):
-        return {
-            "attn.c_attn": (hidden, queries + 2 * keys),
-            "attn.c_proj": (queries, hidden),
-            "mlp.c_fc": (hidden, inner),
-            "mlp.c_proj": (inner, hidden),
-        }
-    if kind in ("falcon", "bloom", "gpt_neox"):
-        return {
-            "query_key_value": (hidden, queries + 2 * keys),
-            "dense": (queries, hidden),
-            "dense_h_to_4h": (hidden, inner),
-            "dense_4h_to_h": (inner, hidden),
-        }
-    if kind == "phi3":
-        return {
-            "qkv_proj": (hidden, queries + 2 * keys),
-            "o_proj": (queries, hidden),
-            "gate_up_proj": (hidden, 2 * inner),
-            "down_proj": (inner, hidden),
-        }
-    attention = {"q_proj": (hidden, queries), "k_proj": (hidden, keys), "v_proj": (hidden, keys)}
-    if kind in _FEED_FORWARD_OF_TWO:
-        return attention | {"dense": (queries, hidden), "fc1": (hidden, inner), "fc2": (inner, hidden)}
-    return attention | {
-        "o_proj": (queries, hidden),
-        "gate_proj": (hidden, inner),
-        "up_proj": (hidden, inner),
-        "down_proj": (inner, hidden),
+    *readers, writer = built.attention
+    *inners, down = built.feed_forward
+    reads = [queries, keys, keys] if len(readers) == 3 else [queries + 2 * keys]
+    widths = [inner * (1 + built.gated) // len(inners)] * len(inners)
+    attention = dict(zip(readers, ((hidden, read) for read in reads), strict=True)) | {
+        writer: (queries, hidden)
     }
+    return (
+        attention
+        | {layer: (hidden, wide) for layer, wide in zip(inners, widths, strict=True)}
+        | {down: (inner, hidden)}
+    )
 
 
 def _unknown(name: str, why: str, *, here: bool = True) -> ModelError:
@@ -229,7 +253,8 @@ KNOWN_CONFIGS: dict[str, Mapping[str, Any]] = {
     # The config.json of the published weights.
     "tiiuae/falcon-7b": _FALCON | {"hidden_size": 4544, "num_hidden_layers": 32, "num_attention_heads": 71},
     "tiiuae/falcon-40b": _FALCON
-    | {"hidden_size": 8192, "num_hidden_layers": 60, "num_attention_heads": 128, "num_key_value_heads": 8},
+    | {"hidden_size": 8192, "num_hidden_layers": 60, "num_attention_heads": 128}
+    | {"new_decoder_architecture": True, "num_kv_heads": 8},
     "HuggingFaceTB/SmolLM2-135M": _SMOLLM2,
     "HuggingFaceTB/SmolLM2-135M-Instruct": _SMOLLM2,
 }
