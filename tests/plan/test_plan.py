@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from llamatune.cli import app
+from llamatune.commands.measure import MeasuredStep
+from llamatune.commands.plan import measured_line
 from llamatune.errors import LlamatuneError, ModelError
 from llamatune.models.base import BUILTIN
 from llamatune.models.files.weights import tensors_in
+from llamatune.plan import devices
 from llamatune.plan.bases import adapter_shape, origin_of
 from llamatune.plan.devices import CARDS, device_of
 from llamatune.plan.needs import need_of, trained_count
@@ -217,6 +221,69 @@ def test_shapes_that_the_formula_is_not_for(change: dict[str, object]) -> None:
 
 def test_every_card_is_named_by_its_own_name() -> None:
     assert all(device_of(name.upper()).name == name for name in CARDS)
+
+
+@pytest.fixture
+def a_card_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None, str | None], None]:
+    """A driver's files that name a card, and an nvidia-smi that says a line, each None where it is not there."""
+
+    def there(model: str | None, line: str | None) -> None:
+        tools = tmp_path / "bin"
+        tools.mkdir()
+        monkeypatch.setattr(devices, "DRIVERS", (str(tools),))
+        monkeypatch.setattr(devices, "NVIDIA_CARDS", tmp_path / "gpus")
+        monkeypatch.setattr(devices, "AMD_CARDS", tmp_path / "none")
+        monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+        if model is not None:
+            file = tmp_path / "gpus/0000:01:00.0/information"
+            file.parent.mkdir(parents=True)
+            file.write_text(f"Model: \t\t {model}\nIRQ:   \t\t 122\n")
+        tool = tools / "nvidia-smi"
+        tool.write_text("#!/bin/sh\n" + ("exit 9\n" if line is None else f"echo '{line}'\n"))
+        tool.chmod(0o755)
+
+    return there
+
+
+@pytest.mark.parametrize(
+    ("model", "line", "card"),
+    [
+        ("NVIDIA H200", None, "h200"),
+        ("NVIDIA H100 80GB HBM3", None, "h100"),
+        ("NVIDIA A100-SXM4-80GB", None, "a100-80"),
+        ("NVIDIA A100-PCIE-40GB", None, "a100-40"),
+        ("NVIDIA GeForce RTX 4090", None, "rtx4090"),
+        ("Unknown", "NVIDIA L4, 23034", "l4"),
+        (None, "NVIDIA L40S, 46068", "l40s"),
+    ],
+)
+def test_a_card_that_is_here_is_known_by_its_name(
+    a_card_here: Callable[[str | None, str | None], None], model: str | None, line: str | None, card: str
+) -> None:
+    a_card_here(model, line)
+    assert device_of(None) == CARDS[card]
+
+
+@pytest.mark.parametrize(
+    ("model", "line", "memory"),
+    [
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", "NVIDIA GeForce RTX 4090 Laptop GPU, 16376", 16376 * 2**20),
+        ("NVIDIA H100 PCIe", "nothing that is understood", 80e9),
+        (None, None, 80e9),
+    ],
+)
+def test_a_card_that_is_not_known_is_said_to_be_a_guess(
+    a_card_here: Callable[[str | None, str | None], None], model: str | None, line: str | None, memory: float
+) -> None:
+    a_card_here(model, line)
+    assert device_of(None).memory == memory
+    for recipe in ("alpaca/sft_7b", "llama2_chat/pipeline_qlora"):
+        said = CliRunner().invoke(app, ["plan", recipe]).stdout
+        assert "--device names another" in said and (model or "the card here is not known") in said
+    found = json.loads(CliRunner().invoke(app, ["plan", "alpaca/sft_7b", "--json"]).stdout)
+    assert found["device"]["guess"] and "--device" in found["guesses"][0]
+    step = MeasuredStep(4, 96, 1e9, 1e9, 2.0, None)
+    assert "plan:" not in measured_line(step).partition("at the peak")[2].partition(", ")[2]
 
 
 def test_pretraining_ppo_and_rewards_are_planned_on_any_device() -> None:

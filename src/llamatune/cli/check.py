@@ -49,7 +49,7 @@ def plan(
     device: Annotated[
         str | None,
         typer.Option(
-            help="A card such as h100, a100-80, rtx4090, or cpu; the processor where there is no GPU.",
+            help="A card such as h100, a100-80, rtx4090, or cpu; what is here when left out.",
             show_default=False,
         ),
     ] = None,

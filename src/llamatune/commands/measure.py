@@ -37,14 +37,14 @@ _STEPS = 2
 @dataclass(frozen=True)
 class MeasuredStep:
     """`rows` of `length` tokens. `peak`: bytes, of the card's tensors or, on a CPU, of the whole process.
-    `planned_peak` and `planned_seconds`: the same as the plan has them."""
+    `planned_peak` and `planned_seconds`: the same as the plan has them; no seconds of a card that is a guess."""
 
     rows: int
     length: int
     peak: float
     planned_peak: float
     seconds: float
-    planned_seconds: float
+    planned_seconds: float | None
 
 
 def can_be_measured(recipe: object) -> bool:
@@ -81,7 +81,7 @@ def measure_step(name: str, overrides: Sequence[str] = ()) -> MeasuredStep:
         result.figures["peak_memory_gib"] * 2**30,
         _of_tensors(planned),
         items / last[unit],
-        planned.work.seconds / _STEPS,
+        None if planned.device.guess else planned.work.seconds / _STEPS,
     )
 
 

@@ -33,6 +33,8 @@ def pipeline_plan_lines(planned: PipelinePlan) -> Iterator[str]:
         f"disk {size(sum(one.disk for one in plans))}, "
         f"{duration(planned.seconds)}{of} (guess)"
     )
+    for guess in sorted({one.device.guess for one in plans if one.device.guess}):
+        yield f"guess    {guess}"
     yield f"for one step in full: llamatune plan {planned.pipeline.steps[0].file} [KEY=VALUE ...]"
 
 
@@ -45,7 +47,7 @@ def plan_lines(planned: Plan) -> Iterator[str]:
         f"model    {planned.recipe.model.base}: {_billions(shape.weights)} weights, "
         f"{_billions(planned.trained) if planned.trained else 'none'} trained (shape from {planned.origin.source})"
     )
-    yield f"device   {many}{device.name}, {size(round(device.memory))} each"
+    yield f"device   {many}{device.name}, {size(round(device.memory))} each{' (guess)' if device.guess else ''}"
     yield f"memory   {size(round(need.peak.bytes))} at the peak of a device: {_verdict(planned)}"
     shown = [part for part in need.peak.parts if part.bytes >= need.peak.bytes / 1000]
     width = max(len(part.name) for part in shown)
@@ -69,7 +71,7 @@ def plan_lines(planned: Plan) -> Iterator[str]:
     yield f"time     {duration(work.seconds)}{hours}{energy} (guess)"
     kept = "checkpoints" if planned.trained else "samples"
     yield f"disk     {size(planned.disk)}: {kept}, and what the run leaves"
-    for guess in (*planned.origin.guesses, *work.guesses):
+    for guess in planned.guesses:
         yield f"guess    {guess}"
     if energy:
         yield "guess    the card's full power, and the Llama 2 paper's 0.42 kg of CO2 a kWh; no cooling"
@@ -77,10 +79,13 @@ def plan_lines(planned: Plan) -> Iterator[str]:
 
 def measured_line(step: MeasuredStep) -> str:
     """A step that was made here, beside what the plan says of it."""
+    planned = "no plan of the card's time, which is a guess"
+    if step.planned_seconds is not None:
+        planned = f"plan: {duration(step.planned_seconds)}"
     return (
         f"measured a step of {counted(step.rows, 'row')} of {step.length:,} tokens: "
         f"{size(round(step.peak))} at the peak (plan: {size(round(step.planned_peak))}), "
-        f"{duration(step.seconds)} (plan: {duration(step.planned_seconds)})"
+        f"{duration(step.seconds)} ({planned})"
     )
 
 

@@ -50,6 +50,12 @@ class Plan:
     def fits(self) -> bool:
         return self.need.peak.bytes <= self.device.memory
 
+    @property
+    def guesses(self) -> list[str]:
+        """What had to be assumed, in sentences."""
+        of_device = [self.device.guess] if self.device.guess else []
+        return [*of_device, *self.origin.guesses, *self.work.guesses]
+
     def to_json(self) -> dict[str, Any]:
         work, need = self.work, self.need
         return {
@@ -64,6 +70,7 @@ class Plan:
                 "count": self.devices,
                 "memory": self.device.memory,
                 "watts": self.device.watts,
+                "guess": self.device.guess is not None,
             },
             "memory": {
                 "peak": round(need.peak.bytes),
@@ -84,7 +91,7 @@ class Plan:
                 "kilowatt_hours": None if work.kilowatt_hours is None else round(work.kilowatt_hours, 3),
             },
             "disk": self.disk,
-            "guesses": [*self.origin.guesses, *work.guesses],
+            "guesses": self.guesses,
         }
 
 
@@ -168,7 +175,7 @@ def plan_all(
     """Plan a recipe, a file or a shipped one; of a pipeline, every step. Files that it names need not be there.
 
     Args:
-        device: a card's name, or `cpu`.
+        device: a card's name, or `cpu`; what is here, when None.
         devices: on each machine, each with a process; as many as the recipe's `hardware.devices`, or one, when None.
         nodes: machines.
         ways: also look for what would make a stage's recipe fit, where it does not.
