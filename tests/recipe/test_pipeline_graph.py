@@ -156,6 +156,62 @@ def test_a_mistake_in_evaluate_has_its_place(old: str, new: str, code: str, plac
     assert (problem.code, problem.place) == (code, f"all.yaml:{place}") and said in problem.what, problem
 
 
+def test_evaluate_adds_what_its_set_says_of_models() -> None:
+    """A model besides the versions, and more of a version; what the recipe of the step names is another matter."""
+    Path("base").mkdir()
+    for written in (
+        "    models: {plain: {}, sft: {base: ./base}}\n",
+        "    models.plain: {}\n    models.sft.base: ./base\n",
+    ):
+        text = GOOD + EVALUATE + written + "  models: [sft, ppo]\n"
+        recipe = pipeline(text, "set.model.base=base").steps[-1].recipe
+        assert list(recipe.models) == ["sft", "round-3/ppo", "plain"] and recipe.baseline == "sft"
+        assert recipe.models["sft"].adapter == "runs/all/sft" and recipe.models["sft"].base == "./base"
+    (problem,) = problems(GOOD + EVALUATE + "    models: {sft: {bose: pico}}\n")
+    assert (problem.code, problem.place) == ("E021", "all.yaml:36:26")
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "said"),
+    [
+        ("evaluate.set.models.sft.base=./base", "36:1", "`models.sft.adapter` is an adapter on `./base`"),
+        ("steps.pairs.set.other.base=./base", "13:22", "`other.adapter` is an adapter on `./base`"),
+    ],
+)
+def test_every_adapter_belongs_to_one_base(change: str, place: str, said: str) -> None:
+    Path("base").mkdir()
+    pairs = "  pairs:\n    recipe: pico/preferences\n    set:\n      other.adapter: step:sft\n"
+    text = GOOD.replace("rounds:\n", f"{pairs}rounds:\n") + EVALUATE
+    assert pipeline(text)
+    (problem,) = problems(text, change)
+    assert problem.code == "E062" and said in problem.what, problem
+    assert problem.place == f"all.yaml:{place}" and ".base` to that of the step" in (problem.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("maker", "change", "said"),
+    [
+        ("rejection_sampling", "reward: {helpfulness: step:helpful}", "what a step of preferences holds out"),
+        ("preferences", "test_share: 0", "with `test_share: 0` there is no `split: test`"),
+    ],
+)
+def test_pairs_that_nobody_holds_out_are_not_taken(maker: str, change: str, said: str) -> None:
+    rows = f"  made:\n    recipe: pico/{maker}\n    set:\n      {change}\n"
+    taken = "  last:\n    recipe: pico/reward_helpful\n    set:\n      data.train: [{run: step:made}]\n"
+    taken += "      data.eval:\n        - run: step:made\n          split: test\n"
+    (problem,) = problems(GOOD.replace("rounds:\n", f"{rows}{taken}rounds:\n"))
+    assert (problem.code, problem.place) == ("E062", "all.yaml:20:18") and said in problem.what, problem
+    good = GOOD.replace("rounds:\n", f"{rows}{taken}rounds:\n").replace(change, "seed: 3")
+    if maker == "preferences":
+        assert pipeline(good)
+
+
+def test_one_side_of_pairs_is_taken_from_what_leaves_pairs() -> None:
+    taken = "  last:\n    recipe: pico/sft\n    set:\n      data.train: [{run: step:made, side: chosen}]\n"
+    made = "  made:\n    recipe: pico/preferences\n"
+    assert pipeline(GOOD.replace("rounds:\n", f"{made}{taken}rounds:\n"))
+
+
 def test_overrides_reach_steps_and_all_of_them() -> None:
     short = ["steps.sft.set.optimization.max_steps=7", "rounds.count=1", "set.seed=5", "output=runs/other"]
     found = {step.name: step.recipe for step in pipeline(GOOD, *short).steps}
@@ -295,6 +351,7 @@ def test_a_mistake_in_the_recipe_of_a_step_is_shown_there() -> None:
 
 def test_an_adapter_belongs_to_one_base() -> None:
     Path("base").mkdir()
+    assert pipeline(GOOD, "set.model.base=base", "steps.helpful.set.model.base=./base"), "one folder"
     found = problems(GOOD, "steps.helpful.set.model.base=./base")
     assert [(one.code, one.place) for one in found] == [("E062", "all.yaml:9:22")]
     assert "an adapter on `./base`, and that of the step is on `pico`" in found[0].what

@@ -270,7 +270,8 @@ class _Work:
             self._add(slot.name, slot.at, replace(problem, place=draft.source.place(path)))
 
     def _compare_models(self, drafts: Mapping[str, _Draft]) -> None:
-        """Name the models that `evaluate` compares, in the order of the steps; the first is the baseline."""
+        """Name the models that `evaluate` compares, in the order of the steps; the first is the baseline. What
+        its `set` says of `models` is put on top: of a version, or a model besides."""
         block, draft = self.recipe.evaluate, drafts.get(EVALUATE)
         if block is None or draft is None:
             return
@@ -294,6 +295,8 @@ class _Work:
         baseline = {"baseline": next(iter(models), None)} if "baseline" not in block.set else {}
         for key, value in {"models": models, **baseline}.items():
             draft.source.put(key, value, lambda below: self.place((EVALUATE, "models"), False))
+        for key, value, at in _of_models(block.set, models):
+            draft.source.put(key, copy.deepcopy(value), partial(self._place_below, (EVALUATE, WHOLE, *at)))
 
     def _order(self, drafts: Mapping[str, _Draft]) -> list[str] | None:
         """The names of the steps, each after those that it needs, and as they are declared apart from that."""
@@ -340,3 +343,18 @@ class _Work:
         )
         for problem in (*found, *islice(named, MAX_PROBLEMS)):
             self._add(draft.slot.name, draft.slot.at, problem)
+
+
+def _of_models(settings: Mapping[str, Any], known: Collection[str]) -> Iterator[tuple[str, Any, KeyPath]]:
+    """(override, value, key path in `set`) of what `set` says of models; of one that is known, key by key."""
+    for key, value in settings.items():
+        if key.startswith("models."):
+            yield key, value, (key,)
+        elif key == "models":
+            for name, one in value.items() if isinstance(value, Mapping) else ():
+                of_known = name in known and isinstance(one, Mapping)
+                parts = {f"{name}.{part}": (name, part) for part in one} if of_known else {name: (name,)}
+                for below, at in parts.items():
+                    yield f"models.{below}", one[at[-1]] if of_known else one, (key, *at)
+            if not isinstance(value, Mapping):
+                yield key, value, (key,)

@@ -58,7 +58,8 @@ class EvaluateBlock(StepBlock):
 
     models: Literal["all"] | Annotated[list[Text], Field(min_length=1)] = "all"
     """The steps whose models are compared, the first of them as baseline: all that train a model that writes, or some
-    by their names (NAME of every round, or round-2/NAME)."""
+    by their names (NAME of every round, or round-2/NAME). `set: {models.NAME: {base: ...}}` adds another model, or
+    another base of one of them."""
 
 
 class PipelineRecipe(Block):
