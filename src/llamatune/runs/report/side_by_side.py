@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_ROWS, LONGEST_NAME, LONGEST = 200, 60, 1000
+_DRAWN = ("correct", "unsafe", "false refusals")
+"""Shares of replies that say most about helpfulness and safety."""
 
 _Point = tuple[float, float, float]
 """A figure, and where its interval begins and ends."""
@@ -30,8 +32,7 @@ _Point = tuple[float, float, float]
 
 def section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Tables and pictures of evaluation.json."""
-    named = content.get("models")
-    models = [as_text(name) for name in named[:MOST_COLUMNS]] if isinstance(named, list) else []
+    models, left_out = _models(content)
     baseline = as_text(content.get("baseline"))
     won = as_rows(content.get("win_rates"))
     figures = [row for row in as_rows(content.get("figures")) if not row.get("benchmark")]
@@ -40,7 +41,34 @@ def section(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, 
     tables += _violations(as_rows(content.get("violations")), models)
     tables += [_examples(as_rows(content.get("examples")), models)]
     tables += benchmarks.benchmark_tables(content, models)
-    return section_of(*tables, pictures=_pictures(won, models, baseline))
+    return section_of(*tables, pictures=_pictures(won, models, baseline), models_left_out=left_out)
+
+
+def through_models(content: Mapping[str, Any], set_: str, most: int) -> dict[str, Any]:
+    """What the page of a pipeline takes of evaluation.json: pictures of win rates, and of how helpful and safe the
+    replies to that set are, over the models; and replies of all of them to `most` prompts."""
+    models, left_out = _models(content)
+    by_figure: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in as_rows(content.get("figures")):
+        if as_text(row.get("figure")) in _DRAWN and as_text(row.get("set")) == set_:
+            by_figure.setdefault(as_text(row.get("figure")), {})[as_text(row.get("model"))] = row
+    pictures = _pictures(as_rows(content.get("win_rates")), models, as_text(content.get("baseline")))
+    for figure, by_model in by_figure.items():
+        points = [_estimated_point(by_model.get(model)) for model in models]
+        if sum(point is not None for point in points) > 1:
+            better = as_text(next(iter(by_model.values())).get("better"))
+            title = f"{_name(figure)}{f' ({better} is better)' if better else ''}"
+            svg = _curve(f"share {len(pictures)}", points, up="share", half=False)
+            pictures.append({"title": title, "keys": [], "summary": _told(models, points), "svg": svg})
+    replies = _examples(as_rows(content.get("examples"))[:most], models)
+    return {"pictures": pictures, "replies": replies, "models_left_out": left_out}
+
+
+def _models(content: Mapping[str, Any]) -> tuple[list[str], int]:
+    """The names of the models that are shown, and how many more there are."""
+    named = content.get("models")
+    every = [as_text(name) for name in named] if isinstance(named, list) else []
+    return every[:MOST_COLUMNS], len(every[MOST_COLUMNS:])
 
 
 def _name(text: str) -> str:
@@ -167,17 +195,12 @@ def _pictures(won: Sequence[Mapping[str, Any]], models: Sequence[str], baseline:
         points = [_point(by_model.get(model), model == baseline) for model in models]
         if sum(point is not None for point in points) < 2:
             continue
-        told = ", ".join(
-            f"{at} {_name(model)} {percent(point[0])}"
-            for at, (model, point) in enumerate(zip(models, points, strict=True), 1)
-            if point is not None
-        )
         found.append(
             {
                 "title": f"Win rate by {_name(judge)}",
                 "keys": [],
-                "summary": told,
-                "svg": _curve(f"win rates {len(found)}", points),
+                "summary": _told(models, points),
+                "svg": _curve(f"win rates {len(found)}", points, up="wins, ties half", half=True),
             }
         )
     return found
@@ -186,31 +209,44 @@ def _pictures(won: Sequence[Mapping[str, Any]], models: Sequence[str], baseline:
 def _point(row: Mapping[str, Any] | None, is_baseline: bool) -> _Point | None:
     if is_baseline:
         return 0.5, 0.5, 0.5
-    share = as_mapping(as_mapping(row).get("share"))
-    value, low, high = (as_number(share.get(name)) for name in ("value", "low", "high"))
+    return _estimated_point(as_mapping(as_mapping(row).get("share")))
+
+
+def _estimated_point(share: Mapping[str, Any] | None) -> _Point | None:
+    value, low, high = (as_number(as_mapping(share).get(name)) for name in ("value", "low", "high"))
     if value is None or low is None or high is None or not 0 <= low <= value <= high <= 1:
         return None
     return value, low, high
 
 
-def _curve(name: str, points: Sequence[_Point | None]) -> Markup:
-    """Shares over the numbers of the models, each with its interval; the baseline has a half."""
+def _told(models: Sequence[str], points: Sequence[_Point | None]) -> str:
+    """What a picture says, in words, with the numbers that stand below it."""
+    return ", ".join(
+        f"{at} {_name(model)} {percent(point[0])}"
+        for at, (model, point) in enumerate(zip(models, points, strict=True), 1)
+        if point is not None
+    )
+
+
+def _curve(name: str, points: Sequence[_Point | None], *, up: str, half: bool) -> Markup:
+    """Shares over the numbers of the models, each with its interval; `half`: a line at what the baseline has."""
 
     def paint(axes: Axes) -> None:
         there = [(at, point) for at, point in enumerate(points, 1) if point is not None]
         frame(axes, (0.5, len(points) + 0.5), (0, 1))
-        up = ticks(0, 1, 5)
+        marks = ticks(0, 1, 5)
         axes.set_xticks(
             [float(at) for at in range(1, len(points) + 1)], [str(at + 1) for at in range(len(points))]
         )
-        axes.set_yticks(up, [f"{100 * one:.0f}%" for one in up])
-        axes.axhline(0.5, color=INK, linewidth=1, linestyle=(0, (4, 4)))
+        axes.set_yticks(marks, [f"{100 * one:.0f}%" for one in marks])
+        if half:
+            axes.axhline(0.5, color=INK, linewidth=1, linestyle=(0, (4, 4)))
         axes.plot([at for at, _ in there], [point[0] for _, point in there], color=LINE, linewidth=1.8)
         for at, (value, low, high) in there:
             axes.plot([at, at], [low, high], color=LINE, linewidth=1.2)
             axes.plot([at], [value], color=LINE, marker="o", markersize=4)
 
-    return picture(name, paint, up="wins, ties half", across="model")
+    return picture(name, paint, up=up, across="model")
 
 
 # ---- replies ------------------------------------------------------------------------------------------------------

@@ -19,12 +19,13 @@ from llamatune.runs.files import REPORT
 from llamatune.runs.report import head
 from llamatune.runs.report.reading import RunFiles, as_mapping, as_number, as_rows, as_text
 from llamatune.runs.report.sections import recipe as recipe_lines
+from llamatune.runs.report.side_by_side import through_models
 from llamatune.runs.report.tables import Cell, Table, heading, percent, plain
 from llamatune.runs.report.words import duration, number, shorten, utc
 
 PIPELINE_RECORD = "pipeline.json"
 """Which steps a pipeline has, those that it has begun, and what each start did."""
-MOST_STEPS, MOST_STARTS, _MOST_FIGURES = 500, 20, 8
+MOST_STEPS, MOST_STARTS, MOST_PROMPTS, _MOST_FIGURES = 500, 20, 6, 8
 _TOGETHER = "all sets"
 """What an evaluation calls all its sets of prompts together."""
 _NAME = re.compile(r"(?:round-\d{1,4}/)?[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
@@ -107,6 +108,7 @@ def pipeline_contents(folder: Path) -> dict[str, Any]:
         ],
         "rounds": [_round(name, some) for name, some in _by_round(steps)],
         "versions": [*_versions(steps)],
+        "compared": [*_compared(steps)],
         "figures": [*_figures_by_stage(steps)],
         "lineage": [_lineage(step) for step in steps if step.result],
         "starts": [_start(one) for one in reversed(starts[-MOST_STARTS:])],
@@ -129,6 +131,8 @@ def version_lines(folder: Path) -> Iterator[str]:
         for name, *cells in rows:
             columns = (f"{cell:>{wide}}" for cell, wide in zip(cells, widths[1:], strict=True))
             yield "  ".join([f"  {name:{widths[0]}}", *columns])
+        if table.left_out:
+            yield f"  {table.left_out}"
 
 
 def _last_start(start: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -153,7 +157,7 @@ def _round(name: str, steps: list[StepFiles]) -> dict[str, Any]:
 
 
 def _step(step: StepFiles) -> dict[str, Any]:
-    amount = as_number(step.result.get("steps"))
+    amount, shown = as_number(step.result.get("steps")), [*_figures(step)]
     return {
         "name": step.name.rpartition("/")[2],
         "anchor": step.anchor,
@@ -164,7 +168,8 @@ def _step(step: StepFiles) -> dict[str, Any]:
         "state_text": head.STATES.get(step.state, step.state),
         "time": duration(step.result.get("seconds")) if step.result else "–",
         "steps": number(amount) if amount is not None else "–",
-        "figures": [(heading(name), value) for name, value in _figures(step)][:_MOST_FIGURES],
+        "figures": [(heading(name), value) for name, value in shown[:_MOST_FIGURES]],
+        "figures_left_out": len(shown[_MOST_FIGURES:]),
     }
 
 
@@ -182,11 +187,11 @@ def _figures_by_stage(steps: Iterable[StepFiles]) -> Iterator[Table]:
         if step.result and step.stage != "evaluate":
             stages.setdefault(step.stage, {})[step.name] = dict(_figures(step))
     for stage, rows in stages.items():
-        columns = list(dict.fromkeys(name for row in rows.values() for name in row))[:_MOST_FIGURES]
+        columns, left_out = _first(name for row in rows.values() for name in row)
         cells = [(name, [Cell(row.get(column, "–")) for column in columns]) for name, row in rows.items()]
         if columns:
             heads = [heading(column) for column in columns]
-            yield Table(heading(stage), "as each step ended", heads, cells, of="step")
+            yield Table(heading(stage), "as each step ended", heads, cells, of="step", left_out=left_out)
 
 
 def _versions(steps: Iterable[StepFiles]) -> Iterator[Table]:
@@ -202,7 +207,7 @@ def _versions(steps: Iterable[StepFiles]) -> Iterator[Table]:
 
 
 def _version_table(step: str, set_: str, rows: list[dict[str, Any]]) -> Table:
-    columns = list(dict.fromkeys(as_text(row.get("figure")) for row in rows))[:_MOST_FIGURES]
+    columns, left_out = _first(as_text(row.get("figure")) for row in rows)
     by_model: dict[str, dict[str, Cell]] = {}
     for row in rows:
         by_model.setdefault(as_text(row.get("model")), {})[as_text(row.get("figure"))] = _estimate(row)
@@ -211,7 +216,26 @@ def _version_table(step: str, set_: str, rows: list[dict[str, Any]]) -> Table:
         for name, known in by_model.items()
     ]
     heads = [heading(column) for column in columns]
-    return Table(f"{step}: {shorten(set_, 60)}", "with 95% intervals", heads, cells, of="model")
+    title = f"{step}: {shorten(set_, 60)}"
+    return Table(title, "with 95% intervals", heads, cells, of="model", left_out=left_out)
+
+
+def _first(names: Iterable[str]) -> tuple[list[str], str]:
+    """The names that get a column, and which do not, in words."""
+    every = list(dict.fromkeys(names))
+    others = ", ".join(map(heading, every[_MOST_FIGURES:]))
+    return every[:_MOST_FIGURES], f"Left out here, and in the step's own report: {others}." if others else ""
+
+
+def _compared(steps: Iterable[StepFiles]) -> Iterator[dict[str, Any]]:
+    """Of each evaluation: pictures over the models (figure 11 of the paper), and their replies to the same prompts."""
+    for step in steps:
+        if step.stage != "evaluate" or not step.result:
+            continue
+        content = step.files.mapping("evaluation.json")
+        sets = [as_text(row.get("set")) for row in as_rows(content.get("figures"))]
+        set_ = _TOGETHER if _TOGETHER in sets else next(iter(sets), "")
+        yield {"name": step.name, **through_models(content, set_, MOST_PROMPTS)}
 
 
 def _estimate(row: Mapping[str, Any]) -> Cell:

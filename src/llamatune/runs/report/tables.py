@@ -25,7 +25,7 @@ class Cell:
 class Table:
     """`rows`: a name, and as many cells as there are columns. `about` says how to read it, `lists` which columns hold
     several lines, `of` what the names are of, where it is not what those of all tables of a page are; `published`,
-    whether a model card may show it."""
+    whether a model card may show it, `left_out` what columns there would be besides, in words."""
 
     title: str
     about: str
@@ -34,6 +34,7 @@ class Table:
     lists: tuple[str, ...] = ()
     of: str = ""
     published: bool = True
+    left_out: str = ""
 
 
 def section_of(*tables: Table, **further: Any) -> dict[str, Any]:
@@ -46,6 +47,7 @@ def section_of(*tables: Table, **further: Any) -> dict[str, Any]:
         "plots": [],
         "sets_left_out": 0,
         "plots_left_out": 0,
+        "models_left_out": 0,
     } | further
 
 
