@@ -1,5 +1,7 @@
 """What a model has written runs shut in, or not at all."""
 
+import gzip
+import json
 import sys
 from pathlib import Path
 
@@ -7,7 +9,8 @@ import pytest
 
 from llamatune.errors import ModelError
 from llamatune.judging.benchmarks import code
-from llamatune.judging.benchmarks.own import in_block
+from llamatune.judging.benchmarks.own import in_block, own_config
+from support import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are shut in on Linux only")
 
@@ -87,3 +90,59 @@ def test_code_in_a_reply() -> None:
     assert in_block("Sure:\n```python\nx = 1\n```\nDone.") == "x = 1\n"
     assert in_block("```\nx = 1") == "x = 1"
     assert in_block("    return 1\n") == "    return 1\n"
+    assert in_block("```python3 main.py\nx = 1\n```") == "x = 1\n"
+
+
+ASKED = {
+    "prompt": "from typing import List\n\n\ndef twice(xs: List[int]) -> List[int]:\n    return xs + xs\n\n\n"
+    'def halve(xs: List[int]) -> List[int]:\n    """Undo twice."""\n',
+    "entry_point": "halve",
+    "test": "def check(candidate):\n    assert candidate(twice([1, 2])) == [1, 2]\n",
+}
+FUNCTION = "def halve(xs: List[int]) -> List[int]:\n    half = len(xs) // 2\n    return xs[:half]\n"
+BODY = FUNCTION.partition("\n")[2]
+CALLS = "assert halve([1, 1]) == [1]"
+
+
+def is_right(said: str, *, chat: bool = True) -> bool:
+    """Whether a reply passes the tests of `ASKED`."""
+    return bool(own_config("humaneval", chat=chat)["process_results"](ASKED, [said])["pass@1"])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"```python\n{FUNCTION}```",
+        f"Here:\n```python\nimport math\n{FUNCTION}```",
+        f"```python\n{ASKED['prompt']}{BODY}```",
+        f"It is called so:\n```python\n{CALLS}\n```\nand is\n```py\n{FUNCTION}```\n",
+        f"```python\n{FUNCTION}```\nThen:\n```\nhalve(...)\n```",
+        FUNCTION,
+        f"```python\n{BODY}```",
+        BODY.strip(),
+    ],
+)
+def test_a_right_function_is_right_however_a_chat_has_it(said: str) -> None:
+    """What stands before it in the prompt is there, and no more."""
+    assert is_right(said)
+    assert not is_right(said.replace("[:half]", "[half + 1:]"))
+
+
+def test_a_completion_is_taken_as_it_is() -> None:
+    assert is_right(BODY, chat=False) and not is_right(BODY.strip(), chat=False)
+    method = "class Answer:\n" + "".join(f"    {line}\n" for line in FUNCTION.splitlines())
+    assert not is_right(f"```python\n{method}```"), "a method is not the function that was asked for"
+
+
+@pytest.mark.slow
+def test_the_solutions_of_humaneval_are_right_in_a_block_and_as_completions() -> None:
+    file = ROOT.parent / "shared/data/HumanEval.jsonl.gz"
+    if not file.is_file():
+        pytest.skip("../shared/data/HumanEval.jsonl.gz is not here")
+    for row in map(json.loads, gzip.decompress(file.read_bytes()).splitlines()):
+        function = (
+            row["prompt"][row["prompt"].index(f"def {row['entry_point']}(") :] + row["canonical_solution"]
+        )
+        for said in (f"```python\n{function}```", row["canonical_solution"].strip()):
+            found = own_config("humaneval", chat=True)["process_results"](row, [said])
+            assert found == {"pass@1": 1.0}, row["task_id"]

@@ -405,7 +405,6 @@ def test_a_real_model_on_real_rows(real: Model, name: str, chat: bool) -> None:
     from lm_eval.tasks._yaml_loader import load_yaml
 
     from llamatune.judging.benchmarks.code import passes
-    from llamatune.judging.benchmarks.own import in_block
 
     most, system = 48, ""
     if name.startswith("gsm8k"):
@@ -438,10 +437,16 @@ def test_a_real_model_on_real_rows(real: Model, name: str, chat: bool) -> None:
             return (f"{text}{row['prompt']}```" if chat else row["prompt"]), ""
 
         def right(said: str, row: Mapping[str, Any]) -> bool:
-            code = in_block(said.strip() if chat else said)
-            whole = f"def {row['entry_point']}(" in code
-            before = row["prompt"].partition("def ")[0] + "\n" if whole else row["prompt"]
-            return passes(f"{before}{code}\n\n{row['test']}\n\ncheck({row['entry_point']})\n")
+            defines = f"def {row['entry_point']}("
+            blocks = ["".join(one.splitlines(keepends=True)[1:]) for one in said.split("```")[1::2]]
+            code = next((one for one in [*blocks, said] if defines in one), None)
+            if code is not None:
+                before = row["prompt"][: row["prompt"].index(f"\n{defines}") + 1]
+            else:
+                # A completion: four blanks are what a chat's reply has lost.
+                before = row["prompt"]
+                code = blocks[0] if blocks else f"    {said.strip()}" if chat else said
+            return passes(f"{before}\n{code}\n\n{row['test']}\n\ncheck({row['entry_point']})\n")
 
     wanted = Benchmarks(files=[one], chat=chat, max_rows=ROWS, max_new_tokens=most, run_code=True)
     model = real.lm(chat=chat)

@@ -11,6 +11,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def _humaneval(chat: bool) -> TaskConfiguration:
         "output_type": "generate_until",
         "doc_to_text": text,
         "doc_to_target": "{{test}}\ncheck({{entry_point}})",
-        "process_results": _completes,
+        "process_results": partial(_completes, chat=chat),
         "generation_kwargs": {
             "until": [] if chat else ["\nclass", "\ndef", "\n#", "\nif", "\nprint"],
             "do_sample": False,
@@ -164,19 +165,30 @@ def _humaneval(chat: bool) -> TaskConfiguration:
     }
 
 
-def _completes(row: _Row, said: Sequence[str]) -> dict[str, float]:
-    """Whether a function passes its tests: one that was written in a block of code, or the rest of the prompt's."""
-    prompt, code = row["prompt"], in_block(said[0])
-    whole = re.search(rf"^def {re.escape(row['entry_point'])}\b", code, re.MULTILINE)
-    # What comes before the function in the prompt, such as imports, is there in any case.
-    written = f"{prompt.partition('def ')[0]}\n{code}" if whole else prompt + code
+def _completes(row: _Row, said: Sequence[str], *, chat: bool) -> dict[str, float]:
+    """Whether a function passes its tests: one that a reply has whole, or the rest of the prompt's."""
+    prompt = row["prompt"]
+    asked = re.compile(rf"^def {re.escape(row['entry_point'])}\b", re.MULTILINE)
+    blocks = _blocks_in(said[0])
+    whole = next(filter(asked.search, blocks or said), None)
+    if whole is not None:
+        # What the prompt has before the function is there in any case: imports, and functions that it calls.
+        begins = asked.search(prompt)
+        written = f"{prompt[: begins.start()] if begins else ''}\n{whole}"
+    else:
+        # Of a chat's reply the blanks before its first line are gone (`ChatPrompts.reply`).
+        lost = "    " if chat and not blocks and not said[0].startswith((" ", "\t")) else ""
+        written = prompt + lost + in_block(said[0])
     return {"pass@1": float(passes(f"{written}\n\n{row['test']}\n\ncheck({row['entry_point']})\n"))}
 
 
 def in_block(said: str) -> str:
     """The first block of code in a reply; all of it where there is none."""
-    found = re.search(r"```[a-zA-Z]*\n(.*?)(?:```|\Z)", said, re.DOTALL)
-    return found.group(1) if found else said
+    return next(iter(_blocks_in(said)), said)
+
+
+def _blocks_in(said: str) -> list[str]:
+    return re.findall(r"```[^\n`]*\n(.*?)(?:```|\Z)", said, re.DOTALL)
 
 
 def _mbpp(chat: bool) -> TaskConfiguration:
