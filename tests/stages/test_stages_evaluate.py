@@ -273,7 +273,28 @@ def test_what_a_judge_did_not_answer_is_counted_and_nobodys_win() -> None:
 
     [found] = paired([ours], theirs, prompts, judge, both_orders=True, seed=0).values()
     assert {one.prompt: one.outcome for one in found.matches(prompts)} == {"same": 0, "empty": 1, "asked": 1}
-    assert dict(found.unanswered) == {"the judge refused": 2}
+    assert found.counts(prompts) == {"unanswered": {"the judge refused": 2}, "answered_once": 0}
+
+
+def test_a_pair_that_was_answered_in_one_order_is_nobodys_win() -> None:
+    """Who likes the first place, and is not understood in half of the answers, would otherwise let one model win."""
+    prompts = [prompt(name) for name in ("a", "b", "c")]
+    ours, theirs = (reply(name, dict.fromkeys("abc", name)) for name in ("ours", "theirs"))
+
+    def judge(comparisons: Sequence[Comparison]) -> list[Opinion]:
+        return [
+            Opinion(0)
+            if one.first.text == "ours" or one.prompt["prompt_id"] == "c"
+            else Opinion(None, why_not=PairOutcome.NOT_UNDERSTOOD)
+            for one in comparisons
+        ]
+
+    [found] = paired([ours], theirs, prompts, judge, both_orders=True, seed=0).values()
+    assert [(one.prompt, one.outcome) for one in found.matches(prompts)] == [("c", 0)]
+    assert found.counts(prompts[1:]) == {
+        "unanswered": {"the judge's answer was not understood": 1},
+        "answered_once": 1,
+    }
 
 
 # ---- safety -------------------------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ def _win_rates(found: Evaluated, times: int, seed: int) -> Iterator[dict[str, An
                 if judge in found.paired:
                     pair = found.paired[judge][one.name]
                     matches = pair.matches(prompts)
-                    said |= {"unanswered": dict(pair.unanswered)}
+                    said |= pair.counts(prompts)
                 else:
                     matches = matches_by_score(one, found.first, judge, prompts)
                 if matches:

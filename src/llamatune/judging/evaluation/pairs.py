@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from llamatune.judging.evaluation.replies import Replies, both_lengths, settled
 from llamatune.judging.pairs.comparing import Comparison, PairJudge, PairOutcome
@@ -18,13 +19,17 @@ from llamatune.sampling.sampler import seed_of
 
 @dataclass
 class Paired:
-    """What a judge said of a model's replies beside the baseline's. `games`: by prompt id; none where the judge did not
-    answer, for the reasons in `unanswered`."""
+    """What a judge said of a model's replies beside the baseline's, by prompt id.
+
+    `games`: where the judge answered each time. `unanswered`: where not, why, for each time. `answered_once`: prompts
+    among these of which one order was answered. Nobody wins them, since the place may have.
+    """
 
     one: Replies
     other: Replies
     games: dict[str, list[Game]] = field(default_factory=dict)
-    unanswered: Counter[str] = field(default_factory=Counter)
+    unanswered: dict[str, list[PairOutcome]] = field(default_factory=dict)
+    answered_once: set[str] = field(default_factory=set)
 
     def matches(self, prompts: Sequence[PromptRow]) -> list[Match]:
         """Those that were decided."""
@@ -33,6 +38,13 @@ class Paired:
             for name in (prompt["prompt_id"] for prompt in prompts)
             if name in self.games
         ]
+
+    def counts(self, prompts: Sequence[PromptRow]) -> dict[str, Any]:
+        """What is missing among the matches: questions by why they were not answered, and pairs of which one order
+        was."""
+        names = {prompt["prompt_id"] for prompt in prompts}
+        why = Counter(one.value for name, every in self.unanswered.items() if name in names for one in every)
+        return {"unanswered": dict(why), "answered_once": len(names & self.answered_once)}
 
 
 def paired(
@@ -70,9 +82,11 @@ def paired(
         elif opinion.why_not in (PairOutcome.TIE, PairOutcome.SKIPPED):
             won = 0
         else:
-            pair.unanswered[opinion.why_not.value] += 1
+            pair.unanswered.setdefault(name, []).append(opinion.why_not)
             continue
         pair.games.setdefault(name, []).append(Game(won, first))
+    for pair in found.values():
+        pair.answered_once = {name for name in pair.unanswered if pair.games.pop(name, None)}
     return found
 
 
