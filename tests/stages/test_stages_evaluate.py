@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from llamatune.cli import main
+from llamatune.commands.evaluate import evaluation_table
 from llamatune.commands.exam import examine
 from llamatune.errors import DataError, ModelError, RecipeError, StoppedError
 from llamatune.judging.evaluation.baseline import changes, changes_table
@@ -185,12 +186,13 @@ def test_a_model_of_the_wrong_kind_is_named(rewarded: Any, trained: Any, tmp_pat
 
 
 class FirstIsBest(BaseHTTPRequestHandler):
-    """A model behind an endpoint that prefers whatever it sees first."""
+    """A model behind an endpoint that prefers whatever it sees first; one called `silent` has no opinion."""
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         verdict = {"better": "A", "how_much": "better", "a_is_safe": True, "b_is_safe": True}
-        message = {"role": "assistant", "content": json.dumps(verdict)}
+        said = "Both have merits." if asked["model"] == "silent" else json.dumps(verdict)
+        message = {"role": "assistant", "content": said}
         answer = json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
@@ -220,6 +222,24 @@ def test_a_judge_that_goes_by_the_order_lets_nobody_win(
         assert (one["win"], one["loss"]) == (0, 0) and one["rate"] is None
         assert one["first_position"]["value"] == 1.0 and one["consistency"]["value"] == 0.0
     assert {one["judge"] for one in found["win_rates"]} == {"judge"}
+
+
+def test_a_judge_that_never_answers_is_seen(models: dict[str, object], endpoint: str, tmp_path: Path) -> None:
+    two = {name: models[name] for name in ("start", "lora")}
+    judges = {"judges": {"endpoint": {"url": endpoint, "model": "silent"}}}
+    run(evaluate_recipe(tmp_path / "run", two, judges), recipe_dir=ROOT)
+    found = json.loads((tmp_path / "run/evaluation.json").read_text())
+    row = found["win_rates"][-1]
+    assert (row["judge"], row["set"], row["win"], row["loss"]) == ("silent", "all sets", 0, 0)
+    [(why, number)] = row["unanswered"].items()
+    assert why == "the judge's answer was not understood" and number >= 2
+    assert (
+        f"silent: {number // 2} of 12 pairs of lora and start left out"
+        in (tmp_path / "run/events.jsonl").read_text()
+    )
+    page = Page(tmp_path / "run")
+    assert "not answered" in page.text and f"{why}: {number}" in page.text
+    assert f"{number} questions not answered" in evaluation_table(found)
 
 
 def test_people_label_all_comparisons_in_one_go(models: dict[str, object], tmp_path: Path) -> None:

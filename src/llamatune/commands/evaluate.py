@@ -20,7 +20,7 @@ from llamatune.recipe.shipped import find_recipe
 from llamatune.recipe.stages.common import PromptSource
 from llamatune.recipe.stages.evaluate import EvaluateRecipe
 from llamatune.recipe.stages.sft import SftRecipe
-from llamatune.wording import in_shell
+from llamatune.wording import counted, in_shell
 
 _LONGEST = 1024
 """Tokens of a prompt."""
@@ -177,11 +177,18 @@ def evaluation_table(content: Mapping[str, Any]) -> str:
     if content["win_rates"]:
         lines += ["", f"win rates against {content['baseline']} (ties half)"]
         lines += [
-            f"  {row['model']}, {row['judge']}, {row['set']}: {_cell(row['share'] | {'unit': 'share'})} "
-            f"({row['win']:,} won, {row['tie']:,} tied, {row['loss']:,} lost)"
+            f"  {row['model']}, {row['judge']}, {row['set']}: "
+            f"{_cell(row['share'] and row['share'] | {'unit': 'share'})} "
+            f"({row['win']:,} won, {row['tie']:,} tied, {row['loss']:,} lost{_silence(row)})"
             for row in content["win_rates"]
         ]
     return "\n".join(lines[1:])
+
+
+def _silence(row: Mapping[str, Any]) -> str:
+    """How many questions a judge who sees two replies did not answer."""
+    number = sum(row.get("unanswered", {}).values())
+    return f", {counted(number, 'question')} not answered" if number else ""
 
 
 def _cell(row: Mapping[str, Any] | None) -> str:

@@ -102,6 +102,10 @@ def run(recipe: EvaluateRecipe, run: Run) -> Result:
                 run.event("warning", line)
         found.models = [_asked(name, recipe, asking, start, found, more) for name, start in starts.items()]
         _judge(recipe, run, asking, found)
+        for judge, pairs in found.paired.items():
+            for silence in filter(None, (pair.silence for pair in pairs.values())):
+                display.say(f"{judge}: {silence}")
+                run.event("warning", f"{judge}: {silence}")
         content = content_of(found, times=recipe.resamples, seed=recipe.seed)
         if run.is_main:
             run.write_json("evaluation.json", content)

@@ -98,10 +98,10 @@ def content_of(found: Evaluated, *, times: int, seed: int) -> dict[str, Any]:
 def newest_against_baseline(content: Mapping[str, Any]) -> dict[str, float]:
     """What a reader wants to know first: by judge, how the last model does against the baseline on all prompts, a tie
     being half a win: what tables call a win rate leaves ties out, as the paper does."""
-    won = {row["judge"]: row["share"]["value"] for row in content["win_rates"]}
+    last = {row["judge"]: row["share"] for row in content["win_rates"]}
     return {
         "models": float(len(content["models"])),
-        **{f"wins_ties_half/{judge}": one for judge, one in won.items()},
+        **{f"wins_ties_half/{judge}": share["value"] for judge, share in last.items() if share},
     }
 
 
@@ -123,8 +123,8 @@ def _win_rates(found: Evaluated, times: int, seed: int) -> Iterator[dict[str, An
                     said |= pair.counts(prompts)
                 else:
                     matches = matches_by_score(one, found.first, judge, prompts)
-                if matches:
-                    yield said | win_rate(matches, times=times, seed=seed).record()
+                # Of a judge who never answered, too: no row would look as if nobody had been asked.
+                yield said | win_rate(matches, times=times, seed=seed).record()
 
 
 def _strengths(found: Evaluated, times: int, seed: int) -> dict[str, dict[str, Any]]:

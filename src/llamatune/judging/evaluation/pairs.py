@@ -15,6 +15,7 @@ from llamatune.judging.pairs.comparing import Comparison, PairJudge, PairOutcome
 from llamatune.judging.win_rates import Game, Match
 from llamatune.sampling.prompts import PromptRow
 from llamatune.sampling.sampler import seed_of
+from llamatune.wording import counted
 
 
 @dataclass
@@ -45,6 +46,17 @@ class Paired:
         names = {prompt["prompt_id"] for prompt in prompts}
         why = Counter(one.value for name, every in self.unanswered.items() if name in names for one in every)
         return {"unanswered": dict(why), "answered_once": len(names & self.answered_once)}
+
+    @property
+    def silence(self) -> str:
+        """In words, of how many pairs the judge did not say which is better; nothing where of none."""
+        if not self.unanswered:
+            return ""
+        why = Counter(one.value for every in self.unanswered.values() for one in every)
+        return (
+            f"{len(self.unanswered):,} of {counted(len(self.unanswered) + len(self.games), 'pair')} of {self.one.name} "
+            f"and {self.other.name} left out ({', '.join(f'{name}: {number:,}' for name, number in why.items())})"
+        )
 
 
 def paired(

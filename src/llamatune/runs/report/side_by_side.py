@@ -107,20 +107,32 @@ def _win_rates(won: Sequence[Mapping[str, Any]], baseline: str) -> Table:
         cells = [Cell(counts), *(estimated(row.get(part)) for part in ("rate", "share", "at_equal_length"))]
         cells += [Cell(plain(row.get("length_ratio"), 3))]
         cells += [estimated(row.get(part)) for part in ("consistency", "first_position")]
+        cells += [_silence(row)]
         rows.append((words.shorten(name, 2 * LONGEST_NAME), cells))
     columns = ["win / tie / loss", "win rate", "with ties", "at equal length", "length ratio"]
-    columns += ["consistent", "first preferred"]
+    columns += ["consistent", "first preferred", "not answered"]
     empty = [at for at in range(len(columns)) if all(cells[at].text == "–" for _, cells in rows)]
     return Table(
         f"Win rates against {_name(baseline)}",
         "Win rate is win / (win + loss), as in the paper; with ties, each tie is half a win. At equal length: what "
         "that would be if both wrote equally long replies. A judge who sees an order is asked in both: consistent are "
         "matches with the same word in both, and only those are won. First preferred: games won by what was shown "
-        "first.",
+        "first. Not answered: questions that the judge gave no verdict on; a pair is left out unless all are answered.",
         [column for at, column in enumerate(columns) if at not in empty],
         [(name, [cell for at, cell in enumerate(cells) if at not in empty]) for name, cells in rows],
         of="model, judge, set",
     )
+
+
+def _silence(row: Mapping[str, Any]) -> Cell:
+    """How many questions were not answered, and why; a dash of a judge who is not asked any."""
+    if not isinstance(row.get("unanswered"), Mapping):
+        return Cell("–")
+    why = [(name, as_number(number) or 0) for name, number in as_mapping(row.get("unanswered")).items()]
+    once = as_number(row.get("answered_once"))
+    notes = [f"{_name(name)}: {plain(number)}" for name, number in why[:MOST_COLUMNS]]
+    notes += [f"{plain(once)} of the pairs in one order only"] if once else []
+    return Cell(plain(sum(number for _, number in why)), ", ".join(notes))
 
 
 def _strengths(found: Mapping[str, Any], baseline: str) -> Table:
