@@ -28,7 +28,7 @@ from llamatune.errors import DataError
 from llamatune.judging.benchmarks.answers import BENCHMARK_ANSWERS, AnswerShards
 from llamatune.judging.benchmarks.measure import Opened, Questions, open_all
 from llamatune.judging.benchmarks.prompts import ChatPrompts, PlainPrompts
-from llamatune.judging.benchmarks.seen import seen_in_training
+from llamatune.judging.benchmarks.seen import seen_in_training, unread
 from llamatune.judging.benchmarks.tasks import check_benchmarks
 from llamatune.judging.evaluation.content import (
     Evaluated,
@@ -318,8 +318,11 @@ def _benchmarked(
     found.benchmarks[name] = measured
     if recipe.benchmarks.contamination:
         tokens = TextTokens(start.tokenizer)
-        seen = seen_in_training(start.found.folder.parent, measured, tokens.plain)
-        found.contamination[name] = list(seen)
+        seen = list(seen_in_training(start.found.folder.parent, measured, tokens.plain))
+        found.contamination[name] = seen
+        if line := unread(seen):
+            asking.crew.display.say(f"{name}: {line}")
+            asking.run.event("warning", f"{name}: {line}")
 
 
 # ---- who judges ---------------------------------------------------------------------------------------------------

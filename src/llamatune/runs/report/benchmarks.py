@@ -81,6 +81,8 @@ def _contamination(found: Sequence[Mapping[str, Any]]) -> Table:
         first = next(iter(as_rows(row.get("lengths"))), {})
         parts = as_mapping(first.get("subsets"))
         cells = [
+            Cell(plain(row.get("files"))),
+            Cell(plain(row.get("missing"))),
             Cell(plain(row.get("rows"))),
             Cell(plain(first.get("clean"))),
             Cell(plain(first.get("dirty"))),
@@ -89,14 +91,25 @@ def _contamination(found: Sequence[Mapping[str, Any]]) -> Table:
             part = as_mapping(parts.get(name))
             z = as_number(part.get("z"))
             cells.append(Cell(percent(part.get("mean")), "" if z is None else f"Z {plain(z, 3)}"))
-        cells.append(Cell("yes" if row.get("affected") is True else "no"))
+        affected = row.get("affected")
+        cells.append(Cell("yes" if affected is True else "no" if affected is False else "not known"))
         rows.append((f"{_name(as_text(row.get('benchmark')))}, {_name(as_text(row.get('model')))}", cells))
     return Table(
         "Benchmarks in training data",
         "Rows with less than a fifth (clean) and with four fifths or more (dirty) of their tokens in stretches of more "
         "than ten that the data of the model's runs have, too, up to four tokens of which may differ (paper, A.6), and "
-        "the figures of both. Affected: for some length all four subsets are more than two standard errors away.",
-        ["rows", "clean", "dirty", "figure of clean", "figure of dirty", "affected"],
+        "the figures of both. Affected: for some length all four subsets are more than two standard errors away. Files "
+        "that are gone or changed could not be read: what is in them is not known.",
+        [
+            "files read",
+            "files missing",
+            "rows",
+            "clean",
+            "dirty",
+            "figure of clean",
+            "figure of dirty",
+            "affected",
+        ],
         rows,
         of="benchmark, model",
         published=False,
