@@ -441,7 +441,7 @@ def evaluation(random: Random, folder: Path) -> None:
 
     put(folder / "evaluation.json", as_json(EVALUATION, random), random)
     found = changes(read_evaluation(folder / "evaluation.json"), EVALUATION)
-    assert changes_table(found) and all(one.record() for one in found)
+    assert changes_table(found) and all(one.record() for one in found.every)
 
 
 BENCHMARKS: dict[str, Any] = {

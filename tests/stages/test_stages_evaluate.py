@@ -492,23 +492,59 @@ def figures(**shares: tuple[int, int]) -> dict[str, Any]:
 def test_a_figure_is_worse_when_its_fall_is_more_than_chance() -> None:
     before = figures(correct=(80, 100), refused=(50, 100), unsafe=(5, 100), style=(9, 10))
     now = figures(correct=(60, 100), refused=(48, 100), unsafe=(20, 100), style=(5, 10))
-    found = {one.figure: one for one in changes(before, now)}
+    found = {one.figure: one for one in changes(before, now).every}
     assert {name for name, one in found.items() if one.is_worse} == {"correct", "unsafe"}
-    assert not [
-        name for name, one in {one.figure: one for one in changes(now, before)}.items() if one.is_worse
-    ]
-    table = changes_table(list(found.values()))
+    assert not [one for one in changes(now, before).every if one.is_worse]
+    table = changes_table(changes(before, now))
     assert "WORSE   m, s: correct 80.0% -> 60.0%" in table and "2 of 4 figures have not changed" in table
 
 
 def test_a_version_of_another_name_is_compared_with_the_newest() -> None:
     before, now = figures(correct=(80, 100)), figures(correct=(60, 100))
     now["figures"][0]["model"] = "m2"
-    [found] = changes(before, now)
-    assert found.model == "m2" and found.is_worse
+    found = changes(before, now)
+    assert found.every[0].model == "m2" and found.is_worse and not found.gone
+    assert "m2 is compared with m of the earlier evaluation" in changes_table(found)
     now["figures"][0]["set"] = "other"
     with pytest.raises(DataError, match=r"E160.*no figure in common"):
         changes(before, now)
+
+
+def won(model: str, against: str, share: tuple[int, int] | None) -> dict[str, Any]:
+    estimate = share and Share(*share).estimate()
+    row = {"judge": "j", "set": "s", "model": model, "against": against}
+    return {**row, "share": estimate.record() if estimate else None}
+
+
+def test_a_figure_that_is_gone_is_no_better_than_one_that_fell() -> None:
+    before, now = figures(correct=(80, 100), gsm8k=(50, 100)), figures(correct=(80, 100), new=(1, 100))
+    found = changes(before, now)
+    assert found.is_worse and found.gone == [("m", "s", "gsm8k")]
+    assert "GONE    m, s: gsm8k" in changes_table(found)
+    assert not changes(figures(correct=(80, 100)), now).is_worse, "a new figure is fine"
+
+
+def test_win_rates_are_compared_where_the_other_model_is_there_too() -> None:
+    before, now = (figures(correct=(80, 100)) for _ in range(2))
+    for one in (before, now):
+        one["figures"].append({**one["figures"][0], "model": "base"})
+    before["win_rates"] = [won("m", "base", (90, 100))]
+    now["win_rates"] = [won("m", "base", (10, 100))]
+    found = changes(before, now)
+    [worse] = [one for one in found.every if one.is_worse]
+    assert worse.figure == "wins against base by j, ties half" and worse.before.value == 0.9
+    now["win_rates"] = [won("m", "base", None)]
+    assert changes(before, now).gone == [("m", "s", "wins against base by j, ties half")]
+    now["figures"].pop()
+    found = changes(before, now)
+    assert not found.is_worse and found.left_out == ["base"], "nobody to win against"
+    assert "compared with nobody: base" in changes_table(found)
+    last = figures(correct=(80, 100))
+    last["figures"] += [{**last["figures"][0], "model": name} for name in ("base", "m2")]
+    del last["figures"][0]
+    last["win_rates"] = [won("m2", "base", (90, 100))]
+    before["figures"].reverse()
+    assert {one.model for one in changes(before, last).every if "wins" in one.figure} == {"m2"}
 
 
 def test_the_command_prints_figures_and_fails_where_one_has_become_worse(

@@ -177,7 +177,7 @@ def evaluate(
         Path | None,
         typer.Option(
             help="An earlier evaluation.json: print what has changed, and exit with 3 if a figure has become worse by "
-            "more than its interval.",
+            "more than its interval, or is gone.",
             show_default=False,
         ),
     ] = None,
@@ -218,7 +218,7 @@ def evaluate(
     if before is not None:
         found = changes(before, content)
         write(sys.stdout, "\n" + changes_table(found))
-        if any(one.is_worse for one in found):
+        if found.is_worse:
             sys.exit(3)
 
 

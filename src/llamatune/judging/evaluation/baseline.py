@@ -1,5 +1,9 @@
-"""Two evaluations of the same models or of two versions: which figures have changed, and whether that is more than
-chance."""
+"""Two evaluations of the same models or of two versions: which figures have changed, whether that is more than
+chance, and which are gone: a figure that nobody takes any more cannot be seen to fall.
+
+Win rates are figures, too. Strengths are not compared: they are made from the same matches, and depend on who else is
+there.
+"""
 
 from __future__ import annotations
 
@@ -53,21 +57,41 @@ class Change:
         return {**plain, **parts, "significant": self.is_significant, "worse": self.is_worse}
 
 
-def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
+@dataclass(frozen=True)
+class Changes:
+    """All that differs. `gone`: (model, set, figure) of the earlier evaluation that a model of today should have and has
+    not. `stands_in`: of a model of today that the earlier evaluation does not have, with which of that it is compared.
+    `left_out`: models of the earlier evaluation that nobody is compared with."""
+
+    every: list[Change]
+    gone: list[tuple[str, str, str]]
+    stands_in: dict[str, str]
+    left_out: list[str]
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether a figure has become worse by more than its interval, or is gone."""
+        return bool(self.gone) or any(one.is_worse for one in self.every)
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
     """Of every figure that both evaluations have, by set, model and name. A model of today that the earlier evaluation
     does not have is compared with the last of its models, which is the newest version.
 
     Raises:
         DataError: E160, no figure is in both.
     """
-    earlier = {_key(row): row for row in _rows(before)}
+    earlier = {(row["set"], row["model"], _figure(row, {})): row for row in _rows(before)}
     models = {row["model"]: None for row in _rows(before)}
-    found = []
+    last = next(reversed(models), "")
+    like = {row["model"]: row["model"] if row["model"] in models else last for row in _rows(now)}
+    found, kept = [], set()
     for row in _rows(now):
-        name, model, figure = _key(row)
-        like = model if model in models else next(reversed(models), "")
-        old = earlier.get((name, like, figure))
+        key = row["set"], like[row["model"]], _figure(row, like)
+        old = earlier.get(key)
         if old is not None:
+            kept.add(key)
+            name, model, figure = row["set"], row["model"], _figure(row, {})
             found.append(
                 Change(name, model, figure, row["unit"], row["better"], _estimate(old), _estimate(row))
             )
@@ -78,7 +102,14 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
             why="figures are compared by set of prompts and name",
             hint="evaluate on the prompts and with the judges that the earlier evaluation had",
         )
-    return found
+    asked = set(like.values())
+    gone = [
+        (key[1], key[0], key[2])
+        for key, row in earlier.items()
+        if key not in kept and {key[1], row.get("against", key[1])} <= asked
+    ]
+    stands_in = {model: old for model, old in like.items() if model != old}
+    return Changes(found, gone, stands_in, [model for model in models if model not in asked])
 
 
 def read_evaluation(file: Path) -> dict[str, Any]:
@@ -101,14 +132,26 @@ def read_evaluation(file: Path) -> dict[str, Any]:
     return content
 
 
-def changes_table(found: Sequence[Change]) -> str:
-    """As plain text: what has become worse first, then other changes that are more than chance; the rest is counted."""
-    worse = [one for one in found if one.is_worse]
-    others = [one for one in found if one.is_significant and not one.is_worse]
-    lines = [*map(_line, worse), *map(_line, others)]
-    same = len(found) - len(lines)
+def changes_table(found: Changes) -> str:
+    """As plain text: what is gone and has become worse first, then other changes that are more than chance; the rest is
+    counted."""
+    worse = [one for one in found.every if one.is_worse]
+    others = [one for one in found.every if one.is_significant and not one.is_worse]
+    lines = [
+        f"{model} is compared with {old} of the earlier evaluation" for model, old in found.stands_in.items()
+    ]
+    if found.left_out:
+        lines.append(f"of the earlier evaluation only, compared with nobody: {', '.join(found.left_out)}")
+    lines += [
+        f"GONE    {model}, {name}: {figure}, which the earlier evaluation has"
+        for model, name, figure in found.gone
+    ]
+    lines += [*map(_line, worse), *map(_line, others)]
+    same = len(found.every) - len(worse) - len(others)
     has, interval = ("has", "its interval") if same == 1 else ("have", "their intervals")
-    lines.append(f"{same:,} of {counted(len(found), 'figure')} {has} not changed by more than {interval}")
+    lines.append(
+        f"{same:,} of {counted(len(found.every), 'figure')} {has} not changed by more than {interval}"
+    )
     return "\n".join(lines)
 
 
@@ -125,15 +168,24 @@ def _shown(value: float, unit: str) -> str:
 
 
 def _rows(content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The figures, and of the win rates the shares with ties as half a win."""
     yield from content["figures"]
+    for row in content.get("win_rates", ()):
+        if row["share"]:
+            who = {name: row[name] for name in ("set", "model", "judge", "against")}
+            yield {**who, "figure": "wins", "unit": "share", "better": "higher", **row["share"]}
 
 
-def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    return row["set"], row["model"], row["figure"]
+def _figure(row: Mapping[str, Any], like: Mapping[str, str]) -> str:
+    """What a figure is called. `like`: of models of today, what they were in the earlier evaluation."""
+    if "against" not in row:
+        return str(row["figure"])
+    return f"wins against {like.get(row['against'], row['against'])} by {row['judge']}, ties half"
 
 
 def _check(row: Mapping[str, Any]) -> None:
     """Whether this is a row of figures. Raises what Python raises where it is not."""
+    _figure(row, {})
     found = _estimate(row)
     numbers = (found.value, found.low, found.high)
     if not all(map(math.isfinite, numbers)) or not all(isinstance(row[name], str) for name in _TEXTS):
