@@ -8,7 +8,7 @@ there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,9 @@ class Change:
 
 @dataclass(frozen=True)
 class Changes:
-    """All that differs. `gone`: (model, set, figure) of the earlier evaluation that a model of today should have and has
-    not. `stands_in`: of a model of today that the earlier evaluation does not have, with which of that it is compared.
-    `left_out`: models of the earlier evaluation that nobody is compared with."""
+    """All that differs. `gone`: (model, set, figure) that the earlier evaluation has and a model of today lacks.
+    `stands_in`: by model of today that is new, the earlier one with which it is compared. `left_out`: earlier models
+    that nobody is compared with."""
 
     every: list[Change]
     gone: list[tuple[str, str, str]]
