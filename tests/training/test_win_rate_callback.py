@@ -76,8 +76,8 @@ def test_a_model_that_gets_shorter_loses_by_a_judge_that_likes_length(
     )
     callback.log = trainer.log
     trainer.train()
-    assert [step for step, _ in callback.history] == [1, 2, 3, 4]
-    first, last = (callback.history[at][1]["length"] for at in (0, -1))
+    assert [step for step, _ in callback.history[:4]] == [1, 2, 3, 4]
+    first, last = (callback.history[at][1]["length"] for at in (0, 3))
     assert last.share is not None and last.share.value < 0.5 and last.loss > last.win
     assert first.prompts == 4
     logged = [row for row in trainer.state.log_history if "eval_win_rate_length" in row]
@@ -88,6 +88,27 @@ def test_a_model_that_gets_shorter_loses_by_a_judge_that_likes_length(
     assert trainer.state.best_metric == max(
         row["eval_win_rate_length"] for row in logged if row["step"] in (2, 4)
     )
+
+
+def test_the_last_figures_are_those_of_the_model_that_is_left(chat_model: str, tmp_path: Path) -> None:
+    """With the best step's weights in its place the trainer says that training is over; and it may train again."""
+    callback = WinRateCallback(PROMPTS, {"length": longer}, max_new_tokens=24, resamples=100)
+    trainer = trainer_of(
+        tmp_path,
+        chat_model,
+        callback,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_win_rate_length",
+    )
+    trainer.train()
+    assert trainer.state.best_global_step == 2, "the training makes it shorter"
+    assert [step for step, _ in callback.history] == [2, 4, 2]
+    assert callback.history[2][1] == callback.history[0][1] != callback.history[1][1]
+    assert trainer.evaluate()["eval_win_rate_length"] == trainer.state.best_metric
+    first = callback.history
+    trainer.args.load_best_model_at_end = False
+    trainer.train()
+    assert [step for step, _ in callback.history] == [2, 4] and callback.history != first[:2]
 
 
 def test_measuring_changes_nothing_of_the_training(chat_model: str, tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ class WinRateCallback(TrainerCallback):  # type: ignore[misc]
         resamples, seed: of the interval; the seed also decides samples at a temperature above 0.
 
     Attributes:
-        history: (step, win rate by judge) of each time.
+        history: (step, win rate by judge) of each time of the last training. The last one is of the model that is left:
+            with `load_best_model_at_end` that of the best step.
         start_file: where the replies at the start are kept; in the trainer's `output_dir` when None.
 
     Raises:
@@ -135,6 +136,7 @@ class WinRateCallback(TrainerCallback):  # type: ignore[misc]
         self._judges: list[Judge] = []
         self._rows: list[PromptRow] = []
         self._other: Replies | None = None
+        self._best_step: int | None = None
 
     # ---- the trainer's events ---------------------------------------------------------------------------------
 
@@ -149,6 +151,7 @@ class WinRateCallback(TrainerCallback):  # type: ignore[misc]
                 place="WinRateCallback",
                 hint="evaluate checkpoints with `llamatune evaluate` instead",
             )
+        self.history, self._best_step = [], None
         tokenizer = self.tokenizer or given.get("processing_class")
         if self.chat is None:
             self.chat = ChatFormat(tokenizer, Chat())
@@ -186,7 +189,9 @@ class WinRateCallback(TrainerCallback):  # type: ignore[misc]
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
-        """Measure the trained model."""
+        """Measure the trained model. The trainer has put the best one in its place by now, if it was told to."""
+        if args.load_best_model_at_end and state.best_model_checkpoint is not None:
+            self._best_step = state.best_global_step
         self._measure(state, given["model"])
 
     # ---- what is measured -------------------------------------------------------------------------------------
@@ -194,7 +199,8 @@ class WinRateCallback(TrainerCallback):  # type: ignore[misc]
     def _measure(self, state: TrainerState, model: PreTrainedModel) -> dict[str, float]:
         """The figures of the model as it is now; of a step that was measured already, the same again."""
         assert self._other is not None, "on_train_begin comes first"
-        if not self.history or self.history[-1][0] != state.global_step:
+        step = state.global_step if self._best_step is None else self._best_step
+        if not self.history or self.history[-1][0] != step:
             now = self._judged("now", self._replies(model))
             found = {
                 judge.name: win_rate(
@@ -204,11 +210,12 @@ class WinRateCallback(TrainerCallback):  # type: ignore[misc]
                 )
                 for judge in self._judges
             }
-            self.history.append((state.global_step, found))
+            self.history.append((step, found))
             figures = _figures(found)
-            state.log_history.append({**figures, "step": state.global_step})
-            if self.log is not None:
-                self.log(figures)
+            if self._best_step is None:
+                state.log_history.append({**figures, "step": step})
+                if self.log is not None:
+                    self.log(figures)
         return _figures(self.history[-1][1])
 
     def _replies(self, model: PreTrainedModel) -> dict[str, Sample]:
