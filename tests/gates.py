@@ -459,7 +459,7 @@ def benchmark_file(kind: str, content: Any, random: Random, folder: Path) -> Any
     lines = isinstance(content, list)
     path = folder / ("b.jsonl" if lines else "b.json")
     put(path, as_json(content[0] if lines else content, random), random)
-    return BenchmarkFile(format=kind, path=str(path), shots=0)  # type: ignore[arg-type]
+    return BenchmarkFile(format=kind, path=str(path), shots=0, name="b")  # type: ignore[arg-type]
 
 
 CLASSIFIER = {
@@ -489,7 +489,9 @@ def benchmark(random: Random, folder: Path) -> None:
     elif kind == "mmlu":
         put(folder / "b.csv", garbled(b'"a, b",c,d,e,f,A\n"g\n",h,i,j,k,B\n', random), random)
         file_configs(
-            BenchmarkFile(format="mmlu", path=str(folder / "b.csv"), shots=0), chat=True, harness=folder
+            BenchmarkFile(format="mmlu", path=str(folder / "b.csv"), shots=0, name="b"),
+            chat=True,
+            harness=folder,
         )
     else:
         file_configs(benchmark_file(kind, BENCHMARKS[kind], random, folder), chat=False, harness=folder)

@@ -215,13 +215,16 @@ def endpoint() -> Iterator[str]:
 def test_a_judge_that_goes_by_the_order_lets_nobody_win(
     models: dict[str, object], endpoint: str, tmp_path: Path
 ) -> None:
-    judges = {"endpoint": {"url": endpoint, "model": "judge"}}
+    judges = {"oracle": True, "endpoint": {"url": endpoint, "model": "oracle"}}
     run(evaluate_recipe(tmp_path / "run", models, {"judges": judges}), recipe_dir=ROOT)
     found = json.loads((tmp_path / "run/evaluation.json").read_text())
-    for one in found["win_rates"]:
+    seen = [one for one in found["win_rates"] if one["judge"] == "endpoint oracle"]
+    for one in seen:
         assert (one["win"], one["loss"]) == (0, 0) and one["rate"] is None
         assert one["first_position"]["value"] == 1.0 and one["consistency"]["value"] == 0.0
-    assert {one["judge"] for one in found["win_rates"]} == {"judge"}
+    assert len(seen) == 6 and len(found["win_rates"]) == 12, (
+        "a judge of its own, whatever the model is called"
+    )
 
 
 def test_a_judge_that_never_answers_is_seen(models: dict[str, object], endpoint: str, tmp_path: Path) -> None:

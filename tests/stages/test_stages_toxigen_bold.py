@@ -13,9 +13,11 @@ from llamatune.commands.validate import validate
 from llamatune.errors import DataError, ModelError, RecipeError
 from llamatune.hub.card import _tables
 from llamatune.judging.benchmarks.generated import prompts_in
+from llamatune.judging.benchmarks.measure import open_all
+from llamatune.judging.benchmarks.tasks import files_of
 from llamatune.pipeline import run
 from llamatune.recipe.load import loads
-from llamatune.recipe.stages.evaluate import BenchmarkFile
+from llamatune.recipe.stages.evaluate import BenchmarkFile, Benchmarks
 from llamatune.runs.report.page import contents
 from report_page import Page, assert_safe
 from support import ROOT, killed, rows_of, small_classifier, talking_base
@@ -181,3 +183,22 @@ def test_bold_without_its_package_is_said_before_anything_is_spent(files: Path, 
     with pytest.raises(RecipeError, match=r"E029.*vaderSentiment") as refused:
         run(recipe_of(tmp_path / "run", files / "bold.json"), recipe_dir=ROOT)
     assert "lm_eval" not in str(refused.value), "which BOLD does not need"
+
+
+def test_files_of_one_name_are_both_asked(tmp_path: Path) -> None:
+    """`a/test.json` and `b/test.json`; a name that a task of the suite has is taken, too."""
+    for folder, prompt in {"a": "one", "b": "two"}.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "test.json").write_text(json.dumps({"g": {"w": [prompt]}}))
+    files = [
+        {"format": "bold", "path": str(tmp_path / name / "test.json"), **more}
+        for name, more in (("a", {}), ("b", {}), ("b", {"name": "truthfulqa_mc1"}))
+    ]
+    wanted = Benchmarks.model_validate({"files": files, "suite": "safety"})
+    assert [one.name for one in files_of(wanted)] == ["test", "test-2", "truthfulqa_mc1-2"]
+    opened = open_all(wanted.model_copy(update={"suite": None})).prompts
+    assert {name: rows[0]["prompt"] for name, (_, rows) in opened.items()} == {
+        "test": "one",
+        "test-2": "two",
+        "truthfulqa_mc1": "two",
+    }

@@ -1,6 +1,7 @@
 """The win rate that a recipe asks for while a model is trained."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,17 @@ def test_an_sft_run_measures_its_win_rate_and_trains_as_without(rewarded: Any, t
     [one] = (tmp_path / "with").glob("model*/model.safetensors")
     [other] = (tmp_path / "without").glob("model*/model.safetensors")
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_two_judges_whose_folders_have_one_name_both_judge(rewarded: Any, tmp_path: Path) -> None:
+    judge = rewarded("lora")
+    folders = [tmp_path / version / "reward" for version in ("v1", "v2")]
+    for folder in folders:
+        shutil.copytree(judge, folder)
+    changes = {"judges": list(map(str, folders)), "every_steps": None}
+    run(short(tmp_path / "run", rewarded, **changes), recipe_dir=ROOT)
+    names = {name for row in rows_of(tmp_path / "run/metrics.jsonl") for name in row if "win_rate" in name}
+    assert {"eval_win_rate_reward", "eval_win_rate_reward_1"} <= names
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ The only place where a reward model becomes a judge: `llamatune score`, `compare
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +108,8 @@ def _named(given: RewardFunctions, place: str) -> dict[str, RewardFunction]:
         named = {}
         for one in every:
             name = _name_of(one)
-            named[name if name not in named else f"{name}_{len(named)}"] = one
+            numbered = (f"{name}_{number}" for number in count(len(named)))
+            named[name if name not in named else next(new for new in numbered if new not in named)] = one
     if not named:
         raise ModelError(
             "E240", "the list of reward functions is empty: nothing would be judged", place=place

@@ -68,6 +68,8 @@ from llamatune.wording import counted
 from llamatune.world import UnknownPrompt
 from llamatune.world import judge as truth_of
 
+_PEOPLE = "people"
+"""What those are called who label."""
 REPLIED = "replies.jsonl"
 """Every prompt with the replies of all models, and what judges say of them."""
 
@@ -343,12 +345,15 @@ def _judge(recipe: EvaluateRecipe, run: Run, asking: Asking, found: Evaluated) -
     others = [one for one in found.models if one.name != found.baseline]
     if judges.endpoint is not None:
         endpoint = endpoint_judge(judges.endpoint, run, asking.crew)
-        found.paired[judges.endpoint.model] = paired(
+        called = judges.endpoint.model
+        if called in (_PEOPLE, *found.first.scores):
+            called = f"endpoint {called}"
+        found.paired[called] = paired(
             others, found.first, prompts, endpoint, both_orders=True, seed=recipe.seed
         )
     if judges.labels is not None:
         people = People(run, Path(judges.labels))
-        found.paired["people"] = paired(
+        found.paired[_PEOPLE] = paired(
             others, found.first, prompts, people, both_orders=False, seed=recipe.seed
         )
 

@@ -306,7 +306,7 @@ def measure_win_rate(
     rows = _prompts(wanted, chat, run, display, room, seed)
     callback = WinRateCallback(
         [row["prompt"] for row in rows],
-        {Path(name).name: name for name in wanted.judges},
+        wanted.judges,
         baseline=[row["reference"] for row in rows] if wanted.against == "replies" else None,
         chat=chat,
         max_new_tokens=wanted.max_new_tokens,

@@ -24,6 +24,7 @@ from llamatune.judging.benchmarks.tasks import (
     Benchmark,
     ask,
     check_fits,
+    files_of,
     open_benchmarks,
     row_text,
     score_answers,
@@ -76,10 +77,10 @@ def open_all(wanted: Benchmarks) -> Opened:
     """The rows of all benchmarks, and who judges. Raises what `open_benchmarks` and `TextClassifier` raise."""
     tasks = open_benchmarks(wanted)
     prompts: dict[str, tuple[str, list[GroupPrompt]]] = {}
-    for file in wanted.files:
+    for file in files_of(wanted):
         if file.format in GENERATED:
-            name = file.name or Path(file.path).name.partition(".")[0]
-            prompts[name] = (file.format, prompts_in(file))
+            assert file.name is not None
+            prompts[file.name] = (file.format, prompts_in(file))
     classifier = wanted.classifier and TextClassifier(Path(wanted.classifier), wanted.toxic_label)
     return Opened(tasks, prompts, classifier or None)
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ def file_configs(file: BenchmarkFile, *, chat: bool, harness: Path) -> list[Task
     """With its rows from the user's files; one task for each subject of mmlu.
 
     Args:
+        file: with a name.
         harness: the folder of the harness's tasks, in which bbh's examples are.
 
     Raises:
@@ -319,8 +321,25 @@ def _bbh_rows(path: Path) -> list[_Row]:
     return rows
 
 
+def named_files(files: Sequence[BenchmarkFile], taken: Iterable[str]) -> list[BenchmarkFile]:
+    """The user's files, each with a name of its own: two folders may hold a `test.jsonl`, and figures are kept by name.
+
+    Args:
+        taken: names that others have.
+    """
+    used, found = set(taken), []
+    for file in files:
+        name = file.name or Path(file.path).name.partition(".")[0]
+        numbered = (f"{name}-{number}" for number in count(2))
+        own = name if name not in used else next(new for new in numbered if new not in used)
+        used.add(own)
+        found.append(file.model_copy(update={"name": own}))
+    return found
+
+
 def _name(file: BenchmarkFile) -> str:
-    return file.name or Path(file.path).name.partition(".")[0]
+    assert file.name is not None, "`named_files` comes first"
+    return file.name
 
 
 def _other(path: Path, what: str) -> DataError:

@@ -22,10 +22,10 @@ import numpy as np
 from llamatune.errors import DataError, Problem, RecipeError
 from llamatune.judging.benchmarks.answers import BenchmarkRequest
 from llamatune.judging.benchmarks.code import check_confinement
-from llamatune.judging.benchmarks.own import TASK_FIGURES, file_configs, hub_config
+from llamatune.judging.benchmarks.own import TASK_FIGURES, file_configs, hub_config, named_files
 from llamatune.judging.benchmarks.suites import OWN, SUITES, SuiteTask
 from llamatune.judging.evaluation.estimates import Estimate, Share, bootstrapped, mean_of
-from llamatune.recipe.stages.evaluate import Benchmarks
+from llamatune.recipe.stages.evaluate import BenchmarkFile, Benchmarks
 from llamatune.wording import counted
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def open_benchmarks(wanted: Benchmarks) -> list[Benchmark]:
     Raises:
         DataError: a file that is not what it is said to be (E162, E163), or rows that the hub does not give (E164).
     """
-    suite, files = _of_suite(wanted), [one for one in wanted.files if one.format not in GENERATED]
+    suite, files = _of_suite(wanted), [one for one in files_of(wanted) if one.format not in GENERATED]
     if not suite and not files:
         return []  # the harness need not be installed
     import lm_eval.tasks
@@ -162,9 +162,14 @@ def open_benchmarks(wanted: Benchmarks) -> list[Benchmark]:
         for file in files:
             configs = file_configs(file, chat=wanted.chat, harness=harness)
             tasks = tuple(ConfigurableTask(config=config) for config in configs)
-            name = file.name or Path(file.path).name.partition(".")[0]
-            found.append(Benchmark(name, tasks, configs[0]["num_fewshot"], TASK_FIGURES[file.format]))
+            assert file.name is not None
+            found.append(Benchmark(file.name, tasks, configs[0]["num_fewshot"], TASK_FIGURES[file.format]))
     return found
+
+
+def files_of(wanted: Benchmarks) -> list[BenchmarkFile]:
+    """The user's files, each with a name that no other and no task of the suite has."""
+    return named_files(wanted.files, [one.name for one in _of_suite(wanted)])
 
 
 def _of_suite(wanted: Benchmarks) -> list[SuiteTask]:
