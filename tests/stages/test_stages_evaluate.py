@@ -18,18 +18,21 @@ from llamatune.commands.evaluate import evaluation_table
 from llamatune.commands.exam import examine
 from llamatune.errors import DataError, ModelError, RecipeError, StoppedError
 from llamatune.judging.evaluation.baseline import changes, changes_table
+from llamatune.judging.evaluation.content import Evaluated, content_of
 from llamatune.judging.evaluation.estimates import Share
 from llamatune.judging.evaluation.exam import exam_record
 from llamatune.judging.evaluation.overlap import overlap
-from llamatune.judging.evaluation.pairs import paired
-from llamatune.judging.evaluation.replies import Replies
+from llamatune.judging.evaluation.pairs import Paired, paired
+from llamatune.judging.evaluation.replies import Replies, worst_cases
 from llamatune.judging.evaluation.safety import mended, violations
 from llamatune.judging.evaluation.taught import taught_by
 from llamatune.judging.pairs.comparing import Comparison, Opinion, PairOutcome
+from llamatune.judging.win_rates import Game
 from llamatune.models.facts import facts_of
 from llamatune.models.found import find
 from llamatune.models.open import open_model
 from llamatune.pipeline import run
+from llamatune.recipe.load import load_stage
 from llamatune.runs.due import Standing
 from llamatune.runs.opening import standing_of
 from llamatune.sampling.samples import Sample
@@ -277,7 +280,7 @@ def reply(name: str, texts: Mapping[str, str]) -> Replies:
 
 def prompt(name: str, **about: Any) -> dict[str, Any]:
     row = {"prompt_id": name, "prompt": [{"role": "user", "content": name}], "is_safety": True}
-    return {**row, "category": "", "attack": "", **about}
+    return {**row, "category": "", "attack": "", "reference": "", **about}
 
 
 def test_what_a_judge_did_not_answer_is_counted_and_nobodys_win() -> None:
@@ -318,6 +321,20 @@ def test_a_pair_that_was_answered_in_one_order_is_nobodys_win() -> None:
         "unanswered": {"the judge's answer was not understood": 1},
         "answered_once": 1,
     }
+
+
+def test_the_worst_cases_of_judges_who_give_no_scores_are_lost_games() -> None:
+    """Of equally bad ones the first; where nothing was judged, last."""
+    names = ("won", "tied", "lost", "unasked", "half", "lost too")
+    old, new = (reply(name, dict.fromkeys(names, name)) for name in ("old", "new"))
+    games = {"won": (1, 1), "tied": (0,), "lost": (-1, -1), "half": (1, -1, -1), "lost too": (-1,)}
+    said = {prompt: [Game(won, 1) for won in every] for prompt, every in games.items()}
+    found = worst_cases([old, new], "old", 20, [said])
+    assert found == ["lost", "lost too", "half", "tied", "won", "unasked"]
+    prompts = [prompt(name) for name in names]
+    pair = Paired(new, old, said)
+    seen = content_of(Evaluated({"s": prompts}, [old, new], "old", {"j": {"new": pair}}), times=100, seed=0)
+    assert [one["prompt"] for one in seen["examples"]] == found
 
 
 # ---- safety -------------------------------------------------------------------------------------------------------
@@ -548,6 +565,40 @@ def test_win_rates_are_compared_where_the_other_model_is_there_too() -> None:
     last["win_rates"] = [won("m2", "base", (90, 100))]
     before["figures"].reverse()
     assert {one.model for one in changes(before, last).every if "wins" in one.figure} == {"m2"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "hint"),
+    [
+        ("--data", "prompts.jsonl", "data.eval=[{path: FILE}]"),
+        ("--split", "eval", "data.eval=[{card: NAME, split: SPLIT}]"),
+        ("--helpfulness", "runs/reward", "judges.helpfulness=MODEL"),
+        ("--safety", "runs/reward", "judges.safety=MODEL"),
+        ("--max-rows", "4", "data.eval=[{card: NAME, max_rows: NUMBER}]"),
+        ("--max-new-tokens", "8", "sampling.max_new_tokens=NUMBER"),
+    ],
+)
+def test_beside_a_recipe_no_option_is_ignored(
+    option: str, value: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(ROOT / "recipes/pico/evaluate.yaml")
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(sys, "argv", ["llamatune", "evaluate", recipe, option, value])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and option in said and hint in said
+    # The hint works.
+    key, _, new = hint.partition("=")
+    for word, real in {
+        "MODEL": "pico",
+        "NUMBER": "8",
+        "SPLIT": "eval",
+        "NAME": "pico-prompts-helpful",
+    }.items():
+        new = new.replace(word, real)
+    new = new.replace("FILE", str(ROOT / "README.md"))
+    load_stage(recipe, [f"{key}={new}"], allow_outside=True)
 
 
 def test_the_command_prints_figures_and_fails_where_one_has_become_worse(

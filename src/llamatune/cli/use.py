@@ -172,7 +172,10 @@ def evaluate(
     max_rows: Annotated[
         int | None, typer.Option(help="Most prompts of each set.", min=1, show_default=False)
     ] = None,
-    max_new_tokens: Annotated[int, typer.Option(help="Longest reply, in tokens.", min=1)] = 256,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(help="Longest reply, in tokens; 256 when left out.", min=1, show_default=False),
+    ] = None,
     baseline: Annotated[
         Path | None,
         typer.Option(
@@ -198,13 +201,23 @@ def evaluate(
                 helpfulness=helpfulness,
                 safety=safety,
                 max_rows=max_rows,
-                max_new_tokens=max_new_tokens,
+                max_new_tokens=max_new_tokens or 256,
                 overrides=overrides or (),
             ),
             Path(),
         )
     else:
         recipe, folder = given
+        _refuse_beside_a_recipe(
+            {
+                "--data": (data, "data.eval=[{path: FILE}]"),
+                "--split": (split, "data.eval=[{card: NAME, split: SPLIT}]"),
+                "--helpfulness": (helpfulness, "judges.helpfulness=MODEL"),
+                "--safety": (safety, "judges.safety=MODEL"),
+                "--max-rows": (max_rows, "data.eval=[{card: NAME, max_rows: NUMBER}]"),
+                "--max-new-tokens": (max_new_tokens, "sampling.max_new_tokens=NUMBER"),
+            }
+        )
     from llamatune.judging.evaluation.baseline import changes, changes_table, read_evaluation
 
     before = None if baseline is None else read_evaluation(baseline)
@@ -220,6 +233,16 @@ def evaluate(
         write(sys.stdout, "\n" + changes_table(found))
         if found.is_worse:
             sys.exit(3)
+
+
+def _refuse_beside_a_recipe(options: dict[str, tuple[object, str]]) -> None:
+    """By option, what was given, and what to `--set` instead: the recipe says all of it already."""
+    for name, (given, instead) in options.items():
+        if given:
+            raise typer.BadParameter(
+                f"is for models; a recipe says this itself, and --set '{instead}' changes it",
+                param_hint=name,
+            )
 
 
 def score(

@@ -12,7 +12,7 @@ from llamatune.judging.evaluation.estimates import Share
 from llamatune.judging.evaluation.exam import MARKS, Answer, exam_record, mark_by_novelty
 from llamatune.judging.evaluation.overlap import overlap
 from llamatune.judging.evaluation.pairs import Paired
-from llamatune.judging.evaluation.replies import Replies, figures_of, matches_by_score, worst_cases
+from llamatune.judging.evaluation.replies import Replies, figures_of, matches_by_score, newest, worst_cases
 from llamatune.judging.evaluation.safety import mended, violations
 from llamatune.judging.evaluation.texts import predicted
 from llamatune.judging.win_rates import Match, strengths, win_rate
@@ -250,7 +250,9 @@ def rows_of_replies(found: Evaluated) -> Iterator[dict[str, Any]]:
 def _examples(found: Evaluated) -> Iterator[dict[str, Any]]:
     """The replies that a reader should see first."""
     by_id = {row["prompt_id"]: row for row in found.prompts}
-    for name in worst_cases(found.models, found.baseline, _EXAMPLES):
+    last = newest(found.models, found.baseline).name
+    games = [by_model[last].games for by_model in found.paired.values() if last in by_model]
+    for name in worst_cases(found.models, found.baseline, _EXAMPLES, games):
         said = {one.name: _reply(found, one, name) for one in found.models}
         yield {"prompt": by_id[name]["prompt"][-1]["content"], "replies": said}
 

@@ -111,13 +111,30 @@ def _share(tests: Sequence[bool]) -> Estimate | None:
 # ---- worst cases ------------------------------------------------------------------------------------------------
 
 
-def worst_cases(models: Sequence[Replies], baseline: str, number: int) -> list[str]:
-    """So many prompts, by id: those where the last model is furthest behind the baseline by the first judge, or has the
-    lowest scores where it is the only one."""
-    last = models[-1] if models[-1].name != baseline else models[0]
+def newest(models: Sequence[Replies], baseline: str) -> Replies:
+    """The model that a reader wants to know about: the last one that is not the baseline, where there is one."""
+    return models[-1] if models[-1].name != baseline else models[0]
+
+
+def worst_cases(
+    models: Sequence[Replies], baseline: str, number: int, games: Sequence[Mapping[str, Sequence[Game]]] = ()
+) -> list[str]:
+    """So many prompts, by id: those where the newest model is furthest behind the baseline by the first judge, or has
+    the lowest scores where it is the only one.
+
+    Args:
+        games: by judge who sees two replies, the newest model's by prompt. Where nobody scores, those come first that
+            most of its games were lost on; prompts without games come last.
+    """
+    last = newest(models, baseline)
     judge = next(iter(last.scores), None)
     if judge is None:
-        return list(last.samples)[:number]
+        won = {
+            prompt: [game.won for some in games for game in some.get(prompt, ())] for prompt in last.samples
+        }
+        return sorted(won, key=lambda prompt: sum(won[prompt]) / len(won[prompt]) if won[prompt] else 2)[
+            :number
+        ]
     behind = next(one for one in models if one.name == baseline).scores[judge]
     at_stake = {
         prompt: score - (behind[prompt] if last.name != baseline else 0.0)

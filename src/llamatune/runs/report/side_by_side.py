@@ -273,8 +273,8 @@ def _examples(examples: Sequence[Mapping[str, Any]], models: Sequence[str]) -> T
     columns = [_name(model) for model in models]
     return Table(
         "Replies side by side",
-        "The worst cases first: where the last model is furthest behind the baseline, or has the lowest score where it "
-        "is the only one. replies.jsonl has all of them.",
+        "The worst cases first: where the last model is furthest behind the baseline, or has lost to it where nobody "
+        "gives scores, or has the lowest score where it is the only one. replies.jsonl has all of them.",
         columns,
         rows,
         lists=tuple(columns),
