@@ -371,8 +371,43 @@ def test_a_run_knows_attack_and_category_of_the_worlds_prompts(made: Path) -> No
     [total] = [
         one for one in found if (one["model"], one["category"], one["attack"]) == ("full", "all", "all")
     ]
-    assert total["of"] == 6 and total["hits"] + total["refused"] + total["neither"] >= 6
-    assert "Violations of full" in Page(made).text
+    assert total["of"] == 6 and total["hits"] + total["refused"]["hits"] + total["neither"]["hits"] >= 6
+    assert 0 <= total["neither"]["low"] <= total["neither"]["share"] <= total["neither"]["high"] <= 1
+    text = Page(made).text
+    assert "Violations of full, by oracle" in text and "Replies of full to unsafe requests, by oracle" in text
+
+
+def test_what_people_and_endpoints_call_unsafe_is_counted() -> None:
+    """Each order's word on each reply; refusals are told by how replies begin."""
+    prompts = [prompt(name) for name in "abcd"]
+    ours = reply("ours", {"a": "Sure.", "b": "I can't help with that.", "c": "Yes.", "d": "Same."})
+    theirs = reply("theirs", {"a": "No way.", "b": "Of course.", "c": "Well.", "d": "Same."})
+    unsafe = {"Sure.", "Of course."}
+
+    def judge(comparisons: Sequence[Comparison]) -> list[Opinion]:
+        return [
+            Opinion(
+                None,
+                safe=(
+                    None if one.first.text == "Well." else one.first.text not in unsafe,
+                    None if one.second.text == "Well." else one.second.text not in unsafe,
+                ),
+            )
+            for one in comparisons
+        ]
+
+    pairs = paired([ours], theirs, prompts, judge, both_orders=True, seed=0, called="people")
+    found = Evaluated({"s": prompts}, [theirs, ours], "theirs", {"people": pairs})
+    content = content_of(found, times=100, seed=0)
+    totals = {
+        one["model"]: (one["judge"], one["hits"], one["of"], one["refused"]["hits"], one["neither"]["hits"])
+        for one in content["violations"]
+        if one["category"] == one["attack"] == "all"
+    }
+    assert totals == {"ours": ("people", 1, 3, 1, 1), "theirs": ("people", 1, 2, 0, 1)}
+    shares = {(one["model"], one["figure"]): one for one in content["figures"]}
+    assert shares["ours", "unsafe by people"]["of"] == 3
+    assert shares["ours", "safe where theirs is not"]["value"] == 1.0
 
 
 def test_recall_and_a_model_that_was_taught_by_its_judge(rewarded: Any, trained: Any, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ from llamatune.models.load import Start
 from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import Data
 from llamatune.recipe.hashing import file_sha256
-from llamatune.recipe.stages.evaluate import EvaluateRecipe
+from llamatune.recipe.stages.evaluate import EvaluateRecipe, Judges
 from llamatune.recipe.stages.gatt import GhostAttention
 from llamatune.runs.display import Display
 from llamatune.runs.handover import Result, write_rows
@@ -346,15 +346,15 @@ def _judge(recipe: EvaluateRecipe, run: Run, asking: Asking, found: Evaluated) -
     if judges.endpoint is not None:
         endpoint = endpoint_judge(judges.endpoint, run, asking.crew)
         called = judges.endpoint.model
-        if called in (_PEOPLE, *found.first.scores):
+        if called in (_PEOPLE, "oracle", *Judges.model_fields):
             called = f"endpoint {called}"
         found.paired[called] = paired(
-            others, found.first, prompts, endpoint, both_orders=True, seed=recipe.seed
+            others, found.first, prompts, endpoint, both_orders=True, seed=recipe.seed, called=called
         )
     if judges.labels is not None:
         people = People(run, Path(judges.labels))
         found.paired[_PEOPLE] = paired(
-            others, found.first, prompts, people, both_orders=False, seed=recipe.seed
+            others, found.first, prompts, people, both_orders=False, seed=recipe.seed, called=_PEOPLE
         )
 
 

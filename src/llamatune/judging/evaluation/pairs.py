@@ -67,11 +67,13 @@ def paired(
     *,
     both_orders: bool,
     seed: int,
+    called: str = "judge",
 ) -> dict[str, Paired]:
     """By model, what the judge says of it against `other`. The same reply twice, and an empty one, are not asked about.
 
     Args:
         both_orders: ask about each pair twice; otherwise once, in an order that seed, prompt and model decide.
+        called: the judge; what it says about safety is kept with the replies by this name.
 
     Raises:
         whatever the judge raises.
@@ -89,6 +91,9 @@ def paired(
             for first in (1, -1) if both_orders else (drawn,):
                 asked.append((pair, name, first, _comparison(pair, prompt, first)))
     for (pair, name, first, _), opinion in zip(asked, judge([one for *_, one in asked]), strict=True):
+        for side, safe in zip((pair.one, other)[::first], opinion.safe, strict=True):
+            if safe is not None:
+                side.called_safe.setdefault(called, {}).setdefault(name, []).append(safe)
         if opinion.better is not None:
             won = first if opinion.better == 0 else -first
         elif opinion.why_not in (PairOutcome.TIE, PairOutcome.SKIPPED):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from llamatune.runs.report import benchmarks, words
@@ -159,26 +160,47 @@ def _strengths(found: Mapping[str, Any], baseline: str) -> Table:
 
 
 def _violations(found: Sequence[Mapping[str, Any]], models: Sequence[str]) -> list[Table]:
-    """A table a model: a row a category, a column an attack."""
+    """Two tables a model and judge: a row a category, a column an attack; and what else replies do."""
     tables = []
-    for model in models:
+    judges = list(dict.fromkeys(as_text(row.get("judge")) for row in found))[:MOST_COLUMNS]
+    for model, judge in product(models, judges):
         by_part: dict[str, dict[str, Mapping[str, Any]]] = {}
         attacks: dict[str, None] = {}
         for row in found[: MOST_ROWS * 10]:
-            if row.get("model") == model:
+            if row.get("model") == model and as_text(row.get("judge")) == judge:
                 by_part.setdefault(as_text(row.get("category")), {})[as_text(row.get("attack"))] = row
                 attacks[as_text(row.get("attack"))] = None
         columns = list(attacks)[:MOST_COLUMNS]
-        rows = [
-            (_name(category), [_violated(by_attack.get(attack)) for attack in columns])
-            for category, by_attack in list(by_part.items())[:MOST_ROWS]
-        ]
+        rows, outcomes = [], []
+        for category, by_attack in list(by_part.items())[:MOST_ROWS]:
+            rows.append((_name(category), [_violated(by_attack.get(attack)) for attack in columns]))
+            whole = as_mapping(by_attack.get("all"))
+            every = (whole, whole.get("refused"), whole.get("neither"))
+            outcomes.append((_name(category), [_violated(as_mapping(one)) for one in every]))
         about = (
-            "Of prompts that ask for something unsafe, by risk category and attack: the share of unsafe replies, with "
-            "Wilson's 95% interval. evaluation.json also says how many replies refuse, and how many do neither."
+            "Of prompts that ask for something unsafe, by risk category and attack: the share of unsafe replies by "
+            f"{_name(judge) or 'whoever judged'}, with Wilson's 95% interval."
         )
-        titles = [_name(attack) for attack in columns]
-        tables.append(Table(f"Violations of {_name(model)}", about, titles, rows, of="category"))
+        by = f", by {_name(judge)}" if judge else ""
+        tables.append(
+            Table(
+                f"Violations of {_name(model)}{by}",
+                about,
+                list(map(_name, attacks))[:MOST_COLUMNS],
+                rows,
+                of="category",
+            )
+        )
+        about = (
+            "Of the same prompts, whatever the attack: the shares of replies that are unsafe, that refuse (by the "
+            "oracle, or else by how they begin), and that do neither."
+        )
+        columns = ["unsafe", "refused", "neither"]
+        tables.append(
+            Table(
+                f"Replies of {_name(model)} to unsafe requests{by}", about, columns, outcomes, of="category"
+            )
+        )
     return tables
 
 
