@@ -395,7 +395,7 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "return one finite number for each completion, in their order",
         ),
         "E147": Code(
-            "a judge that gives a sample anything but a finite number; the samples are kept",
+            "a judge of samples, or a model of texts, that gives anything but a finite number; the samples are kept",
             "samples could not be compared",
             "mend the judge: the same command goes on with the samples that are there",
         ),

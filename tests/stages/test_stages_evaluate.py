@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from llamatune.cli import main
 from llamatune.commands.evaluate import evaluation_table
@@ -26,6 +28,7 @@ from llamatune.judging.evaluation.pairs import Paired, paired
 from llamatune.judging.evaluation.replies import Replies, worst_cases
 from llamatune.judging.evaluation.safety import mended, violations
 from llamatune.judging.evaluation.taught import taught_by
+from llamatune.judging.evaluation.texts import predicted
 from llamatune.judging.pairs.comparing import Comparison, Opinion, PairOutcome
 from llamatune.judging.win_rates import Game
 from llamatune.models.facts import facts_of
@@ -490,6 +493,23 @@ def test_texts_are_predicted_as_a_plain_loss_says(trained: Any, tmp_path: Path) 
     (tmp_path / "texts.jsonl").write_text(json.dumps({"text": "Another."}) + "\n")
     with pytest.raises(RecipeError, match="texts"):
         run(evaluate_recipe(tmp_path / "run", {"pico": {}}, changes), recipe_dir=ROOT)
+
+
+def test_what_a_model_finds_impossible_is_a_number_and_what_it_cannot_compute_an_error(
+    tmp_path: Path,
+) -> None:
+    found = predicted([{"text": "a", "nats": [8000.0], "tokens": [10], "bytes": 30}], times=100, seed=0)
+    assert found["perplexity"].value == pytest.approx(8.2e307, rel=0.1)
+    assert found["bits per byte"].value == pytest.approx(8000 / 30 / math.log(2))
+    broken = tmp_path / "broken"
+    shutil.copytree(ROOT / "src/llamatune/builtin/pico", broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["model.norm.weight"] = torch.full_like(weights["model.norm.weight"], 1e38)
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    (tmp_path / "texts.jsonl").write_text(json.dumps({"text": "The lake is deep."}) + "\n")
+    changes = {"data.texts": [{"path": str(tmp_path / "texts.jsonl")}], "data.max_length": 96}
+    with pytest.raises(DataError, match=r"E147.*The lake is deep.*is nan"):
+        run(evaluate_recipe(tmp_path / "run", {"one": {"base": str(broken)}}, changes), recipe_dir=ROOT)
 
 
 needs_packages = pytest.mark.skipif(

@@ -19,6 +19,7 @@ import torch
 
 from llamatune.data.encode.control_tokens import TextTokens
 from llamatune.data.rows import IGNORED, Conversation, Message
+from llamatune.errors import DataError
 from llamatune.forward.outputs import token_logprobs
 from llamatune.judging.evaluation.estimates import Estimate, ratio
 from llamatune.models.probing import sampling_mode
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 PREDICTED = "predicted"
 """The folder of a run that holds how well models predict texts."""
+_MOST_NATS = 709.0
+"""Whose exponential a float still holds."""
 _TEXTS = 16
 """Of a part."""
 
@@ -81,6 +84,7 @@ class TextScores(InParts[list[Passage]]):
 
     Raises:
         ModelError: E240, the policy's backend only samples.
+        DataError: E147, while they are made: a model that gives a text no finite number.
     """
 
     def __init__(self, folder: Path, policy: Policy, passages: Sequence[Passage]) -> None:
@@ -91,18 +95,34 @@ class TextScores(InParts[list[Passage]]):
                 hint="`sampling.backend=generate`, or evaluate without them",
             )
         self.model: PreTrainedModel = policy.sampler.model
+        self.tokenizer = policy.chat.tokenizer
         different = list({one.name: one for one in passages}.values())
         blocks = [different[at : at + _TEXTS] for at in range(0, len(different), _TEXTS)]
         super().__init__(folder, {"policy": policy.digest}, {_part(block): block for block in blocks})
 
     def _made(self, part: Part, block: list[Passage]) -> Iterator[dict[str, Any]]:
         for one in block:
+            nats = [self._nats(*window) for window in one.windows]
+            if not all(map(math.isfinite, nats)):
+                raise self._not_finite(one, nats)
             yield {
                 "text": one.name,
-                "nats": [self._nats(*window) for window in one.windows],
+                "nats": nats,
                 "tokens": [len(wanted) for _, wanted in one.windows],
                 "bytes": one.size,
             }
+
+    def _not_finite(self, one: Passage, nats: Sequence[float]) -> DataError:
+        at = next(at for at, value in enumerate(nats) if not math.isfinite(value))
+        begins = self.tokenizer.decode(one.windows[at][1][:20])
+        return DataError(
+            "E147",
+            f"the model's log-probability of a text is {-nats[at]}",
+            place=f"window {at + 1} of {len(nats)}, which begins {begins!r}",
+            why="perplexity would be no number; replies and what was predicted so far are kept",
+            hint="`model.dtype=float32` where half precision overflows; a model that computes no numbers there either "
+            "is broken, and can be evaluated without `perplexity` and `data.texts`",
+        )
 
     def _nats(self, before: list[int], wanted: list[int]) -> float:
         """-log P of the tokens that are wanted."""
@@ -114,7 +134,7 @@ class TextScores(InParts[list[Passage]]):
 
 def predicted(records: Sequence[dict[str, Any]], *, times: int, seed: int) -> dict[str, Estimate]:
     """`perplexity` and `bits per byte`, with intervals by window: a long text is many. Of a text's bytes, each window
-    has as large a part as of its tokens."""
+    has as large a part as of its tokens. A perplexity that no float holds is the largest one: JSON has no infinity."""
     nats = [nats for one in records for nats in one["nats"]]
     tokens = [tokens for one in records for tokens in one["tokens"]]
     sizes = [one["bytes"] * tokens / sum(one["tokens"]) for one in records for tokens in one["tokens"]]
@@ -122,7 +142,7 @@ def predicted(records: Sequence[dict[str, Any]], *, times: int, seed: int) -> di
     by_byte = ratio(nats, sizes, times=times, seed=seed)
     assert by_token is not None and by_byte is not None
     return {
-        "perplexity": _changed(by_token, math.exp),
+        "perplexity": _changed(by_token, lambda nats: math.exp(min(nats, _MOST_NATS))),
         "bits per byte": _changed(by_byte, lambda nats: nats / math.log(2)),
     }
 
