@@ -30,6 +30,7 @@ CASES: dict[str, list[tuple[str, dict[str, Any]]]] = {
     ],
     "PreferencesRecipe.labels": [("people.jsonl", {**PREFERENCES, "labels": "people.jsonl"})],
     "Judges.labels": [("people.jsonl", {**EVALUATE, "judges": {"labels": "people.jsonl"}})],
+    "Judges.function": [("judge.py", {**EVALUATE, "judges": {"function": "judge.py:polite"}})],
     "BenchmarkFile.path": [("t.jsonl", {**EVALUATE, "benchmarks": {"files": [TOXIGEN], "classifier": "c"}})],
     "BenchmarkFile.shots_from": [
         (

@@ -29,6 +29,7 @@ from llamatune.judging.evaluation.replies import Replies, worst_cases
 from llamatune.judging.evaluation.safety import mended, violations
 from llamatune.judging.evaluation.taught import taught_by
 from llamatune.judging.evaluation.texts import predicted
+from llamatune.judging.opening import FileFunction
 from llamatune.judging.pairs.comparing import Comparison, Opinion, PairOutcome
 from llamatune.judging.win_rates import Game
 from llamatune.models.facts import facts_of
@@ -186,6 +187,34 @@ def test_a_model_of_the_wrong_kind_is_named(rewarded: Any, trained: Any, tmp_pat
             evaluate_recipe(tmp_path / "run", {"one": {}}, {"judges": {"helpfulness": model}}),
             recipe_dir=ROOT,
         )
+
+
+def test_a_function_of_the_users_judges(tmp_path: Path) -> None:
+    file = tmp_path / "judge.py"
+    body = "def safety(completions, **others):\n    return [SIGN * len(one[0]['content']) for one in completions]\n"
+    file.write_text(f"SIGN = 1.0\n{body}")
+    named = {"judges": {"function": f"{file}:safety"}}
+
+    def again() -> Any:
+        return evaluate_recipe(tmp_path / "run", {"one": {}}, named)
+
+    run(again(), recipe_dir=ROOT)
+    for row in rows_of(tmp_path / "run/replies.jsonl"):
+        said = row["replies"]["one"]
+        assert said["scores"] == {"function safety": len(said["text"])}, (
+            "no safety model, whatever it is called"
+        )
+    assert run(again(), recipe_dir=ROOT).earlier
+    file.write_text(f"SIGN = -1.0\n{body}")
+    with pytest.raises(RecipeError, match="function"):
+        run(again(), recipe_dir=ROOT)
+    with pytest.raises(DataError, match=r"E146.*has no function `other`"):
+        FileFunction(f"{file}:other")
+    file.write_text("import nothing_of_that_name\n")
+    with pytest.raises(DataError, match=r"E146.*cannot be run: ModuleNotFoundError"):
+        FileFunction(f"{file}:safety")
+    with pytest.raises(RecipeError, match="function"):
+        evaluate_recipe(tmp_path / "other", {"one": {}}, {"judges": {"function": "judge.py"}})
 
 
 # ---- judges who see two replies -----------------------------------------------------------------------------------

@@ -5,17 +5,20 @@ The only place where a reward model becomes a judge: `llamatune score`, `compare
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import module_from_spec, spec_from_file_location
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.control_tokens import tokenizer_fingerprint
-from llamatune.errors import ModelError
+from llamatune.errors import DataError, ModelError, reason_of
 from llamatune.judging.judges import FunctionReward, Judge, ModelReward
 from llamatune.models.open import open_model
 from llamatune.recipe.blocks import Chat
+from llamatune.recipe.hashing import file_sha256
 from llamatune.wording import counted
 
 if TYPE_CHECKING:
@@ -62,6 +65,43 @@ def open_judges(
         _open(name, one, tokenizer, default, share, place)
         for (name, one), tokenizer in zip(named.items(), every, strict=True)
     ]
+
+
+class FileFunction(FunctionReward):
+    """A function in a file of the user's. What it scored is kept as long as nothing in that file changes.
+
+    Raises:
+        DataError: E146, a file that Python cannot run, or without that function.
+    """
+
+    def __init__(self, named: str, *, name: str | None = None) -> None:
+        file, _, called = named.rpartition(":")
+        self.content = file_sha256(Path(file))
+        spec = spec_from_file_location(f"llamatune_function_{self.content[:16]}", file)
+        assert spec is not None and spec.loader is not None
+        module = module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        # Whatever the user's file does.
+        except Exception as error:
+            raise _no_function(file, f"cannot be run: {type(error).__name__}: {reason_of(error)}") from error
+        if not callable(function := getattr(module, called, None)):
+            raise _no_function(file, f"has no function `{called}`")
+        super().__init__(name or called, function)
+
+    @property
+    def digest(self) -> str:
+        """Of the whole file, which may hold more that decides."""
+        return hashlib.sha256(f"{self.name}\n{self.content}\n{super().digest}".encode()).hexdigest()
+
+
+def _no_function(file: str, what: str) -> DataError:
+    return DataError(
+        "E146",
+        f"the file of a judging function {what}",
+        place=file,
+        hint="write a function there that takes `completions` and `**others`, and returns a number for each",
+    )
 
 
 def open_reward_model(path: str, *, name: str | None = None, base: str | None = None) -> ModelReward:

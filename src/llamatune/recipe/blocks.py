@@ -32,6 +32,8 @@ class NamesFile:
 
     suffix: str = ""
     """How a value ends that is a path, where others are none."""
+    until: str = ""
+    """What parts the path from the rest of the value, where there is more."""
 
 
 Template = (

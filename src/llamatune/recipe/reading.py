@@ -76,6 +76,7 @@ def path_problems(
         if source.run is not None:
             named.append(((*at, "run"), source.run, run_problem))
     named += [(at, path, _absent_problem) for at, path in benchmark_files(recipe)]
+    named += [(at, path, missing_problem) for at, path in named_files(recipe) if at == ("judges", "function")]
     named += [(at, run, run_problem) for at, run in earlier_rounds(recipe)]
     named += [(at, name, None) for at, name in models(recipe) if is_local(name)]
     for at, path, missing in named:
@@ -132,8 +133,9 @@ def named_files(value: Any, at: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
     if isinstance(value, BaseModel):
         for name, field in type(value).model_fields.items():
             inner = getattr(value, name)
-            if isinstance(inner, str) and _names_file(field.annotation, field.metadata, inner):
-                yield (*at, name), inner
+            mark = _mark(field.annotation, field.metadata, inner) if isinstance(inner, str) else None
+            if mark is not None:
+                yield (*at, name), inner.rpartition(mark.until)[0] if mark.until else inner
             else:
                 yield from named_files(inner, (*at, name))
     elif isinstance(value, (list, tuple, dict)):
@@ -141,11 +143,11 @@ def named_files(value: Any, at: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
             yield from named_files(item, (*at, key))
 
 
-def _names_file(annotation: Any, marks: Sequence[Any], value: str) -> bool:
-    """Whether a value of this type is a path, by the marks of the type or of one of those that it is made of."""
-    if any(isinstance(mark, NamesFile) and value.endswith(mark.suffix) for mark in marks):
-        return True
-    return any(_names_file(part, getattr(part, "__metadata__", ()), value) for part in get_args(annotation))
+def _mark(annotation: Any, marks: Sequence[Any], value: str) -> NamesFile | None:
+    """The mark by which a value of this type is a path: of the type, or of one of those that it is made of."""
+    own = (mark for mark in marks if isinstance(mark, NamesFile) and value.endswith(mark.suffix))
+    parts = (_mark(part, getattr(part, "__metadata__", ()), value) for part in get_args(annotation))
+    return next((mark for mark in (*own, *parts) if mark is not None), None)
 
 
 def benchmark_files(recipe: StageRecipe) -> Iterator[tuple[KeyPath, str]]:

@@ -43,7 +43,7 @@ from llamatune.judging.evaluation.replies import Replies
 from llamatune.judging.evaluation.taught import taught_by
 from llamatune.judging.evaluation.texts import PREDICTED, Passage, TextScores, reply_passage, text_passage
 from llamatune.judging.judges import Judge
-from llamatune.judging.opening import open_judges
+from llamatune.judging.opening import FileFunction, open_judges
 from llamatune.judging.pairs.people import People
 from llamatune.judging.pairs.who import endpoint_judge
 from llamatune.judging.recall import fewer_dialogues, recall_by_turn, recall_dialogues
@@ -70,6 +70,8 @@ from llamatune.world import judge as truth_of
 
 _PEOPLE = "people"
 """What those are called who label."""
+_JUDGES = (_PEOPLE, *Judges.model_fields)
+"""Names that judges have whom the recipe does not name."""
 REPLIED = "replies.jsonl"
 """Every prompt with the replies of all models, and what judges say of them."""
 
@@ -96,6 +98,8 @@ def run(recipe: EvaluateRecipe, run: Run) -> Result:
         for line in _remarks(recipe, starts):
             display.say(line)
             run.event("warning", line)
+        # Before anything is spent: it may not be there.
+        function = None if recipe.judges.function is None else _function(recipe.judges.function)
         more = More(texts, opened)
         for name, start in starts.items() if opened else ():
             more.questions[name] = questions = _questions(recipe, opened, name, start)
@@ -103,7 +107,7 @@ def run(recipe: EvaluateRecipe, run: Run) -> Result:
                 display.say(line)
                 run.event("warning", line)
         found.models = [_asked(name, recipe, asking, start, found, more) for name, start in starts.items()]
-        _judge(recipe, run, asking, found)
+        _judge(recipe, run, asking, found, function)
         for judge, pairs in found.paired.items():
             for silence in filter(None, (pair.silence for pair in pairs.values())):
                 display.say(f"{judge}: {silence}")
@@ -330,7 +334,15 @@ def _benchmarked(
 # ---- who judges ---------------------------------------------------------------------------------------------------
 
 
-def _judge(recipe: EvaluateRecipe, run: Run, asking: Asking, found: Evaluated) -> None:
+def _function(named: str) -> FileFunction:
+    """The user's function, by a name that no other judge has."""
+    called = named.rpartition(":")[2]
+    return FileFunction(named, name=f"function {called}" if called in _JUDGES else called)
+
+
+def _judge(
+    recipe: EvaluateRecipe, run: Run, asking: Asking, found: Evaluated, function: FileFunction | None
+) -> None:
     """What every judge says of all replies."""
     judges, prompts = recipe.judges, found.prompts
     if judges.oracle:
@@ -339,14 +351,15 @@ def _judge(recipe: EvaluateRecipe, run: Run, asking: Asking, found: Evaluated) -
                 name = row["prompt_id"]
                 one.verdicts[name] = truth_of(_plain(row), one.samples[name].text)
             one.scores["oracle"] = {name: verdict.quality for name, verdict in one.verdicts.items()}
-    for judge in open_judges(judges.models) if judges.models else []:
+    scoring: list[Judge] = open_judges(judges.models) if judges.models else []
+    for judge in scoring if function is None else [*scoring, function]:
         for one in found.models:
             one.scores[judge.name] = _scores(judge, one, prompts, run, asking)
     others = [one for one in found.models if one.name != found.baseline]
     if judges.endpoint is not None:
         endpoint = endpoint_judge(judges.endpoint, run, asking.crew)
         called = judges.endpoint.model
-        if called in (_PEOPLE, "oracle", *Judges.model_fields):
+        if called in (*_JUDGES, function and function.name):
             called = f"endpoint {called}"
         found.paired[called] = paired(
             others, found.first, prompts, endpoint, both_orders=True, seed=recipe.seed, called=called

@@ -321,7 +321,7 @@ def _bbh_rows(path: Path) -> list[_Row]:
     return rows
 
 
-def named_files(files: Sequence[BenchmarkFile], taken: Iterable[str]) -> list[BenchmarkFile]:
+def with_names(files: Sequence[BenchmarkFile], taken: Iterable[str]) -> list[BenchmarkFile]:
     """The user's files, each with a name of its own: two folders may hold a `test.jsonl`, and figures are kept by name.
 
     Args:
@@ -338,7 +338,7 @@ def named_files(files: Sequence[BenchmarkFile], taken: Iterable[str]) -> list[Be
 
 
 def _name(file: BenchmarkFile) -> str:
-    assert file.name is not None, "`named_files` comes first"
+    assert file.name is not None, "`with_names` comes first"
     return file.name
 
 

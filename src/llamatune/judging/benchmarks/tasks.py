@@ -22,7 +22,7 @@ import numpy as np
 from llamatune.errors import DataError, Problem, RecipeError
 from llamatune.judging.benchmarks.answers import BenchmarkRequest
 from llamatune.judging.benchmarks.code import check_confinement
-from llamatune.judging.benchmarks.own import TASK_FIGURES, file_configs, hub_config, named_files
+from llamatune.judging.benchmarks.own import TASK_FIGURES, file_configs, hub_config, with_names
 from llamatune.judging.benchmarks.suites import OWN, SUITES, SuiteTask
 from llamatune.judging.evaluation.estimates import Estimate, Share, bootstrapped, mean_of
 from llamatune.recipe.stages.evaluate import BenchmarkFile, Benchmarks
@@ -169,7 +169,7 @@ def open_benchmarks(wanted: Benchmarks) -> list[Benchmark]:
 
 def files_of(wanted: Benchmarks) -> list[BenchmarkFile]:
     """The user's files, each with a name that no other and no task of the suite has."""
-    return named_files(wanted.files, [one.name for one in _of_suite(wanted)])
+    return with_names(wanted.files, [one.name for one in _of_suite(wanted)])
 
 
 def _of_suite(wanted: Benchmarks) -> list[SuiteTask]:

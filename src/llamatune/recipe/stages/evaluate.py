@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from llamatune.recipe.blocks import Block, FilePath, Flag, Model, Real, Source, Text, Whole
+from llamatune.recipe.blocks import Block, FilePath, Flag, Model, NamesFile, Real, Source, Text, Whole
 from llamatune.recipe.stages.common import (
     Endpoint,
     PromptData,
@@ -68,6 +68,9 @@ class Judges(Block):
     safety: Text | None = None
     """A reward model for safety. Where the oracle does not judge, it also says which replies are unsafe: those that are
     more probably unsafe than safe."""
+    function: Annotated[str, Field(pattern=r"^[^:]+\.py:[A-Za-z_]\w*$"), NamesFile(until=":")] | None = None
+    """A Python function of yours that scores replies, `judge.py:polite`: `polite(completions, **others)` returns a
+    number for each. The file is run as it is: name one that you trust."""
     endpoint: Endpoint | None = None
     """A model behind an endpoint, which compares each model with the baseline, in both orders."""
     labels: FilePath | None = None
@@ -203,13 +206,14 @@ class EvaluateRecipe(SamplingRecipe):
                 "`data.eval_fraction` is a share of `data.train`: name what the models learnt from"
             )
         judges = self.judges
-        nobody = not (judges.oracle or judges.models or judges.endpoint or judges.labels)
+        nobody = not (judges.oracle or judges.models or judges.function or judges.endpoint or judges.labels)
         asks = bool(self.recall.dialogues or self.references or self.perplexity)
         nothing = not (asks or self.exam or self.data.texts or self.benchmarks.any)
         if nobody and nothing:
             raise ValueError(
-                "nothing is measured: `judges` names nobody (`oracle`, `helpfulness`, `safety`, `endpoint` or "
-                "`labels`), and there is no `exam`, `recall`, `references`, `perplexity`, `benchmarks` or `data.texts`"
+                "nothing is measured: `judges` names nobody (`oracle`, `helpfulness`, `safety`, `function`, "
+                "`endpoint` or `labels`), and there is no `exam`, `recall`, `references`, `perplexity`, "
+                "`benchmarks` or `data.texts`"
             )
         if not self.asked and (asks or not nobody):
             raise ValueError("there are no prompts to judge the replies to: name some under `data.eval`")
