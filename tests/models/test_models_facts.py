@@ -135,7 +135,16 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Makes a finished run of a recipe, and says what has changed since."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for file in ("my.jinja", "people.jsonl", "t.jsonl", "s.jsonl", "g", "c/config.json", "rows.jsonl"):
+    for file in (
+        "my.jinja",
+        "judge.py",
+        "people.jsonl",
+        "t.jsonl",
+        "s.jsonl",
+        "g",
+        "c/config.json",
+        "rows.jsonl",
+    ):
         Path(file).parent.mkdir(exist_ok=True)
         Path(file).write_text("{}\n")
     Path("data_cards").mkdir()
