@@ -30,6 +30,7 @@ EXIT_CODES = {
     7: "memory does not hold a single row",
     8: "disk full or not writable",
     9: "one of several processes died, stands still or did not come; the same command goes on",
+    10: "waits for people's labels; after them, the same command goes on",
     75: "stopped by SIGTERM, SIGHUP or SIGUSR1; saved, the same command goes on",
     130: "Ctrl-C; saved if it was pressed once",
 }

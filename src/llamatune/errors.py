@@ -11,6 +11,7 @@
     ├── DiskError             8   the disk is full or not writable
     ├── LostProcessError      9   one of several processes died, stands still or did not come
     └── StoppedError         75   stopped by a signal, with everything saved (130 after Ctrl-C)
+        └── WaitsForPeople   10   stopped until people have labelled what the run left for them
 
 An error holds one or more `Problem`s: the place, what is wrong, why it matters, what to do; where a case has nothing to
 add to the last two, they are those of `error_codes`. The command line prints them and exits with the class's code; a
@@ -136,6 +137,12 @@ class StoppedError(LlamatuneError):
     """Not a failure: the run was asked to stop, and the same command continues it."""
 
     exit_code = 75
+
+
+class WaitsForPeople(StoppedError):
+    """Stopped, and started again at once it would only stop again: not before people have done their part."""
+
+    exit_code = 10
 
 
 @contextmanager

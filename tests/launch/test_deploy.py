@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from launch.launching import ROOT
+from llamatune.error_codes import EXIT_CODES
 
 SKYPILOT, KUBERNETES = (ROOT / f"deploy/{name}.yaml" for name in ("skypilot", "kubernetes"))
 
@@ -22,6 +23,14 @@ def test_kubernetes_takes_the_file() -> None:
     validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate checks it")
     for document in documents(KUBERNETES):
         validate.validate(document, validate.latest_version(), strict=True)
+
+
+def test_kubernetes_starts_again_what_may_go_well_the_next_time() -> None:
+    (rule,) = documents(KUBERNETES)[-1]["spec"]["podFailurePolicy"]["rules"]
+    again = {1, 5, 9, 75, 130}
+    assert rule["action"] == "FailJob" and set(rule["onExitCodes"]["values"]) == EXIT_CODES.keys() - again - {
+        0
+    }
 
 
 def test_skypilot_takes_the_file() -> None:

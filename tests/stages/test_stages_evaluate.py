@@ -283,8 +283,9 @@ def test_a_judge_that_never_answers_is_seen(models: dict[str, object], endpoint:
 def test_people_label_all_comparisons_in_one_go(models: dict[str, object], tmp_path: Path) -> None:
     labels = tmp_path / "labels.jsonl"
     recipe = evaluate_recipe(tmp_path / "run", models, {"judges": {"labels": str(labels)}})
-    with pytest.raises(StoppedError, match=r"E903"):
+    with pytest.raises(StoppedError, match=r"E903") as stopped:
         run(recipe, recipe_dir=ROOT)
+    assert stopped.value.exit_code == 10, "75 would be started again at once, for ever"
     waiting = rows_of(tmp_path / "run/comparisons.jsonl")
     assert {tuple(row) for row in waiting} == {("id", "prompt", "first", "second")}, "blind"
     longer = {row["id"]: "first" if len(row["first"]) > len(row["second"]) else "second" for row in waiting}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from llamatune.errors import StoppedError, WaitsForPeople
 from llamatune.launch.elastic import devices_here, start
 from llamatune.launch.nodes import nodes_of
 from llamatune.launch.slurm import sbatch_file, write_sbatch
@@ -60,8 +61,10 @@ def launch_recipe(
         say=say,
         wait=asked.wait,
     )
-    if code in (75, 130):
+    if code in (StoppedError.exit_code, 130):
         say("the same `llamatune launch` goes on")
+    elif code == WaitsForPeople.exit_code:
+        say("once that is done, the same `llamatune launch` goes on")
     return code
 
 

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from llamatune.error_codes import EXIT_CODES
-from llamatune.errors import LostProcessError, RecipeError
+from llamatune.errors import LostProcessError, RecipeError, StoppedError, WaitsForPeople
 from llamatune.launch.nodes import WAIT, Nodes, address, gather
 from llamatune.runs.status import Status
 from llamatune.wording import counted
@@ -35,7 +35,7 @@ _LEFT_ALONE = 30.0
 """Seconds after which torch elastic should know that its processes have ended, unless it waits for a machine that is
 gone."""
 _LOST = LostProcessError.exit_code
-_STOPPED = (75, 130)
+_STOPPED = (StoppedError.exit_code, 130, WaitsForPeople.exit_code)
 
 
 @dataclass(frozen=True)

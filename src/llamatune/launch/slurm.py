@@ -1,7 +1,8 @@
 """A file for `sbatch`: one task a machine, which starts `llamatune launch` there.
 
 Slurm sends SIGUSR1 to the batch script some time before the limit; the script hands it to the tasks, which finish their
-step, save and end with 75. Then the script puts the job in the queue again, and the same command goes on.
+step, save and end with 75. Then the script puts the job in the queue again, and the same command goes on. What waits
+for people ends with another code: in the queue again, it would only wait there.
 """
 
 from __future__ import annotations

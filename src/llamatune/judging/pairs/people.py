@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.data.rows import RATINGS
-from llamatune.errors import DataError, StoppedError, gate, reason_of
+from llamatune.errors import DataError, WaitsForPeople, gate, reason_of
 from llamatune.judging.pairs.comparing import Comparison, Opinion, PairOutcome
 from llamatune.models.facts import label_facts
 from llamatune.outside import open_plain, parse_json
@@ -40,7 +40,7 @@ class People:
 
     def __call__(self, comparisons: Sequence[Comparison]) -> list[Opinion]:
         """Raises:
-        StoppedError: E903, labels are missing.
+        WaitsForPeople: E903, labels are missing.
         DataError: E149, a label that cannot be read.
         """
         self._shown |= {one.id: one for one in comparisons}
@@ -51,7 +51,7 @@ class People:
         found = read_labels(self.labels) if self.labels.is_file() else {}
         missing = sum(one.id not in found for one in comparisons)
         if missing:
-            raise StoppedError(
+            raise WaitsForPeople(
                 "E903",
                 f"{counted(missing, 'comparison')} of {len(comparisons):,} in {self.comparisons} "
                 f"{'waits' if missing == 1 else 'wait'} for a label in {self.labels}",
