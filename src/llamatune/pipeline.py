@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.errors import RecipeError
-from llamatune.launch.meeting import meet
+from llamatune.launch.meeting import meet, wait_for_all
 from llamatune.launch.side_by_side import OneByOne, SideBySide, UnderWay
 from llamatune.launch.watch import watched
 from llamatune.models.facts import facts_of
@@ -34,7 +34,7 @@ from llamatune.runs.handover import Result
 from llamatune.runs.lock import RunLock
 from llamatune.runs.opening import Resume, open_run, standing_of
 from llamatune.runs.pipelines import PipelineRecord
-from llamatune.runs.ranks import is_main, processes, wait_for_all
+from llamatune.runs.ranks import is_main, processes
 from llamatune.runs.run import Run
 
 

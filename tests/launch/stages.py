@@ -110,7 +110,7 @@ def torchrun(mode: str, folder: Path, *names: str, processes: int = 2) -> subpro
 
 
 if __name__ == "__main__":
-    from llamatune.runs.ranks import part_processes
+    from llamatune.launch.meeting import part_processes
 
     run_all(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
     part_processes()

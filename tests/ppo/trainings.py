@@ -342,8 +342,8 @@ def too_early(base: Path, folder: Path) -> None:
 SCRIPTS = {"two processes": [alike, shares, resumed, failures], "sharded": [sharded, half, too_early]}
 
 if __name__ == "__main__":
+    from llamatune.launch.meeting import part_processes
     from llamatune.models.quiet import quiet_upstream
-    from llamatune.runs.ranks import part_processes
 
     with quiet_upstream():
         for part in SCRIPTS[sys.argv[1]]:

@@ -43,12 +43,13 @@ def run(
 ) -> None:
     """Run a recipe's stage or a pipeline's steps, or resume them; prints what was made."""
     from llamatune.errors import StoppedError
+    from llamatune.launch.meeting import part_processes
     from llamatune.pipeline import run as run_recipe
     from llamatune.recipe.graph.steps import Pipeline
     from llamatune.recipe.load import load
     from llamatune.recipe.recipes import STAGES
     from llamatune.recipe.shipped import find_recipe
-    from llamatune.runs.ranks import is_main, part_processes
+    from llamatune.runs.ranks import is_main
 
     loaded = load(recipe, overrides or (), allow_outside=allow_outside)
     how: dict[str, Any] = {"overwrite": overwrite, "resume": resume, "force": force_resume or ()}

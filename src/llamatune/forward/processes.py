@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import torch
@@ -12,6 +12,7 @@ from accelerate.utils import gather_object
 
 from llamatune.errors import LlamatuneError
 from llamatune.forward.cutting import share
+from llamatune.launch.meeting import Joint
 from llamatune.runs.signals import StoppedEarly
 
 Item = TypeVar("Item")
@@ -34,22 +35,42 @@ def gathered(own: Sequence[int], found: Sequence[Item], rows: int, accelerator: 
 
 
 @contextmanager
-def together(accelerator: Accelerator) -> Iterator[None]:
+def together(accelerator: Accelerator) -> Iterator[Callable[[], None]]:
     """For work in which processes exchange nothing: if it fails or is stopped in one, it is in all, and none waits
-    forever."""
+    forever. One may take much longer than another.
+
+    Inside, long work calls what is given to it between two pieces, and ends there if it has failed or was stopped in
+    another process.
+    """
+    if accelerator.num_processes == 1:
+        yield lambda: None
+        return
+    joint = Joint()
+
+    def look() -> None:
+        if joint.is_off:
+            raise _EndedElsewhere
+
     try:
-        yield
+        with suppress(_EndedElsewhere):
+            yield look
+        joint.wait()
     except (Exception, StoppedEarly) as error:
-        if accelerator.num_processes > 1:
-            gather_object([_told(error)])
+        joint.call_off()
+        joint.wait()
+        gather_object([_told(error)])
         raise
-    failures: list[Any] = gather_object([None]) if accelerator.num_processes > 1 else []
+    failures: list[Any] = gather_object([None])
     for kind, said in filter(None, failures):
         if kind is StoppedEarly:
             raise StoppedEarly(said)
         if kind is None:
             raise RuntimeError(f"in another process: {said}")
         raise kind.of(said)
+
+
+class _EndedElsewhere(BaseException):
+    """The other process says why."""
 
 
 def _told(error: BaseException) -> tuple[Any, Any]:

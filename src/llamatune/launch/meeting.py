@@ -14,10 +14,12 @@ import itertools
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from llamatune.errors import LlamatuneError, LostProcessError, Problem, RecipeError
@@ -25,7 +27,7 @@ from llamatune.launch.store import connect
 from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs.files import size
 from llamatune.runs.manifest import differences, environment, flatten
-from llamatune.runs.ranks import local_rank, meeting_place, processes, rank
+from llamatune.runs.ranks import is_main, local_rank, meeting_place, processes, rank
 from llamatune.wording import counted
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ _LONG = timedelta(days=7)
 _UNEQUAL = 0.05
 _SHOWN = 12
 _LOOK = 0.1
-_meetings, _waits = itertools.count(), itertools.count()
+_meetings, _joints = itertools.count(), itertools.count()
 _hosted: list[Store] = []
 """What this process hosts lives as long as it does: the others may not be done with it."""
 
@@ -99,22 +101,76 @@ def meet(recipe: StageRecipe, facts: Callable[[], Mapping[str, Any]], seconds: f
     return notices
 
 
-def all_here() -> None:
-    """Wait until all processes of this run have come this far, however long that takes.
+class Joint:
+    """A point of a run that its processes reach after work of unequal length, and leave together; made by all of them,
+    in the same order.
 
-    A collective would give up after half an hour, and the rows of one machine may already be encoded where another
-    still reads them.
+    A collective would give up after ten or thirty minutes, and one process may have hours of sampling left where
+    another has none. A process that dies meanwhile ends the others.
     """
-    place = meeting_place()
-    if place is None:
-        return
+
+    def __init__(self) -> None:
+        self._name = f"llamatune/joint/{meeting_place()}/{next(_joints)}"
+
+    def call_off(self) -> None:
+        """Let the others know that there is nothing more to work for; they look between two pieces of their work."""
+        _kept_open().set(f"{self._name}/off", "")
+
+    @property
+    def is_off(self) -> bool:
+        """Whether one of them has called it off."""
+        return bool(_kept_open().check([f"{self._name}/off"]))
+
+    def wait(self) -> None:
+        """Until all processes wait here, however long that takes. A request to stop is heard meanwhile; whoever was
+        stopped by one may wait again."""
+        if meeting_place() is None:
+            return
+        store, name = _kept_open(), self._name
+        store.set(f"{name}/{rank()}", "")
+        awaited = [f"{name}/{one}" for one in range(processes())] if is_main() else [f"{name}/all"]
+        pause = _LOOK / 64  # most of the time the others are almost there
+        while not store.check(awaited):
+            time.sleep(pause)
+            pause = min(2 * pause, _LOOK)
+        if is_main():
+            store.set(f"{name}/all", "")
+
+
+def all_here() -> None:
+    """Wait until all processes of this run have come this far, however long that takes."""
+    Joint().wait()
+
+
+def wait_for_all() -> None:
+    """Wait until all processes of a distributed run are here, where they have met before."""
+    if _have_met():
+        all_here()
+
+
+def part_processes() -> None:
+    """End the processes of a distributed run in order, once all of them are done or stopped.
+
+    Left to the end of the interpreter, a thread of gloo may outlive it, and a run that went well would end by SIGABRT.
+    """
+    if _have_met():
+        all_here()
+        torch = sys.modules["torch"]
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+def _have_met() -> bool:
+    """Whether they exchange tensors. torch is not imported for that."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.distributed.is_available() and bool(torch.distributed.is_initialized())
+
+
+@cache
+def _kept_open() -> Store:
     store = open_store(PATIENCE)
-    assert store is not None
-    name = f"llamatune/here/{place}/{next(_waits)}"
-    if store.add(f"{name}/count", 1) == processes():
-        store.set(f"{name}/all", "")
-    while not store.check([f"{name}/all"]):  # a request to stop is heard between two looks
-        time.sleep(_LOOK)
+    assert store is not None, "there are several processes, which were told where to meet"
+    return store
 
 
 def _about(recipe: StageRecipe) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from llamatune.forward.rollouts import Rollout, mask_of
 from llamatune.judging.combine import combine
 from llamatune.judging.judges import Completion, ModelReward
 from llamatune.judging.opening import RewardFunctions, open_judges
+from llamatune.launch.meeting import all_here
 from llamatune.ppo.checkpoint import PPOCheckpoint, PPOProgress
 from llamatune.ppo.checks import beta_of, check_context, stop_tokens
 from llamatune.ppo.config import PPOConfig
@@ -481,7 +482,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         super()._save_checkpoint(*args, **kwargs)
         self.checkpoint.save(Path(self.args.output_dir) / f"checkpoint-{step}", step)
         # No process reads what the first one still writes.
-        self.accelerator.wait_for_everyone()
+        all_here()
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """Under FSDP, upstream would write all roles a second time, the frozen reference included."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 
 
@@ -49,21 +48,3 @@ def meeting_place() -> MeetingPlace | None:
     started = [os.environ.get(f"TORCHELASTIC_{name}", "") for name in ("RUN_ID", "RESTART_COUNT")]
     hosted = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
     return MeetingPlace(host, int(port), hosted, "/".join(started))
-
-
-def wait_for_all() -> None:
-    """Wait until all processes of a distributed run are here, where they have met before."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
-
-
-def part_processes() -> None:
-    """End the processes of a distributed run in order, once all of them are done or stopped.
-
-    Left to the end of the interpreter, a thread of gloo may outlive it, and a run that went well would end by SIGABRT.
-    """
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()

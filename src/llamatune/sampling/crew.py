@@ -46,6 +46,7 @@ class Crew:
             self.parts = before + count
             self.run.beat(self.parts, before + of)
             self.display.part(what, count, of)
+            look()
 
-        with together(self.accelerator):
+        with together(self.accelerator) as look:
             work.make(stop=self.run.stop, say=self.display.say, done=done)

@@ -12,6 +12,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import PrinterCallback
 
 from llamatune.errors import CheckpointError, LlamatuneError, reason_of
+from llamatune.launch.meeting import all_here
 from llamatune.models.adapters import keep_float32
 from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.runs.display import Display
@@ -58,6 +59,7 @@ def fit(
     for tracker in trackers(recipe.logging.report_to, run.directory, warn):
         trainer.add_callback(tracker)
     if trainer.accelerator.num_processes > 1:
+        all_here()  # reading weights takes longer on one machine than on another
         (run.checkpoint,) = broadcast_object_list([run.checkpoint])
     run.need_space(*_space(trainer.model, recipe))
 
@@ -128,6 +130,7 @@ def in_main_process(trainer: RunTrainer, write: Callable[[], _Result]) -> _Resul
         if not trainer.run.is_ours:
             trainer.run.drop_unfinished()
     if trainer.accelerator.num_processes > 1:
+        all_here()
         results = broadcast_object_list(results)
     assert results[0] is not None
     return results[0]

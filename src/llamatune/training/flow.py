@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from llamatune.launch.meeting import all_here
 from llamatune.recipe.stages.common import TrainingRecipe
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
@@ -73,8 +74,7 @@ class Flow(TrainerCallback):  # type: ignore[misc]
     def _rehearse(self, args: TrainingArguments) -> None:
         """Save a checkpoint of step 0 to the real disk: what cannot be saved must not be trained first."""
         self.trainer._save_checkpoint(self.trainer.model, trial=None)
-        if self.trainer.accelerator.num_processes > 1:
-            self.trainer.accelerator.wait_for_everyone()
+        all_here()
         self.run.rehearse(Path(args.output_dir) / "checkpoint-0", self.trainer.state_to_save())
 
     def on_step_end(
@@ -107,8 +107,7 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        if self.trainer.accelerator.num_processes > 1:
-            self.trainer.accelerator.wait_for_everyone()
+        all_here()
         self.run.commit(folder, state.global_step, self.trainer.state_to_save())
         self._saved_at = time.monotonic()
         self.progress.restart_clock()

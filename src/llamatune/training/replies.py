@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from llamatune.data.rows import IGNORED, Message
 from llamatune.forward.sharding import is_sharded
+from llamatune.launch.meeting import all_here
 from llamatune.runs.display import Display
 from llamatune.runs.run import Run
 from llamatune.sampling.generate import GenerateSampler
@@ -110,6 +111,7 @@ class SampleReplies:
             # Where weights are spread over the processes, all of them make the same replies.
             if self.run.is_main or is_sharded(self.sampler.model):
                 self._show(step)
+        all_here()
 
     def _show(self, step: int) -> None:
         self.display.say(f"replies at step {step}")

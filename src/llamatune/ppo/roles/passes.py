@@ -171,7 +171,7 @@ class Passes:
         seconds = second.cpu() if role == "value" else torch.split(second.cpu(), lengths)
         return list(zip(torch.split(first.cpu(), lengths), seconds, strict=True))
 
-    def together(self) -> AbstractContextManager[None]:
+    def together(self) -> AbstractContextManager[object]:
         """For passes; those of sharded roles are exchanges, and the launcher ends processes that wait in one."""
         return nullcontext() if self.roles.sharded else processes.together(self.accelerator)
 
