@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from launch.launching import recipe_file
+from llamatune.commands.launch import Asked, write_for_slurm
 from llamatune.errors import LlamatuneError
 from llamatune.launch.elastic import Ended, first_cause
 from llamatune.launch.meeting import unequal_cards
@@ -150,22 +152,59 @@ def test_the_file_for_sbatch_is_bash_and_its_directives_are_literal(tmp_path: Pa
     assert text.index("#SBATCH") < text.index("first="), "directives end at the first command"
 
 
-def test_the_file_runs_one_task_and_requeues_after_75(tmp_path: Path) -> None:
-    """With stand-ins for Slurm's commands: what the task is started with, and what its exit code leads to."""
+def read_by_sbatch(line: str) -> list[str]:
+    """The words of a directive, by the rules of sbatch: double quotes join, a backslash keeps the next character, and
+    `#` begins a comment (in older ones also between quotes)."""
+    words, quoted, rest = [""], False, iter(line)
+    for one in rest:
+        if one == "\\":
+            words[-1] += next(rest)
+        elif one == '"':
+            quoted = not quoted
+        elif one == "#":
+            break
+        elif one == " " and not quoted:
+            words.append("")
+        else:
+            words[-1] += one
+    return words
+
+
+def test_a_folder_with_blanks_and_quotes_is_one_word_to_sbatch() -> None:
+    folder = Path('/work here/my "best" #1/a\\b')
+    text = sbatch_file(["r.yaml"], **FILE | {"folder": folder, "name": "my recipe"})
+    read = [read_by_sbatch(line[8:]) for line in text.splitlines() if line.startswith("#SBATCH ")]
+    assert all(len(words) == 1 for words in read), read
+    assert [f"--chdir={folder}"] in read and ["--job-name=my recipe"] in read
+    assert "#SBATCH --nodes=2" in text, "what needs no quotes has none"
+
+
+@pytest.mark.parametrize(
+    ("signalled", "code", "queue"),
+    [("USR1", 75, "requeue 7\n"), ("TERM", 75, ""), ("USR1", 10, ""), ("", 75, "")],
+    ids=["before the limit", "cancelled or pre-empted", "waits for people", "stopped by another"],
+)
+def test_the_file_runs_one_task_and_requeues_before_the_limit(
+    tmp_path: Path, signalled: str, code: int, queue: str
+) -> None:
+    """With stand-ins for Slurm's commands: what the task is started with, and what its end leads to, which follows a
+    signal that the script hands on."""
+    waits = f"trap 'exit {code}' USR1; kill -{signalled} $PPID; sleep 30 & wait" if signalled else ""
     for name, script in {
-        "srun": 'shift; SLURM_NODEID=1 "$@"; exit 75',
+        "srun": f'shift; SLURM_NODEID=1 "$@"; {waits}\nexit {code}',
         "scontrol": '[ "$1" = show ] && echo first && exit; echo "$@" >> scontrol.log',
     }.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{script}\n")
         (tmp_path / name).chmod(0o755)
-    (tmp_path / "show.py").write_text("import sys; print(sys.argv[1:])")
+    (tmp_path / "scontrol.log").touch()
+    (tmp_path / "show.py").write_text("import sys; print(sys.argv[1:], flush=True)")
     text = sbatch_file(["my recipe.yaml"], **FILE).replace("-m llamatune launch", "show.py")
     done = subprocess.run(
         ["bash", "-c", text],
-        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        cwd=tmp_path, stdout=(tmp_path / "out").open("w"), text=True, check=False, timeout=60,
         env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-2]"},
     )  # fmt: skip
-    assert done.returncode == 75, done.stderr
+    assert done.returncode == code
     expected = [
         "my recipe.yaml",
         "--nodes",
@@ -177,8 +216,28 @@ def test_the_file_runs_one_task_and_requeues_after_75(tmp_path: Path) -> None:
         "--job",
         "7",
     ]
-    assert done.stdout.strip() == str(expected)
-    assert (tmp_path / "scontrol.log").read_text() == "requeue 7\n"
+    assert (tmp_path / "out").read_text().strip() == str(expected)
+    assert (tmp_path / "scontrol.log").read_text() == queue
+
+
+@pytest.mark.parametrize(
+    ("cpu", "devices", "hint"),
+    [(False, None, "--devices 8"), (True, None, "--devices 2"), (False, 8, ""), (True, 2, "")],
+)
+def test_slurm_gives_no_cards_that_nobody_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpu: bool, devices: int | None, hint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = recipe_file(tmp_path, hardware={"device": "cpu" if cpu else "auto"})
+    asked = Asked(str(recipe), (), (), False, devices, nodes=2, restarts=0, wait=120)
+    if devices is None:
+        with pytest.raises(LlamatuneError, match=hint) as raised:
+            write_for_slurm(asked, time="1:00:00")
+        assert raised.value.problems[0].code == "E025" and not list(tmp_path.glob("*.sbatch"))
+        return
+    write_for_slurm(asked, time="1:00:00")
+    (file,) = tmp_path.glob("*.sbatch")
+    assert ("--gpus-per-node=8" in file.read_text()) is not cpu
 
 
 def test_another_file_is_not_written_over(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from llamatune.errors import StoppedError, WaitsForPeople
+from llamatune.errors import RecipeError, StoppedError, WaitsForPeople
 from llamatune.launch.elastic import devices_here, start
 from llamatune.launch.nodes import nodes_of
 from llamatune.launch.slurm import sbatch_file, write_sbatch
@@ -69,10 +69,25 @@ def launch_recipe(
 
 
 def write_for_slurm(asked: Asked, *, time: str) -> str:
-    """Write `RECIPE.sbatch` into this folder; returns the command that submits it."""
+    """Write `RECIPE.sbatch` into this folder; returns the command that submits it.
+
+    Raises:
+        RecipeError: the recipe, E025 nothing says how many processes, E027 a file of this name that says something
+            else.
+    """
     loaded = asked.load()
     name = "-".join(part for part in Path(asked.recipe).with_suffix("").parts[-2:] if part != "/")
-    devices = _devices(asked, loaded)
+    devices, cards = _devices(asked, loaded), not _on_cpu(loaded)
+    if devices is None:
+        raise RecipeError(
+            "E025",
+            "nothing says how many processes to start on each machine",
+            place="--slurm",
+            why="Slurm gives a job what it asks for",
+            hint="add --devices 8 for eight GPUs on each; for none, add `hardware.device=cpu` too"
+            if cards
+            else "add --devices 2, or set `hardware.devices`",
+        )
     again = {"--devices": asked.devices, "--wait": asked.wait, "--restarts": asked.restarts or None}
     words = [word for option, value in again.items() if value for word in (option, f"{value:g}")]
     text = sbatch_file(
@@ -80,7 +95,7 @@ def write_for_slurm(asked: Asked, *, time: str) -> str:
         name=name,
         nodes=asked.nodes,
         devices=devices,
-        cards=not _on_cpu(loaded),
+        cards=cards,
         time=time,
         warning=WARNING,
         folder=Path.cwd(),

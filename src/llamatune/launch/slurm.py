@@ -7,6 +7,7 @@ for people ends with another code: in the queue again, it would only wait there.
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ def sbatch_file(
     *,
     name: str,
     nodes: int,
-    devices: int | None,
+    devices: int,
     cards: bool,
     time: str,
     warning: int,
@@ -34,8 +35,8 @@ def sbatch_file(
     Args:
         arguments: of `llamatune launch`, without those that say which machines.
         name: of the job.
-        devices: processes on each machine; None for one a card.
-        cards: whether to ask for that many cards.
+        devices: processes on each machine.
+        cards: whether each has a card of its own.
         time: the limit, as sbatch takes it.
         warning: seconds before the limit at which the run is asked to save.
         folder: where the job works.
@@ -45,8 +46,7 @@ def sbatch_file(
         f"--job-name={name}",
         f"--nodes={nodes}",
         "--ntasks-per-node=1",
-        *([f"--gpus-per-node={devices}"] if cards and devices else []),
-        *([f"--cpus-per-task={devices}"] if devices and not cards else []),
+        f"--gpus-per-node={devices}" if cards else f"--cpus-per-task={devices}",
         f"--time={time}",
         f"--signal=B:USR1@{warning}",
         "--requeue",
@@ -60,7 +60,7 @@ def sbatch_file(
     lines = [
         "#!/bin/bash",
         "# Written by `llamatune launch --slurm`. Options on sbatch's command line go before those here.",
-        *(f"#SBATCH {one}" for one in asked),
+        *(f"#SBATCH {_quoted(one)}" for one in asked),
         "",
         "# The machines meet on the first one, at a port of this job's own.",
         'first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
@@ -72,19 +72,30 @@ def sbatch_file(
         f"srun --kill-on-bad-exit=0 bash -c {task} &",
         "tasks=$!",
         "",
-        "# Before the limit, or when the machine is wanted: the run finishes its step, saves and ends with 75.",
-        "trap 'kill -USR1 \"$tasks\"' USR1 TERM",
+        "# Either signal: the run finishes its step, saves and ends with 75. Only USR1, which comes before the limit,",
+        "# puts the job in the queue again here. TERM comes after `scancel`, when it shall not come again, and when a",
+        "# job of higher priority wants the machine; then Slurm puts it in the queue again itself, or was told not to.",
+        "again=no",
+        "trap 'again=yes; kill -USR1 \"$tasks\"' USR1",
+        "trap 'again=no; kill -USR1 \"$tasks\"' TERM",
         'wait "$tasks"; code=$?',
         "# A signal ends `wait`, and not what it waits for.",
         'while kill -0 "$tasks" 2>/dev/null; do wait "$tasks"; code=$?; done',
         "",
-        'if [ "$code" -eq 75 ]; then',
+        'if [ "$code" -eq 75 ] && [ "$again" = yes ]; then',
         '    scontrol requeue "$SLURM_JOB_ID"',
         "fi",
         'exit "$code"',
         "",
     ]
     return "\n".join(lines)
+
+
+def _quoted(option: str) -> str:
+    """As sbatch reads it: in double quotes a blank is part of a word, and a backslash keeps the next character."""
+    if not re.search(r"[\s\"'#\\]", option):
+        return option
+    return '"' + re.sub(r'(["#\\])', r"\\\1", option) + '"'
 
 
 def write_sbatch(file: Path, text: str) -> None:
