@@ -141,6 +141,50 @@ def test_a_process_that_sleeps_is_behind(tmp_path: Path) -> None:
     assert "process 0 (" in waiting and "in step 3, in a forward pass" in waiting
 
 
+SLEEPS_SAMPLING = """
+import sys, time
+from llamatune.cli import main
+from llamatune.runs.ranks import rank
+from llamatune.sampling.generate import Draws
+
+draw = Draws.__call__
+
+def sleeping(self, *arguments):
+    found = draw(self, *arguments)
+    if rank() == 1 and self.step == 5:
+        time.sleep(1000)
+    return found
+
+Draws.__call__ = sleeping
+sys.argv = ["llamatune", "run", sys.argv[1]]
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_sleeps_while_it_samples_is_behind(tmp_path: Path) -> None:
+    """The other one has done its share, and waits for it."""
+    script, recipe = tmp_path / "sleeps.py", tmp_path / "recipe.json"
+    script.write_text(SLEEPS_SAMPLING)
+    cards = [{"card": "pico-prompts-helpful", "split": "eval", "max_rows": 16}]
+    asked = {
+        "stage": "evaluate",
+        "output": str(tmp_path / "run"),
+        "models": {"one": {"base": "pico"}},
+        "data": {"eval": cards, "max_length": 256},
+        "sampling": {"max_new_tokens": 12, "batch_size": 4},
+        "judges": {"oracle": True},
+        "hardware": {"device": "cpu", "stuck_after_minutes": 0.2},
+    }
+    recipe.write_text(json.dumps(asked))
+    started = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    code, said = end(begin(started, script, recipe))
+    assert code != 0
+    behind, waiting = said.split("nothing has moved for ")[1].split("; the others wait for it: ")
+    assert ": process 1 (" in behind and ") sampling a token" in behind, said
+    assert "process 0 (" in waiting and ") waiting for the others" in waiting, said
+
+
 def test_machines_that_differ_do_not_start(tmp_path: Path) -> None:
     """Two machines, which are one here, with another learning rate on the second."""
     recipe, port = recipe_file(tmp_path), free_port()

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from ppo.trainings import ALIKE, End, alike, make, torchrun
+from llamatune.runs.status import Position, looked_at
+from ppo.trainings import ALIKE, End, alike, judge, make, torchrun
 
 Base = Callable[..., Path]
 
@@ -150,3 +151,19 @@ def test_fsdp_is_refused_where_accelerate_would_not_shard(two: Path) -> None:
     """On CPUs it would train with DDP, without a word."""
     told = json.loads((two / "failures.0.json").read_text())
     assert told["fsdp"].startswith("ModelError: error[E240] PPOConfig.fsdp: `fsdp` is for GPUs")
+
+
+def test_where_a_step_is_can_be_seen_by_the_other_processes(base: Path, tmp_path: Path) -> None:
+    """Each piece says so, and around the pieces nobody calls it stuck."""
+
+    class Noted(Position):
+        def move(self, doing: str) -> None:
+            super().move(doing)
+            noted.append(doing)
+
+    noted: list[str] = []
+    with looked_at(Noted()):
+        make(base, tmp_path / "run", judge(base), max_steps=1).train()
+    passes = {f"in a pass of the {role} model" for role in ("policy", "reference", "value")}
+    assert set(noted) == {"", "sampling a token", "scoring replies", *passes}
+    assert noted[-1] == "" and noted.count("sampling a token") >= 12

@@ -28,6 +28,7 @@ from llamatune.forward.sharding import is_sharded
 from llamatune.forward.singles import EndToEnd, PaddedRows
 from llamatune.models.heads import score_head
 from llamatune.models.probing import sampling_mode, without_adapter
+from llamatune.runs.status import busy
 
 _BUDGET = 4096
 """Tokens in a forward pass without gradients; halved when memory runs out."""
@@ -143,7 +144,8 @@ def _scored(model: PreTrainedModel, rows: Sequence[EncodedRow], collate: Collato
         while waiting:
             first = cut([lengths[index] for index in waiting], budget, padded=collate.padded)[0]
             chosen = [waiting[position] for position in first]
-            scores = within_memory(_scores_of, model, collate([rows[index] for index in chosen]))
+            with busy("scoring replies"):
+                scores = within_memory(_scores_of, model, collate([rows[index] for index in chosen]))
             if scores is None:
                 if len(chosen) == 1:
                     raise one_row_too_many(lengths[chosen[0]])

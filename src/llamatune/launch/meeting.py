@@ -28,6 +28,7 @@ from llamatune.recipe.stages.common import StageRecipe
 from llamatune.runs.files import size
 from llamatune.runs.manifest import differences, environment, flatten
 from llamatune.runs.ranks import is_main, local_rank, meeting_place, processes, rank
+from llamatune.runs.status import busy, reached
 from llamatune.wording import counted
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class Joint:
 
     def __init__(self) -> None:
         self._name = f"llamatune/joint/{meeting_place()}/{next(_joints)}"
+        self._reached = False
 
     def call_off(self) -> None:
         """Let the others know that there is nothing more to work for; they look between two pieces of their work."""
@@ -130,9 +132,13 @@ class Joint:
         store.set(f"{name}/{rank()}", "")
         awaited = [f"{name}/{one}" for one in range(processes())] if is_main() else [f"{name}/all"]
         pause = _LOOK / 64  # most of the time the others are almost there
-        while not store.check(awaited):
-            time.sleep(pause)
-            pause = min(2 * pause, _LOOK)
+        if not self._reached:
+            self._reached = True
+            reached()
+        with busy("waiting for the others"):
+            while not store.check(awaited):
+                time.sleep(pause)
+                pause = min(2 * pause, _LOOK)
         if is_main():
             store.set(f"{name}/all", "")
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from llamatune.errors import LlamatuneError, LostProcessError, StoppedError
 from llamatune.launch.meeting import open_store
 from llamatune.runs.ranks import meeting_place, processes, rank
-from llamatune.runs.status import Position
+from llamatune.runs.status import Position, looked_at
 
 if TYPE_CHECKING:
     from llamatune.launch.store import Store
@@ -59,7 +59,8 @@ def watched(
     lookout.start()
     failed = None
     try:
-        yield
+        with looked_at(position):
+            yield
     except Exception as error:
         failed = None if isinstance(error, StoppedError) else str(error).strip().partition("\n")[0][:500]
         if isinstance(error, LlamatuneError) or not _is_lost_connection(error):
@@ -103,7 +104,7 @@ class Seen:
 
     @property
     def at(self) -> tuple[int, int]:
-        step, passed, _ = self.said["at"]
+        step, passed, *_ = self.said["at"]
         return step, passed
 
     @property
@@ -113,8 +114,9 @@ class Seen:
     def describe(self, number: int) -> str:
         if not self.said:
             return f"process {number}"
-        step, _, doing = self.said["at"]
-        return f"process {number} ({self.said['host']}, {self.said['pid']}) in step {step}, {doing}"
+        step, _, doing, *_ = self.said["at"]
+        in_step = f" in step {step}," if step else ""
+        return f"process {number} ({self.said['host']}, {self.said['pid']}){in_step} {doing}"
 
 
 def who_is_lost(seen: dict[int, Seen], now: float, *, stuck_after: float, silence: float) -> str | None:
@@ -228,7 +230,7 @@ class Lookout:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "beat": self._beats,
-            "at": [position.step, position.passed, position.doing],
+            "at": [position.step, position.passed, position.doing, position.moves],
             "ended": over,
             "failed": self._failed,
         }

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ _HEARTBEAT_SECONDS = 5.0
 
 @dataclass
 class Position:
-    """Where a process is: the step, how many places of it have been passed, and what is being done there.
+    """Where a process is: the step, how many places of it have been passed, and what is being done there; `moves`
+    counts signs of life between two places, which differ between processes and say nothing of who is behind.
 
     Without `doing`, nobody can tell work from a standstill, and a process is not called stuck.
     """
@@ -29,6 +32,7 @@ class Position:
     step: int = 0
     passed: int = 0
     doing: str = ""
+    moves: int = 0
 
     def begin(self, step: int, doing: str) -> None:
         """A step begins."""
@@ -41,6 +45,49 @@ class Position:
     def leave(self) -> None:
         """What follows takes as long as it takes."""
         self.at("")
+
+    def move(self, doing: str) -> None:
+        """A sign of life at the same place."""
+        self.moves, self.doing = self.moves + 1, doing
+
+
+_here: list[Position] = []
+"""The position of this process's run, while the others look at it."""
+
+
+@contextmanager
+def looked_at(position: Position) -> Iterator[None]:
+    """While inside, `busy` and `moved` tell it of what this process does."""
+    _here.append(position)
+    try:
+        yield
+    finally:
+        _here.remove(position)
+
+
+@contextmanager
+def busy(doing: str = "") -> Iterator[None]:
+    """A piece of work of minutes at most, such as a forward pass: a process that stays in it for longer, without
+    `moved`, stands still. Around it, nothing is said of how long the work may take."""
+    before = [(position, position.doing) for position in _here]
+    moved(doing)
+    try:
+        yield
+    finally:
+        for position, outside in before:
+            position.move(outside)
+
+
+def moved(doing: str) -> None:
+    """Within a piece, the next thing."""
+    for position in _here:
+        position.move(doing)
+
+
+def reached() -> None:
+    """A place that every process of the run passes, such as one where they wait for each other."""
+    for position in _here:
+        position.passed += 1
 
 
 @dataclass

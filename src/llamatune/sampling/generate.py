@@ -24,6 +24,7 @@ from transformers.cache_utils import DynamicLayer
 
 from llamatune.forward.memory import free_memory, one_row_too_many, within_memory
 from llamatune.models.probing import sampling_mode, without_adapter
+from llamatune.runs.status import busy, moved
 from llamatune.sampling.sampler import How, Sampled, drawn, uniform_numbers, up_to_stop
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ class GenerateSampler:
             while waiting:
                 chosen = waiting[: self.batch_size]
                 some, their_seeds = [prompts[i] for i in chosen], [seeds[i] for i in chosen]
-                batch = within_memory(self._generate, some, their_seeds, how, streamer, over)
+                with busy():  # the prompts take as long as they take; then each token is a sign of life
+                    batch = within_memory(self._generate, some, their_seeds, how, streamer, over)
                 if batch is None:
                     self.batch_size = len(chosen) // 2
                     if not self.batch_size:
@@ -184,6 +186,7 @@ class Draws(LogitsProcessor):  # type: ignore[misc]
         self.step = 0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        moved("sampling a token")
         self.uniform = self.uniform.to(scores.device)
         only = drawn(scores, self.uniform[:, self.step], self.how.temperature, self.how.top_p)
         self.step += 1

@@ -68,8 +68,8 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self.going_on, self.run.evaluating = True, False
-        if self.trainer.tells_where:
-            self.run.position.begin(state.global_step + 1, "before its first pass")
+        doing = "before its first pass" if self.trainer.tells_where else ""
+        self.run.position.begin(state.global_step + 1, doing)
 
     def _rehearse(self, args: TrainingArguments) -> None:
         """Save a checkpoint of step 0 to the real disk: what cannot be saved must not be trained first."""

@@ -38,7 +38,8 @@ class RunTrainer(Trainer):  # type: ignore[misc]
 
     unit: str = "rows"
     tells_where: bool = False
-    """Whether the training step says where it is (`run.position`), so that a standstill can be told from work."""
+    """Whether the training step says at every moment where it is (`run.position`), so that a standstill can be told
+    from work; others say so of pieces of it (`busy`)."""
     sharded: bool = False
     """Whether `hardware.sharding` spreads the model's weights over the processes."""
     hidden: ClassVar[tuple[str, ...]] = ("total_flos",)

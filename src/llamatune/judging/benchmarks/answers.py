@@ -21,6 +21,7 @@ from llamatune.forward.outputs import token_logprobs
 from llamatune.judging.benchmarks.prompts import Prompting
 from llamatune.models.probing import sampling_mode
 from llamatune.runs.shards import InParts, Part
+from llamatune.runs.status import busy
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.sampler import How, cannot, seed_of
 
@@ -135,7 +136,8 @@ def scores(model: PreTrainedModel, requests: Sequence[BenchmarkRequest]) -> list
         rows = max(1, most // len(waiting[-1]))
         some = waiting[-rows:]
         longest = max(len(requests[at].answer) for ids in some for at in same[ids])
-        last = within_memory(_last_logits, model, some, longest)
+        with busy("reading answers"):
+            last = within_memory(_last_logits, model, some, longest)
         if last is None:
             if len(some) == 1:
                 raise one_row_too_many(len(some[0]))

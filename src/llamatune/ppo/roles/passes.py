@@ -17,6 +17,7 @@ from llamatune.forward.outputs import logprobs_and_entropies
 from llamatune.forward.rollouts import Rollout, collate, padded
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.roles.base import RoleName, Roles
+from llamatune.runs.status import busy
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -99,7 +100,8 @@ class Passes:
         while True:
             results = []
             for numbers in self._cut(rollouts):
-                result = within_memory(run, [rollouts[number] for number in numbers], numbers)
+                with busy(f"in a pass of the {role} model"):
+                    result = within_memory(run, [rollouts[number] for number in numbers], numbers)
                 if result is None:
                     break
                 results.append(result)
@@ -117,9 +119,12 @@ class Passes:
         """Each pass exchanges weights: a process with fewer passes than others makes idle ones."""
         cuts = self._cut(rollouts)
         idle = int(processes.most(len(cuts), self.accelerator)) - len(cuts)
-        results = [run([rollouts[number] for number in numbers], numbers) for numbers in cuts]
+        results = []
+        for numbers in cuts:
+            with busy(f"in a pass of the {role} model"):
+                results.append(run([rollouts[number] for number in numbers], numbers))
         for _ in range(idle):
-            with self.acting(role):
+            with busy(f"in an idle pass of the {role} model"), self.acting(role):
                 first, _second = self.outputs(role, [Rollout(0, [0], [0], ended=True)])
                 if torch.is_grad_enabled():
                     self.backward(0.0 * first.sum())
