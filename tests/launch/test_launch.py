@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,8 @@ from launch.launching import (
     wait_for,
     workers,
 )
+from llamatune.errors import LostProcessError
+from llamatune.launch.nodes import Nodes, gather
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +211,21 @@ def test_a_machine_that_never_comes_is_named(tmp_path: Path) -> None:
     second = begin(LAUNCH, recipe, *where, "--node-rank", 1)
     code, said = end(second)
     assert code == 9 and f"machine 0 has not come: nobody answers at 127.0.0.1:{port}" in said, said
+
+
+def test_a_machine_that_comes_back_too_early_may_come_again() -> None:
+    """As a pod does while the first machine, which hosts the meeting, has not yet noticed that it was gone."""
+    port, said = free_port(), []
+
+    def come(number: int) -> object:
+        return gather(Nodes(2, number, "127.0.0.1", port), 1, said.append, 10)
+
+    with ThreadPoolExecutor() as pool:
+        met = list(pool.map(come, (0, 1)))
+    assert len(met) == 2 and all(met) and len(said) == 2
+    with pytest.raises(LostProcessError, match="is number 1, too, or was until") as early:
+        come(1)
+    assert early.value.exit_code == 9, "what has 2 ends the job of Kubernetes"
 
 
 # ---- two hosts, as network namespaces -------------------------------------------------------------------------

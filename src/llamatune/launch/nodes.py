@@ -106,8 +106,9 @@ def gather(nodes: Nodes, devices: int, say: Callable[[str], None], wait: float =
     """Wait until all machines are here; keep what is returned until the run is over, since the first hosts it.
 
     Raises:
-        LostProcessError: E904, a machine has not come; says which.
-        RecipeError: E905, machines with different ideas of how many there are, or two with one number.
+        LostProcessError: E904, a machine has not come, and which; or this one's number is taken, by another machine or
+            by one in whose place it is started again too early.
+        RecipeError: E905, machines with different ideas of how many there are.
     """
     if nodes.count == 1:
         return None
@@ -115,12 +116,14 @@ def gather(nodes: Nodes, devices: int, say: Callable[[str], None], wait: float =
     here = {"host": socket.gethostname(), "pid": os.getpid(), "count": nodes.count, "devices": devices}
     name = f"llamatune/nodes/{nodes.job}"
     if store.add(f"{name}/{nodes.number}/taken", 1) > 1:
-        raise RecipeError(
-            "E905",
-            f"another machine is number {nodes.number}, too",
+        # Kubernetes starts a pod again while the others have not yet ended: that goes well a little later.
+        raise LostProcessError(
+            "E904",
+            f"another machine is number {nodes.number}, too, or was until the others lost it",
             place="--node-rank",
             why="each machine has a number of its own, and each run a --job of its own where they meet",
-            hint=f"give each another one of 0 to {nodes.count - 1}",
+            hint=f"give each another one of 0 to {nodes.count - 1}; in the place of one that was lost, the same "
+            "command goes on once the others have ended",
         )
     store.set(f"{name}/{nodes.number}", json.dumps(here))
     deadline = time.monotonic() + wait
