@@ -53,15 +53,20 @@ def test_one_process_kills_the_others_and_a_restart_goes_on_bitwise(straight: Pa
 
 
 @pytest.mark.slow
-def test_a_signal_to_one_stops_all_and_accelerate_goes_on(straight: Path, tmp_path: Path) -> None:
-    """SIGUSR1 to the second process only; the same recipe goes on, started by another program."""
+@pytest.mark.parametrize("asked", [signal.SIGUSR1, signal.SIGTERM], ids=lambda asked: asked.name)
+def test_a_signal_to_one_stops_all_and_accelerate_goes_on(
+    straight: Path, tmp_path: Path, asked: signal.Signals
+) -> None:
+    """A signal to the second process only; the same recipe goes on, started by another program."""
     run, recipe = tmp_path / "run", recipe_file(tmp_path)
     process = launch(recipe, "--devices", 2)
     wait_for(reached(run, 2), process)
-    workers(process)[1].send_signal(signal.SIGUSR1)
+    workers(process)[1].send_signal(asked)
     code, said = end(process)
     assert code == 75, said
     assert json.loads((run / "run.json").read_text())["state"] == "stopped"
+    if asked is not signal.SIGUSR1:
+        return  # how it was stopped makes no difference to how it goes on
     # With --cpu, accelerate starts one process, or needs MPI; the recipe keeps to the CPU.
     started = [
         "-m",
