@@ -105,7 +105,7 @@ def test_a_process_that_stands_still_is_named(tmp_path: Path) -> None:
     stopped.send_signal(signal.SIGSTOP)
     code, said = end(process)
     assert code == 9, said
-    assert f", {stopped.pid}) in step " in said and "no sign of life for 1" in said
+    assert f", {stopped.pid})" in said and "no sign of life for 1" in said, said
     assert json.loads((run / "run.json").read_text())["state"] == "failed"
     assert not stopped.is_running()
 
