@@ -354,9 +354,9 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "remove them from one of the two, or hold rows out with `eval_fraction`",
         ),
         "E134": Code(
-            "nothing is held out",
-            "there would be nothing to evaluate, or nothing to train on",
-            "choose another `data.eval_fraction`, or name a held-out file under `data.eval`",
+            "nothing, or nearly everything, is held out",
+            "there would be nothing to evaluate, or too little to train on: rows with equal prompts stay together",
+            "hold none out with `data.eval_fraction=0`, or name a held-out file under `data.eval`",
         ),
         "E135": Code(
             "a column that may be part of the prompt is not used",

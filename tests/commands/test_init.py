@@ -292,6 +292,15 @@ def test_a_first_step_without_a_learning_rate_is_not_the_whole_warm_up() -> None
     assert re.search(r"# Here: about \d+ steps\n", text)
 
 
+@pytest.mark.parametrize("prompts", [1, 2, 300])
+def test_no_more_is_held_out_than_the_prompts_allow(prompts: int) -> None:
+    rows = [{"prompt": f"Tweet {n % prompts}.", "completion": f"Tweet number {n}."} for n in range(300)]
+    Path("tweets.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe, _ = written("sft", data="tweets.jsonl")
+    assert (recipe.data.eval_fraction > 0) == (prompts == 300)
+    assert (f"300 rows of {prompts} prompt" in Path("recipe.yaml").read_text()) == (prompts != 300)
+
+
 def test_a_base_behind_a_link_is_named_so_that_the_recipe_runs(working_directory: Path) -> None:
     shutil.copytree(BUILTIN / "pico", working_directory / "model")
     Path("link").symlink_to(working_directory / "model")

@@ -184,6 +184,24 @@ def test_eval_fraction_of_too_few_rows(tmp_path: Path, encoder) -> None:
     assert "E134" in fails(encoder, Source(path=write(tmp_path, "a.jsonl", [pair(1)])), eval_fraction=0.01)
 
 
+def test_far_more_held_out_than_asked_for_is_said_or_refused(tmp_path: Path, encoder) -> None:
+    """Rows with one prompt are held out together, however small the fraction is."""
+
+    def rows(often: int, others: int) -> str:
+        # The digest of this prompt is the smallest of all.
+        many = [{"prompt": "question 35", "completion": f"answer {n}"} for n in range(often)]
+        return write(tmp_path, "a.jsonl", many + [pair(n) for n in range(others) if n != 35])
+
+    message = fails(encoder, Source(path=rows(60, 20)), eval_fraction=0.02)
+    assert "E134" in message and "60 of 80 rows are held out" in message and "have 1 prompt" in message
+    assert "`data.eval_fraction=0`" in message
+    lines: list[str] = []
+    run(encoder, Source(path=rows(10, 40)), eval_fraction=0.02, lines=lines)
+    assert any("warning: 10 of 49 rows are held out" in line for line in lines)
+    run(encoder, Source(path=rows(1, 40)), eval_fraction=0.02, lines=(lines := []))
+    assert not any("warning" in line for line in lines)
+
+
 # ---- policies ---------------------------------------------------------------------------------------------
 
 

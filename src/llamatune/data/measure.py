@@ -6,6 +6,7 @@ look at the file would have shown.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ class Measured:
     first_hint: str | None = None
     """How the first of them can be mended."""
     duplicates: int = 0
+    prompts: array[int] = field(default_factory=lambda: array("Q"))
+    """Of each row that can be used, the first half of the digest of its prompt, by which rows are held out."""
     context: int = 1 << 20
     """The longest row that the base can read."""
 
@@ -82,7 +85,8 @@ def _measure(
         tick(found.rows)
         try:
             row = source.canonical(raw, place)
-            if not seen.is_new(row_digests(row)[0]):
+            digest, prompt = row_digests(row)
+            if not seen.is_new(digest):
                 found.duplicates += 1
                 continue
             lengths = [one.length for one in encoder.encode(row)]
@@ -92,6 +96,7 @@ def _measure(
             bad(error)
         else:
             found.lengths += lengths
+            found.prompts.append(int.from_bytes(prompt[:8], "big"))
     found.lengths.sort()
     return found
 

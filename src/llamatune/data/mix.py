@@ -91,16 +91,21 @@ def _mark_shared(pools: Sequence[Pool], masks: Sequence[np.ndarray], part: int, 
         masks[owner[shared]][place[shared]] = False
 
 
-def hold_out(pools: Sequence[Pool], fraction: float) -> tuple[list[Pool], list[Pool]]:
+def hold_out(
+    pools: Sequence[Pool], fraction: float, report: Callable[[str], None] = lambda text: None
+) -> tuple[list[Pool], list[Pool]]:
     """(training, held-out) pools. A row's side depends only on its prompt's content, so it does not move when rows are
     added, and equal prompts are never on both sides. Even of few rows, at least one is held out.
 
+    Args:
+        report: is told if far more rows are held out than the fraction says, since they have few prompts.
+
     Raises:
-        DataError: E134, no row falls on one of the sides.
+        DataError: E134, no row falls on one of the sides, or most of them are held out for want of prompts.
     """
     halves = (_first_half(part) for pool in pools for part in pool.parts("prompt"))
     smallest = min((half.min() for half in halves), default=np.uint64(0))
-    limit = max(np.uint64(int(fraction * 2**64)), smallest)
+    limit = _limit(fraction, smallest)
     masks = [_mask(_first_half(part) <= limit for part in pool.parts("prompt")) for pool in pools]
     train = [pool.where(~mask) for pool, mask in zip(pools, masks, strict=True)]
     held_out = [pool.where(mask) for pool, mask in zip(pools, masks, strict=True)]
@@ -110,9 +115,51 @@ def hold_out(pools: Sequence[Pool], fraction: float) -> tuple[list[Pool], list[P
                 "E134",
                 f"no row is {side}: `eval_fraction: {fraction}` of {counted(sum(pool.rows for pool in pools), 'row')}",
                 place="data.eval_fraction",
-                hint="choose another share, or name a held-out file under `data.eval`",
+                hint=_OTHER_WAYS,
             )
+    _check_held_out(held_out, sum(pool.rows for pool in pools), fraction, report)
     return train, held_out
+
+
+_OTHER_WAYS = (
+    "hold none out with `data.eval_fraction=0`, or name a held-out file under `data.eval` in place of it"
+)
+
+
+def _check_held_out(
+    held_out: Sequence[Pool], rows: int, fraction: float, report: Callable[[str], None]
+) -> None:
+    """What is held out is about the fraction, unless many rows have one prompt."""
+    held = sum(pool.rows for pool in held_out)
+    if held <= _FAR * fraction * rows:
+        return
+    prompts = len(
+        np.unique(np.concatenate([_first_half(p) for pool in held_out for p in pool.parts("prompt")]))
+    )
+    if prompts == held:
+        return
+    asked = f"`eval_fraction: {fraction}` asks for {fraction * rows:.0f}"
+    what = f"{held:,} of {counted(rows, 'row')} are held out, where {asked}"
+    why = f"rows with equal prompts stay together, and these have {counted(prompts, 'prompt')}"
+    if held > max(fraction, 0.5) * rows:
+        raise DataError("E134", what, place="data.eval_fraction", why=why.capitalize(), hint=_OTHER_WAYS)
+    report(f"warning: {what}: {why}")
+
+
+_FAR = 2
+"""How many times the fraction may be held out without a word: chance makes it differ, too."""
+
+
+def _limit(fraction: float, smallest: np.uint64) -> np.uint64:
+    """Prompts whose digest is not above this are held out."""
+    return max(np.uint64(int(fraction * 2**64)), smallest)
+
+
+def held_out_rows(prompts: np.ndarray, fraction: float) -> int:
+    """How many rows `hold_out` holds out. `prompts`: the first half of each row's digest of its prompt."""
+    if not len(prompts):
+        return 0
+    return int((prompts <= _limit(fraction, prompts.min())).sum())
 
 
 def _mask(parts: Iterable[np.ndarray]) -> np.ndarray:

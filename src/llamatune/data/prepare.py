@@ -7,7 +7,7 @@ held-out rows, weights - is a choice of row numbers (see `mix`), so no row is co
     E131  more rows dropped than `max_dropped` allows
     E132  nothing is left to train on
     E133  training rows are also in the evaluation data
-    E134  nothing is held out
+    E134  nothing, or nearly everything, is held out
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def prepare(
             for part, pool, rows in zip(side, pools, lost, strict=True):
                 part.pool, part.shared = pool, rows
     if data.eval_fraction:
-        pools, held_out = mix.hold_out([part.pool for part in train], data.eval_fraction)
+        pools, held_out = mix.hold_out([part.pool for part in train], data.eval_fraction, report)
         for part, pool, held in zip(train, pools, held_out, strict=True):
             part.pool, part.held_out = pool, held
     mix.refuse_overlap([part.pool for part in train], [part.pool for part in evaluation])

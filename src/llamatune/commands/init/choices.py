@@ -143,11 +143,7 @@ def choose_lengths(kind: Kind, draft: Draft, measured: Measured) -> None:
 def choose_steps(kind: Kind, draft: Draft, measured: Measured) -> None:
     """Held-out rows, batch, epochs and warm-up for this number of rows."""
     rows = len(measured.lengths)
-    share = 0.02 if rows >= _HELD_OUT / 0.02 else round(min(_HELD_OUT / rows, 0.1), 3)
-    if rows < 50:
-        share, reason = 0.0, f"{counted(rows, 'row is', 'rows are')} too few to hold some out"
-    else:
-        reason = f"about {round(share * rows):,} of {counted(rows, 'row')}"
+    share, reason = _share_held_out(kind, measured)
     draft.set("data", "eval_fraction", share, reason)
     epochs = draft.blocks["optimization"].get("epochs")
     if epochs is None:
@@ -167,6 +163,27 @@ def choose_steps(kind: Kind, draft: Draft, measured: Measured) -> None:
         warmup = max(steps // 20, 2)
         draft.set("optimization", "warmup", warmup, "steps: a share of so few steps would be none")
     draft.blocks["logging"]["every_steps"] = max(min(steps // 20, 10), 1)
+
+
+def _share_held_out(kind: Kind, measured: Measured) -> tuple[float, str]:
+    """How much is held out, and why. Rows with equal prompts are held out together."""
+    import numpy as np
+
+    from llamatune.data.mix import held_out_rows
+
+    rows, prompts = len(measured.lengths), np.asarray(measured.prompts)
+    # A document may be several sequences, and is held out whole.
+    if rows < 50:
+        return 0.0, f"{counted(rows, 'row is', 'rows are')} too few to hold some out"
+    wanted = 0.02 if rows >= _HELD_OUT / 0.02 else round(min(_HELD_OUT / rows, 0.1), 3)
+    for share in (wanted, round(wanted / 2, 4), round(wanted / 4, 4)):
+        if held_out_rows(prompts, share) <= 2 * wanted * len(prompts):
+            return share, f"about {round(share * rows):,} of {counted(rows, 'row')}"
+    different = counted(len(np.unique(prompts)), "document" if kind == "documents" else "prompt")
+    return 0.0, (
+        f"{counted(rows, 'row')} of {different}: equal ones are held out together, and too many would be; name a "
+        "file of others under `eval`"
+    )
 
 
 def remarks(kind: Kind, measured: Measured) -> Iterator[str]:
