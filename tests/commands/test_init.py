@@ -183,12 +183,41 @@ def test_replies_are_cut_where_too_many_rows_are_too_long_to_be_lost() -> None:
         lines = ({"instruction": f"{n}?", "output": "word " * (1100 if n < long else 3)} for n in range(100))
         return "".join(json.dumps(line) + "\n" for line in lines)
 
-    for long, expected in ((5, "drop"), (6, "truncate_reply")):
+    for long, expected, lost in ((5, "drop", 0.05), (6, "truncate_reply", 0.01)):
         Path("recipe.yaml").unlink(missing_ok=True)
         Path("long.jsonl").write_text(rows(long))
         recipe, _ = written(data="long.jsonl")
         assert recipe.data.too_long == expected and recipe.data.max_length == 1024
-        assert recipe.data.max_dropped == long / 100
+        assert recipe.data.max_dropped == lost
+
+
+def test_where_every_row_is_too_long_they_are_cut_or_refused() -> None:
+    """What is lost is counted under the policy that is written; one that leaves nothing is not."""
+
+    def saved(rows: list[dict]) -> None:
+        Path("recipe.yaml").unlink(missing_ok=True)
+        Path("long.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    long = "word " * 3000
+    saved([{"messages": _chat(f"{n}?", long)} for n in range(12)])
+    recipe, said = written(data="long.jsonl")
+    assert recipe.data.too_long == "truncate_reply" and recipe.data.max_dropped == 0.01
+    assert "warning: 12 rows are cut to fit `max_length`" in said
+    saved([{"messages": [*_chat(f"{n}?", "Hello."), *_chat("And?", long)]} for n in range(12)])
+    assert written(data="long.jsonl")[0].data.too_long == "truncate"
+    saved([{"prompt": f"{n}? {long if n % 2 else ''}", "completion": long} for n in range(12)])
+    recipe, said = written(data="long.jsonl")
+    assert recipe.data.too_long == "truncate_reply" and recipe.data.max_dropped == 0.5
+    assert "warning: 6 rows are left out: no trained token left after truncation" in said
+    saved([{"prompt": f"{n}? {long}", "completion": "Hello."} for n in range(12)])
+    for stage in ("sft", "ppo"):
+        with pytest.raises(LlamatuneError, match=r"E132.*\n.*`--base` \(the shortest has 3,0"):
+            written(stage, data="long.jsonl")
+    assert not Path("recipe.yaml").exists()
+
+
+def _chat(asked: str, answered: str) -> list[dict]:
+    return [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
 
 
 def test_what_the_file_does_not_say_is_told() -> None:

@@ -35,6 +35,8 @@ class Measured:
     first_hint: str | None = None
     """How the first of them can be mended."""
     duplicates: int = 0
+    cut: int = 0
+    """Rows that are used in part, since they are too long."""
     prompts: array[int] = field(default_factory=lambda: array("Q"))
     """Of each row that can be used, the first half of the digest of its prompt, by which rows are held out."""
     context: int = 1 << 20
@@ -58,7 +60,7 @@ def measure(
     """Read and encode every row.
 
     Args:
-        encoder: with `too_long: error`, so that long rows are not cut.
+        encoder: with `too_long: error`, long rows are not cut, and their lengths are those that they have.
         tick: called with the rows so far, for a progress bar.
 
     Raises:
@@ -89,13 +91,14 @@ def _measure(
             if not seen.is_new(digest):
                 found.duplicates += 1
                 continue
-            lengths = [one.length for one in encoder.encode(row)]
+            encoded = list(encoder.encode(row))
         except RowRejected as rejected:
             found.left_out[rejected.reason] += 1
         except (DataError, ModelError) as error:
             bad(error)
         else:
-            found.lengths += lengths
+            found.lengths += [one.length for one in encoded]
+            found.cut += any(one.truncated for one in encoded)
             found.prompts.append(int.from_bytes(prompt[:8], "big"))
     found.lengths.sort()
     return found

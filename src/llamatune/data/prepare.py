@@ -282,19 +282,16 @@ def _evaluation(parts: Sequence[_Part], epochs: Sequence[Pool]) -> dict[str, Poo
 # ---- policies ---------------------------------------------------------------------------------------------
 
 
-_MEANT = tuple(
-    reason.value
-    for reason in (
-        Reason.DUPLICATE,
-        Reason.NEAR_DUPLICATE,
-        Reason.CHOSEN_UNSAFE,
-        Reason.OTHER_LABEL,
-        Reason.FEW_WORDS,
-        Reason.MANY_WORDS,
-        Reason.FEW_LETTERS,
-        Reason.REPEATED_LINES,
-        Reason.OTHER_LANGUAGE,
-    )
+MEANT = (
+    Reason.DUPLICATE,
+    Reason.NEAR_DUPLICATE,
+    Reason.CHOSEN_UNSAFE,
+    Reason.OTHER_LABEL,
+    Reason.FEW_WORDS,
+    Reason.MANY_WORDS,
+    Reason.FEW_LETTERS,
+    Reason.REPEATED_LINES,
+    Reason.OTHER_LANGUAGE,
 )
 """Leaving these out is no loss: nothing is lost with a duplicate, the paper leaves out pairs whose chosen reply is
 unsafe, and the recipe says which label it wants and what it cleans."""
@@ -356,7 +353,7 @@ def _what_to_do_with_long(data: Data, shards: Sequence[Shard], kind: Kind, room:
 
 def _lost(shard: Shard) -> dict[str, int]:
     """Rows that were left out and are a loss, by reason."""
-    return {reason: count for reason, count in shard.info["dropped"].items() if reason not in _MEANT}
+    return {reason: count for reason, count in shard.info["dropped"].items() if reason not in MEANT}
 
 
 def _share_to_allow(shards: Sequence[Shard]) -> float:
@@ -386,13 +383,16 @@ def _check_left(infos: Sequence[SourceInfo], kind: Kind) -> None:
         counts = total([info.counts for info in infos if info.role == role])
         if counts.read and not (counts.sequences if kind == "prompts" else counts.trained_tokens):
             reasons = "; ".join(f"{reason}: {count:,}" for reason, count in counts.dropped.items())
+            hint = "`llamatune data preview` shows rows with their trained tokens"
+            if kind == "prompts":
+                hint = "look at the reasons: nothing is left to answer"
+            if {Reason.TOO_LONG, Reason.NO_ROOM} & counts.dropped.keys():
+                hint = "raise `data.max_length` as far as the base reads, name a base that reads more, or split rows"
             raise DataError(
                 "E132",
                 f"0 {what} in {counted(counts.read, 'row')}" + (f" ({reasons})" if reasons else ""),
                 place=f"data.{role}",
-                hint="look at the reasons: nothing is left to answer"
-                if kind == "prompts"
-                else "`llamatune data preview` shows rows with their trained tokens",
+                hint=hint,
             )
 
 

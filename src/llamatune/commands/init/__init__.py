@@ -164,7 +164,7 @@ def _for_file(
     except DataError as error:
         raise DataError.of([_for_init(one) for one in error.problems]) from None
     if measured is not None:
-        choose_lengths(STAGES[stage].rows, draft, measured)
+        measured = choose_lengths(STAGES[stage].rows, draft, measured, say)
         choose_steps(STAGES[stage].rows, draft, measured)
         for line in remarks(STAGES[stage].rows, measured):
             say(line)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llamatune.data.counts import share_that_allows
 from llamatune.data.read.sources import open_source
+from llamatune.data.rows import Reason
 from llamatune.errors import DataError, ModelError
 from llamatune.models.found import find_model
 from llamatune.recipe.blocks import Kind
@@ -56,14 +57,38 @@ class Draft:
 
 
 def measured_rows(draft: Draft, say: Say) -> Measured | None:
-    """Every row as the base's tokenizer sees it; None where the base is not here."""
+    """Every row as the base's tokenizer sees it, however long it is; None where the base is not here.
+
+    Raises:
+        DataError: E132, no row can be used.
+    """
+    measured = _measured(draft, say)
+    if measured is not None and not measured.lengths:
+        raise DataError(
+            "E132",
+            f"none of {counted(measured.rows, 'row')} can be used",
+            place=_name(draft),
+            why="; ".join(
+                [
+                    *(f"{count:,} left out: {reason.value}" for reason, count in measured.left_out.items()),
+                    *(f"the first is {bad}" for bad in measured.first_bad[:1]),
+                ]
+            ),
+            hint=measured.first_hint or "`llamatune data preview` shows what a stage makes of a file",
+        )
+    return measured
+
+
+def _measured(draft: Draft, say: Say, max_length: int = 1 << 20, too_long: str = "error") -> Measured | None:
+    """Every row, as it is used under these policies; None where the base is not here."""
     from llamatune.data.encode.encoders import encoder_for
     from llamatune.data.measure import measure
     from llamatune.models.tokenizer import load_tokenizer
 
     blocks = dict(draft.blocks)
     role = _role(draft)
-    blocks["data"] = {role: blocks["data"][role], "max_length": 1 << 20, "on_bad_row": "drop"}
+    policies = {"max_length": max_length, "too_long": too_long, "on_bad_row": "drop"}
+    blocks["data"] = {role: blocks["data"][role]} | policies
     recipe = loads(json.dumps(blocks), name="recipe")
     try:
         base = find_model(recipe.model, "score").base
@@ -77,19 +102,6 @@ def measured_rows(draft: Draft, say: Say) -> Measured | None:
     with counting("reading rows") as tick:
         measured = measure(opened, encoder, tick=tick)
     measured.context = int(base.config.get("max_position_embeddings") or 1 << 20)
-    if not measured.lengths:
-        raise DataError(
-            "E132",
-            f"none of {counted(measured.rows, 'row')} can be used",
-            place=opened.name,
-            why="; ".join(
-                [
-                    *(f"{count:,} left out: {reason.value}" for reason, count in measured.left_out.items()),
-                    *(f"the first is {bad}" for bad in measured.first_bad[:1]),
-                ]
-            ),
-            hint=measured.first_hint or "`llamatune data preview` shows what a stage makes of a file",
-        )
     return measured
 
 
@@ -98,31 +110,48 @@ def _role(draft: Draft) -> str:
     return "train" if "train" in draft.blocks["data"] else "eval"
 
 
-def choose_lengths(kind: Kind, draft: Draft, measured: Measured) -> None:
-    """`max_length`, and what becomes of longer rows."""
+def _name(draft: Draft) -> str:
+    """The file that it is for."""
+    return str(draft.blocks["data"][_role(draft)][0].get("path"))
+
+
+def choose_lengths(kind: Kind, draft: Draft, measured: Measured, say: Say) -> Measured:
+    """`max_length`, and what becomes of longer rows. Returns the rows as they will be used.
+
+    Args:
+        measured: the rows in their whole length.
+
+    Raises:
+        DataError: E132, every row is too long, and none can be cut.
+    """
     from llamatune.data.measure import shares
+    from llamatune.data.prepare import MEANT
 
     room = measured.context - int(draft.blocks.get("rollout", {}).get("max_new_tokens", 0))
     most = min(room, _LONGEST_DOCUMENT if kind == "documents" else _LONGEST)
     length = max(min(-(-measured.longest // 32) * 32, most), 8)
     draft.set("data", "max_length", length, shares(measured.lengths))
     longer = measured.longer_than(length)
-    lost = longer + measured.bad + sum(measured.left_out.values())
+    used = measured
     if not longer:
         draft.set("data", "too_long", "error", "no row is longer")
     elif kind == "documents":
         split = counted(longer, "document is", "documents are")
         draft.set("data", "too_long", "truncate", f"{split} longer, and split")
-        lost -= longer
     else:
         limit = f"the base's context, {room:,}" if most == room else counted(most, "token")
         are = "is" if longer == 1 else "are"
         reason = f"{longer:,} of {counted(measured.rows, 'row')} {are} longer than {limit}"
         single = draft.blocks["data"][_role(draft)][0].get("format") in _ONE_REPLY
-        if kind == "conversations" and single and longer > _MANY * measured.rows:
-            draft.set("data", "too_long", "truncate_reply", f"{reason}, and too many to lose")
-        else:
-            draft.set("data", "too_long", "drop", reason)
+        too_many = kind == "conversations" and single and longer > _MANY * measured.rows
+        ways = _ways_with_long(kind, "truncate_reply" if too_many else "drop")
+        tried = ((way, found) for way in ways if (found := _measured(draft, say, length, way)) is not None)
+        way, used = next(((way, found) for way, found in tried if found.lengths), ("", used))
+        if not way:
+            raise _nothing_fits(kind, draft, measured, reason)
+        if way != "drop":
+            reason += f", and too many to lose; {used.cut:,} are cut"
+        draft.set("data", "too_long", way, reason)
     if measured.bad:
         draft.set(
             "data",
@@ -130,14 +159,40 @@ def choose_lengths(kind: Kind, draft: Draft, measured: Measured) -> None:
             "drop",
             f"{counted(measured.bad, 'row')} cannot be read; first: {measured.first_bad[0]}",
         )
+    lost = used.bad + sum(count for reason, count in used.left_out.items() if reason not in MEANT)
     if lost > 0.01 * measured.rows:
         share = share_that_allows(lost, measured.rows)
         draft.set(
             "data",
             "max_dropped",
             share,
-            f"at most {lost:,} of {counted(measured.rows, 'row')} will be left out",
+            f"{lost:,} of {counted(measured.rows, 'row')} will be left out",
         )
+    return used
+
+
+def _ways_with_long(kind: Kind, first: str) -> list[str]:
+    """What can become of rows that are too long, the best first; the others are for files of which it leaves
+    nothing."""
+    others = {"conversations": ["truncate", "truncate_reply"], "prompts": []}.get(kind, ["truncate"])
+    return list(dict.fromkeys([first, *others]))
+
+
+def _nothing_fits(kind: Kind, draft: Draft, measured: Measured, reason: str) -> DataError:
+    shortest = counted(measured.lengths[0], "token")
+    cut = (
+        "A prompt that was cut asks something else"
+        if kind == "prompts"
+        else "Cut, none has a trained token left"
+    )
+    return DataError(
+        "E132",
+        f"none of {counted(measured.rows, 'row')} can be used: {reason}",
+        place=_name(draft),
+        why=cut,
+        hint=f"name a base that reads longer rows by `--base` (the shortest has {shortest}), or split or shorten "
+        "the rows",
+    )
 
 
 def choose_steps(kind: Kind, draft: Draft, measured: Measured) -> None:
@@ -191,7 +246,10 @@ def remarks(kind: Kind, measured: Measured) -> Iterator[str]:
         again = counted(measured.duplicates, "row is", "rows are")
         yield f"{again} there more than once, and used once"
     for reason, count in measured.left_out.items():
-        yield f"{counted(count, 'row is', 'rows are')} left out: {reason.value}"
+        warning = "warning: " if reason in (Reason.TOO_LONG, Reason.NO_ROOM) else ""
+        yield f"{warning}{counted(count, 'row is', 'rows are')} left out: {reason.value}"
+    if measured.cut and kind != "documents":
+        yield f"warning: {counted(measured.cut, 'row is', 'rows are')} cut to fit `max_length`"
     if measured.bad:
         yield f"warning: {counted(measured.bad, 'row')} cannot be read, and left out (`on_bad_row: drop`):"
         yield from (f"  {line}" for line in measured.first_bad)
