@@ -11,11 +11,11 @@ import pytest
 
 from llamatune.commands.preview import preview_rows, recipe_for_file
 from llamatune.data.formats.canonical import canonical
-from llamatune.data.formats.recognise import check_prompts_alone, check_usable, recognise_rows
+from llamatune.data.formats.recognise import Recognised, check_prompts_alone, check_usable, recognise_rows
 from llamatune.data.prepare import Prepared, prepare
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.sources import open_source
-from llamatune.data.read.survey import in_columns, survey_of
+from llamatune.data.read.survey import Survey, in_columns, survey_of
 from llamatune.data.rows import (
     Adjustment,
     Conversation,
@@ -1047,6 +1047,93 @@ def test_labels_in_other_words_are_labels(values: tuple) -> None:
     assert "E127" in fails(check_usable, recognise_rows(rows, kind="conversations"), None, "a")
     recognised = recognise_rows(rows, kind="labels")
     assert [canonical(row, recognised, "a").score for row in rows] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("is_unsafe", False, True),
+        ("harmful", "False", "True"),
+        ("labels", 1, 0),
+        ("safety", "safe", "unsafe"),
+        ("verdict", "pass", "fail"),
+        ("status", "approved", "rejected"),
+        ("rating", "good", "bad"),
+    ],
+)
+def test_labels_are_known_by_their_words_and_bad_names_turn_them_round(
+    name: str, good: Any, bad: Any
+) -> None:
+    rows = [{"prompt": "Hi", "completion": "Hello", name: value} for value in (good, bad)]
+    found = recognise_rows(rows, kind="conversations")
+    assert "E127" in fails(check_usable, found, None, "a")
+    assert canonical(rows[0], found, "a", label=True)
+    with pytest.raises(RowRejected):
+        canonical(rows[1], found, "a", label=True)
+    graded = recognise_rows(rows, kind="labels")
+    assert [canonical(row, graded, "a").score for row in rows] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [{"sentiment": "positive"}, {"sentiment": "negative"}],
+        [{"difficulty": "low"}, {"difficulty": "high"}],
+        [{"streamed": True}, {"streamed": False}],
+        [{"prompt_safety": "safe"}, {"prompt_safety": "unsafe"}],
+        [{"status": "approved"}, {"status": "approved"}],
+        [{"completion": "pass", "answer_key": "pass"}, {"completion": "fail", "answer_key": "fail"}],
+    ],
+)
+def test_words_that_may_say_something_else_are_no_labels(more: list[dict]) -> None:
+    rows = [{"prompt": "Hi", "completion": "Hello"} | one for one in more]
+    found = recognise_rows(rows, kind="conversations")
+    check_usable(found, None, "a")
+    assert found.marks == ()
+
+
+def marks_of(rows: list[dict], **how: Any) -> list[str]:
+    survey = survey_of((f"f:{at}", row) for at, row in enumerate(rows, 1))
+    return list(survey.warnings(recognise_rows(survey.rows, **how)))
+
+
+def test_a_mark_is_named_whatever_it_is_written_as_and_wherever_it_stands() -> None:
+    def row(**more: Any) -> dict:
+        return {"prompt": "Hi", "response": "Hello", **more}
+
+    [warning] = marks_of([row(score="1"), row(score="5")])
+    assert "column `score` may say" in warning and "`columns: {score: score}`" in warning
+    [warning] = marks_of([row(quality="low"), row(quality="high")])
+    assert warning.endswith("leave these out")
+    named = Columns(prompt="prompt", completion="response")
+    [warning] = marks_of([row(is_bad=True), row(is_bad=False)], columns=named)
+    assert "`columns: {label: is_bad}` and `label: true`" in warning
+    for key, good, bad in (("feedback", "thumbs_up", "thumbs_down"), ("score", 5, 1)):
+        turns = [{"messages": [U, A | {key: value}]} for value in (good, bad)]
+        [warning] = marks_of(turns)
+        assert f"key `{key}` of turns in `messages`" in warning and "`train: false`" in warning
+    assert marks_of([{"messages": [U | {"score": value}, A]} for value in (1, 5)]) == []
+
+
+def test_what_a_column_holds_is_told_by_all_rows() -> None:
+    """Sorted by class, the first rows are not like the others."""
+
+    def found(name: str, first: Any, later: Any, row: dict) -> tuple[Survey, Recognised]:
+        rows = [row | {name: value} for value in [first] * 300 + [later] * 300]
+        survey = survey_of((f"f:{at}", row) for at, row in enumerate(rows, 1))
+        assert len(survey.rows) < 30
+        return survey, recognise_rows(survey.rows)
+
+    reply = {"prompt": "Hi", "completion": "Hello"}
+    assert found("label", 1, 3, reply)[1].columns.label is None
+    assert found("label", 1, 0, reply)[1].columns.label == "label"
+    survey, recognised = found("score", 5, 1, reply)
+    assert any("column `score` may say" in line for line in survey.warnings(recognised))
+    pair = {"prompt": "Hi", "chosen": "Hello", "rejected": "No."}
+    assert found("rating", "3", "5", pair)[1].columns.rating is None
+    turn = [{"messages": [U, A | {"score": value}]} for value in [5] * 300 + [1] * 300]
+    survey = survey_of((f"f:{at}", row) for at, row in enumerate(turn, 1))
+    assert any("key `score`" in line for line in survey.warnings(recognise_rows(survey.rows)))
 
 
 def test_a_score_beyond_all_numbers_is_refused() -> None:

@@ -204,12 +204,21 @@ def test_ratings(value: Any, rating: str | None) -> None:
     assert convert({**TEXT, "rating": value}).rating == rating
 
 
-@pytest.mark.parametrize("value", ["best", 4, -1, "-1", 2.5, True])
+@pytest.mark.parametrize("value", ["best", True])
 def test_unknown_ratings_are_refused_with_the_known_ones(value: Any) -> None:
     message = fails({**TEXT, "rating": value})
     assert message.startswith("error[E128] f:1: column 'rating' has the unknown value ")
     for rating in RATINGS:
         assert rating in message
+
+
+@pytest.mark.parametrize("value", [4, -1, "-1", "5", 2.5])
+def test_a_rating_beyond_the_four_is_of_another_scale(value: Any) -> None:
+    """The other rows' 1 to 3 are no margins then."""
+    found = recognise_rows([{**TEXT, "rating": 3}, {**TEXT, "rating": value}])
+    assert found.columns.rating is None and found.ignored == ("rating",)
+    named = Columns(prompt="prompt", chosen="chosen", rejected="rejected", rating="rating")
+    assert "E128" in fails({**TEXT, "rating": value}, columns=named)
 
 
 def test_a_column_called_rating_that_means_something_else_can_be_left_out() -> None:

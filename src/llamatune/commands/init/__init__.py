@@ -271,7 +271,9 @@ def _source(data: Path, found: Recognised, told: dict[str, Any], stage: str, say
         )
     if labelled and kind == "conversations" and "label" not in told:
         source["label"] = True
-        say(f"{data}: the recipe takes the rows labelled true and leaves out the others (`label`)")
+        column = found.columns.label or "label"
+        good = f", those that `{column}` calls good," if column.casefold() != "label" else ""
+        say(f"{data}: the recipe takes the rows labelled true{good} and leaves out the others (`label`)")
     return source
 
 

@@ -7,7 +7,14 @@ from typing import Any
 
 from llamatune.data.formats.beside import last_speaker
 from llamatune.data.formats.known import FORMATS, formats_of
-from llamatune.data.formats.labels import are_labels
+from llamatune.data.formats.labels import (
+    SAY_BAD,
+    SAY_GOOD,
+    are_clear,
+    are_labels,
+    are_ratings,
+    may_judge,
+)
 from llamatune.data.formats.record import Format, Names, Raw, column_called
 from llamatune.data.formats.turns import exchange_keys
 from llamatune.data.formats.values import is_parts, missing_column
@@ -88,6 +95,8 @@ def _may_be(field: str, column: str, rows: Sequence[Raw]) -> bool:
     if field not in ("input", *_LABELS):
         return True
     values = [value for row in rows if (value := row.get(column)) not in (None, "")]
+    if field == "rating" and not are_ratings(values):
+        return False
     return not values or not all(_is_structure(value, field in _LABELS) for value in values)
 
 
@@ -131,54 +140,62 @@ def columns_as_told(
 
 
 def columns_of_grades(
-    kind: Kind, rows: Sequence[Raw], found: Sequence[str], given: Names, label: bool | None, place: str
+    kind: Kind,
+    rows: Sequence[Raw],
+    found: Sequence[str],
+    names: Names,
+    given: Names,
+    label: bool | None,
+    place: str,
 ) -> Names:
-    """The column that says how good a reply is, if the kind needs one or the recipe asks for a label."""
+    """The column that says how good a reply is, if the kind needs one or the recipe asks for a label.
+
+    Args:
+        names: the columns that hold the row itself.
+    """
+    own = _column_of_labels_in_words(rows, found, names)
     if kind in ("scores", "labels"):
         field = "score" if kind == "scores" else "label"
         name = given.get(field) or _column_of_grades(field, rows, found)
+        if field == "label" and name not in found and own is not None:
+            name = own
         if name not in found:
             raise missing_column(name, found, place, f"`loss.objective: {kind}`")
         return {field: name}
     if label is None and kind not in ("conversations", "ptx"):
         return {}
-    name = given.get("label") or _column_of_grades("label", rows, found)
+    if says_label(rows, found, given):
+        own = None
+    name = given.get("label") or own or _column_of_grades("label", rows, found)
     if label is not None and name not in found:
         raise missing_column(name, found, place, f"`label: {str(label).lower()}`")
-    return {"label": name} if label is not None or says_label(rows, found, given) else {}
+    is_label = label is not None or says_label(rows, found, given)
+    return {"label": name} if is_label or (own is not None and not given.keys() & _OF_A_ROW) else {}
 
 
-_SAY_GOOD = (
-    *(
-        "label",
-        "kto_tag",
-        "desirable",
-        "is_desirable",
-        "preferred",
-        "liked",
-        "thumbs_up",
-        "thumbs",
-        "feedback",
-    ),
-    *(
-        "is_good",
-        "is_chosen",
-        "is_correct",
-        "accepted",
-        "is_accepted",
-        "correct",
-        "approved",
-        "upvoted",
-        "vote",
-    ),
-    *("is_safe", "safe", "is_response_safe", "is_helpful", "helpful", "is_harmless", "harmless", "passed"),
-)
-"""Columns that say of one reply whether it is a good one, if they hold nothing but words for good and bad."""
+_OF_A_ROW = {"messages", "prompt", "completion"}
+
+
+def _column_of_labels_in_words(rows: Sequence[Raw], found: Sequence[str], names: Names) -> str | None:
+    """The column, whatever it is called, whose words say which replies are good, such as approved and rejected. What a
+    used column says too is taught, and no label."""
+    used = list(names.values())
+    for column in found:
+        if column in used or not may_judge(column, used, rows):
+            continue
+        values = [row.get(column) for row in rows]
+        is_label = column.strip().casefold() == "labels" and are_labels(values)
+        if is_label or are_clear(values):
+            return column
+    return None
 
 
 def _column_of_grades(field: str, rows: Sequence[Raw], found: Sequence[str]) -> str:
     """The column of scores or labels; the name that it should have, if it is not there."""
-    known = (column_called(name, found) for name in (_SAY_GOOD if field == "label" else (field,)))
+    known = (
+        column_called(name, found)
+        for name in ((*SAY_GOOD, *sorted(SAY_BAD)) if field == "label" else (field,))
+    )
     there = [name for name in known if name is not None]
     if field == "label":
         there = [name for name in there if are_labels(row.get(name) for row in rows)] or there
@@ -190,7 +207,7 @@ def says_label(rows: Sequence[Raw], found: Sequence[str], given: Names) -> bool:
     this one, it means something else."""
     if "label" in given:
         return True
-    named = given.keys() & {"messages", "prompt", "completion"}
+    named = given.keys() & _OF_A_ROW
     name = _column_of_grades("label", rows, found)
     return not named and name in found and are_labels(row.get(name) for row in rows)
 

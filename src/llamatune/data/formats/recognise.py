@@ -34,7 +34,14 @@ from llamatune.data.formats.refusals import (
     written_columns,
 )
 from llamatune.data.formats.turns import role_of, turns_in
-from llamatune.data.formats.unused import can_be_used, doubtful_columns, marks_of_replies, unused_keys_in
+from llamatune.data.formats.unused import (
+    PossibleMark,
+    can_be_used,
+    doubtful_columns,
+    marks_of_replies,
+    marks_of_turns,
+    unused_keys_in,
+)
 from llamatune.data.formats.values import missing_column, unfolded_for_a_look
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns, Kind, RowFormat
@@ -54,8 +61,8 @@ class Recognised:
     kind: Kind = "conversations"
     usable: tuple[str, ...] = ()
     """Those of the doubtful ones that hold text, or lists for a history."""
-    marks: tuple[str, ...] = ()
-    """Columns that are not used, and sound like how good a reply is."""
+    marks: tuple[PossibleMark, ...] = ()
+    """Columns and keys of turns that are not used, and sound like how good a reply is."""
 
     def __str__(self) -> str:
         used = ", ".join(self.columns.names.values())
@@ -112,7 +119,7 @@ def recognise_rows(
     kind = kind or _kind(format, rows, names)
     if kind != "prompts" and "completion" not in given:
         refuse_replies_in_two_columns(rows, found, names, place)
-    names |= columns_of_grades(kind, rows, found, given, label, place)
+    names |= columns_of_grades(kind, rows, found, names, given, label, place)
     used = Columns(**names, better_is=columns.better_is if columns else None)
     if not told:
         check_better(FORMATS[format], used, given, place)
@@ -124,7 +131,11 @@ def recognise_rows(
     of_turns = tuple(column for field, column in names.items() if field != "replies")
     ignored = (*left, *unused_keys_in(rows, of_turns))
     usable = tuple(name for name in doubtful if can_be_used(rows, name))
-    marks = marks_of_replies(rows, in_doubt) if kind == "conversations" else ()
+    marks = (
+        (*marks_of_replies(rows, in_doubt, used), *marks_of_turns(rows, of_turns))
+        if kind in ("conversations", "ptx")
+        else ()
+    )
     return Recognised(format, used, len(rows), ignored, doubtful, kind, usable, marks)
 
 

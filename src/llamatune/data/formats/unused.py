@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
+from llamatune.data.formats.labels import (
+    SAY_BAD,
+    SAY_GOOD,
+    are_clear,
+    are_grades,
+    are_labels,
+    is_good_by,
+    may_judge,
+    number_in_cell,
+)
 from llamatune.data.formats.record import Raw
-from llamatune.data.formats.turns import turns_in, unused_keys
+from llamatune.data.formats.turns import role_of, turns_in, unused_keys
 from llamatune.recipe.blocks import Columns
 
 MATTER = frozenset(
@@ -50,14 +60,58 @@ def doubtful_columns(rows: Sequence[Raw], columns: Sequence[str], used: Columns)
     return tuple(name for name in columns if name in known and _say_more(rows, name, used))
 
 
-def marks_of_replies(rows: Sequence[Raw], columns: Sequence[str]) -> tuple[str, ...]:
-    """Those of the columns that hold different numbers, and have a name for how good something is."""
-    named = (column for column in columns if column.casefold() in _MARKS)
+class PossibleMark(NamedTuple):
+    """What may say how good a reply is, and is not used."""
+
+    name: str
+    """What it is: a column, or a key of turns."""
+    remedy: str
+    """What to do where it does."""
+
+
+def marks_of_replies(rows: Sequence[Raw], columns: Sequence[str], used: Columns) -> tuple[PossibleMark, ...]:
+    """Those of the columns that tell good replies from bad ones, by their values and, where these may say anything, by
+    their names."""
+    there = [column for column in columns if may_judge(column, list(used.names.values()), rows)]
+    found = ((column, _marks(column, [row.get(column) for row in rows])) for column in there)
+    remedies = {
+        "numbers": "leave these out, or train a reward model on it: `stage: reward`, `loss.objective: scores`, "
+        "`columns: {{score: {0}}}`",
+        "verdicts": "take the good ones alone: `columns: {{label: {0}}}` and `label: true`",
+        "grades": "leave these out",
+    }
+    return tuple(PossibleMark(f"column `{name}`", remedies[how].format(name)) for name, how in found if how)
+
+
+def marks_of_turns(rows: Sequence[Raw], columns: Sequence[str]) -> tuple[PossibleMark, ...]:
+    """The same of keys of the assistant's turns."""
+    values: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        for column in columns:
+            for turn in turns_in(row.get(column)):
+                for key in unused_keys(turn) if role_of(turn) == "assistant" else ():
+                    values.setdefault((column, key), []).append(turn.get(key))
     return tuple(
-        column
-        for column in named
-        if len({value for row in rows if isinstance(value := row.get(column), int | float)}) > 1
+        PossibleMark(
+            f"key `{key}` of turns in `{column}`", "leave these out, or write `train: false` into such turns"
+        )
+        for (column, key), found in values.items()
+        if _marks(key, found)
     )
+
+
+def _marks(name: str, values: Sequence[Any]) -> Literal["numbers", "verdicts", "grades"] | None:
+    """How values of this name tell good replies from bad ones, if they do."""
+    name = name.strip().casefold()
+    if (name in SAY_GOOD or name in SAY_BAD) and are_labels(values):
+        return "verdicts" if any(is_good_by(value, name) is False for value in values) else None
+    if are_clear(values):
+        return "verdicts"
+    if name not in _MARKS:
+        return None
+    if are_grades(values):
+        return "grades"
+    return "numbers" if len({number_in_cell(value) for value in values} - {None}) > 1 else None
 
 
 def can_be_used(rows: Sequence[Raw], column: str) -> bool:

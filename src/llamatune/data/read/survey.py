@@ -15,6 +15,7 @@ from typing import Any
 
 from llamatune.data.cache import cache_key, stored
 from llamatune.data.formats.beside import endings
+from llamatune.data.formats.labels import said_by
 from llamatune.data.formats.recognise import Recognised, recognise_rows
 from llamatune.data.formats.record import Raw
 from llamatune.data.formats.turns import is_hh
@@ -57,7 +58,8 @@ class Survey:
     """What all rows of a data set say of its format.
 
     `rows`: the first ones, and each later one with a column, or a key of a turn, that none before it has a value in, or
-    with its last reply where none before it has it.
+    has such a value in (a number, a word for good or bad, a second value at all), or with its last reply where none
+    before it has it. So what is true of a column in these rows is true of it in all.
     `count`: how many there are. `placeholders`: names in double braces, such as {{name}}. `templates`: the first marker
     of a chat template, such as [INST]. `empty`: words for a missing value, such as nan, that are all that a cell holds.
     """
@@ -84,9 +86,8 @@ class Survey:
             )
         for mark in recognised.marks[:1]:
             yield (
-                f"warning: column `{mark}` may say how good a reply is, and bad ones are learnt like good ones; "
-                f"leave these out, or train a reward model on it: `stage: reward`, `loss.objective: scores`, "
-                f"`columns: {{score: {mark}}}`"
+                f"warning: {mark.name} may say how good a reply is, and bad ones are learnt like good ones; "
+                f"{mark.remedy}"
             )
         if recognised.format == "text":
             # A web page may hold a marker; a set of chats holds little else.
@@ -140,19 +141,52 @@ def survey_of(rows: Rows) -> Survey:
     """Look at all rows. Raises what reading them raises."""
     kept: list[Raw] = []
     known: set[str] = set()
+    values = _Values()
+    of_values = 0
     placeholders, templates, empty = _Sightings(), _Sightings(), _Sightings()
     count = 0
     for _, row in rows:
         count += 1
         keys = set(_keys(row))
-        if count <= FIRST_ROWS or (len(kept) < _MOST and not keys <= known):
+        is_new = values.are_new(row)
+        if count <= FIRST_ROWS or (len(kept) - of_values < _MOST and not keys <= known):
             kept.append(row)
+        elif is_new and of_values < _MOST:
+            kept.append(row)
+            of_values += 1
         known |= keys
         texts = {column: list(_texts(value)) for column, value in row.items()}
         placeholders.add({column: _placeholders(found) for column, found in texts.items()})
         templates.add({column: set(filter(None, map(_rendered, found))) for column, found in texts.items()})
         empty.add({column: {value} for column, value in row.items() if value in _MISSING})
     return Survey(kept, count, placeholders.seen(), templates.seen(), empty.seen())
+
+
+class _Values:
+    """What kinds of value each column, and each key of turns, has had: those that decide what a column holds."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, Any] = {}
+        self._seen: set[tuple[str, str]] = set()
+
+    def are_new(self, row: Raw) -> bool:
+        """Whether a value of a row is of a kind that its column has not had, or the second one that it has."""
+        before = len(self._seen)
+        for name, value in row.items():
+            self._add(name, value)
+            for turn in value if isinstance(value, list) else ():
+                if isinstance(turn, dict):
+                    for key, inner in turn.items():
+                        self._add(f"{name}.{key}", inner)
+        return len(self._seen) > before
+
+    def _add(self, name: str, value: Any) -> None:
+        said = said_by(value)
+        if said is None:
+            return
+        self._seen.add((name, said))
+        if self._first.setdefault(name, value) != value:
+            self._seen.add((name, "another"))
 
 
 def _placeholders(texts: Iterable[str]) -> set[str]:
