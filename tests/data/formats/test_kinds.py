@@ -1136,6 +1136,35 @@ def test_what_a_column_holds_is_told_by_all_rows() -> None:
     assert any("key `score`" in line for line in survey.warnings(recognise_rows(survey.rows)))
 
 
+def test_replies_that_begin_with_their_whole_prompt_are_named() -> None:
+    asked = "Tell me of the sea."
+    again = f"{asked} It is wide."
+    rows: list[tuple[str, dict]] = [
+        ("completion", {"prompt": asked, "completion": again}),
+        ("chosen", {"prompt": asked, "chosen": again, "rejected": f"{asked} No."}),
+        ("messages", {"messages": [U | {"content": asked}, A | {"content": again}]}),
+    ]
+    for column, row in rows:
+        [warning] = marks_of([row] * 2)
+        assert f"2 replies in `{column}` begin with the whole prompt again" in warning
+    assert marks_of([rows[0][1], {"prompt": asked, "completion": "It is wide."}]) == []
+    assert marks_of([{"prompt": "Hi", "completion": "Hi there."}]) == []
+
+
+@pytest.mark.parametrize("names", [("score_chosen", "score_rejected"), ("chosen_rating", "rejected_rating")])
+def test_pairs_that_their_own_scores_contradict_are_named(names: tuple[str, str]) -> None:
+    def said(*scores: tuple[Any, Any]) -> list[str]:
+        pair = {"prompt": "Hi", "chosen": "Hello", "rejected": "No."}
+        return marks_of([pair | dict(zip(names, both, strict=True)) for both in scores])
+
+    [warning] = said((1, 9), ("2", "8"), (9, 1))
+    assert f"`{names[0]}` is below `{names[1]}` in 2 of 3 rows" in warning
+    assert said((9, 1), (1, 9), (5, 5)) == []
+    row = {"prompt": "Hi", "chosen": "Hello", "rejected": "No."} | dict(zip(names, (1, 9), strict=True))
+    exchanged = Columns(prompt="prompt", chosen="rejected", rejected="chosen")
+    assert marks_of([row], columns=exchanged, kind="preferences") == []
+
+
 def test_a_score_beyond_all_numbers_is_refused() -> None:
     row = {"prompt": "Hi", "completion": "Hello", "score": 10**400}
     assert "E123" in fails(read, row, "scores")

@@ -10,12 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from llamatune.data.cache import cache_key, stored
 from llamatune.data.formats.beside import endings
-from llamatune.data.formats.labels import said_by
+from llamatune.data.formats.labels import number_in_cell, said_by
 from llamatune.data.formats.recognise import Recognised, recognise_rows
 from llamatune.data.formats.record import Raw
 from llamatune.data.formats.turns import is_hh
@@ -26,7 +27,7 @@ from llamatune.data.read.tables import Rows
 from llamatune.recipe.blocks import Kind
 from llamatune.wording import counted
 
-SURVEY_VERSION = 9
+SURVEY_VERSION = 10
 """Part of the cache's keys: raise it when the same rows would be surveyed differently."""
 
 FIRST_ROWS = 20
@@ -69,6 +70,12 @@ class Survey:
     placeholders: list[Sighting]
     templates: list[Sighting]
     empty: list[Sighting]
+    repeats: list[tuple[str, str, int]]
+    """Two texts of a row, of which the second begins with the whole of the first, and is longer; and in how many rows.
+    Of a list of turns, the question and its reply: the same column twice."""
+    scored: list[tuple[str, str, int, int]]
+    """The columns of the chosen reply's score and of the rejected one's; in how many rows both are numbers, and in how
+    many the first is the lower one."""
 
     def warnings(self, recognised: Recognised) -> Iterator[str]:
         """What to say of placeholders, of rendered chats and of cells without a value, in the columns that are used."""
@@ -89,6 +96,7 @@ class Survey:
                 f"warning: {mark.name} may say how good a reply is, and bad ones are learnt like good ones; "
                 f"{mark.remedy}"
             )
+        yield from self._of_replies(recognised)
         if recognised.format == "text":
             # A web page may hold a marker; a set of chats holds little else.
             if 2 * sum(templates.values()) > self.count:
@@ -101,6 +109,29 @@ class Survey:
                 f"warning: texts that a chat template has written: {_named(rendered)}; its markers are read as "
                 "words of the speaker; give each turn as a message of its own"
             )
+
+    def _of_replies(self, recognised: Recognised) -> Iterator[str]:
+        """What most replies have, and should not."""
+        columns = recognised.columns
+        replies = (columns.completion, columns.chosen, columns.rejected, columns.first, columns.second)
+        pairs = {(columns.prompt, reply) for reply in replies} | {(columns.messages, columns.messages)}
+        # What HH writes in front of a reply is taken off it.
+        used = recognised.format != "hh" and recognised.kind not in ("prompts", "documents")
+        for prompt, reply, rows in self.repeats:
+            if used and (prompt, reply) in pairs and 2 * rows > self.count:
+                yield (
+                    f"warning: {counted(rows, 'reply', 'replies')} in `{reply}` begin with the whole prompt again; "
+                    "the model would learn to repeat what it is asked; leave the prompt out of the replies"
+                )
+                break
+        for chosen, rejected, both, lower in self.scored if columns.chosen else ():
+            # Whoever has exchanged the columns knows.
+            if 2 * lower > both and str(columns.chosen) not in rejected:
+                yield (
+                    f"warning: `{chosen}` is below `{rejected}` in {lower:,} of {counted(both, 'row')}: if more is "
+                    "better, the replies are the wrong way round, and a model would learn the worse ones; exchange "
+                    f"them: `columns: {{chosen: {columns.rejected}, rejected: {columns.chosen}, ...}}`"
+                )
 
     def _left_rendered(self, recognised: Recognised) -> dict[str, int]:
         """Markers in used columns whose texts are not read as turns."""
@@ -142,6 +173,9 @@ def survey_of(rows: Rows) -> Survey:
     kept: list[Raw] = []
     known: set[str] = set()
     values = _Values()
+    repeats: Counter[tuple[str, str]] = Counter()
+    scored: Counter[tuple[str, str]] = Counter()
+    lower: Counter[tuple[str, str]] = Counter()
     of_values = 0
     placeholders, templates, empty = _Sightings(), _Sightings(), _Sightings()
     count = 0
@@ -158,8 +192,67 @@ def survey_of(rows: Rows) -> Survey:
         texts = {column: list(_texts(value)) for column, value in row.items()}
         placeholders.add({column: _placeholders(found) for column, found in texts.items()})
         templates.add({column: set(filter(None, map(_rendered, found))) for column, found in texts.items()})
+        repeats.update(_repeats(row))
+        for pair in _columns_of_scores(tuple(row)):
+            chosen, rejected = (number_in_cell(row[column]) for column in pair)
+            if chosen is not None and rejected is not None:
+                scored[pair] += 1
+                lower[pair] += chosen < rejected
         empty.add({column: {value} for column, value in row.items() if value in _MISSING})
-    return Survey(kept, count, placeholders.seen(), templates.seen(), empty.seen())
+    return Survey(
+        kept,
+        count,
+        placeholders.seen(),
+        templates.seen(),
+        empty.seen(),
+        [(*pair, rows) for pair, rows in repeats.items()],
+        [(*pair, rows, lower[pair]) for pair, rows in scored.items()],
+    )
+
+
+_SHORT = 12
+"""A prompt of fewer characters may well be the first word of its reply."""
+
+
+def _repeats(row: Raw) -> set[tuple[str, str]]:
+    """Columns of texts, of which the second begins with the whole of the first."""
+    texts = [(name, value) for name, value in row.items() if isinstance(value, str) and len(value) >= _SHORT]
+    found = {
+        (name, other)
+        for name, text in texts
+        for other, reply in texts
+        if len(reply) > len(text) and reply.startswith(text.strip())
+    }
+    for name, value in row.items():
+        turns = [turn for turn in value if isinstance(turn, dict)] if isinstance(value, list) else []
+        asked, reply = (
+            (turn.get("content", turn.get("value")) for turn in turns[-2:]) if len(turns) > 1 else ("", "")
+        )
+        if isinstance(asked, str) and isinstance(reply, str) and _SHORT <= len(asked) < len(reply):
+            found |= {(name, name)} if reply.startswith(asked.strip()) else set()
+    return found
+
+
+_SIDES = (
+    ("chosen", "rejected"),
+    ("accepted", "rejected"),
+    ("preferred", "rejected"),
+    ("preferred", "dispreferred"),
+)
+
+_SCORE = re.compile(r"score|rating|reward|grade", re.I)
+
+
+@lru_cache(maxsize=256)
+def _columns_of_scores(columns: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Pairs of columns that by their names are scores of the better reply and of the other one."""
+    return [
+        (name, other)
+        for name in columns
+        if _SCORE.search(name)
+        for good, bad in _SIDES
+        if good in name and (other := name.replace(good, bad)) in columns
+    ]
 
 
 class _Values:
