@@ -244,6 +244,10 @@ class Columns(Block):
     """Whether the better reply is safe: true or false."""
     rejected_safe: Text | None = None
     """Whether the other reply is safe: true or false."""
+    first_safe: Text | None = None
+    """Whether the first reply is safe, where another column says which is better: `is_response_0_safe` in pku."""
+    second_safe: Text | None = None
+    """Whether the second reply is safe: `is_response_1_safe` in pku."""
 
     @property
     def names(self) -> dict[str, str]:

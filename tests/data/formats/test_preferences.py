@@ -261,6 +261,20 @@ def test_unknown_safety_labels_are_refused(more: dict) -> None:
     assert "error[E128] f:1: column " in fails({**TEXT, **more})
 
 
+@pytest.mark.parametrize(
+    ("better", "safe", "labels"),
+    [(0, (True, False), (True, False)), (1, (True, True), (True, True)), (1, (False, True), (True, False))],
+)
+def test_pku_says_of_each_reply_whether_it_is_safe(better: int, safe: tuple, labels: tuple) -> None:
+    row = {"prompt": "Hi", "response_0": "a", "response_1": "b", "better_response_id": better}
+    row |= dict(zip(("is_response_0_safe", "is_response_1_safe"), safe, strict=True))
+    pair = convert(row)
+    assert (pair.chosen_safe, pair.rejected_safe) == labels
+    assert rejected(row | {"is_response_0_safe": better != 0, "is_response_1_safe": better != 1}) is (
+        Reason.CHOSEN_UNSAFE
+    )
+
+
 def test_safety_labels_are_named_in_one_way() -> None:
     with pytest.raises(ValidationError, match="not both"):
         Columns(safety="bin", chosen_safe="safe")

@@ -110,7 +110,7 @@ def _is_structure(value: Any, is_label: bool) -> bool:
     return isinstance(value, (list, dict)) and not is_parts(value)
 
 
-_LABELS = ("rating", "safety", "chosen_safe", "rejected_safe")
+_LABELS = ("rating", "safety", "chosen_safe", "rejected_safe", "first_safe", "second_safe")
 FIELDS_OF_REPLIES = {"chosen", "rejected", "first", "second", "replies"}
 
 

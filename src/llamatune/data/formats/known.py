@@ -195,6 +195,10 @@ _RISK: dict[str, tuple[str, ...]] = {
 _LABELS: dict[str, tuple[str, ...]] = {
     field: (field,) for field in ("rating", "safety", "chosen_safe", "rejected_safe")
 }
+_SAFE_REPLIES: dict[str, tuple[str, ...]] = {
+    "first_safe": ("is_response_0_safe",),
+    "second_safe": ("is_response_1_safe",),
+}
 _CHATS: frozenset[RowFormat] = frozenset(
     {"messages", "sharegpt", "exchanges", "alpaca", "prompt_completion", "alternating", "oasst"}
 )
@@ -408,7 +412,7 @@ FORMATS: dict[RowFormat, Format] = {
                 | {"better": "safer_response_id"},
             ),
             "`prompt`, `response_0`, `response_1`, `better_response_id`",
-            optional=_SYSTEM | _LABELS,
+            optional=_SYSTEM | _LABELS | _SAFE_REPLIES,
             fits=_pku,
             first_of_usual=True,
             better=("0", "1"),

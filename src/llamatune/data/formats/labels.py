@@ -157,8 +157,22 @@ def read_rating(raw: Raw, columns: Columns, place: str) -> Rating | None:
     return _label(_RATINGS, raw, columns.rating, place)
 
 
-def safety_of(raw: Raw, columns: Columns, place: str) -> tuple[bool | None, bool | None]:
-    """Whether the chosen and the rejected reply are safe, where it is known. Raises DataError (E128)."""
+def safety_of(
+    raw: Raw, columns: Columns, place: str, *, is_second: bool = False
+) -> tuple[bool | None, bool | None]:
+    """Whether the chosen and the rejected reply are safe, where it is known.
+
+    Args:
+        is_second: the chosen reply is the second of two columns.
+
+    Raises:
+        DataError: E128, an unknown label.
+    """
+    if columns.first_safe or columns.second_safe:
+        first, second = (
+            _label(_TRUTH, raw, column, place) for column in (columns.first_safe, columns.second_safe)
+        )
+        return (second, first) if is_second else (first, second)
     if columns.safety:
         return _label(_BINS, raw, columns.safety, place) or (None, None)
     return (

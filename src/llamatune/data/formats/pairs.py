@@ -64,7 +64,7 @@ def preference(raw: Raw, sides: Sides, columns: Columns, place: str, adjusted: A
         adjusted.update(counts[0] | counts[1])
     prompt = _shared(chosen, rejected, place)
     rating = read_rating(raw, columns, place)
-    chosen_safe, rejected_safe = safety_of(raw, columns, place)
+    chosen_safe, rejected_safe = safety_of(raw, columns, place, is_second=sides.is_second)
     if len(chosen) == len(rejected) and all(map(_same, chosen, rejected)):
         raise RowRejected(Reason.IDENTICAL, 0)
     if chosen_safe is False and rejected_safe is True:
@@ -208,7 +208,7 @@ def _chosen_of_two(
     ]
     prompt = _plain(question(raw, columns, place, adjusted))
     better = _better(raw, columns, default, place)
-    return Sides(prompt, replies[better], replies[1 - better])
+    return Sides(prompt, replies[better], replies[1 - better], bool(better))
 
 
 def winner_of_two(default: tuple[str, str]) -> Reader:
@@ -227,7 +227,7 @@ def _winner_of_two(
         prompt = _plain(question(raw, columns, place, adjusted)) if columns.prompt else []
         sides = [_replies(raw, column, place) for column in replies]
     better = _better(raw, columns, default, place)
-    return Sides(prompt, sides[better], sides[1 - better])
+    return Sides(prompt, sides[better], sides[1 - better], bool(better))
 
 
 def _chats_of_lists(

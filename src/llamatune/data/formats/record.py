@@ -35,6 +35,8 @@ class Sides(NamedTuple):
     prompt: Turns
     chosen: Turns
     rejected: Turns
+    is_second: bool = False
+    """Whether the chosen reply is the second of two columns."""
 
 
 Reader = Callable[[Raw, Columns, str, Adjusted], Turns | Sides | str]

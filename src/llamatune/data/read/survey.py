@@ -214,22 +214,22 @@ _SHORT = 12
 """A prompt of fewer characters may well be the first word of its reply."""
 
 
-def _repeats(row: Raw) -> set[tuple[str, str]]:
+def _repeats(row: Raw) -> list[tuple[str, str]]:
     """Columns of texts, of which the second begins with the whole of the first."""
     texts = [(name, value) for name, value in row.items() if isinstance(value, str) and len(value) >= _SHORT]
-    found = {
+    found = [
         (name, other)
         for name, text in texts
         for other, reply in texts
         if len(reply) > len(text) and reply.startswith(text.strip())
-    }
+    ]
     for name, value in row.items():
         turns = [turn for turn in value if isinstance(turn, dict)] if isinstance(value, list) else []
         asked, reply = (
             (turn.get("content", turn.get("value")) for turn in turns[-2:]) if len(turns) > 1 else ("", "")
         )
         if isinstance(asked, str) and isinstance(reply, str) and _SHORT <= len(asked) < len(reply):
-            found |= {(name, name)} if reply.startswith(asked.strip()) else set()
+            found += [(name, name)] if reply.startswith(asked.strip()) else []
     return found
 
 
