@@ -40,7 +40,7 @@ from llamatune.recipe.blocks import Kind
 if TYPE_CHECKING:
     import datasets
 
-DATA_VERSION = 6
+DATA_VERSION = 7
 """Part of every cache key: raise it when the same row would be stored differently."""
 
 _ENCODED_BY = ("transformers", "tokenizers")
