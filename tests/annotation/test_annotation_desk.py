@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from llamatune.annotation.annotate import DATABASE, Wishes, annotate
+from llamatune.annotation.annotate import DATABASE, Wishes, _Writing, annotate
 from llamatune.annotation.desk import Desk, Refused, Rules, TwoReplies
 from llamatune.annotation.export import export, verdict_of
 from llamatune.annotation.figures import figure_lines
 from llamatune.annotation.scales import first_is_left
-from llamatune.annotation.sources import find_compared
+from llamatune.annotation.sources import Compared, find_compared
 from llamatune.annotation.store import Judgement, ShownPair, Store
 from llamatune.errors import DataError, RecipeError
 from llamatune.recipe.cards import read_card
@@ -291,6 +291,35 @@ def test_export_is_read_by_the_reward_stage_and_its_card_is_whole(
     opened = open_source(Source(card="mine"), tmp_path, kind="preferences")
     rows = [opened.canonical(raw, place) for place, raw in opened.rows()]
     assert len(rows) == 6 and {found.rating for found in rows} == {"better"}, "two of three decide"
+
+
+def test_labels_follow_what_is_undone_and_said_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, labels = desk(tmp_path, count=2, scale="seven"), tmp_path / "labels.jsonl"
+    by_hand = {"id": "p1", "better": "none", "note": "of a pair that nobody has judged here"}
+    write(labels, [by_hand, {"id": "other", "better": "first"}])
+    heard: list[str] = []
+    found = Compared("mine", [pair(0)], "seven", labels)
+    writing = _Writing(one.store, tmp_path, Wishes(scale="seven"), "seven", found, heard.append)
+
+    def said() -> dict[str, str]:
+        return {row["id"]: row["better"] for row in map(json.loads, labels.read_text().splitlines())}
+
+    one.say("ada", one.state("ada")["pair"], verdict=-2 if first_is_left("p0", "ada") else 2)
+    writing.write()
+    assert said() == {"p0": "first", "p1": "none", "other": "first"}
+    one.undo("ada")
+    writing.write()
+    assert said() == {"p1": "none", "other": "first"}, "and what is from elsewhere stays"
+
+    # While the page is open, files that were written because all was judged are brought up to date.
+    again = Desk(one.store, one.rules, judged=writing.judged, undone=writing.undone)
+    judge_all(again, "ada", size=2)
+    assert said() == {"p0": "first", "p1": "first", "other": "first"} and len(heard) == 1
+    again.undo("ada")
+    assert said() == {"p0": "first", "other": "first"}
+    judge_all(again, "ada", better="second", size=2)
+    assert said() == {"p0": "first", "p1": "second", "other": "first"} and len(heard) == 2
 
 
 def test_figures_show_who_prefers_a_side(tmp_path: Path) -> None:

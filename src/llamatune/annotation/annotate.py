@@ -84,7 +84,14 @@ def annotate(what: str, wishes: Wishes, say: Say, started: Callable[[str], None]
             if live is not None:
                 live.load()
             rules = Rules(wishes.session, scale, wishes.each, _guidelines(wishes))
-            desk = Desk(store, rules, answering=live, starts=not found.pairs, judged=writing.judged)
+            desk = Desk(
+                store,
+                rules,
+                answering=live,
+                starts=not found.pairs,
+                judged=writing.judged,
+                undone=writing.undone,
+            )
             serve(desk, token_of(folder), listening_socket(wishes.port), started)
         done = writing.write()
         for line in (*exported_lines(done, folder), *figure_lines(done.figures)):
@@ -127,6 +134,13 @@ class _Writing:
             self._said = True
             self.write()
             self.say("everything is judged: the files are written, and may be used")
+
+    def undone(self) -> None:
+        """After each judgement that was opened again: files that may be in use do not keep what nobody says any more,
+        and are written again when everything is judged again."""
+        if self._said:
+            self._said = False
+            self.write()
 
 
 def _called(name: str, session: Session, scale: Scale, usual: Scale) -> str:

@@ -69,6 +69,7 @@ class Desk:
         answering: who answers what annotators write; None where nobody does.
         starts: whether annotators begin chats of their own.
         judged: called after each pair that has been judged.
+        undone: called after each judgement that has been opened again.
     """
 
     def __init__(
@@ -79,12 +80,14 @@ class Desk:
         answering: Answering | None = None,
         starts: bool = False,
         judged: Callable[[], None] = lambda: None,
+        undone: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
         self.rules = rules
         self.answering = answering
         self.starts = starts
         self._judged = judged
+        self._undone = undone
 
     def about(self) -> dict[str, Any]:
         """What does not change while the page is open."""
@@ -198,6 +201,7 @@ class Desk:
         """Open the last judgement again. Raises Refused where there is none."""
         if not self.store.undo(annotator_name(name)):
             raise Refused("there is nothing to undo")
+        self._undone()
         return self.state(name)
 
     def end_chat(self, name: str, after: str) -> dict[str, Any]:

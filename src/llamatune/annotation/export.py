@@ -121,7 +121,7 @@ def export(
     write_rows(folder / PREFERENCES, (_preference(one, session, scale) for one in kept))
     write_rows(folder / JUDGEMENTS, (_judgement_row(one, numbers[one.annotator]) for one in judgements))
     write_json(folder / FIGURES, figures)
-    written = 0 if labels is None else _write_labels(labels, verdicts, by_pair, scale)
+    written = 0 if labels is None else _write_labels(labels, verdicts, by_pair, store.ever_judged(), scale)
     card = _card(folder / PREFERENCES, name, session, figures, licence, cards) if kept else None
     return Exported(len(kept), outcomes, figures, written, card)
 
@@ -182,14 +182,23 @@ def _judgement_row(one: Judgement, annotator: str) -> dict[str, Any]:
 
 
 def _write_labels(
-    file: Path, verdicts: Sequence[JointVerdict], judged: Mapping[str, Sequence[Judgement]], scale: Scale
+    file: Path,
+    verdicts: Sequence[JointVerdict],
+    judged: Mapping[str, Sequence[Judgement]],
+    ever: frozenset[str],
+    scale: Scale,
 ) -> int:
-    """Bring a run's labels up to date; those that are from elsewhere stay. Returns how many are from here."""
+    """Bring a run's labels up to date; those that are from elsewhere stay. Returns how many are from here.
+
+    Args:
+        ever: the pairs that were judged here at any time. The label of one whose judgements were all undone goes.
+    """
     ours = {one.pair.id: _label(one, scale) for one in verdicts}
     ours |= {name: {"id": name, "better": "none"} for name in judged if name not in ours}
-    kept = {name: line for name, line in labels_in(file).items() if name not in ours}
-    lines = [*kept.values(), *(json.dumps(one) for one in ours.values())]
-    if ours:
+    there = labels_in(file)
+    kept = [line for name, line in there.items() if name not in ours and name not in ever]
+    lines = [*kept, *(json.dumps(one) for one in ours.values())]
+    if ours or len(kept) < len(there):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, "".join(f"{line}\n" for line in lines))
     return len(ours)

@@ -368,6 +368,11 @@ class Store:
         )
         return list(map(_judgement, rows))
 
+    def ever_judged(self) -> frozenset[str]:
+        """The pairs that somebody has judged at any time, whether that was undone or not."""
+        rows = self._rows("SELECT DISTINCT pair FROM judgements WHERE ended IS NOT NULL")
+        return frozenset(row["pair"] for row in rows)
+
     def progress(self, annotator: str, each: int | None) -> tuple[int, int]:
         """How many pairs an annotator has judged, and how many are left for them at most."""
         [row] = self._rows(
