@@ -31,11 +31,26 @@ def test_paths_are_cut_to_their_last_part() -> None:
         "path": "/home/anna/rows.jsonl",
         "runs": ["../other/run", "~/x", "runs/mine"],
         "prompt": "/me waves at you",
+        "blanks": ["/mnt/My Data/rows.jsonl", "~/My Data/my rows.jsonl", "~anna/x", "../My Data/x/"],
+        "others": ["C:\\Data\\My rows.jsonl", "d:/x", "\\\\server\\share\\x", "file:///mnt/My%20Data/x"],
+        "texts": [
+            "/",
+            "//",
+            "~",
+            "a/b c/d",
+            "A: b",
+            "/me waves.\n/you/wave",
+            "https://x.org/y",
+            "\\\\frac12",
+        ],
     }
     assert without_paths(said) == {
         "path": "rows.jsonl",
         "runs": ["run", "x", "runs/mine"],
         "prompt": "/me waves at you",
+        "blanks": ["rows.jsonl", "my rows.jsonl", "x", "x"],
+        "others": ["My rows.jsonl", "x", "x", "x"],
+        "texts": said["texts"],
     }
 
 
@@ -59,11 +74,14 @@ def test_credentials_and_paths_are_found(
     assert "a1a1" not in str(caught.value)
 
 
-def test_a_path_that_the_run_names_is_nowhere_in_its_card(rows_run: Path) -> None:
-    named = "/mnt/our_disk/hh_pairs.jsonl"
+@pytest.mark.parametrize("folder", ["/mnt/our_disk", "/mnt/our big_disk", "~/our disk", "D:\\our disk"])
+def test_a_path_that_the_run_names_is_nowhere_in_its_card(rows_run: Path, folder: str) -> None:
+    named = f"{folder}/hh_pairs.jsonl"
     data = json.loads((rows_run / "data.json").read_text())
     data["sources"][0] |= {"name": named, "files": [named]}
     (rows_run / "data.json").write_text(json.dumps(data))
+    recipe = rows_run / "resolved.yaml"
+    recipe.write_text(f"{recipe.read_text()}data: {{train: [{{path: {json.dumps(named)}}}]}}\n")
     page = f"{named}, {in_line(named)} and {fenced(named)}"
     cut = without_named_paths(page, finished_artefact(str(rows_run)))
     assert cut == f"hh_pairs.jsonl, hh\\_pairs.jsonl and {fenced('hh_pairs.jsonl')}"

@@ -43,6 +43,14 @@ _MAY_GO = {
 _SETTINGS = (NOTE, RECIPE, "adapter_config.json", "config.json", "tokenizer_config.json")
 """Files in which a home folder is a path, and not what somebody talks about."""
 
+_PATH = re.compile(
+    r"(?:(?P<root>/)|~[^\s/\\]*[/\\]|\.\.[/\\]|[A-Za-z]:[/\\]|\\\\[^\s\\]+\\|file:/)"
+    r"(?(root)(?:\S+|.*[^/\n]/.*)|.*)",
+    re.IGNORECASE,
+)
+"""A line that is a path from the root, from somebody's home or from a folder above, as this system, Windows and
+addresses of files write it. Folders may have blanks in their names; `/me waves` is no path, but what somebody says."""
+
 _LARGEST_TEXT = 64 << 20
 _HOME = re.compile(r"(?:/(?:home|Users)/|[A-Za-z]:\\+Users\\+)[A-Za-z0-9_.-]+")
 """Folders of people, on any machine."""
@@ -105,7 +113,7 @@ def stage_facts(artefact: Artefact, origin: BaseOrigin | None, staged: Path) -> 
         "stage": artefact.stage,
         "steps": artefact.result.steps,
         "seconds": artefact.result.seconds,
-        "figures": artefact.result.figures,
+        "figures": without_paths(artefact.result.figures),
         "evaluation": without_paths(artefact.said.mapping("evaluation.json")),
     }
     _write_json(staged / METRICS, figures)
@@ -135,8 +143,10 @@ def without_paths(value: Any) -> Any:
         return {without_paths(key): without_paths(part) for key, part in value.items()}
     if isinstance(value, list):
         return [without_paths(part) for part in value]
-    is_path = isinstance(value, str) and value.startswith(("/", "~", "../")) and not re.search(r"\s", value)
-    return PurePath(value).name or "." if is_path else value
+    if not isinstance(value, str) or not _PATH.fullmatch(value):
+        return value
+    last = [part for part in re.split(r"[/\\]", value) if part not in ("", ".")]
+    return last[-1] if last else value
 
 
 def link(file: Path, to: Path) -> None:
@@ -171,7 +181,7 @@ def check_staged(staged: Path, artefact: Artefact) -> None:
 
 
 def named_paths(artefact: Artefact) -> list[str]:
-    """The absolute paths that a run's recipe and data name, the longest first."""
+    """The paths of this machine that a run's recipe and data name, the longest first."""
     found: set[str] = set()
 
     def look(value: Any) -> None:
@@ -179,12 +189,8 @@ def named_paths(artefact: Artefact) -> list[str]:
             value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
         ):
             look(part)
-        if (
-            isinstance(value, str)
-            and value.startswith("/")
-            and value != "/"
-            and without_paths(value) != value
-        ):
+        # What is above the run's folder says nothing about the machine.
+        if isinstance(value, str) and not value.startswith("..") and without_paths(value) != value:
             found.add(value)
 
     look([artefact.recipe, artefact.sources])
