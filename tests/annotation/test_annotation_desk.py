@@ -359,6 +359,13 @@ def test_files_of_pairs(tmp_path: Path) -> None:
     rows = [{"prompt": "Hi", "chosen": "Hello", "rejected": "No", "rating": "better"}] * 2
     found = find_compared(str(write(tmp_path / "pairs.jsonl", rows)))
     assert [(one.first, one.second) for one in found.pairs] == [("Hello", "No")]
+    assert found.left_out == {"the same pair again": 1}
+    pair = {"id": "a", "prompt": "Hi", "first": "x", "second": "y"}
+    assert find_compared(str(write(tmp_path / "twice.jsonl", [pair] * 3))).left_out == {
+        "the same pair again": 2
+    }
+    with pytest.raises(DataError, match=r"E170.*other.jsonl:2: the id `a` is that of another.*other.jsonl:1"):
+        find_compared(str(write(tmp_path / "other.jsonl", [pair, {**pair, "second": "z"}])))
     for wrong in (
         [{"id": "a", "prompt": [{"role": "user"}], "first": "x", "second": "y"}],
         [{"id": "a", "prompt": "Hi", "first": 3, "second": "y"}],

@@ -120,10 +120,11 @@ def _of_file(path: Path, name: str, *, whole: bool = False) -> Compared:
     left_out: dict[str, int] = {}
     pairs: dict[str, ShownPair] = {}
     for one in _pairs(path, left_out):
-        if (why := _flaw(one)) and not whole:
-            left_out[why] = left_out.get(why, 0) + 1
+        why = _again(one, pairs[one.id]) if one.id in pairs else None if whole else _flaw(one)
+        if why is None:
+            pairs[one.id] = one
         else:
-            pairs.setdefault(one.id, one)
+            left_out[why] = left_out.get(why, 0) + 1
     if not pairs:
         counts = "; ".join(f"{why}: {count:,}" for why, count in left_out.items())
         raise _nothing(f"no pair can be compared{f' ({counts})' if counts else ''}", str(path))
@@ -189,6 +190,19 @@ def _flaw(one: ShownPair) -> str | None:
     if not first or not second:
         return "a reply is empty"
     return "the same reply twice" if first == second else None
+
+
+def _again(one: ShownPair, before: ShownPair) -> str:
+    """Why a pair is left out whose id was there before. Raises DataError where that was of other texts."""
+    if (one.prompt, one.first, one.second) == (before.prompt, before.first, before.second):
+        return "the same pair again"
+    raise DataError(
+        "E170",
+        f"the id `{one.id}` is that of another pair, in {before.made_by['place']}",
+        place=one.made_by["place"],
+        why="what people say of one of them would be kept as said of the other",
+        hint="give each pair an `id` of its own",
+    )
 
 
 def plain_name(name: str) -> str:
