@@ -502,6 +502,11 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "there is nothing to write the figures into",
             "make a card: `llamatune data card NAME --from FILE`",
         ),
+        "E183": Code(
+            "a folder that holds the analysis of other data",
+            "its report and its figures would be replaced by those of this data",
+            "name another folder with `--output`, or remove this one",
+        ),
     },
     "Models, tokenizers, templates, adapters": {
         "E201": Code("there is no such model", "there is nothing to start from", "check the name"),

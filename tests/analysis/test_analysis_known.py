@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 from llamatune.analysis import looking
-from llamatune.analysis.analysed import Wanted, analyse
+from llamatune.analysis.analysed import Wanted, analyse, default_output
 from llamatune.analysis.personal import personal_data_in
 from llamatune.analysis.repeats import agreement_of, repeated
 from llamatune.analysis.tally import Tally
 from llamatune.analysis.terms import IDENTITY, TermFinder, lower_words, pronouns_in, read_terms
 from llamatune.data.clean.languages import language_identifier
 from llamatune.data.clean.near import BANDS, Signer
+from llamatune.data.read.cards import draft_card
 from llamatune.errors import DataError, RecipeError
+from llamatune.recipe.cards import read_card, write_card
 
 FISH = "The old fisherman mended his nets on the quay while the gulls cried above the quiet harbour, and " * 3
 TEXTS = [
@@ -309,3 +311,59 @@ def test_rows_of_a_benchmark_are_found() -> None:
     assert (at["clean"], at["dirty"]) == (1, 1) and 1 / 3 < at["share"] < 2 / 3
     with pytest.raises(RecipeError, match="E182.*(.|\n)*--base"):
         analyse(data, Wanted(against=benchmark), output=Path("out"), say=quiet)
+
+
+def test_the_analysis_of_other_data_is_not_replaced() -> None:
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        written([{"text": f"It rains in {folder}."}], f"{folder}/rows.jsonl")
+    quick = Wanted(without=["languages", "near-duplicates"])
+    out = default_output("a/rows.jsonl", None)
+    assert out == default_output("b/rows.jsonl", None) == Path("runs/analysis-rows")
+    analyse("a/rows.jsonl", quick, output=out, say=quiet)
+    before = (out / "analysis.json").read_text()
+    with pytest.raises(RecipeError, match=r"E183.*a/rows\.jsonl(.|\n)*--output"):
+        analyse("b/rows.jsonl", quick, output=out, say=quiet)
+    assert (out / "analysis.json").read_text() == before
+    written([{"text": "It rains no more."}], "a/rows.jsonl")
+    analyse("a/rows.jsonl", quick, output=out, say=quiet)
+    Path("a/rows.jsonl").rename("moved.jsonl")
+    analyse("moved.jsonl", quick, output=out, say=quiet)
+
+
+def test_benchmarks_as_published_and_splits_of_cards_are_looked_for() -> None:
+    data = written([{"text": FISH}])
+    quick = {"base": "pico", "without": ["languages", "near-duplicates"]}
+
+    def of(against: str) -> tuple[int, float]:
+        seen = analyse(data, Wanted(against=against, **quick), output=Path("out"), say=quiet)["contamination"]
+        return seen["rows"], seen["longer_than"]["10"]["share"]
+
+    halves = FISH[: len(FISH) // 2], FISH[len(FISH) // 2 :]
+    human = {"prompt": halves[0], "canonical_solution": halves[1], "test": "", "entry_point": "f"}
+    rows, share = of(written([human], "human.jsonl"))
+    assert rows == 1 and share > 0.9, "the solution, too"
+    Path("mmlu").mkdir()
+    Path("mmlu/law_test.csv").write_text(f'"{FISH}",1,2,3,4,A\n"Why?",1,2,3,4,B\n')
+    assert of("mmlu") == of("mmlu/law_test.csv") and of("mmlu")[0] == 2
+    Path("bbh.json").write_text(json.dumps({"examples": [{"input": FISH, "target": "(A)"}]}))
+    assert of("bbh.json")[0] == 1
+    splits = {}
+    for number, split in enumerate(("train", "test", "safe"), 1):
+        written([{"text": f"{split} {at}"} for at in range(number)], f"{split}.jsonl")
+        draft_card(Path(f"{split}.jsonl"), Path("data_cards"), name=split)
+        file = Path(f"data_cards/{split}.md")
+        file.write_text(file.read_text().replace("  id: #", "  id: cc0-1.0 #"))
+        card, body = read_card(file)
+        splits[split] = card.splits["train"]
+
+    def suite(*names: str) -> None:
+        changes = {"name": "suite", "splits": {name: splits[name] for name in names}}
+        write_card(card.model_copy(update=changes), body, Path("data_cards/suite.md"))
+
+    suite("train", "test", "safe")
+    assert (of("suite")[0], of("suite:safe")[0], of("suite:train")[0]) == (2, 3, 1)
+    suite("train", "safe")
+    assert of("suite")[0] == 4
+    with pytest.raises(DataError, match=r"E155.*no split `eval`(.|\n)*train, safe"):
+        of("suite:eval")

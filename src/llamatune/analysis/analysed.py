@@ -1,6 +1,7 @@
 """`analyse`: from a data card or a file to figures, a page, and the card's block `analysis`.
 
 E029  the package of a part is not installed
+E183  the folder holds the analysis of other data
 E180  a list or a model of languages that a part needs cannot be used
 E242  the same of a classifier
 """
@@ -32,10 +33,12 @@ from llamatune.data.read.sources import OpenSource, open_source
 from llamatune.data.read.survey import survey_of
 from llamatune.data.rows import RowRejected
 from llamatune.errors import Problem, RecipeError, StoppedError
-from llamatune.outside import is_file
+from llamatune.judging.benchmarks.own import benchmark_texts
+from llamatune.outside import is_file, is_folder
 from llamatune.recipe.blocks import Kind, Source
 from llamatune.recipe.cards import find_card
 from llamatune.recipe.hashing import file_sha256
+from llamatune.recipe.parsing.yaml import read_text
 from llamatune.runs.files import REPORT, disk_errors, write_atomic, write_json
 from llamatune.runs.report.page import rendered
 from llamatune.runs.signals import StoppedEarly, StopRequest
@@ -47,6 +50,8 @@ Skippable = Literal["languages", "near-duplicates"]
 SKIPPABLE: tuple[Skippable, ...] = get_args(Skippable)
 
 RESULT = "analysis.json"
+_OF = "source.txt"
+"""Of what a folder holds the analysis."""
 _PARTS = "parts"
 
 
@@ -88,19 +93,21 @@ def analyse(
 
     Raises:
         DataError: the data, or a file that a part needs, cannot be read.
-        RecipeError: E029.
+        RecipeError: E029; E183, the folder holds the analysis of other data.
         ModelError: the base has no tokenizer that can be used.
         StoppedError: somebody asked to stop; the same command goes on.
         DiskError: the folder cannot be written.
     """
     _check_packages(wanted)
     source = _open(data, split)
+    _refuse_others(output, source, split)
     for line in source.describe():
         say(line)
     means, key = _means(wanted)
     looking = Looking(source, means, output / _PARTS, key)
     with disk_errors(output):
         output.mkdir(parents=True, exist_ok=True)
+        write_atomic(output / _OF, _said(source, split) + "\n")
     with StopRequest().listening() as stop:
         try:
             looking.make(stop=stop, say=say, done=done)
@@ -120,9 +127,27 @@ def analyse(
     return record
 
 
-def default_output(data: str) -> Path:
-    """`runs/analysis-NAME`, beside other runs."""
-    return Path("runs") / f"analysis-{Path(data).name.split('.')[0] if is_file(Path(data)) else data}"
+def default_output(data: str, split: str | None) -> Path:
+    """`runs/analysis-NAME`, beside other runs; of another split than `train`, with its name."""
+    name = Path(data).name.split(".")[0] if is_file(Path(data)) else data
+    return Path("runs") / f"analysis-{name}{f'-{split}' if split not in (None, 'train') else ''}"
+
+
+def _said(source: OpenSource, split: str | None) -> str:
+    """Of what an analysis is: a file by its place, a card by its split."""
+    return f"card {source.card}, split {split or 'train'}" if source.card else str(source.files[0].resolve())
+
+
+def _refuse_others(output: Path, source: OpenSource, split: str | None) -> None:
+    """Files of one name in two folders have the same folder by default. What was changed, or moved, is the same data.
+
+    Raises:
+        RecipeError: E183.
+    """
+    noted = output / _OF
+    of = read_text(noted).strip() if is_file(noted) else ""
+    if of and of != _said(source, split) and (of.startswith("card ") or is_file(Path(of))):
+        raise RecipeError("E183", f"it holds the analysis of other data: {of}", place=str(output))
 
 
 def _open(data: str, split: str | None) -> OpenSource:
@@ -212,12 +237,25 @@ def _benchmark(name: str, tokenizer: PreTrainedTokenizerBase | None) -> list[lis
             "rows of a benchmark are looked for by their tokens, and no tokenizer is named",
             hint="`--base MODEL` names one; any that cuts numbers and words as the model does",
         )
-    source = _open(name, None)
-    texts = []
-    for place, raw in source.rows():
-        with suppress(RowRejected):
-            texts.append(said_in(source.canonical(raw, place)))
+    texts = benchmark_texts(Path(name)) if is_file(Path(name)) or is_folder(Path(name)) else None
+    if texts is None:
+        texts = []
+        for source in _benchmark_sources(name):
+            for place, raw in source.rows():
+                with suppress(RowRejected):
+                    texts.append(said_in(source.canonical(raw, place)))
     return tokens_of(tokenizer, texts)
+
+
+def _benchmark_sources(name: str) -> list[OpenSource]:
+    """A file; or of a card the split that `CARD:SPLIT` names, or else what models are tested on: `test`, `eval`, or
+    where it has neither, all its splits."""
+    if is_file(Path(name)):
+        return [_open(name, None)]
+    card, _, named = name.partition(":")
+    splits = find_card(card, Path()).splits
+    tested = [split for split in splits if split == "test"] or [split for split in splits if split == "eval"]
+    return [_open(card, split) for split in ([named] if named else tested or list(splits))]
 
 
 def _version(package: str) -> str:

@@ -133,7 +133,7 @@ def analyse(
     against: Annotated[
         str | None,
         typer.Option(
-            help="A benchmark, a card or a file: how much of its rows is here (needs --base).",
+            help="A benchmark, CARD, CARD:SPLIT or a file: how much of its rows is here (needs --base).",
             show_default=False,
         ),
     ] = None,
@@ -158,7 +158,7 @@ def analyse(
     left_out = [part for part in SKIPPABLE if part in (without or ())]
     if unknown := set(without or ()) - set(left_out):
         raise typer.BadParameter(f"--without {min(unknown)}: it is one of {', '.join(SKIPPABLE)}")
-    folder = output or default_output(data)
+    folder = output or default_output(data, split)
     with errors_as_json(as_json):
         if update:
             check_updatable(data)

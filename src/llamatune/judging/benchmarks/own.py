@@ -11,6 +11,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 from llamatune.data.read.readers import read_rows
 from llamatune.errors import DataError, reason_of
 from llamatune.judging.benchmarks.code import passes
-from llamatune.outside import read_any_json, read_whole
+from llamatune.outside import is_folder, read_any_json, read_whole
 from llamatune.recipe.stages.evaluate import BenchmarkFile
 from llamatune.wording import counted
 
@@ -335,6 +336,36 @@ def with_names(files: Sequence[BenchmarkFile], taken: Iterable[str]) -> list[Ben
         used.add(own)
         found.append(file.model_copy(update={"name": own}))
     return found
+
+
+_SAID = {
+    "humaneval": ("prompt", "canonical_solution"),
+    "mbpp": ("text", "code"),
+    "gsm8k": ("question", "answer"),
+}
+
+
+def benchmark_texts(path: Path) -> list[str] | None:
+    """All that is said in each row of a benchmark's file, or of mmlu's folder: question, choices, solution; None where
+    it is none that llamatune knows by its form."""
+    if is_folder(path) or path.suffix == ".csv":
+        with suppress(DataError):
+            files = sorted(path.glob("*.csv")) if is_folder(path) else [path]
+            every = [row for one in files for row in _mmlu_rows(one)]
+            return ["\n".join([row["question"], *row["choices"]]) for row in every] or None
+        return None
+    if path.suffix == ".json":
+        with suppress(DataError):
+            return [f"{row['input']}\n{row['target']}" for row in _checked("bbh", path)]
+    with suppress(DataError):
+        _, first = next(iter(read_rows(path)), ("", {}))
+        for format, said in _SAID.items():
+            if {*_NEEDED[format], *said} <= set(first):
+                rows = (row for _, row in read_rows(path))
+                return [
+                    "\n".join(text for key in said if isinstance(text := row.get(key), str)) for row in rows
+                ]
+    return None
 
 
 def _name(file: BenchmarkFile) -> str:
