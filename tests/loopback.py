@@ -187,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
             hub.hanging.set()
             hub.over.wait(120)
         if failure is not None and failure.status in (CUT, HANG):
-            self.rfile.read(100)
+            self.rfile.read(min(100, int(self.headers.get("content-length") or 0)))
             self.close_connection = True
             self.connection.close()
             return

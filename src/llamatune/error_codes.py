@@ -876,6 +876,11 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "a model that is asked in another format than it has learnt answers worse, and nobody is told",
             "serve it by vLLM, which takes the template as it is: `llamatune export RUN --vllm`",
         ),
+        "E521": Code(
+            "an adapter that vLLM does not serve",
+            "it takes LoRA's matrices alone, and refuses others when it starts",
+            "merge it, and serve the merged model: `llamatune merge RUN --output FOLDER`",
+        ),
         "E510": Code(
             "the hub does not know who is asking (401)",
             "only its owners may write to a repository",

@@ -85,6 +85,67 @@ def test_each_answer_is_an_error_of_its_own(
     assert llamatune(*PUSH).returncode == 0
 
 
+_SENDS = """
+import sys
+from pathlib import Path
+from llamatune.errors import LlamatuneError
+from llamatune.hub.push import Target, deliver
+for line in sys.stdin:
+    try:
+        deliver(Path(line.strip()), Target("me/model"), dry_run=False, say=lambda line: None)
+        print("done", flush=True)
+    except LlamatuneError as error:
+        print(error.problems[0].code, error.exit_code, flush=True)
+"""
+_STORES = {
+    "regular": ("POST", "/commit/"),
+    "lfs": ("PUT", "/lfs/"),
+    "multipart": ("PUT", "/part/"),
+    "xet": ("GET", "/xet-write-token/"),
+}
+
+
+@pytest.mark.parametrize("mode", _STORES)
+def test_each_mode_of_upload_fails_in_the_same_words(mode: str, tmp_path: Path) -> None:
+    """One process that sends other bytes each time, to a hub that fails where it stores them, and at the commit."""
+    with LoopbackHub(mode, chunk=100_000, store=tmp_path / "store") as hub, subprocess.Popen(
+        [sys.executable, "-c", _SENDS],
+        env=hub.environment(tmp_path / "home") | {"PYTHONPATH": str(ROOT / "src")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as sending:  # fmt: skip
+        assert sending.stdin is not None and sending.stdout is not None
+
+        def send(number: int) -> str:
+            folder = tmp_path / "hub" / str(number)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "README.md").write_text(f"# {number}\n")
+            (folder / "model.safetensors").write_bytes(number.to_bytes(5) * 50_000)
+            print(folder, file=sending.stdin, flush=True)
+            return sending.stdout.readline().strip()
+
+        number = 0
+        for part in dict.fromkeys((_STORES[mode], ("POST", "/commit/"))):
+            for status, code in ((401, "E510"), (403, "E511"), (404, "E512"), (409, "E513")):
+                number += 1
+                hub.fail(*part, status, times=99)
+                assert send(number) == f"{code} 5", (part, status)
+                hub.failures.clear()
+                assert send(number) == "done", "the same again goes on"
+        # What passes is waited for; at a commit, which may have been made, it is said.
+        said = {429: "E514 5", 500: "E515 5", CUT: "E515 5"} if mode == "regular" else {}
+        for status in (429, 500, CUT):
+            number += 1
+            hub.fail(*_STORES[mode], status)
+            assert send(number) == said.get(status, "done"), status
+            assert not hub.failures.pop().times and send(number) == "done"
+        [held] = [files for files in hub.repos.values()]
+        names = set(held.files("main")[1])
+        assert names == {".gitattributes", "README.md", "model.safetensors"}
+        sending.stdin.close()
+
+
 def test_without_a_token_and_without_a_network(hub: LoopbackHub, llamatune, rows_run: Path) -> None:
     done = llamatune(*PUSH, token=False)
     assert done.returncode == 5 and "error[E510]" in done.stderr

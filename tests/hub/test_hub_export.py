@@ -142,10 +142,18 @@ def test_a_run_for_ollama(trained: Any, tmp_path: Path, monkeypatch: pytest.Monk
     assert whole[1] == "ollama run pico" and (tmp_path / "whole/model.safetensors").is_file()
 
 
-def test_the_line_for_vllm(trained: Any, rewarded: Any) -> None:
+def test_the_line_for_vllm(trained: Any, rewarded: Any, tmp_path: Path) -> None:
     line = vllm_line(str(trained("lora")))
     assert "--enable-lora --max-lora-rank 16" in line and f"={trained('lora')}/adapter" in line
     template = BUILTIN / "pico/chat_template.jinja"
     assert vllm_line("pico").endswith(f"--served-model-name pico --chat-template {template}")
     with pytest.raises(ModelError, match="E238"):
         vllm_line(str(rewarded("lora")))
+    dora = tmp_path / "with dora"
+    shutil.copytree(trained("lora") / "adapter", dora)
+    settings = json.loads((dora / "adapter_config.json").read_text()) | {"use_dora": True}
+    (dora / "adapter_config.json").write_text(json.dumps(settings))
+    with pytest.raises(
+        ModelError, match=r"E521.*DoRA(.|\n)*llamatune merge '.*with dora' --output with dora-m"
+    ):
+        vllm_line(str(dora))

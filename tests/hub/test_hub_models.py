@@ -148,7 +148,7 @@ def test_the_hubs_own_storage(tmp_path: Path) -> None:
     with LoopbackHub("xet", store=store) as hub:
         environment = hub.environment(tmp_path / "home") | {"PYTHONPATH": str(ROOT / "src")}
         command = [sys.executable, "-c", _DELIVER, str(staged)]
-        for status, code in ((401, "E515"), (None, None)):
+        for status, code in ((401, "E510"), (403, "E511"), (None, None)):
             if status:
                 hub.fail("GET", "/xet-write-token/", status, times=9)
             sent = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)

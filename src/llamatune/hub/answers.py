@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,6 +101,15 @@ def hub_answers(name: str) -> Iterator[None]:
             raise
 
 
+_STATUS_SAID = re.compile(r"HTTP status (?:client|server) error \((\d{3})\b")
+
+
+def _status_said(cause: BaseException) -> int | None:
+    """hf_xet has the hub's status in the text of its errors alone."""
+    found = _STATUS_SAID.search(str(cause))
+    return int(found[1]) if found else None
+
+
 def _said(error: BaseException, name: str) -> HubError:
     """The first cause that has a status says what it was; uploads wrap theirs."""
     status: int | None = None
@@ -107,7 +117,7 @@ def _said(error: BaseException, name: str) -> HubError:
     chain: list[BaseException] = []
     while cause is not None and cause not in chain and status is None:
         chain.append(cause)
-        status = getattr(getattr(cause, "response", None), "status_code", None)
+        status = getattr(getattr(cause, "response", None), "status_code", None) or _status_said(cause)
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, PermissionError):
         answer = _BY_STATUS[401]

@@ -98,7 +98,7 @@ def vllm_line(run: str, *, base: str | None = None) -> str:
     """The command with which vLLM serves a run: its adapter on its base, or its weights.
 
     Raises:
-        ModelError: no such model, or none that writes.
+        ModelError: no such model, or none that writes; E521, an adapter that vLLM does not serve.
     """
     found = find(run, base=base)
     check_task(found, "generate", run)
@@ -107,7 +107,17 @@ def vllm_line(run: str, *, base: str | None = None) -> str:
     if found.adapter is None:
         command = ["vllm", "serve", str(found.base.folder), "--served-model-name", name]
     else:
-        rank = json.loads((found.adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
+        settings = json.loads((found.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        if settings.get("use_dora"):  # and `find` refuses whole layers
+            merged = f"{name}-merged"
+            raise ModelError(
+                "E521",
+                "vLLM does not serve adapters of DoRA",
+                place=str(found.adapter),
+                hint=f"merge it, and serve that: `llamatune merge {shlex.quote(run)} --output {merged}`, then "
+                f"`llamatune export {merged} --vllm`",
+            )
+        rank = settings["r"]
         command = [
             *("vllm", "serve", str(found.base.folder), "--tokenizer", tokenizer, "--enable-lora"),
             *("--max-lora-rank", str(_rank_of_vllm(rank)), "--lora-modules", f"{name}={found.adapter}"),
