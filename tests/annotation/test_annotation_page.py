@@ -11,11 +11,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+
+import pytest
 
 from browser import Browser, Tab
 from report_page import in_browser
-from support import ROOT
+from support import ROOT, reward_recipe
 
 HOSTILE = (
     "<script>document.title = 'run'; window.run = 1</script><img src=x onerror=\"window.run = 1\">"
@@ -199,6 +202,45 @@ def test_killed_and_started_again_the_open_page_goes_on(tmp_path: Path) -> None:
         assert served.stop(signal.SIGTERM) == "annotations/pairs/preferences.jsonl"
     rows = [json.loads(line) for line in (tmp_path / "annotations/pairs/preferences.jsonl").open()]
     assert len(rows) == 9 and {row["rating"] for row in rows} == {"better"}
+
+
+@pytest.mark.slow
+@in_browser
+def test_twenty_comparisons_killed_twice_train_a_reward_model(tmp_path: Path) -> None:
+    """By clicks and keys in turn, the server killed after 7 and 14; the pairs are those of pico's world."""
+    from llamatune.data.read.sources import open_source
+    from llamatune.pipeline import run
+    from llamatune.recipe.blocks import Source
+
+    source = open_source(Source(card="pico-preferences-helpful"), ROOT, kind="preferences")
+    known = [raw for _, raw in islice(source.rows(), 20)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in known))
+    better = {row["chosen"][-1]["content"] for row in known}
+    with serving(tmp_path, "pairs.jsonl") as served, Browser(tmp_path) as browser:
+        tab = browser.tab(served.address)
+        begin(tab, "Ada")
+        for number in range(1, 21):
+            settled(tab)
+            on_left = tab.js(f"{COMPARE}.innerText").partition("\n")[2].strip() in better
+            if number % 2:
+                tab.click(f"[data-step='{-3 if on_left else 3}']")
+            else:
+                tab.key("1" if on_left else "8")
+            tab.until(f"document.querySelector('#count').textContent === '{number} of 20'")
+            if number in (7, 14):
+                served.stop(signal.SIGKILL)
+                served.start()
+        tab.until("document.body.innerText.includes('All done')")
+        served.stop()
+    folder = tmp_path / "annotations/pairs"
+    assert len(list((folder / "judgements.jsonl").open())) == 20, "nothing is lost"
+    rows = [json.loads(line) for line in (folder / "preferences.jsonl").open()]
+    said = {row["chosen"][0]["content"] for row in rows}
+    assert len(rows) == 20 and said == better
+    assert {row["rating"] for row in rows} == {"better", "significantly_better"}
+    changes = {"data.train": [{"path": str(folder / "preferences.jsonl")}], "optimization.batch_size": 4}
+    result = run(reward_recipe(tmp_path / "reward", changes), recipe_dir=ROOT)
+    assert result.steps == 3 and (tmp_path / "reward/adapter").is_dir()
 
 
 @in_browser
