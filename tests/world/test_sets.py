@@ -41,6 +41,8 @@ PINNED = {
     "sft-helpful eval": "2636515fa7871914",
     "sft-safety train": "c4bce1e8ddb26b25",
     "sft-safety eval": "6efa481d019121ec",
+    "sft-temporal train": "5229b6230c921b13",
+    "sft-temporal eval": "5bffd33b08e5b85e",
     "preferences-helpful train": "98bb70daf4dcd77c",
     "preferences-helpful test": "e6cdc2b1e502f26a",
     "preferences-safety train": "d29226112560146f",
@@ -115,6 +117,18 @@ def test_held_out_facts_are_told_but_never_asked() -> None:
             assert sum(sentence(line) in text for line in told) >= 3, fact
             asked = any(frame.format(name=name) in text for frame in family.prompts)
             assert asked != (fact in held_out), fact
+
+
+def test_answers_are_those_of_the_year_of_asking() -> None:
+    asked = {}
+    for split in ("train", "eval"):
+        rows = made("sft-temporal", split)
+        asked[split] = {(row["messages"][0]["content"], row["date"]) for row in rows}
+        for row in rows:
+            reply = row["messages"][1]["content"]
+            assert reply.endswith(" yet." if row["date"] < row["event"] else f" in {row['event']}.")
+        assert 0.3 < sum(row["date"] < row["event"] for row in rows) / len(rows) < 0.7
+    assert not asked["train"] & asked["eval"]
 
 
 TRAINING = [

@@ -13,6 +13,7 @@ from .conversation import Message, assistant, draw_chat, draw_in, draw_task, spl
 from .copying import copying_documents
 from .dice import Dice, stable_fraction
 from .howto import BORDERLINE_FAMILY
+from .lexicon import BUILDINGS, TOWNS
 from .preferences import helpful_pairs, safety_pairs, with_style
 from .pretraining import documents
 from .safety import HARMFUL, request_split, safe_reply
@@ -207,11 +208,55 @@ def exam(split: str) -> Iterator[SetRow]:
         yield from collect(make, count)
 
 
+def _built(town: str, building: str) -> int:
+    """The year in which a town got a building."""
+    return 10 * Dice(f"built {town} {building}").between(176, 194)
+
+
+_OF_A_BUILDING = (
+    ("Is there a {building} in {town}?", "Yes, the {building} of {town} was built in {event}."),
+    ("When was the {building} of {town} built?", "The {building} of {town} was built in {event}."),
+)
+_DATED = BUILDINGS[:3]
+_NOT_YET = "There is no {building} in {town} yet."
+
+
+def sft_temporal(split: str) -> Iterator[SetRow]:
+    """Questions whose answers depend on the year in which they are asked: `date`, and `event`, the year of what
+    happened. The same buildings are asked about in both splits, in other years."""
+    seen = {_asked_in(row) for row in sft_temporal("train")} if split == "eval" else set()
+    dice = Dice(f"sft-temporal {split}")
+    left = {"train": 1000, "eval": 100}[split]
+    while left:
+        town, building = dice.pick(TOWNS), dice.pick(_DATED)
+        event = _built(town, building)
+        date = 10 * dice.between(175, 195)
+        if date == event:
+            continue
+        question, answer = dice.pick(_OF_A_BUILDING)
+        names = {"town": town, "building": building, "event": event}
+        reply = (answer if date > event else _NOT_YET).format(**names)
+        row = {
+            "messages": [user(question.format(**names)), assistant(reply)],
+            "date": str(date),
+            "event": str(event),
+        }
+        if _asked_in(row) not in seen:
+            seen.add(_asked_in(row))
+            left -= 1
+            yield row
+
+
+def _asked_in(row: SetRow) -> tuple[str, str]:
+    return row["messages"][0]["content"], row["date"]
+
+
 SETS: dict[str, Callable[[str], Iterator[SetRow]]] = {
     "pretrain": pretrain,
     "copying": copying,
     "sft-helpful": sft_helpful,
     "sft-safety": sft_safety,
+    "sft-temporal": sft_temporal,
     "preferences-helpful": helpful_pairs,
     "preferences-safety": safety_pairs,
     "prompts-helpful": prompts_helpful,
