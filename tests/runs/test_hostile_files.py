@@ -189,3 +189,49 @@ def test_a_result_that_names_what_is_not_of_the_run(stage, changes: dict[str, An
     if "artefact" in changes:
         with pytest.raises(LlamatuneError, match="E202"):
             find("runs/x")
+
+
+def leave_link(run: Run) -> None:
+    """Stop after checkpoint 2, with a link to another run's checkpoint where there would be one of step 3."""
+    folder = run.checkpoints / "checkpoint-2"
+    folder.mkdir(parents=True)
+    (folder / "weights").write_text("1")
+    for name in GROWING:
+        (run.directory / name).write_text("{}\n")
+    checkpoints.commit(folder, step=2, about=sizes())
+    (run.checkpoints / "checkpoint-3").symlink_to("../../../other")
+    raise LlamatuneError("E901", "stopped here")
+
+
+@pytest.mark.parametrize("resume", ["auto", "none"])
+def test_a_link_is_no_checkpoint(stage, resume: str) -> None:
+    """Discarded, rotated or written into, it would change another run."""
+    other = Path("other")
+    other.mkdir()
+    (other / "weights").write_text(PRECIOUS)
+    checkpoints.commit(other, step=3, about=sizes())
+    with pytest.raises(LlamatuneError, match="stopped here"):
+        stage("runs/x", until=leave_link)
+    found = Path("runs/x/checkpoints")
+    assert [folder.name for folder in checkpoints.complete(found)] == ["checkpoint-2"]
+    checkpoints.rotate(found, 1)
+    stage("runs/x", resume=resume)
+    assert verify(other).step == 3 and not os.path.lexists(found / "checkpoint-3")
+
+
+def test_a_link_is_not_discarded(tmp_path: Path) -> None:
+    other, link = tmp_path / "other", tmp_path / "checkpoint-2"
+    other.mkdir()
+    (other / "weights").write_text("1")
+    checkpoints.commit(other, step=2, about={})
+    link.symlink_to(other)
+    checkpoints.discard(link)
+    assert verify(other).step == 2 and not os.path.lexists(link)
+
+
+def test_a_damaged_checkpoint_is_set_aside_over_a_link(tmp_path: Path) -> None:
+    folder, other = tmp_path / "checkpoint-2", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    (tmp_path / "checkpoint-2.damaged").symlink_to(other)
+    assert checkpoints.set_aside(folder).is_dir() and other.is_dir() and not folder.exists()

@@ -11,14 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from llamatune.errors import CheckpointError, gate
 from llamatune.recipe.hashing import sha256
-from llamatune.runs.files import read_json, sync_folder, sync_tree, write_json
+from llamatune.runs.files import read_json, remove, sync_folder, sync_tree, write_json
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
@@ -124,29 +123,32 @@ def complete(directory: Path) -> list[Path]:
 
 
 def unfinished(directory: Path) -> list[Path]:
-    """Folders without a manifest: a process died while it was saving or removing them."""
+    """Folders without a manifest: a process died while it was saving or removing them. And what is no folder, such as a
+    link: a save would write to where it leads. `remove` takes away either."""
     return [folder for folder in _folders(directory) if not _is_complete(folder)]
 
 
 def _is_complete(folder: Path) -> bool:
-    return folder.name != _REHEARSAL and (folder / MANIFEST).exists()
+    return folder.name != _REHEARSAL and not folder.is_symlink() and (folder / MANIFEST).exists()
 
 
 def set_aside(folder: Path) -> Path:
     """Move a damaged checkpoint out of the way of later ones; somebody may want to see what happened to it."""
     aside = folder.with_name(f"{folder.name}.damaged")
-    shutil.rmtree(aside, ignore_errors=True)
+    remove(aside)
     return folder.rename(aside)
 
 
 def discard(folder: Path) -> None:
-    (folder / MANIFEST).unlink(missing_ok=True)
-    sync_folder(folder)
-    shutil.rmtree(folder)
+    """Remove a checkpoint, its manifest first; of a link only the link."""
+    if not folder.is_symlink():
+        (folder / MANIFEST).unlink(missing_ok=True)
+        sync_folder(folder)
+    remove(folder)
 
 
 def _folders(directory: Path) -> list[Path]:
-    """`checkpoint-N` folders, highest N first."""
+    """What is called `checkpoint-N`, highest N first."""
     if not directory.is_dir():
         return []
     numbered = [

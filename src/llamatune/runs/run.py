@@ -23,7 +23,6 @@ report.html        all of this to look at
 
 from __future__ import annotations
 
-import shutil
 import socket
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -43,6 +42,7 @@ from llamatune.runs.files import (
     directory_gone,
     disk_errors,
     read_json,
+    remove,
     sync_file,
     write_json,
 )
@@ -284,7 +284,9 @@ class Run:
         else:
             left = [self.checkpoints, *(self.directory / name for name in ARTEFACTS)]
         for folder in left:
-            shutil.rmtree(folder, ignore_errors=True)
+            # What cannot be removed takes space and harms nothing else.
+            with suppress(OSError):
+                remove(folder)
         if not self.is_ours:
             with suppress(OSError):
                 self.directory.rmdir()
