@@ -54,6 +54,16 @@ def write_own(path: Path, text: str) -> None:
         stream.write(text)
 
 
+def make_own(path: Path) -> BinaryIO:
+    """Open a new file for writing, in place of what may be there under its name; a link is not followed. Raises
+    OSError."""
+    try:
+        return open(path, "xb")
+    except FileExistsError:
+        path.unlink()
+        return open(path, "xb")
+
+
 def _without_links(path: str, flags: int) -> int:
     try:
         handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)

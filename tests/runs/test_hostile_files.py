@@ -11,6 +11,7 @@ from llamatune.errors import LlamatuneError
 from llamatune.recipe.paths import LOCK
 from llamatune.runs import checkpoints
 from llamatune.runs.checkpoints import verify
+from llamatune.runs.files import making_folder, temporary_beside
 from llamatune.runs.run import GROWING, Run
 
 PRECIOUS = "what the user wrote\n"
@@ -235,3 +236,23 @@ def test_a_damaged_checkpoint_is_set_aside_over_a_link(tmp_path: Path) -> None:
     other.mkdir()
     (tmp_path / "checkpoint-2.damaged").symlink_to(other)
     assert checkpoints.set_aside(folder).is_dir() and other.is_dir() and not folder.exists()
+
+
+@pytest.mark.parametrize("written", ["run.json", "manifest.json", "result.json", "resolved.yaml"])
+def test_a_temporary_file_is_not_written_through_a_link(stage, precious: Path, written: str) -> None:
+    """Whoever guesses the number of the process can plant one."""
+    stage("runs/x")
+    temporary = temporary_beside(Path("runs/x") / written)
+    temporary.symlink_to(precious)
+    stage("runs/x", overwrite=True)
+    assert precious.read_text() == PRECIOUS and not os.path.lexists(temporary)
+    assert not (Path("runs/x") / written).is_symlink()
+
+
+def test_a_temporary_folder_of_an_earlier_process_of_this_number(tmp_path: Path, precious: Path) -> None:
+    temporary_beside(tmp_path / "a").mkdir()
+    temporary_beside(tmp_path / "b").symlink_to(tmp_path)
+    for name in "ab":
+        with making_folder(tmp_path / name) as folder:
+            (folder / "precious.txt").write_text("1")
+    assert precious.read_text() == PRECIOUS

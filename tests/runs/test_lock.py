@@ -58,6 +58,15 @@ def test_without_locks_a_file_keeps_others_out_and_that_is_said(tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("no_locks")
+def test_without_locks_no_link_is_written_through(tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine")
+    (tmp_path / f"run.lock.{socket.gethostname()}-{os.getpid()}").symlink_to(precious)
+    RunLock.take(tmp_path).release()
+    assert precious.read_text() == "mine"
+
+
+@pytest.mark.usefixtures("no_locks")
 def test_without_locks_a_living_process_is_respected(tmp_path: Path) -> None:
     other = announce(tmp_path, os.getppid())
     with pytest.raises(RecipeError, match=f"E035.*process {os.getppid()} on ") as caught:

@@ -53,7 +53,7 @@ def replacing(path: Path, needed: int | None = None) -> Iterator[BinaryIO]:
     temporary = temporary_beside(path)
     with disk_errors(path, needed):
         try:
-            with temporary.open("wb") as stream:
+            with outside.make_own(temporary) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -76,7 +76,12 @@ def making_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
         temporary = temporary_beside(path)
-        temporary.mkdir()
+        try:
+            temporary.mkdir()
+        except FileExistsError:
+            # `sweep` spares what has this process's number, which an earlier one may have had.
+            remove(temporary)
+            temporary.mkdir()
         try:
             yield temporary
             sync_tree(temporary)

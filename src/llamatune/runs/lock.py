@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from llamatune.errors import RecipeError
-from llamatune.outside import open_own, read_whole
+from llamatune.outside import make_own, open_own, read_whole
 from llamatune.recipe.paths import LOCK
 from llamatune.runs.files import disk_errors, process_lives
 
@@ -111,8 +111,8 @@ def _announce(directory: Path) -> Path:
         DiskError: the file cannot be written.
     """
     own = directory / f"{LOCK}.{socket.gethostname()}-{os.getpid()}"
-    with disk_errors(own):
-        own.write_text(_me(), encoding="utf-8")
+    with disk_errors(own), make_own(own) as stream:
+        stream.write(_me().encode())
     for other in sorted(directory.glob(f"{LOCK}.*-*")):
         if other == own:
             continue
