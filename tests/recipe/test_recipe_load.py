@@ -270,12 +270,35 @@ def test_row_32_credentials(secret: str) -> None:
     assert secret.split()[-1] not in str(RecipeError.of(found))
 
 
-@pytest.mark.parametrize("key", ["hub_token", "api_key", "password", "token", "client_secret"])
+@pytest.mark.parametrize(
+    "key", ["hub_token", "api_key", "password", "token", "client_secret", "pwd", "db_pwd"]
+)
 def test_a_key_that_is_called_like_a_credential(key: str) -> None:
     """However short its value is; a key without a value is none."""
     for found in (problems(GOOD + f"upstream:\n  {key}: x7\n"), problems(GOOD, f"upstream.{key}=x7")):
         assert [problem.code for problem in found] == ["E040"] and "x7" not in str(found)
     loads(GOOD + f"upstream:\n  {key}: null\n  pad_token: x7\n")
+
+
+@pytest.mark.parametrize("block", ["{hub_token: x7}", "{hub_token: [x7]}", "{a: [{token: {b: x7}}]}"])
+def test_a_credential_below_a_key_is_refused_wherever_it_comes_from(block: str) -> None:
+    """An override in flow style passed, and so did a list or a block below such a key."""
+    in_flow = problems(GOOD, f"upstream={block}")
+    assert [problem.code for problem in in_flow] == ["E040"] and "x7" not in str(in_flow)
+    assert in_flow[0].place.startswith("override upstream=") and in_flow[0].place.endswith("token:...")
+    in_file = problems(GOOD + f"upstream: {block}\n")
+    assert [problem.code for problem in in_file] == ["E040"] and "x7" not in str(in_file)
+    below = problems(GOOD, "upstream.hub_token.a=x7")
+    assert [(problem.code, problem.place) for problem in below] == [("E040", "override upstream.hub_token.a")]
+
+
+@pytest.mark.parametrize(
+    "override", ["upstream={hub_token: x7", "hub_token:x7", "upstream={a: 1, token: x7}}"]
+)
+def test_an_override_that_cannot_be_read_is_not_shown_with_its_credential(override: str) -> None:
+    found = problems(GOOD, override)
+    assert [problem.code for problem in found] == ["E026"] and "x7" not in str(found)
+    assert "token:..." in found[0].place
 
 
 def test_row_32_what_is_no_credential() -> None:

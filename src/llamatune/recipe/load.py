@@ -1,6 +1,7 @@
 """`load`: from a YAML file and overrides to a frozen recipe, or to everything that is wrong with it at once.
 
-    text -> no credentials -> strict YAML -> overrides -> the stage's schema -> paths and cards exist
+    text -> no credentials -> strict YAML -> overrides -> no credentials' names -> the stage's schema
+    -> paths and cards exist
 
 A pipeline is loaded with all its steps. Nothing here imports torch, transformers or datasets.
 """
@@ -103,6 +104,6 @@ def dump(recipe: StageRecipe | PipelineRecipe) -> str:
 
 def _source(text: str, name: str, overrides: Sequence[str]) -> Overridden:
     refuse_secrets(text, name, overrides)
-    document = parse(text, name)
-    refuse_secret_keys(document)
-    return override.apply(document, overrides)
+    source = override.apply(parse(text, name), overrides)
+    refuse_secret_keys(source.document.data, source.place)
+    return source

@@ -208,8 +208,8 @@ class _Work:
             text = read_text(file)
             refuse_secrets(text, str(file))
             document = parse(text, str(file))
-            refuse_secret_keys(document)
             source = Overridden(document, {})
+            refuse_secret_keys(document.data, source.place)
             if document.data.get("stage") == PIPELINE:
                 what = f"`{block.recipe}` is a pipeline, and a step runs one stage"
                 raise RecipeError("E063", what, place=self.place((*at, "recipe"), False))

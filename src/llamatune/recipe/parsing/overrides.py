@@ -9,6 +9,7 @@ from typing import Any
 
 from llamatune.errors import Problem, RecipeError
 from llamatune.recipe.parsing.scalars import read_scalar
+from llamatune.recipe.parsing.secrets import without_secrets
 from llamatune.recipe.parsing.yaml import MAX_DEPTH, SURROGATE, KeyPath, YamlDocument, parse
 
 WHOLE = "set"
@@ -49,7 +50,8 @@ def split(override: str) -> tuple[str, str]:
     key, equals, value = override.partition("=")
     if not equals or not key.strip() or not all(key.strip().split(".")):
         hint = "for example: optimization.epochs=3"
-        raise RecipeError("E026", "expected key.path=value", place=f"override {override[:60]!r}", hint=hint)
+        place = f"override {without_secrets(override)[:60]!r}"
+        raise RecipeError("E026", "expected key.path=value", place=place, hint=hint)
     return key.strip(), value.strip()
 
 
@@ -60,10 +62,10 @@ def apply(document: YamlDocument, overrides: Sequence[str]) -> Overridden:
     for override in overrides:
         try:
             key, text = split(override)
-            shown = f"{key}={text}" if len(text) <= 60 else f"{key}={text[:57]}..."
+            shown = without_secrets(f"{key}={text}" if len(text) <= 60 else f"{key}={text[:57]}...")
             applied.put(key, read_value(text), partial(_override, shown))
         except ValueError as error:
-            problems.append(Problem("E026", str(error), f"override {override[:60]}"))
+            problems.append(Problem("E026", str(error), f"override {without_secrets(override)[:60]}"))
         except RecipeError as error:
             problems += error.problems
     if problems:
