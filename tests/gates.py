@@ -345,6 +345,7 @@ def base(random: Random, folder: Path) -> None:
 @light
 def adapter(random: Random, folder: Path) -> None:
     """The settings, the note and the header of an adapter."""
+    from llamatune.hub.export import vllm_line
     from llamatune.models.found import find
 
     files = {"adapter_config.json": ADAPTER, "llamatune.json": NOTE}
@@ -356,6 +357,7 @@ def adapter(random: Random, folder: Path) -> None:
     put(folder / "adapter_model.safetensors", data, random if "model" in hostile else Random(9))
     found = find(str(folder), download=False)
     assert isinstance(found.facts(), dict) and found.chat is not None
+    assert "--max-lora-rank" in vllm_line(str(folder), base="pico")
 
 
 # ---- chat templates -------------------------------------------------------------------------------------------

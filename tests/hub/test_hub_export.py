@@ -157,3 +157,16 @@ def test_the_line_for_vllm(trained: Any, rewarded: Any, tmp_path: Path) -> None:
         ModelError, match=r"E521.*DoRA(.|\n)*llamatune merge '.*with dora' --output with dora-m"
     ):
         vllm_line(str(dora))
+
+
+@pytest.mark.parametrize("rank", ["absent", None, 4])
+def test_the_line_for_vllm_has_the_rank_of_the_tensors(trained: Any, tmp_path: Path, rank: Any) -> None:
+    """Settings may leave `r` out, and `rank_pattern` gives single layers a larger one."""
+    folder = tmp_path / "adapter"
+    shutil.copytree(Path(trained("lora")) / "adapter", folder)
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    settings.pop("r")
+    if rank != "absent":
+        settings |= {"r": rank, "rank_pattern": {"q_proj": 16}}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    assert "--max-lora-rank 16" in vllm_line(str(folder), base="pico")

@@ -14,11 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llamatune.commands.merge import merge
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.rendering import RenderingError, render
 from llamatune.errors import ModelError, RecipeError
 from llamatune.hub.go_template import pieces_of
+from llamatune.models.files.adapter import check_halves
+from llamatune.models.files.gates import ranks_of
+from llamatune.models.files.weights import tensors_in
 from llamatune.models.found import Found, check_task, find
 from llamatune.models.quiet import quiet_upstream
 from llamatune.models.tokenizer import load_tokenizer
@@ -43,6 +45,8 @@ def export_ollama(
         ModelError: E238, a reward model; E520, a template that cannot be translated; and those of `merge`.
         DiskError: it cannot be written.
     """
+    from llamatune.commands.merge import merge
+
     if output.exists():
         raise RecipeError("E034", "already exists", place=str(output), hint="choose another folder")
     found = find(run, base=base)
@@ -98,7 +102,8 @@ def vllm_line(run: str, *, base: str | None = None) -> str:
     """The command with which vLLM serves a run: its adapter on its base, or its weights.
 
     Raises:
-        ModelError: no such model, or none that writes; E521, an adapter that vLLM does not serve.
+        ModelError: no such model, or none that writes; E234, an adapter without matrices; E521, one that vLLM does not
+            serve.
     """
     found = find(run, base=base)
     check_task(found, "generate", run)
@@ -117,10 +122,12 @@ def vllm_line(run: str, *, base: str | None = None) -> str:
                 hint=f"merge it, and serve that: `llamatune merge {shlex.quote(run)} --output {merged}`, then "
                 f"`llamatune export {merged} --vllm`",
             )
-        rank = settings["r"]
+        check_halves(found.adapter)
+        ranks = ranks_of(tensors_in(found.adapter / "adapter_model.safetensors", code="E234"))
+        rank = _rank_of_vllm(max(ranks, default=1))
         command = [
             *("vllm", "serve", str(found.base.folder), "--tokenizer", tokenizer, "--enable-lora"),
-            *("--max-lora-rank", str(_rank_of_vllm(rank)), "--lora-modules", f"{name}={found.adapter}"),
+            *("--max-lora-rank", str(rank), "--lora-modules", f"{name}={found.adapter}"),
         ]
     template = Path(tokenizer) / "chat_template.jinja"
     if template.is_file():

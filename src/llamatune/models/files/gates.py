@@ -277,11 +277,15 @@ def check_adapter_settings(
         )
 
 
-def _wrong_numbers(settings: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) -> list[str]:
-    ranks = [
+def ranks_of(tensors: Mapping[str, tuple[int, ...]]) -> list[int]:
+    """The rank of each layer of an adapter, whatever its settings say or leave out."""
+    return [
         shape[0] for name, shape in tensors.items() if shape and (".lora_A" in name or "_embedding_A" in name)
     ]
-    largest = _MOST_TIMES * max(ranks, default=512)
+
+
+def _wrong_numbers(settings: Mapping[str, Any], tensors: Mapping[str, tuple[int, ...]]) -> list[str]:
+    largest = _MOST_TIMES * max(ranks_of(tensors), default=512)
     patterns = settings.get("rank_pattern") or {}
     alphas = [settings.get("lora_alpha", 8), *(settings.get("alpha_pattern") or {}).values()]
     found = {
