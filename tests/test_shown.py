@@ -13,6 +13,7 @@ from llamatune.shown import masked, printable
 
 HOSTILE = "\x1b[31mred\x9b2J \u202eback \u2066 \ufeff \ud83d \U000e0041\r\b\x00 end"
 PLAIN = "tab\t line\n naïve 中文\u3000 عربى می\u200cخواهم 👩\u200d👧 a\u00a0b"
+PLAIN += " \u2764\ufe0f 1\ufe0f\u20e3 \u2600\ufe0e 👁\ufe0f\u200d🗨\ufe0f"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
 CREDENTIALS = {
     "a JSON web token": JWT,
@@ -86,6 +87,27 @@ def test_printable_controls_nothing_and_leaves_every_script_alone() -> None:
     assert all(unicodedata.category(one) not in ("Cc", "Cf", "Cs") for one in shown)
     assert json.loads(f'"{shown}"') == HOSTILE, "it stays valid in JSON, and nothing is lost"
     assert printable(PLAIN) == PLAIN
+
+
+def test_nothing_that_cannot_be_seen_is_printed() -> None:
+    """Of category Cf everything but the joiners and the signs that a font draws; fillers; and variants of characters,
+    with which a word can carry a text of any length."""
+    seen = {
+        "\u200c",
+        "\u200d",
+        *map(chr, [*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD]),
+    }
+    unseen = [
+        one
+        for one in map(chr, range(0x110000))
+        if unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    ]
+    unseen += [
+        *map(chr, [0x34F, 0x115F, 0x1160, 0x3164, 0xFFA0, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])
+    ]
+    shown = [one for one in unseen if printable(f"a{one}b") == f"a{one}b"]
+    assert set(shown) == seen | {"\t", "\n"}
+    assert "\ufe0f" not in printable("\u2764\ufe0f\ufe0f\ufe0f").removeprefix("\u2764\ufe0f")
 
 
 @pytest.mark.parametrize("secret", CREDENTIALS.values(), ids=CREDENTIALS)

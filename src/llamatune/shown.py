@@ -9,12 +9,18 @@ from __future__ import annotations
 import json
 import re
 
+_EMOJI = "#*0-9\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
 HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control
+    "\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb\ufffe\uffff\ud800-\udfff"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"  # format
+    "\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0"  # fillers
+    "\u180b-\u180d\u180f\ufe00-\ufe0d\U000e0000-\U000e0fff]"  # tags and variants, of which a word may carry hundreds
+    rf"|(?<![{_EMOJI}])[\ufe0e\ufe0f]"  # whether an emoji is in colour
 )
 """Characters that move the cursor, colour the terminal, turn the text around, cannot be seen or cannot be written; not
-tab and line feed, and not the joiners that emoji and some scripts need."""
+tab and line feed, not the joiners that emoji and some scripts need, and not the signs around numbers of Arabic and
+Syriac, which are of category Cf and can be seen."""
 
 _KNOWN = (
     r"hf_[A-Za-z0-9]{20,}",
