@@ -26,3 +26,24 @@ def test_a_slow_speed_is_not_shown_as_none(capsys: pytest.CaptureFixture[str]) -
         shown.start(2)
         shown.update(1, {"pairs_per_second": 0.0338})
     assert "0.034 pairs/s" in capsys.readouterr().err
+
+
+ODD = "runs/rows:key:3 [red]:heart:[/] data[0] 'x' 12.5 https://a.b [/"
+
+
+def test_a_line_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """rich has words for emoji, brackets for colours, and colours for numbers."""
+    Display("sft").say(ODD)
+    assert capsys.readouterr().err == f"{ODD}\n"
+
+
+def test_so_is_the_name_of_a_part_beside_its_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("FORCE_COLOR", "1"), ("COLUMNS", "200")):
+        monkeypatch.setenv(name, value)
+    with Display("sft") as shown:
+        shown.part(f"{ODD}\x9b2J", 1, 3)
+        shown.say(ODD)
+    said = capsys.readouterr().err
+    assert ODD + r"\u009b2J" in said and f"{ODD}\n" in said

@@ -50,12 +50,15 @@ class _Console(Console):
 
 
 def _console(*, quiet: bool = False) -> Console:
-    """Lines to standard error; in a notebook plain text of the cell, where rich would make a web page of each line."""
+    """Lines to standard error, which rich leaves as they are; in a notebook plain text of the cell, where rich would
+    make a web page of each line."""
     plain = False if Console().is_jupyter else None
     return _Console(
         stderr=plain is None,
         force_jupyter=plain,
         force_terminal=plain,
+        markup=False,
+        emoji=False,
         highlight=False,
         soft_wrap=True,
         quiet=quiet,
@@ -92,7 +95,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """Print a line; hostile data in it cannot control the terminal."""
-        self._console.print(printable(line), markup=False)
+        self._console.print(printable(line))
 
     def say_all(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -109,15 +112,15 @@ class Display:
         self._started = time.monotonic()
         if self._console.is_terminal and not self._console.quiet:
             self._live = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=20),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[figures]}"),
-                TextColumn("{task.fields[left]}"),
+                TextColumn("{task.fields[figures]}", markup=False),
+                TextColumn("{task.fields[left]}", markup=False),
                 console=self._console,
             )
             self._task = self._live.add_task(
-                self.stage, total=total_steps, completed=done, figures="", left=""
+                printable(self.stage), total=total_steps, completed=done, figures="", left=""
             )
             self._live.start()
 
