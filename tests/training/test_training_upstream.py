@@ -4,7 +4,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -263,6 +263,20 @@ def used_source(kind: type) -> Iterator[str]:
 def test_upstream_arguments_arrive() -> None:
     config = sft_config(recipe(upstream={"neftune_noise_alpha": 5.0}), CPU, Path("x"))
     assert config.neftune_noise_alpha == 5
+
+
+@pytest.mark.parametrize("name", ["ddp_timeout", "ddp_bucket_cap_mb"])
+def test_arguments_of_several_processes_are_refused_in_one(name: str) -> None:
+    asked = recipe(upstream={name: 60})
+    with pytest.raises(RecipeError, match=rf"E028.*`{name}` would change nothing(.|\n)*llamatune launch"):
+        sft_config(asked, CPU, Path("x"))
+    assert getattr(sft_config(asked, replace(CPU, processes=2), Path("x")), name) == 60
+    sharded = replace(CPU, processes=2, sharded=True)
+    if name == "ddp_timeout":
+        assert sft_config(asked, sharded, Path("x")).ddp_timeout == 60
+    else:
+        with pytest.raises(RecipeError, match=r"E028(.|\n)*hardware.sharding"):
+            sft_config(asked, sharded, Path("x"))
 
 
 def test_bad_input_29_what_this_machine_cannot_do() -> None:

@@ -47,6 +47,7 @@ HEEDED = frozenset(
 )
 """Arguments that have an effect in every stage, for `upstream`."""
 
+_OF_WHOLE_WEIGHTS = ("ddp_bucket_cap_mb", "ddp_broadcast_buffers")
 HEEDED_FOR_EPOCHS = HEEDED | {"dataloader_num_workers", "neftune_noise_alpha", "torch_empty_cache_steps"}
 """Those of the stages that go through rows."""
 
@@ -113,6 +114,7 @@ def config_of(
     check_trackers(recipe.logging.report_to)
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     _check_upstream(recipe.upstream, known, set(arguments), heeded, kind.__name__)
+    _check_ddp(recipe.upstream, placement)
     _check_types(recipe.upstream, kind)
     try:
         return kind(**arguments, **recipe.upstream)
@@ -277,6 +279,21 @@ def _check_upstream(
                 why="it belongs to a part of the trainer that llamatune replaces, so it would be ignored or do harm",
                 hint=_what_is_taken(heeded),
             )
+
+
+def _check_ddp(asked: dict[str, Any], placement: Placement) -> None:
+    """Arguments of DDP, which nobody reads in one process; where weights are sharded, those of its meeting only."""
+    for name in asked:
+        if name.startswith("ddp_") and placement.processes == 1:
+            why = "it is about what several processes do together, and this is one"
+            hint = "start the run with `llamatune launch`, or remove it from `upstream`"
+        elif name in _OF_WHOLE_WEIGHTS and placement.sharded:
+            why = "with `hardware.sharding` no process has the whole weights that it is about"
+            hint = "remove it from `upstream`"
+        else:
+            continue
+        what = f"`{name}` would change nothing"
+        raise RecipeError("E028", what, place=f"upstream.{name}", why=why, hint=hint)
 
 
 def _what_is_taken(heeded: frozenset[str]) -> str:
