@@ -17,6 +17,7 @@ from llamatune.cli import app
 from llamatune.commands.validate import validate
 from llamatune.errors import LlamatuneError, Problem
 from llamatune.models.base import BUILTIN
+from llamatune.recipe.load import load_stage
 
 SFT = "stage: sft\noutput: runs/x\nmodel: {lora: {rank: 4}}\ndata: {train: [{path: rows.jsonl}]}\n"
 REWARD = SFT.replace("sft", "reward")
@@ -107,12 +108,139 @@ def card(*changes: tuple[str, str]) -> Callable[[], object]:
     return make
 
 
+def parquet(content: bytes | None = None) -> Callable[[], object]:
+    """Write the rows, or these bytes, as a Parquet file."""
+
+    def make() -> None:
+        import pyarrow
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.Table.from_pylist(GOOD), "rows.parquet")
+        if content is not None:
+            Path("rows.parquet").write_bytes(content)
+
+    return make
+
+
+def update() -> None:
+    """What the hints of cards say."""
+    done = CliRunner().invoke(app, ["data", "card", "mine", "--update"])
+    assert done.exit_code == 0, done.output
+
+
+def then(*acts: Callable[[], object]) -> Callable[[], object]:
+    def all_of_them() -> None:
+        for act in acts:
+            act()
+
+    return all_of_them
+
+
+def template(text: str) -> Callable[[], object]:
+    return lambda: Path("chat.jinja").write_text(text)
+
+
+def unfinished_run() -> None:
+    """The folder of a run that has begun, whose recipe is there."""
+    Path("runs/a").mkdir(parents=True)
+    Path("runs/a/resolved.yaml").write_text(SFT)
+
+
+OF_PAIR = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "I."}]
+ON_TEMPLATE = SFT + "chat: {template: ./chat.jinja}\n"
+ON_LLAMA2 = SFT + "chat: {template: llama2}\n"
 ON_BASE = SFT.replace("{lora", "{base: ./base, lora")
 ON_CARD = SFT.replace("path: rows.jsonl", "card: mine")
 TALKS = [talk("user", "assistant")] * 2
 LONG = " ".join(["word"] * 600)
 
 CASES = {
+    "E038": Case(
+        GOOD, ["data.train=[{path: rows.jsonl}, {run: runs/none}]"], "check the path", GOOD, []
+    ),
+    "E105": Case("\n" * 1_000_002, [], "without them", GOOD, []),
+    "E109": Case(
+        GOOD, ["data.train=[{path: rows.parquet}]"], "copy or download the file again", GOOD,
+        ["data.train=[{path: rows.parquet}]"], prepare=parquet(b"PAR1 and no more"), mend=parquet(),
+    ),
+    "E112": Case(PAIRS, [], "prompt_completion", GOOD, [], ON_CARD, prepare=card(), mend=card()),
+    "E121": Case(
+        [{**row, **talk("user", "assistant")} for row in GOOD],
+        [],
+        "`format: messages`",
+        None,
+        ["data.train=[{path: rows.jsonl, format: messages, ignore: [prompt, completion]}]"],
+    ),
+    "E129": Case(
+        [*PAIRS, {"prompt": "Question 5?", "chosen": OF_PAIR, "rejected": "No."}],
+        [],
+        "data.on_bad_row=drop data.max_dropped=0.2",
+        None,
+        ["data.on_bad_row=drop", "data.max_dropped=0.2"],
+        REWARD,
+    ),
+    "E130": Case(
+        questions(LONG, "Two.", "Three."),
+        ["data.max_length=64"],
+        "`data.max_length=609` keeps them",
+        None,
+        ["data.max_length=609"],
+    ),
+    "E130 drop": Case(
+        questions(LONG, "Two.", "Three."),
+        ["data.max_length=64"],
+        "`data.too_long=drop data.max_dropped=0.334`",
+        None,
+        ["data.max_length=64", "data.too_long=drop", "data.max_dropped=0.334"],
+    ),
+    "E131": Case(
+        questions(LONG, "Two.", "Three."),
+        ["data.max_length=64", "data.too_long=drop", "data.max_dropped=0.1"],
+        "`data.max_dropped=0.334`",
+        None,
+        ["data.max_length=64", "data.too_long=drop", "data.max_dropped=0.334"],
+    ),
+    "E153": Case(
+        GOOD, [], "data card mine --update", None, [], ON_CARD,
+        prepare=then(card(), lambda: written(GOOD[:2])), mend=update,
+    ),
+    "E156": Case(
+        GOOD, [], "data card mine --update", GOOD, [], ON_CARD,
+        prepare=then(card(), lambda: Path("rows.jsonl").unlink()), mend=update,
+    ),
+    "E202": Case(GOOD, [], "check the path", GOOD, [], ON_BASE, prepare=without("config.json"), mend=base()),
+    "E212": Case(
+        GOOD, [], "choose another `chat.template`", GOOD, [], ON_TEMPLATE, ON_LLAMA2,
+        prepare=template("{{ raise_exception('no') }}"),
+    ),
+    "E213": Case(
+        [*TALKS, {"messages": [OF_PAIR[0], {**OF_PAIR[1], "train": False}]}],
+        [],
+        "data.on_bad_row=drop data.max_dropped=0.334",
+        None,
+        ["data.on_bad_row=drop", "data.max_dropped=0.334"],
+    ),
+    "E214": Case(
+        TALKS, [], "`chat.template: llama2`", TALKS, [], ON_TEMPLATE, ON_LLAMA2,
+        prepare=template("{% for m in messages %}{{ messages|length }}{{ m.content }}</s>{% endfor %}"),
+    ),
+    "E215": Case(
+        GOOD, [], "`chat.template: llama2`", GOOD, [], ON_TEMPLATE, ON_LLAMA2,
+        prepare=template("{% for m in messages %}{{ m.role + m.content }}{% endfor %}"),
+    ),
+    "E220": Case(
+        GOOD, ["model.dtype=float16", "hardware.device=cpu"], "`dtype: auto`", GOOD, ["hardware.device=cpu"]
+    ),
+    "E231": Case(GOOD, ["model.lora.rank=900"], "at most 96", GOOD, ["model.lora.rank=96"]),
+    "E232": Case(
+        GOOD, ["model.adapter=./base", "model.lora=null"], "named in `model.base`", GOOD, ["model.base=./base"],
+        prepare=base(),
+    ),
+    "E250": Case(
+        GOOD, ["model.adapter=runs/a", "model.lora=null"], "llamatune run runs/a/resolved.yaml", GOOD, [],
+        prepare=unfinished_run,
+    ),
+    "E251": Case(GOOD, [], "download", GOOD, [], ON_BASE, prepare=base(num_hidden_layers=9), mend=base()),
     "E029": Case(GOOD, ["logging.report_to=[trackio]"], "remove", GOOD, []),
     "E125": Case([*TALKS, talk("user", "user", "assistant")], [], "on_bad_row", TALKS, []),
     "E127": Case(PAIRS, [], "reward", PAIRS, [], SFT, REWARD),
@@ -193,6 +321,9 @@ def test_following_a_hint(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def written(rows: Any) -> None:
+    if isinstance(rows, str):
+        Path("rows.jsonl").write_text(rows)
+        return
     for name in ("rows.jsonl", "prompts.jsonl"):
         Path(name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
@@ -203,3 +334,46 @@ def problems(recipe: str, overrides: list[str]) -> list[Problem]:
         return list(validate("recipe.yaml", overrides, deep=True).problems)
     except LlamatuneError as error:
         return list(error.problems)
+
+
+# ---- pipelines: the recipe of all steps is loaded, and nothing is run --------------------------------------
+
+ALL = """\
+stage: pipeline
+output: runs/all
+steps:
+  sft: {recipe: pico/sft}
+  helpful: {recipe: pico/reward_helpful, set: {model.adapter: step:sft}}
+  samples: {recipe: pico/rejection_sampling, set: {model.adapter: step:sft, reward: {helpfulness: step:helpful}}}
+"""
+# code: what of the good recipe is another way, how, and what the hint says
+STEPS = {
+    "E060": ("{model.adapter: step:sft, reward", "{model.adapter: step:stf, reward", "sft"),
+    "E061": (
+        "pico/reward_helpful, set: {model.adapter: step:sft}",
+        "pico/sft, set: {data.train: [{run: step:samples}]}",
+        "",
+    ),
+    "E062": ("step:helpful", "step:sft", ""),
+    "E063": ("  sft: {recipe: pico/sft}", "  sft: {recipe: pico/llama2_chat}", ""),
+}
+
+
+@pytest.mark.parametrize("code", STEPS)
+def test_following_a_hint_about_steps(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    good, bad, hint = STEPS[code]
+    assert good in ALL
+    problem = next(one for one in problems(ALL.replace(good, bad), []) if one.code == code)
+    assert problem.why and problem.hint and hint in problem.hint, problem
+    assert not problems(ALL, [])
+
+
+def test_following_the_hint_to_name_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("all.yaml").write_text(ALL)
+    with pytest.raises(LlamatuneError) as caught:
+        load_stage("all.yaml")
+    (problem,) = caught.value.problems
+    assert problem.code == "E065" and problem.hint and "pico/sft" in problem.hint
+    assert load_stage("pico/sft")

@@ -154,7 +154,7 @@ SECTIONS: dict[str, dict[str, Code]] = {
         "E036": Code(
             "an unfinished run was started with another recipe, data, base, template or number of processes",
             "what was trained so far would not be what the recipe says",
-            "go on with the recipe that started it, or begin anew with `--overwrite`",
+            "go on with the recipe that started it, or begin anew with `--resume none`",
         ),
         "E037": Code(
             "a report was asked for of a folder that is not a run",
@@ -790,7 +790,7 @@ SECTIONS: dict[str, dict[str, Code]] = {
         "E402": Code(
             "there are checkpoints, and none can be trusted",
             "going on from one of them would train something else",
-            "begin anew with `--overwrite`",
+            "begin anew with `--resume none`",
         ),
         "E403": Code(
             "a state file holds more than tensors and numbers",
@@ -805,12 +805,12 @@ SECTIONS: dict[str, dict[str, Code]] = {
         "E405": Code(
             "the files of a checkpoint are as they were written, and cannot be loaded",
             "the installed versions read them otherwise",
-            "use the versions that wrote it, or begin anew with `--overwrite`",
+            "use the versions that wrote it, or begin anew with `--resume none`",
         ),
         "E406": Code(
             "a checkpoint holds no state of the optimizer, the schedule or the random generators",
             "going on from it would begin them anew, in silence",
-            "begin anew with `--overwrite`, or name its weights as another recipe's base",
+            "begin anew with `--resume none`, or name its weights as another recipe's base",
         ),
     },
     "Annotation": {
