@@ -13,10 +13,21 @@ from typing import Any, NamedTuple
 import pytest
 from typer.testing import CliRunner
 
+from llamatune.analysis.into_card import check_updatable
+from llamatune.analysis.terms import read_terms
 from llamatune.cli import app
+from llamatune.commands.init.text import SCHEMA_FILE, write_beside_schema
 from llamatune.commands.validate import validate
+from llamatune.data.read.cards import draft_card, update_card
+from llamatune.data.read.sources import find_files
 from llamatune.errors import LlamatuneError, Problem
+from llamatune.judging.evaluation.baseline import read_evaluation
+from llamatune.judging.pairs.people import read_labels
+from llamatune.launch.nodes import Nodes, nodes_of
+from llamatune.launch.slurm import write_sbatch
 from llamatune.models.base import BUILTIN
+from llamatune.plan.devices import device_of
+from llamatune.recipe.blocks import Source
 from llamatune.recipe.load import load_stage
 
 SFT = "stage: sft\noutput: runs/x\nmodel: {lora: {rank: 4}}\ndata: {train: [{path: rows.jsonl}]}\n"
@@ -377,3 +388,97 @@ def test_following_the_hint_to_name_a_step(tmp_path: Path, monkeypatch: pytest.M
     (problem,) = caught.value.problems
     assert problem.code == "E065" and problem.hint and "pico/sft" in problem.hint
     assert load_stage("pico/sft")
+
+
+# ---- commands ----------------------------------------------------------------------------------------------
+
+
+class Act(NamedTuple):
+    """A command's own function that is refused, a part of the hint, and the same as the hint has it."""
+
+    refused: Callable[[], object]
+    hint: str
+    mended: Callable[[], object]
+
+
+def found_by(*machines: Any) -> Nodes:
+    return nodes_of(*machines, job="a")
+
+
+def write(name: str, content: Any) -> Path:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def labels(second: str) -> object:
+    first = json.dumps({"id": "a", "better": "first"})
+    return read_labels(write("labels.jsonl", f"{first}\n{second}\n"))
+
+
+ACTS = {
+    "E027": Act(lambda: found_by(2, None, None), "--node-rank 0", lambda: found_by(2, 0, "first:29400")),
+    "E027 one": Act(lambda: found_by(1, 1, "a:1"), "--nodes 2", lambda: found_by(2, 1, "a:1")),
+    "E027 number": Act(lambda: found_by(2, 2, "a:1"), "from 0 to 1", lambda: found_by(2, 1, "a:1")),
+    "E027 port": Act(lambda: found_by(2, 1, "a"), "node1.cluster:29400", lambda: found_by(2, 1, "a:29400")),
+    "E027 slurm": Act(
+        lambda: write_sbatch(write("job.sbatch", "mine"), "text"),
+        "move it away",
+        lambda: (Path("job.sbatch").rename("mine"), write_sbatch(Path("job.sbatch"), "text")),
+    ),
+    "E034": Act(
+        lambda: write_beside_schema(write("a.yaml", SFT), SFT),
+        "name another file",
+        lambda: write_beside_schema(Path("b.yaml"), SFT),
+    ),
+    "E034 schema": Act(
+        lambda: write_beside_schema(write(f"a/{SCHEMA_FILE}", {}).with_name("a.yaml"), SFT),
+        "another folder",
+        lambda: write_beside_schema(Path("b/a.yaml"), SFT),
+    ),
+    "E041": Act(lambda: device_of("h10"), "did you mean `h100`", lambda: device_of("h100")),
+    "E114": Act(
+        lambda: [draft_card(Path("rows.jsonl"), Path("data_cards")) for _ in range(2)],
+        "llamatune data card rows --update",
+        lambda: update_card("rows", Path()),
+    ),
+    "E115": Act(
+        lambda: find_files(Source(run="runs/a"), Path(), kind="documents"),
+        "name a file by `path`",
+        lambda: find_files(Source(path="rows.jsonl"), Path(), kind="documents"),
+    ),
+    "E149": Act(
+        lambda: labels('{"id": "b", "better": "both"}'),
+        "mend the line",
+        lambda: labels('{"id": "b", "better": "second"}'),
+    ),
+    "E160": Act(
+        lambda: read_evaluation(write("evaluation.json", {"rows": 3})),
+        "evaluation.json",
+        lambda: read_evaluation(write("evaluation.json", {"figures": []})),
+    ),
+    "E180": Act(
+        lambda: read_terms(write("terms.json", [])),
+        '{"religion": ["christian", "muslim"]}',
+        lambda: read_terms(write("terms.json", {"religion": ["christian", "muslim"]})),
+    ),
+    "E181": Act(
+        lambda: check_updatable("rows.jsonl"),
+        "`llamatune data card NAME --from rows.jsonl`",
+        lambda: (draft_card(Path("rows.jsonl"), Path("data_cards"), name="mine"), check_updatable("mine")),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_following_a_hint_of_a_command(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(GOOD)
+    act = ACTS[name]
+    with pytest.raises(LlamatuneError) as caught:
+        act.refused()
+    (problem,) = caught.value.problems
+    assert problem.code == name.split()[0] and problem.why and problem.hint, problem
+    assert act.hint in problem.hint, problem
+    act.mended()
