@@ -217,10 +217,14 @@ _SHORT = 12
 def _repeats(row: Raw) -> list[tuple[str, str]]:
     """Columns of texts, of which the second begins with the whole of the first."""
     texts = [(name, value) for name, value in row.items() if isinstance(value, str) and len(value) >= _SHORT]
+    # By how they begin: a table may have hundreds of columns.
+    begun: dict[str, list[tuple[str, str]]] = {}
+    for name, text in texts:
+        begun.setdefault(text.strip()[:_SHORT], []).append((name, text))
     found = [
         (name, other)
-        for name, text in texts
         for other, reply in texts
+        for name, text in begun.get(reply[:_SHORT], ())
         if len(reply) > len(text) and reply.startswith(text.strip())
     ]
     for name, value in row.items():
