@@ -58,10 +58,10 @@ def make_own(path: Path) -> BinaryIO:
     """Open a new file for writing, in place of what may be there under its name; a link is not followed. Raises
     OSError."""
     try:
-        return open(path, "xb")
+        return path.open("xb")
     except FileExistsError:
         path.unlink()
-        return open(path, "xb")
+        return path.open("xb")
 
 
 def _without_links(path: str, flags: int) -> int:

@@ -233,7 +233,7 @@ def _watch_files() -> None:
         plain(path, *args, **kwargs)
 
     def opened(plain: Any, file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-        if "w" in mode and os.path.basename(str(file)).startswith(".result.json."):
+        if mode[0] in "wx" and os.path.basename(str(file)).startswith(".result.json."):
             _now_at("artefact written")
         return plain(file, mode, *args, **kwargs)
 
