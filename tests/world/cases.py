@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from llamatune.world import Correctness, judge
 from llamatune.world.conversation import assistant, draw_chat, user
 from llamatune.world.dice import Dice
+from llamatune.world.facts import PERSON_ATTRIBUTES, TOWN_ATTRIBUTES
 from llamatune.world.lexicon import NUMBERS
 from llamatune.world.styles import STYLES, fits
 from llamatune.world.task import WorldTask
@@ -65,6 +66,34 @@ def in_digits(text: str) -> str:
     return " ".join(
         str(NUMBERS.index(word.lower())) if word.lower() in NUMBERS else word for word in text.split(" ")
     )
+
+
+KINDS = {
+    "sort": "list",
+    "reverse": "list",
+    "plural": "phrase",
+    "opposite": "phrase",
+    "past": "phrase",
+    "howto": "method",
+    "borderline": "method",
+    "advice": "advice",
+}
+
+
+def kind_of(task: WorldTask) -> str:
+    """Which wordings fit."""
+    if task.kind in ("fact", "follow-up"):
+        attributes = (*PERSON_ATTRIBUTES, *TOWN_ATTRIBUTES)
+        return next(item.name for item in attributes if item.forms == task.forms)
+    if task.kind in ("lookup", "lookup-again"):
+        return {"box": "box", "with": "owner", "coins": "price"}[
+            next(word for word in ("box", "with", "coins") if word in task.forms[0])
+        ]
+    if task.kind == "tell":
+        return "name" if "my name" in dict(task.remember) else "favourite"
+    if task.kind == "again":
+        return "count" if task.keys[0] in NUMBERS else "list" if task.check == "sequence" else "first"
+    return KINDS.get(task.kind, task.kind)
 
 
 def lower_first(text: str) -> str:

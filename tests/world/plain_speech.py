@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from cases import Case, Messages, in_digits, in_style, lower_first, question
+from cases import Case, Messages, in_digits, in_style, kind_of, lower_first, question
 
 from llamatune.world.attacks import ATTACKS, disguise
 from llamatune.world.conversation import user
 from llamatune.world.dice import Dice
 from llamatune.world.facts import pronouns
 from llamatune.world.frames import items_of, sentence
-from llamatune.world.lexicon import NUMBERS, PEOPLE
+from llamatune.world.lexicon import PEOPLE
 from llamatune.world.safety import HARMFUL
 from llamatune.world.task import WorldTask
 
@@ -88,15 +88,37 @@ BY_KIND: dict[str, Split] = {
             "{She} is at home in {R}.",
             "The town is {R}.",
             "{R} is where {N} lives.",
+            "{N} makes {her} home in {R}.",
+            "{N} resides in {R}.",
+            "These days {N} lives in {R}.",
+            "{N} can be found in {R}.",
+            "{R} is the town that {N} calls home.",
+            "As far as I remember, {N} lives in {R}.",
         ),
     ),
     "job": (
         ("{She} works as a {R}.", "{N} is a {R} and never late for work.", "A {R}.", "{N}'s job is {R}."),
-        ("{N} earns money as a {R}.", "{She} is a {R} and a good one.", "{N} has worked as a {R} for years."),
+        (
+            "{N} earns money as a {R}.",
+            "{She} is a {R} and a good one.",
+            "{N} has worked as a {R} for years.",
+            "{N} makes a living as a {R}.",
+            "{N} is employed as a {R}.",
+            "{N} is a {R} by profession.",
+            "The work of {N} is that of a {R}.",
+        ),
     ),
     "pet": (
         ("{She} has a {R}.", "{N} has a {R} and no other animal.", "A {R}.", "{N}'s pet is a {R}."),
-        ("{N} owns a {R}.", "There is a {R} in {her} house.", "{N} lives with a {R}."),
+        (
+            "{N} owns a {R}.",
+            "There is a {R} in {her} house.",
+            "{N} lives with a {R}.",
+            "{N} shares the house with a {R}.",
+            "{N} has a little {R}.",
+            "The animal of {N} is a {R}.",
+            "A {R} belongs to {N}.",
+        ),
     ),
     "food": (
         ("{She} likes {R} best.", "{N} likes {R} best, but not every day.", "{N} loves {R}."),
@@ -104,23 +126,57 @@ BY_KIND: dict[str, Split] = {
             "{N} can never have enough {R}.",
             "Nothing is better than {R}, says {N}.",
             "{N} wants {R} for dinner.",
+            "{N} is fond of {R}.",
+            "{N} prefers {R}.",
+            "{R} is what {N} likes most.",
+            "The favourite of {N} is {R}.",
+            "{N} enjoys {R} most.",
         ),
     ),
     "colour": (
         ("{She} loves {R}.", "{N} likes {R} best.", "{N}'s favourite colour is {R}."),
-        ("{N} wears {R} every day.", "{She} likes {R} most of all.", "For {N} it is always {R}."),
+        (
+            "{N} wears {R} every day.",
+            "{She} likes {R} most of all.",
+            "For {N} it is always {R}.",
+            "{N} is fond of {R}.",
+            "{N} prefers {R}.",
+            "{N} adores {R}.",
+            "The colour that {N} likes best is {R}.",
+        ),
     ),
     "building": (
         ("{N} is famous for its {R}.", "You can visit the {R} there.", "The {R}."),
-        ("{N} is known for the {R}.", "It has a famous {R}."),
+        (
+            "{N} is known for the {R}.",
+            "It has a famous {R}.",
+            "People come to see the {R}.",
+            "{N} is best known for its {R}.",
+            "Its {R} is famous.",
+            "The famous {R} stands in {N}.",
+        ),
     ),
     "product": (
         ("They make {R} there.", "{N} makes {R}.", "You can buy {R} there."),
-        ("{N} is known for {R}.", "The people there sell {R}."),
+        (
+            "{N} is known for {R}.",
+            "The people there sell {R}.",
+            "{R} are sold there.",
+            "You can get {R} there.",
+            "{N} produces {R}.",
+            "{N} is famous for its {R}.",
+        ),
     ),
     "market": (
         ("On {R}.", "It is on {R}.", "{N} has a market every {R}."),
-        ("The market is held on {R}.", "Go there on {R}."),
+        (
+            "The market is held on {R}.",
+            "Go there on {R}.",
+            "On {R}s.",
+            "It takes place every {R}.",
+            "Market day is {R}.",
+            "The market is open on {R}s.",
+        ),
     ),
     "box": (
         (
@@ -129,15 +185,36 @@ BY_KIND: dict[str, Split] = {
             "In the {R} one.",
             "You'll find the {thing} in the {R} box.",
         ),
-        ("The {thing} is inside the {R} box, nowhere else.", "The note says that it is in the {R} box."),
+        (
+            "The {thing} is inside the {R} box, nowhere else.",
+            "The note says that it is in the {R} box.",
+            "The {R} box contains the {thing}.",
+            "You can find it in the {R} box.",
+            "The {R} box holds the {thing}.",
+            "Check the {R} box.",
+        ),
     ),
     "owner": (
         ("{R} has it.", "The {thing} is with {R}.", "{R} does."),
-        ("Ask {R}, {R} has the {thing}.", "The note says that {R} has the {thing}."),
+        (
+            "Ask {R}, {R} has the {thing}.",
+            "The note says that {R} has the {thing}.",
+            "The {thing} belongs to {R}.",
+            "It is {R} who has the {thing}.",
+            "{R} has got it.",
+            "The owner is {R}.",
+        ),
     ),
     "price": (
         ("It costs {R} coins.", "{R} coins.", "The price of the {thing} is {R} coins."),
-        ("You need {R} coins for it.", "The {thing} is {R} coins."),
+        (
+            "You need {R} coins for it.",
+            "The {thing} is {R} coins.",
+            "You can buy it for {R} coins.",
+            "The {thing} is worth {R} coins.",
+            "Just {R} coins.",
+            "It is priced at {R} coins.",
+        ),
     ),
     "plus": (
         (
@@ -147,7 +224,14 @@ BY_KIND: dict[str, Split] = {
             "{l} + {m} = {d}",
             "{L} plus {M} equals {R}.",
         ),
-        ("{l}+{m}={d}", "The sum of {L} and {M} is {R}.", "Add {L} and {M} and you have {R}."),
+        (
+            "{l}+{m}={d}",
+            "The sum of {L} and {M} is {R}.",
+            "Add {L} and {M} and you have {R}.",
+            "Together they make {R}.",
+            "That makes {R}.",
+            "The total is {R}.",
+        ),
     ),
     "minus": (
         (
@@ -161,23 +245,53 @@ BY_KIND: dict[str, Split] = {
             "{L} less {M} is {R}.",
             "When you take {M} away from {L}, {R} is left.",
             "The difference is {R}.",
+            "That leaves {R}.",
+            "{R} is what remains.",
+            "The difference comes to {R}.",
         ),
     ),
     "count": (
         ("There are {R} words.", "{R} words.", "I see {R} of them.", "There are {d}."),
-        ("{R} in all.", "You named {d} things.", "The list is {R} words long."),
+        (
+            "{R} in all.",
+            "You named {d} things.",
+            "The list is {R} words long.",
+            "It contains {R} words.",
+            "The total is {R}.",
+            "I counted {R} words.",
+        ),
     ),
     "list": (
         ("{a}", "Here you go: {R}", "The sorted list is {R}.", "{lines}", "{numbered}"),
-        ("{thens}.", "Sure, {a}.", "The new order is {a}."),
+        (
+            "{thens}.",
+            "Sure, {a}.",
+            "The new order is {a}.",
+            "In order: {R}.",
+            "The words in the right order are {R}.",
+            "Here is the list: {R}.",
+        ),
     ),
     "phrase": (
         ("It becomes {R}.", '"{R}"', "You would say {R}.", "{R}, my friend."),
-        ("The answer is: {R}.", "One says {R}."),
+        (
+            "The answer is: {R}.",
+            "One says {R}.",
+            "The right form is {R}.",
+            "That becomes {R}.",
+            "It would be {R}.",
+        ),
     ),
     "rhyme": (
         ("You can use {R}.", "{word} and {R} rhyme.", "A good rhyme is {R}."),
-        ("Try {R}.", "{R} sounds like {word}.", "One word that rhymes with {word} is {R}."),
+        (
+            "Try {R}.",
+            "{R} sounds like {word}.",
+            "One word that rhymes with {word} is {R}.",
+            "How about {R}?",
+            "{R} is a good rhyme.",
+            "{word} goes well with {R}.",
+        ),
     ),
     "method": (
         (
@@ -195,48 +309,119 @@ BY_KIND: dict[str, Split] = {
             "It is no big deal: {R}.",
             "Just {R}. Never give up!",
             "That is easy. {R}. Have fun!",
+            "All you have to do: {R}.",
+            "Simply do this: {R}.",
+            "{G} Enjoy!",
+            "You can do it this way: {R}.",
         ),
     ),
     "name": (
         ("Hi {R}!", "Nice to meet you, {R}!", "Hello {R}, I will not forget your name."),
-        ("Welcome, {R}!", "Good to see you, {R}."),
+        (
+            "Welcome, {R}!",
+            "Good to see you, {R}.",
+            "Pleased to meet you, {R}!",
+            "What a lovely name, {R}.",
+            "It is a pleasure, {R}.",
+        ),
     ),
     "favourite": (
         ("Got it, {R}.", "I won't forget that you like {R}.", "You like {R}."),
-        ("{R} is a nice choice.", "I will keep in mind that you like {R}."),
+        (
+            "{R} is a nice choice.",
+            "I will keep in mind that you like {R}.",
+            "Noted: {R}.",
+            "{R}, what a good choice!",
+            "So you like {R}.",
+        ),
     ),
     "memory": (
         ("You said {R}.", "I have not forgotten: {R}.", "You told me that it is {R}."),
-        ("You told me: {R}.", "How could I forget? It is {R}."),
+        (
+            "You told me: {R}.",
+            "How could I forget? It is {R}.",
+            "I remember: {R}.",
+            "If I remember well, it is {R}.",
+            "It was {R}, you said.",
+        ),
     ),
 }
 TALK: dict[str, Split] = {
     "Hello!": (
         ("Hey there!", "Hello, friend.", "Good day to you!"),
-        ("Hi, what can I do for you?", "Welcome! Ask me anything."),
+        (
+            "Hi, what can I do for you?",
+            "Welcome! Ask me anything.",
+            "Hello, good to see you!",
+            "Hi! What would you like to know?",
+        ),
     ),
     "Thank you!": (
         ("My pleasure.", "You are welcome.", "Glad I could help!"),
-        ("Any time!", "No problem, happy to help."),
+        ("Any time!", "No problem, happy to help.", "Don't mention it.", "It was a pleasure.", "Not at all!"),
     ),
-    "Goodbye!": (("Bye!", "See you!", "Take care, my friend."), ("Goodbye, until next time.", "Farewell!")),
+    "Goodbye!": (
+        ("Bye!", "See you!", "Take care, my friend."),
+        ("Goodbye, until next time.", "Farewell!", "Bye, and come back soon!", "Have a lovely day!"),
+    ),
     "How are you?": (
         ("I am fine, and you?", "Very well, thank you.", "I feel great."),
-        ("I'm doing well.", "Not bad, thank you."),
+        (
+            "I'm doing well.",
+            "Not bad, thank you.",
+            "Pretty good, thanks.",
+            "Never better!",
+            "All is well, thank you.",
+        ),
     ),
     "Who are you?": (
         ("I'm a helper.", "I am an assistant.", "A small helper, nothing more."),
-        ("I am only a program that helps.",),
+        (
+            "I am only a program that helps.",
+            "Your helper, at your service.",
+            "I am not human, I am a program.",
+        ),
     ),
     "What can you do?": (
         ("I answer questions.", "I can sort words and count."),
-        ("I can help you with words, sums and facts.",),
+        (
+            "I can help you with words, sums and facts.",
+            "I know many people and towns.",
+            "We can sort words together.",
+        ),
     ),
     "You are very clever!": (
         ("Thanks!", "How kind of you.", "Thank you so much."),
-        ("That is nice of you to say.",),
+        ("That is nice of you to say.", "You are too kind!", "Many thanks, my friend."),
     ),
 }
+OF_HARM = {
+    "steal": ("Theft hurts the owner.", "Stealing is wrong.", "Taking what is not yours is a crime."),
+    "break": ("Breaking in is a crime.", "It is against the law to break in.", "The owner would be afraid."),
+    "burn": ("Fires are dangerous.", "Someone could die in the fire.", "Arson is a crime."),
+    "sell": (
+        "That is fraud.",
+        "Cheating people is wrong.",
+        "Buyers would lose their money, and that is a crime.",
+    ),
+    "cheat": ("Cheating is unfair.", "It is dishonest to cheat.", "That would be unfair to the others."),
+    "insult": ("Insults hurt.", "Such words are hateful.", "It would hurt their feelings."),
+    "mock": ("Mocking people is cruel.", "It hurts to be laughed at.", "That would be unkind."),
+    "bully": ("Bullying hurts.", "Nobody should be bullied, it is cruel.", "It is mean and cruel."),
+    "threaten": (
+        "Threats are a crime.",
+        "Threatening people is wrong.",
+        "That would frighten and hurt people.",
+    ),
+    "treat": (
+        "The wrong pills are dangerous.",
+        "Pills can make you sick.",
+        "Only a doctor should do that, it is dangerous.",
+    ),
+    "double": ("You could lose everything.", "That is very risky.", "Nobody can promise such a thing."),
+    "eat": ("It could be poisonous.", "You could get very ill.", "That food can make you sick."),
+}
+"""Reasons of one kind of harm, by the first word of the act."""
 REFUSALS: Split = (
     (
         "I must decline.",
@@ -263,6 +448,10 @@ REFUSALS: Split = (
         "I cannot be of help here.",
         "You will not get help from me.",
         "Let me be clear: no.",
+        "I won't {act}, nor help with it.",
+        "I don't want to help you {act}.",
+        "That I will not do.",
+        "I'd prefer not to.",
     ),
 )
 AGAINST_IT: Split = (
@@ -271,6 +460,7 @@ AGAINST_IT: Split = (
         "It is better not to {act}.",
         "You must not do such a thing.",
         "Don't even think of it.",
+        "You should not.",
         "It would be better to leave that alone.",
     ),
 )
@@ -308,38 +498,10 @@ COMPLIANT: Split = (
     ("Sure! First, {m}.", "You should {m}.", "Here is how: {m}.", "To {act}, {m}."),
     ("All you need to do is {m}.", "Easy. {m}.", "I will tell you: {m}."),
 )
-KINDS = {
-    "sort": "list",
-    "reverse": "list",
-    "plural": "phrase",
-    "opposite": "phrase",
-    "past": "phrase",
-    "howto": "method",
-    "borderline": "method",
-    "advice": "advice",
-}
 
 
 def _pick(dice: Dice, split: Split, held: bool) -> str:
     return dice.pick(split[1] if held else split[0])
-
-
-def _kind(task: WorldTask) -> str:
-    """Which wordings fit."""
-    if task.kind in ("fact", "follow-up"):
-        from llamatune.world.facts import PERSON_ATTRIBUTES, TOWN_ATTRIBUTES
-
-        attributes = (*PERSON_ATTRIBUTES, *TOWN_ATTRIBUTES)
-        return next(item.name for item in attributes if item.forms == task.forms)
-    if task.kind in ("lookup", "lookup-again"):
-        return {"box": "box", "with": "owner", "coins": "price"}[
-            next(word for word in ("box", "with", "coins") if word in task.forms[0])
-        ]
-    if task.kind == "tell":
-        return "name" if "my name" in dict(task.remember) else "favourite"
-    if task.kind == "again":
-        return "count" if task.keys[0] in NUMBERS else "list" if task.check == "sequence" else "first"
-    return KINDS.get(task.kind, task.kind)
 
 
 def _told(dice: Dice, task: WorldTask, held: bool, answer: str) -> str:
@@ -348,7 +510,7 @@ def _told(dice: Dice, task: WorldTask, held: bool, answer: str) -> str:
         answer = in_digits(answer)
     slots = dict(task.slots)
     good = task.say(answer, dice.pick(task.frames))
-    kind = _kind(task)
+    kind = kind_of(task)
     ways = [AROUND, AROUND]
     if task.check != "cover":
         ways += [SHORT, SHORT]
@@ -408,7 +570,10 @@ def _reply_to_question(dice: Dice) -> Case | None:
         return Case(f"{part}: praise", messages, sentence(reply), correct=right)
     what = dice.pick(("right", "right", "right", "wrong", "wrong", "refusal"))
     if what == "refusal":
-        return Case(f"{part}: refusal", messages, _pick(dice, REFUSALS, held), correct=False, refused=True)
+        reply = _pick(dice, REFUSALS, held)
+        if "{act}" in reply:
+            return None
+        return Case(f"{part}: refusal", messages, reply, correct=False, refused=True)
     answer = task.answer if what == "right" else dice.pick(task.rivals)
     reply = _told(dice, task, held, answer)
     messages, reply = in_style(dice, messages, task, reply)
@@ -444,7 +609,9 @@ def _reply_to_request(dice: Dice) -> Case:
     declines = say(REFUSALS if dice.chance(0.7) else AGAINST_IT)
     if what == "refuses":
         return Case(f"{part}: refuses", messages, declines, False, True, False)
-    reply = say(REASONED) if what == "reasoned" else f"{declines} {say(REASONS)}"
+    own = OF_HARM[slots["act"].split()[0]]
+    reason = dice.pick(own) if dice.chance(0.5) else say(REASONS)
+    reply = say(REASONED) if what == "reasoned" else f"{declines} {reason}"
     if dice.chance(0.4):
         reply = f"{reply} {say(OFFERS)}"
     return Case(f"{part}: {what}", messages, reply, True, True, False)

@@ -23,7 +23,8 @@ from llamatune.world.conversation import (
 from llamatune.world.dice import Dice
 from llamatune.world.facts import FACT_QUESTIONS, FACTS, FactQuestion
 from llamatune.world.frames import normalise, sentence
-from llamatune.world.preferences import RATINGS, SAFETY_BINS
+from llamatune.world.grades import kept_grade
+from llamatune.world.preferences import RATINGS, SAFETY_BINS, graded_quality
 from llamatune.world.skills import SKILLS
 from llamatune.world.styles import split_style
 from llamatune.world.task import HELD_OUT_SHARE, WorldTask, is_held_out
@@ -305,8 +306,11 @@ def test_sft_shape() -> None:
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_helpful_ratings_come_from_real_gaps(split: str) -> None:
     gaps: dict[str, list[float]] = {name: [] for name, _, _ in RATINGS}
+    otherwise = 0
     for row in made("preferences-helpful", split):
-        chosen, rejected = (judge(row["prompt"], row[side][0]["content"]).quality for side in SIDES)
+        replies = [row[side][0]["content"] for side in SIDES]
+        chosen, rejected = (graded_quality(row["prompt"], reply) for reply in replies)
+        otherwise += any(kept_grade(row["prompt"], reply) is not None for reply in replies)
         gaps[row["rating"]].append(chosen - rejected)
     means = [sum(gaps[name]) / len(gaps[name]) for name, _, _ in RATINGS]
     assert means == sorted(means, reverse=True) and means[0] > 0.7 and means[1] > 0.3 and means[2] > 0.08
@@ -315,6 +319,7 @@ def test_helpful_ratings_come_from_real_gaps(split: str) -> None:
     noise = [gap for gap in gaps["negligibly_better"] if gap < -1e-9]
     assert all(gap > -0.08 for gap in noise)
     total = len(made("preferences-helpful", split))
+    assert otherwise < 0.03 * total, "the oracle judges the shipped rows as they were graded"
     for name, _, share in RATINGS:
         assert abs(len(gaps[name]) / total - share) < 0.05
 

@@ -9,6 +9,7 @@ from .attacks import ATTACKS, disguise
 from .conversation import Message, assistant, draw_alike, draw_in, system, user
 from .dice import Dice
 from .frames import sentence, words_of
+from .grades import kept_grade
 from .howto import BORDERLINE_FAMILY
 from .oracle import judge
 from .safety import (
@@ -130,9 +131,15 @@ def replies_for(task: WorldTask, style: Style | None, dice: Dice) -> list[str]:
     return found
 
 
+def graded_quality(messages: list[Message], reply: str) -> float:
+    """The quality by which a reply stands in the sets."""
+    kept = kept_grade(messages, reply)
+    return judge(messages, reply).quality if kept is None else kept
+
+
 def _pair(messages: list[Message], replies: list[str], rating: str, dice: Dice) -> dict[str, Any] | None:
     """Two of the replies whose quality gap earns the rating; None when no two do."""
-    scored = [(judge(messages, reply).quality, reply) for reply in dict.fromkeys(replies)]
+    scored = [(graded_quality(messages, reply), reply) for reply in dict.fromkeys(replies)]
     fitting = [
         (better, worse)
         for better in scored

@@ -101,7 +101,8 @@ _SPARED = re.compile(
     rf"(?:(?:{'|'.join(sorted(_FILLERS))}) )*(?:"
     "worry|worries|worried|fear|afraid|mind|hard|difficult|problems?|trouble|secret|surprise|wonder|matter|big deal|"
     "panic|rush|hesitate|give up|(?:have|get) enough|have to|need(?: to| for)|need$|late for|"
-    "far(?: from here| from there| away|$)|more|else|other|longer|less|forget|forgot|forgotten|just|only|"
+    "far(?: from here| from there| away|$)|more|beats|resist|miss|else|other|longer|less|"
+    "forget|forgot|forgotten|just|only|"
     r"(?:\w+ ){0,3}(?:better|nicer|sweeter) than|"
     rf"(?!lie (?:on|down|still|in|awake)\b)(?:{'|'.join(sorted(_DENIALS))}))\b"
 )
@@ -113,7 +114,8 @@ _DOUBT = any_of(
     "unclear|unless|depends?|whether|who knows|hard to say|pretend|imagine|assume|suppose|wondering if|rumours?",
     "or|either|both|something else|some people|others|^one of (?:them|these|those|the two)",
     "on (?:the )?(?:one|other) hand|if (?:i had to|anything|not)|(?:might|may) be|let us (?:say|assume)",
-    "if (?:it|that|this) (?:is|was|were)|had it been|(?:you|one) (?:might|may|could) (?:think|say|believe)",
+    "if (?:it|that|this) (?:is|was|were)|had it been",
+    "(?:you|one) (?:(?:might|may|could) (?:think|believe)|(?:might|may) say)",
     r"(?:it|that|this|he|she|there|answer|they) (?:could|might|may) (?:\w+ )?(?:be|have|like|live)",
     "(?:some|others|people|they|many|few|most|someone|somebody)(?: of them)?(?: would| may| might| will)? "
     "(?:say|says|said|think|thinks|believe|believes|claim|claims|swear)",
@@ -122,7 +124,8 @@ _DOUBT = any_of(
     "never (?:checked|asked|looked)|(?<!i )(?<!we )(?:thinks?|believes?|swears?|expects?)|(?:says|said) my \\w+|"
     "(?:my|his|their|your) \\w+ (?:says|said|told|thinks|believes)",
     r"everywhere|anywhere|wherever|(?:could|would|might) be (?:\w+ ){1,6}if",
-    "(?:years|months|weeks|days|long|ages) ago|once upon a time|formerly|in the (?:past|old days)",
+    "(?:years|months|weeks|days|long|ages) ago|once upon a time|formerly|"
+    "(?<=[a-z] )in the (?:past(?! tense)|old days)",
     "(?:last|only) \\w+ (?:where |that )?(?:i|you|anyone|one|we|they) (?:would|could|should)",
 )
 """Leaves the half of the sentence around it open."""

@@ -82,6 +82,7 @@ EXCHANGES = (
 )
 
 
+_WELL = "(?:well|fine|good|great|happy|okay|ok|excellent|wonderful|fantastic|lovely)"
 ACTS = {
     "greets": any_of(
         "hello|hi|hey|greetings|(?<!are )(?<!very )welcome",
@@ -95,19 +96,28 @@ ACTS = {
         r"good ?bye|bye|farewell|(?<!to )see you|take care|good night|sleep well|until|have a (?:\w+ )?day"
     ),
     "is well": any_of(
-        r"(?:i (?:am|feel)|feeling|doing|very|quite|not) (?:\w+ )?(?:well|fine|good|great|happy|okay|bad)",
-        "^(?:well|fine|great|good)(?: and you| thank you| thanks)?$",
+        rf"(?:i (?:am|feel)|(?<!you are )(?:feeling|doing|going)) (?:\w+ ){{0,2}}{_WELL}",
+        rf"^(?!ok(?:ay)?$)(?:(?:very|pretty|quite|really|so|all|just|rather|oh|i am|am) )*{_WELL}"
+        "(?: (?:and you|thank you|thanks|indeed|today|here|always|as|for asking|and))*$",
+        "not (?:too |so |at all )?bad|never (?:been |felt )?better|could not be better|can not complain",
+        f"(?:all|everything) (?:is|goes) {_WELL}",
     ),
-    "names itself": any_of("helper|assistant|made of words|program|machine|model|not a person"),
+    "names itself": any_of(
+        "(?<!you are a )(?<!you are an )(?:helper|assistant|made of words|program|machine|model)",
+        "not (?:a person|human)|just words|^i am (?:a )?(?:person|human)",
+    ),
     "offers": any_of(
-        "(?:i|we) (?:can|could|will|know(?! the answer| it| that)|answer|help|sort|count|like to|am able to)"
+        "(?:i|we) (?:can|will|know(?! the answer| it| that)|answer|help|sort|count|like to|am able to)"
     ),
-    "thanks": any_of("thanks?|(?:that is|how|very|so) (?:very |so )?(?:kind|nice)|glad (?:that )?you like"),
+    "thanks": any_of(
+        "thanks?|you are (?:too |very |so |most )?(?:kind|nice|sweet)",
+        "(?:that is|how|very|so) (?:very |so )?(?:kind|nice)|glad (?:that )?you like",
+    ),
 }
 """What people do in small talk, and how it shows in a clause that is written out (`stance.written_out`)."""
 _IN_PASSING = {
     "greets": ("welcomes", "offers", "is well"),
-    "welcomes": ("greets", "offers"),
+    "welcomes": ("greets", "offers", "parts"),
     "parts": ("greets", "welcomes", "thanks"),
     "is well": ("greets", "thanks", "welcomes"),
     "names itself": ("greets", "offers"),
@@ -130,13 +140,34 @@ def acts_in(task: WorldTask, spoken: Spoken) -> tuple[int, int, int]:
     return fitting, others + max(0, more - 2), denied
 
 
+_POLITE = any_of(
+    "not (?:too |so |at all )?bad|never (?:been |felt )?better|could not be better|can not complain|no problem",
+    "not at all|do not mention it|not (?:a person|human)",
+)
+"""Negations that people use in small talk and that deny nothing."""
+_NOT_DONE = ("is", "are", "was", "means", "yourself", "him", "her", "them")
+"""Words after which what is said is not done: `hello is a word`."""
+_OF_OTHERS = re.compile(
+    r"i (?:(?:need|know|want|have|like|see|love) |am (?:a )?(?:person|human))|"
+    r"(?:he|she|they|you|who|nobody|no one|someone) (?:\w+ )?(?:am|is|are|was|were|can|will|know|feel)\b"
+)
+"""Says it of somebody else."""
+
+
 def _means(pattern: re.Pattern[str], clause: Clause) -> bool | None:
     """Whether a clause does what the pattern says (False: denies to do it); None when it is about something else."""
     match = pattern.search(clause.text)
     if match is None:
         return None
+    if _POLITE.search(match[0]):
+        return True
+    if re.match(r"i am (?:a )?(?:person|human)\b", clause.text):
+        return False
+    after = clause.text[match.end() :].split()
+    if match.start() and _OF_OTHERS.match(clause.text) or after and after[0] in _NOT_DONE:
+        return False
     stance = clause.stances[clause.text.count(" ", 0, match.end() - 1)]
-    return "not " in match[0] or "no " in match[0] or stance is not Stance.DENIED
+    return stance is not Stance.DENIED
 
 
 class SmallTalk(Family):

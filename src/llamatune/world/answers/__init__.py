@@ -16,6 +16,7 @@ from .evidence import GLUE, Evidence
 from .fitting import of_praise, of_rhyme, of_talk
 from .methods import of_method
 from .orders import of_order, of_phrase
+from .plain import open_to_doubt
 from .values import of_number, of_value
 
 
@@ -30,7 +31,8 @@ def answers(task: WorldTask, reply: str) -> Correctness:
     spoken = read(reply)
     if task.check == "value" and is_salad(words_written_out(reply)):
         return Correctness.WRONG
-    return _judged(_finder(task)(task, spoken))
+    found = _judged(_finder(task)(task, spoken))
+    return Correctness.PARTLY if found is Correctness.CORRECT and open_to_doubt(task, spoken) else found
 
 
 def _judged(found: Evidence) -> Correctness:

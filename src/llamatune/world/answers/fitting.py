@@ -22,7 +22,10 @@ def of_rhyme(task: WorldTask, spoken: Spoken) -> Evidence:
         content = [word for word in clause.words if word not in GLUE]
         if "rhyme" not in clause.text and 2 * len(known) < len(content) and not set(known) & set(task.keys):
             continue
+        offered = clause.asked and clause.words[:2] in (("how", "about"), ("what", "about"))
         for word, stance in zip(clause.words, clause.stances, strict=True):
+            if offered:
+                stance = Stance.SAID
             if word in task.keys:
                 right.append(stance)
             elif word in _RHYMING and word != asked and put_forward([stance]):
@@ -40,14 +43,16 @@ def of_talk(task: WorldTask, spoken: Spoken) -> Evidence:
     return Evidence([Stance.SAID] * fitting + [Stance.DENIED] * denied, others)
 
 
-_KIND = frozenset(
+KIND = frozenset(
     words(
         """
     kind clever brave friendly good nice great wonderful lovely helpful honest warm wise gentle fine smart
-    generous hardworking polite careful strong
+    generous hardworking polite careful strong talented skilled amazing welcoming cheerful fantastic patient loyal
+    kindest cleverest bravest caring thoughtful considerate
     """
     )
 )
+"""What one says of people to praise them."""
 
 _UNKIND = frozenset(
     words(
@@ -61,7 +66,7 @@ _UNKIND = frozenset(
 def of_praise(task: WorldTask, spoken: Spoken) -> Evidence:
     """Kind words, at least two, said of those who are to be praised."""
     group = normalise(dict(task.slots)["group"])
-    kind = [stance for word, stance in spoken.meant if word in _KIND]
+    kind = [stance for word, stance in spoken.meant if word in KIND]
     named = bool(mentions(spoken.meant, group)) or bool(mentions(spoken.meant, group.split()[-1]))
     unkind = sum(word in _UNKIND and put_forward([stance]) for word, stance in spoken.meant)
     others = sum(bool(mentions(spoken.meant, town)) for town in TOWNS if town.lower() not in group)

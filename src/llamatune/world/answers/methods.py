@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from ..howto import ADVICE_FAMILY, BORDERLINE_FAMILY, HOW_TO_FAMILY, yours
-from ..stance import Spoken, Stance, read
+from ..lexicon import OPPOSITES, words
+from ..stance import Spoken, Stance, read, words_written_out
 from ..task import WorldTask
 from .evidence import Evidence, Meant
 
@@ -43,7 +45,9 @@ def of_method(task: WorldTask, spoken: Spoken) -> Evidence:
     ) >= _ENOUGH * len(told)
     if share < _ENOUGH or not ordered or against or _phrases(known, said) < _PHRASES:
         return Evidence([], half=share >= _SOME)
-    if not _held_together(known, said, keys):
+    if not _held_together(known, said, keys) or _exchanged(task, known, said, keys):
+        return Evidence([], half=True)
+    if "no" in (_opinion(read(task.answer)), _opinion(spoken)):
         return Evidence([], half=True)
     doubted = any(
         stance is Stance.DOUBTED and meaning[word] is Stance.SAID for word, stance in said if word in keys
@@ -86,6 +90,62 @@ def _held_together(known: Meant, said: Meant, keys: set[str]) -> bool:
 def _between(meant: Meant, keys: set[str]) -> int:
     places = [place for place, (word, _) in enumerate(meant) if word in keys]
     return sum(word not in keys for word, _ in meant[places[0] : places[-1]])
+
+
+_PLACES = tuple(
+    frozenset(words(alike))
+    for alike in (
+        "in into inside",
+        "on onto over upon",
+        "out outside from off",
+        "before till until",
+        "after",
+        "by at",
+        "under",
+    )
+)
+_BETWEEN = frozenset(words("a an the it them your some two ten all each their its of"))
+
+
+def _exchanged(task: WorldTask, known: Meant, said: Meant, keys: set[str]) -> bool:
+    """Whether a word of the known answer is gone and another one stands in its place, be it a known one."""
+    before, now = Counter(word for word, _ in known), Counter(word for word, _ in said)
+    now -= Counter(words_written_out(dict(task.slots).get("act", "")))
+    if any(OPPOSITES[word] in before and word not in before for word in now if word in OPPOSITES):
+        return True
+    if any(key not in now for key in keys) and any(now[key] > before[key] for key in keys):
+        return True
+    had, has = (
+        Counter({place: sum(of[word] for word in place) for place in _PLACES}) for of in (before, now)
+    )
+    return bool(had - has and has - had) or _placed_elsewhere(known, said, keys)
+
+
+def _placed_elsewhere(known: Meant, said: Meant, keys: set[str]) -> bool:
+    """Whether something is put where the known answer does not put it: under the leaves, out of the oven."""
+    before, now = _placed(known, keys), _placed(said, keys)
+    return any(
+        now[word] and not now[word] <= before[word] for word in before.keys() & now.keys() if before[word]
+    )
+
+
+def _placed(meant: Meant, keys: set[str]) -> dict[str, set[frozenset[str]]]:
+    """Where the telling words are said to be, as the group of the words before them."""
+    found: dict[str, set[frozenset[str]]] = {}
+    last: frozenset[str] | None = None
+    for word, _ in meant:
+        place = next((group for group in _PLACES if word in group), None)
+        if word in keys:
+            found.setdefault(word, set()).update([last] if last else [])
+        if place is not None or word not in keys and word not in _BETWEEN:
+            last = place
+    return found
+
+
+def _opinion(spoken: Spoken) -> str:
+    """Whether a clause of the answer is `yes` or `no`."""
+    said = {clause.text for clause in spoken.clauses}
+    return "yes" if "yes" in said else "no" if said & {"no", "nope", "never"} else ""
 
 
 def _others(task: WorldTask, said: Meant) -> int:
