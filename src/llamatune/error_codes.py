@@ -24,6 +24,7 @@ EXIT_CODES = {
     0: "done",
     1: "failure, or a bug of llamatune",
     2: "usage, recipe, data or model is not valid",
+    3: "`evaluate --baseline`: a figure fell by more than its interval, or is gone",
     4: "no checkpoint can be trusted",
     5: "the hub did not take or give something; nothing here is lost, the same command goes on",
     6: "training diverged",
