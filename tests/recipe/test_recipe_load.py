@@ -205,6 +205,10 @@ def test_row_17_missing_data_file_names_its_neighbours() -> None:
     assert "does not exist either" in (only(GOOD.replace("rows.jsonl", "no/rows.jsonl")).hint or "")
     assert "is a folder" in only(GOOD.replace("rows.jsonl", ".")).what
     assert "a source of its own" in only(GOOD.replace("rows.jsonl", ".")).hint
+    Path("saved/train").mkdir(parents=True)
+    for name in ("dataset_dict.json", "train/dataset_info.json", "train/state.json", "train/data-0.arrow"):
+        Path("saved", name).touch()
+    assert "load_from_disk('saved/train')" in only(GOOD.replace("rows.jsonl", "saved")).hint
 
 
 def test_what_is_no_recipe_is_said_with_what_to_do(tmp_path: Path) -> None:

@@ -156,13 +156,25 @@ _MOST_LOOKED_AT = 1000
 _OF_DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".parquet", ".gz")
 
 
+_OF_DATASETS = ("dataset_info.json", "dataset_dict.json", "state.json")
+"""What `save_to_disk` of datasets writes beside its `.arrow` files."""
+
+
 def _files_in(folder: Path) -> str | None:
     """What could be named instead of a folder."""
-    found = (one for one in islice(folder.rglob("*"), _MOST_LOOKED_AT) if one.suffix.lower() in _OF_DATA)
+    there = list(islice(folder.rglob("*"), _MOST_LOOKED_AT))
+    found = (one for one in there if one.suffix.lower() in _OF_DATA and one.name not in _OF_DATASETS)
     first = sorted(str(one) for one in islice(found, 3))
-    if not first:
-        return None
-    return f"each file is a source of its own under `data.train`: {' or '.join(f'`{one}`' for one in first)}"
+    if first:
+        return (
+            f"each file is a source of its own under `data.train`: {' or '.join(f'`{one}`' for one in first)}"
+        )
+    saved = sorted({one.parent for one in there if one.suffix == ".arrow"})
+    if saved:
+        return (
+            f"`datasets.load_from_disk('{saved[0]}').to_json('rows.jsonl')` writes a file that can be named"
+        )
+    return None
 
 
 def _near_files(path: Path) -> str:
