@@ -13,7 +13,7 @@ _MOST_TERMS = 5
 _MOST_PLACES = 5
 LISTED = 0.00005
 """The paper lists languages of at least 0.005% of its documents."""
-TOXIC = 0.5
+_TOXIC = 0.5
 
 
 class Total:
