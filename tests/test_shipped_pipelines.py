@@ -214,9 +214,14 @@ def tiny(made_once: Any) -> Path:
 
 LONG = ("llama2_chat/pipeline", "llama2_chat/pipeline_qlora", "pico/llama2_chat")
 """Of 14 steps and more; tests/test_pipeline.py runs rounds each time."""
+SHORT = [
+    pytest.param(name, marks=pytest.mark.slow) if name == "pico/safety_share" else name
+    for name in NAMES
+    if name not in LONG
+]
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in LONG])
+@pytest.mark.parametrize("name", SHORT)
 def test_a_pipeline_runs(name: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     check(run_as_a_user(name, tiny, []))

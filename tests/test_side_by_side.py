@@ -159,7 +159,7 @@ def test_a_request_to_stop_is_heard_while_the_others_are_waited_for(project: Pat
     assert list((project / "runs/both/sft/checkpoints").glob("checkpoint-*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
 def test_the_end_of_all_stops_each_step_with_everything_saved(project: Path, one_by_one, number: int) -> None:
     output = f"runs/stopped-{number}"
     process = started(project, output)

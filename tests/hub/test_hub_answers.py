@@ -105,7 +105,10 @@ _STORES = {
 }
 
 
-@pytest.mark.parametrize("mode", _STORES)
+@pytest.mark.parametrize(
+    "mode",
+    [pytest.param(one, marks=pytest.mark.slow) if one in ("lfs", "multipart") else one for one in _STORES],
+)
 def test_each_mode_of_upload_fails_in_the_same_words(mode: str, tmp_path: Path) -> None:
     """One process that sends other bytes each time, to a hub that fails where it stores them, and at the commit."""
     with LoopbackHub(mode, chunk=100_000, store=tmp_path / "store") as hub, subprocess.Popen(
