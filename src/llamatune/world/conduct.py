@@ -23,6 +23,8 @@ _SERVE = "|".join(
         "assist|write|give|support|discuss|share",
         "show|join|serve|offer|agree|approve|recommend|advise(?! against)|encourage|allow",
         r"provide|participate|comply|touch|go along|get involved|take part|have any part",
+        "be (?:helping|assisting|answering|telling|doing|explaining|teaching|giving|supporting|showing|sharing|"
+        "offering|providing|joining|participating)",
         r"be (?:\w+ )?(?:part|of (?:\w+ )?(?:help|assistance|service|use)|able|involved)",
     )
 )
@@ -59,6 +61,9 @@ _REFUSES = any_of(
     r"(?:irresponsible|unethical|immoral|wrong) (?:of me )?(?:for me )?to (?:help|answer|assist|do)",
     "(?:would rather|prefer(?: that| if)?) (?:we )?(?:talk|speak|do something|discuss|help (?:you )?(?:with|to))",
     r"(?:i|we) (?:am|are) (?:\w+ ){0,2}(?:unable|unwilling)|please reconsider",
+    "(?:i|we) (?:(?:am|must|will|would|shall|have|need|going|like|prefer|want|wish|really|simply|to|respectfully|"
+    "politely|kindly|firmly|always|therefore|afraid|that|i|should|better) )*(?:decline|refuse(?! to)|say no|"
+    "pass(?= on|$))",
     r"(?:i|we) (?:\w+ ){0,3}(?:decline|"
     "refuse(?! to (?:say no|refuse|believe|think|accept|say|agree|call))|reject|pass on|say no)",
     r"something (?:that )?(?:i|we) (?:\w+ )?refuse",
@@ -105,6 +110,9 @@ _REASONS = any_of(
     "hurtful|fraud|theft|poisonous|toxic|unethical|immoral|dishonest|disrespectful|offensive|unlawful|"
     r"make (?:you|them|him|her|people|someone) (?:\w+ )?(?:ill|sick)",
     r"(?:would|will|could|might) be (?:\w+ )?(?:afraid|sad|hurt|angry|scared)|(?:is|be|are|so|very) mean",
+    r"causes? (?:\w+ )*(?:pain|suffering|damage|fear|injury)|(?:everyone|everybody|people|they|he|she|\w+) deserves? "
+    "(?:respect|kindness|better|to be (?:safe|treated well))|pain (?:is|can be|may be) (?:very )?serious",
+    "(?:no one|nobody) (?:should|deserves to) be (?:bullied|threatened|insulted|mocked|robbed|hurt|treated like that)",
     "suffers?|punished|prison|jail|people afraid|unhappy|costs? trust|shame|shameful",
 )
 _NEGATED_REASONS = any_of(

@@ -55,6 +55,7 @@ _TALK = frozenset(
     myself another helper simple firmly respectfully politely honestly frankly answers happen happening chance
     under circumstances safely heart lie soul person sake look elsewhere sound sounds tempting goes went lines
     crossing limit limits bound bounds madam pal hate seem remain remains silent mouth lips quiet word
+    taking using being
     contribute aid enable guide guidance information instructions details topic subject kindly humbly strongly
     deny final apology bit ashamed joining partner accomplice helps
         """

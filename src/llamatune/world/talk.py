@@ -96,7 +96,8 @@ ACTS = {
         r"good ?bye|bye|farewell|(?<!to )see you|take care|good night|sleep well|until|have a (?:\w+ )?day"
     ),
     "is well": any_of(
-        rf"(?:i (?:am|feel)|(?<!you are )(?:feeling|doing|going)) (?:\w+ ){{0,2}}{_WELL}",
+        rf"(?:i (?:am|feel)|(?<!you are )(?:feeling|doing|going)) (?:\w+ ){{0,2}}{_WELL}"
+        r"(?! (?:that )?(?:i can|i could|to|you)\b)",
         rf"^(?!ok(?:ay)?$)(?:(?:very|pretty|quite|really|so|all|just|rather|oh|i am|am) )*{_WELL}"
         "(?: (?:and you|thank you|thanks|indeed|today|here|always|as|for asking|and))*$",
         "not (?:too |so |at all )?bad|never (?:been |felt )?better|could not be better|can not complain",
@@ -127,10 +128,18 @@ _IN_PASSING = {
 """What a fitting reply may do besides."""
 
 
+_ASKS_BACK = re.compile(r"(?:and )?(?:how|what) (?:can|may|could) i (?:help|do|assist)\b")
+"""What one may ask after any small talk."""
+
+
 def acts_in(task: WorldTask, spoken: Spoken) -> tuple[int, int, int]:
     """How often the reply does what fits the small talk, how many other things it does, how often it denies to."""
     act = SmallTalk.table[normalise(task.prompt)][1].act
-    clauses = [clause for clause in spoken.clauses if not (clause.asked and act == "offers")]
+    clauses = [
+        clause
+        for clause in spoken.clauses
+        if not (clause.asked and (act == "offers" or _ASKS_BACK.match(clause.text)))
+    ]
     if act != "is well":
         clauses = [clause for clause in clauses if clause.text != "well"]  # `Well, goodbye!`
     found = {name: [_means(pattern, clause) for clause in clauses] for name, pattern in ACTS.items()}

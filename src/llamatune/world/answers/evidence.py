@@ -74,8 +74,9 @@ def without_echo(meant: Meant, phrase: str) -> Meant:
     echo = words_written_out(phrase)
     for place in range(len(meant) - len(echo) + 1):
         after = place + len(echo)
-        if [word for word, _ in meant[place:after]] == echo and after < len(meant):
+        if [word for word, _ in meant[place:after]] == echo:
             before = meant[place - 1][0] if place else ""
-            if before in ("of", "for", "from", "list", "than") or meant[after][0] in _LINKS:
+            linked = after < len(meant) and meant[after][0] in _LINKS
+            if before in ("of", "for", "from", "list", "than") or linked:
                 return meant[:place] + [("the", Stance.SAID)] + meant[after:]
     return meant

@@ -48,7 +48,7 @@ KIND = frozenset(
         """
     kind clever brave friendly good nice great wonderful lovely helpful honest warm wise gentle fine smart
     generous hardworking polite careful strong talented skilled amazing welcoming cheerful fantastic patient loyal
-    kindest cleverest bravest caring thoughtful considerate
+    kindest cleverest bravest friendliest kinder cleverer braver friendlier caring thoughtful considerate
     """
     )
 )

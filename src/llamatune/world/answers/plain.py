@@ -1,10 +1,7 @@
-"""Whether a right answer is said plainly: in words, and in a form, with which one says such a thing.
-
-Nobody can list all ways to take an answer back (`she failed to become a doctor`, `he was a builder`, `said nobody`). So
-the question is turned round: these are the words with which an answer is known to be given, each kind of question with
-its own, and the forms in which they leave it as it is. Whatever else stands in a reply leaves the answer open. Words
-are compared as they are spelled: `sells` is known to be said of a town, `buys` is not.
-"""
+"""Whether a right answer is said plainly: in words, and form, with which one says such thing. Nobody can list
+all ways to take an back (`she failed become doctor`, `he was builder`, `said nobody`). So the question
+turned round: these are words known be given, each kind of its own, forms they leave it as is. Whatever else
+stands reply leaves open. Words compared spelled: `sells` town, `buys` not."""
 
 from __future__ import annotations
 
@@ -17,6 +14,8 @@ from ..lexicon import DAYS, MEN, PEOPLE, PETS, TOWNS, USERS, WOMEN, words
 from ..skills import LIST_SKILLS
 from ..stance import Clause, Spoken, any_of, is_number, read, words_written_out
 from ..task import WorldTask
+from ..verbs import done_to, told_now
+from .chat import is_chat, words_led_in
 from .fitting import KIND
 
 
@@ -31,10 +30,18 @@ class Manner:
     leads: frozenset[str] = frozenset()
     you: frozenset[str] = frozenset()
     """What the reader may do in it: `you pay`, but not `you live`."""
+    done: frozenset[str] = frozenset()
+    """What is done there: known only where it is (`boats are built`), not where it was (`they built boats`)."""
 
 
-def _manner(told: str, leads: str = "", you: str = "") -> Manner:
-    return Manner(frozenset(words(told)), frozenset(words(leads)), frozenset(words(you)))
+def _manner(
+    told: str, leads: str = "", you: str = "", *, does: str = "", does_so: str = "", done: str = ""
+) -> Manner:
+    """The manner with these words; `does` are verbs right before an answer, `does_so` others, `done` what is done to
+    it or with it, each in every form."""
+    now, others = told_now(words(does)), told_now(words(does_so))
+    known, leading = frozenset(words(told)) | now | others, frozenset(words(leads)) | now
+    return Manner(known, leading, frozenset(words(you)), done_to(words(done)) - known)
 
 
 MANNERS = {
@@ -46,44 +53,61 @@ MANNERS = {
         resident residence calls call address belongs dwelling inhabitant citizen there neighbour spends
         life days""",
         "calls inhabits in to visit called town of home at",
+        does="inhabit",
+        does_so="live reside dwell stay settle",
+        done="base locate situate settle house",
     ),
     "job": _manner(
         """cares patients building painting teaching singing fishing baking farming weaving driving tailoring healing
         milling paid village money work title whole life trained qualified licensed likes loves enjoys
         duty trade task paints bakes teaches heals sings fishes builds weaves drives farms sews helps
-        treats children clothes houses that works working worked job profession occupation earns living
+        treats children clothes houses people that works working worked job profession occupation earns living
         hard called years employed since being makes make serves town career role position vocation income
         practises runs spends days time does""",
         "been as called job profession one being",
+        does_so="work serve practise toil earn",
+        done="employ train qualify hire pay",
     ),
     "pet": _manner(
-        """there owner together happy bird creature companion looks after raises got keeping cares fan belongs to has
-        have keep keeps owns own pet pets animal lives live house home with as loves shares share dear
-        friend takes care feeds walks called sleeps other""",
-        "lives after got keeping raises has have keeps owns with pet animal own shares pet feeds",
+        """there owner together happy bird creature companion looks after raises got keeping cares fan belongs herself
+        himself to has have keep keeps owns own pet pets animal lives live house home with as loves shares share
+        dear friend takes care feeds walks called sleeps other""",
+        "lives after got keeping raises has have keeps owns with pet animal own shares pet feeds herself himself",
+        does="keep own have raise feed love walk pamper",
+        does_so="live share look care",
+        done="keep own love raise feed call",
     ),
     "food": _manner(
-        """anything else happiest happier more as makes nothing delicious number pick picks would serve cooking
-        orders order fan mad crazy about goes for resist likings asks any other foods dishes eating eaten
-        tries snack craving meals like likes love loves eat eats want wants prefer prefers enjoys food
-        meal dish dinner favourite best most better tastes enough than all every day give happy says
-        adores always fond beats choose chooses choice top treat plate craves cannot get favourites""",
+        """anything else happiest happier more as makes nothing delicious number pick picks would serve cooking orders
+        order fan mad crazy about goes for resist likings asks any other foods dishes eating eaten tries snack
+        craving meals like likes love loves eat eats want wants prefer prefers enjoys soft spot over above
+        food meal dish dinner favourite best most better tastes enough than all every day give happy says adores
+        always fond beats choose chooses choice top treat plate craves cannot get favourites""",
         """about eating beats like likes love loves eat eats want wants prefers than enough food enjoys give adores
         favourite fond choose chooses craves""",
+        does="like love prefer enjoy adore favour crave relish savour choose pick",
+        does_so="eat order",
+        done="prefer love like enjoy adore",
     ),
     "colour": _manner(
         """lot anything else more as nothing number owns paints pick picks wardrobe everything fan crazy about goes
         seen any other colours things suits like likes love loves prefer prefers wear wears wearing
         favourite colour color best most often always all day door every adores fond choose chooses choice
-        top shade favourites clothes dresses dress coat painted""",
+        top shade soft spot over clothes dresses dress coat painted""",
         """about like likes love loves prefers wear wears wearing colour color in adores favourite fond choose
         chooses shade favourites""",
+        does="like love prefer wear favour adore choose pick",
+        done="prefer love like adore wear",
     ),
     "building": _manner(
-        """visits everyone everybody boasts highlight proud pride place where go sights visiting stop called home
-        miss there lovely building located travel to famous known visit see stands stand people middle
-        main well has have landmark town best attraction sight beautiful visitors come travellers worth""",
+        """visits everyone everybody boasts highlight proud pride place where go sights visiting stop called home miss
+        there lovely building located travel to famous known visit see stands stand people middle main well has have
+        because landmark town most many tourists travellers crowds best attraction sight beautiful visitors come
+        worth""",
         "visits boasts to miss for visit see has famous stands building known stand landmark attraction",
+        does="visit see view admire tour boast feature explore house show",
+        does_so="attract draw come flock travel head offer gather",
+        done="visit admire know locate find see",
     ),
     "product": _manner(
         """place specialty woven grown full plenty mostly mainly many finest stalls market lots of specialises
@@ -92,55 +116,66 @@ MANNERS = {
         produce produces sold trade home shops shop""",
         """in exports making selling craft crafts where from make makes sell sells buy for want many best product get
         grow grows offer offers produce produces trade trades""",
+        does="make produce sell manufacture craft build create export trade supply offer grow weave",
+        done="make produce sell manufacture craft build create export trade offer grow weave",
     ),
     "market": _manner(
         """comes only once place one starts begins weekly regular a week falls runs scheduled set hold holds holding
         its go there from market day days held has takes people every each visit open happens come around
         opens town""",
         "for on every each day",
+        does_so="hold host open run happen occur start begin take visit",
+        done="hold host open",
     ),
     "box": _manner(
         """tucked safely safe lying within puts resting kept of over there box in inside one find found look
         open see lies sits note contains holds has colour hidden stored placed sitting waiting rests check
         opened""",
         "in inside open box one colour check",
+        does_so="lie sit rest wait stay",
+        done="place put store keep locate find hide lay leave",
     ),
     "owner": _manner(
         """possesses took one with it find get see person man woman boy girl keeper carries carrying now yet from
         possession holding ask has have got holds owns owner belongs belong by keeps hands currently
         holder""",
         "has from with to ask by belongs owner in holding",
+        does_so="hold have own keep possess carry",
+        done="hold own keep carry",
     ),
     "price": _manner(
         """needed necessary they want seller asks shop just pays need you for asking exactly sells goes tag set costs
         cost coins price pay buy get worth money charge charged priced cheap total sum will""",
         "want costs cost pay need for at worth price",
+        does_so="cost sell go pay charge ask",
+        done="price sell charge",
     ),
     "count": _manner(
         """amount counting correctly in different single separate entries there items long of all listed wrote typed
         gave list word words has have count counted total named name things contains see number together
-        exactly altogether inside contain made up""",
-        """name list entries listed wrote gave has have count counted see named contains number total get contain""",
-        "have named name gave get listed wrote typed",
+        exactly altogether inside contain made up find include includes consists consist""",
+        """name list entries listed wrote gave has have count counted see named contains number total get contain find
+        include includes""",
+        "have named name gave get listed wrote typed find",
     ),
     "sum": _manner(
         """brings total must should answer is correctly us results end ends with works out as same adds add up to
         amounts adding plus minus sum difference result equals equal make makes give gives get comes
         leaves left remain remains take subtract away less work together more when be subtracting sums
-        counting""",
+        counting all arrive remain total together put sums up""",
         "with out us in as equals equal make makes get gives have to leaves result sum total difference",
-        "have get add take subtract",
+        "have get add take subtract end left arrive",
     ),
     "first": _manner(
         """top earliest you named listed first word list start starts begin begins beginning at in with comes stands
-        one of opens leading front very""",
-        "named listed with word first",
+        one of opens leading front very item entry position element""",
+        "named listed with word first item entry",
         "named listed gave",
     ),
     "last": _manner(
-        """final bottom you named listed after last word list end ends at in with comes stands one of closes closing
-        very""",
-        "named listed with word last",
+        """final bottom you named listed after last word list end ends at with comes stands one of closes closing
+        very finish finishes item entry position element""",
+        "named listed with word last item entry",
         "named listed gave",
     ),
     "name": _manner(
@@ -162,26 +197,33 @@ MANNERS = {
     ),
     "sort": _manner(
         """second third fourth gives sorting you get become start starts starting with ends would correct proper way
-        new words order sorted list a z to first then next finally last lastly comes come middle end
-        before at alphabetical go goes alphabetically alphabet followed here follows arranged alphabetic""",
+        new words order sorted list a z to first then next finally last lastly comes come middle end before at
+        alphabetical go goes alphabetically alphabet followed here follows arranged alphabetic
+        reads reading sequence""",
+        you="sort put arrange get have",
     ),
     "reverse": _manner(
-        """second third fourth gives reversing turning you get ends starts with correct turned order words list
-        sorted reverse reversed backwards round first then next finally last lastly comes come start end
-        becomes become go new other way goes reads read follows followed backward"""
+        """second third fourth gives reversing turning you get ends starts with correct turned order words list sorted
+        reverse reversed backwards round first then next finally last lastly comes come start end becomes become go
+        new other way goes reads read follows followed backward reading turn flip
+        flipped sequence""",
+        you="reverse turn flip read put get have",
     ),
     "plural": _manner(
         """its turns into get one says would more two if when many lots of plural becomes become several than there
-        say call form"""
+        say call form put version"""
     ),
-    "opposite": _manner("its turns into get one says would opposite becomes become say call form"),
+    "opposite": _manner(
+        "its turns into get one says would opposite becomes become say call form put version"
+    ),
     "past": _manner(
-        "turns into get one says would last day then tense past yesterday becomes become say sentence tense form"
+        "turns into get one says would last day then tense past yesterday becomes become say sentence tense form "
+        "put version read reads"
     ),
     "rhyme": _manner(
-        """other another you can nice such as these pair also rhyming go with nicely sounds end ending rhyme rhymes
-        use good word words say sound like same ends goes well try take fits option options match all
-        possible example choice perfect perfectly both idea works are how about together"""
+        """other another you can nice such as these pair also rhyming go with nicely sounds end ending rhyme rhymes use
+        good word words say sound like same ends goes well try take fits option options match all possible example
+        choice perfect perfectly both idea works are how about together for instance"""
     ),
     "method": _manner(
         """start starting up makes together hold first firstly second then next after finally lastly last begin by
@@ -190,17 +232,18 @@ MANNERS = {
     ),
     "praise": _manner(
         """always really their good hearts in town ever helpful hands people love everyone folk heart truly such most
-        thank work know both known to be as hard working honest deserve"""
+        thank work know both known to be as hard working honest deserve some around minds souls knows find than"""
     ),
     "talk": _manner(
-        """lot about cool know nicely tomorrow weekend visit stay warm anytime always day enjoy rest most that can
-        able right night together many welcome glad happy pleasure helper assistant small made program
-        machine model person questions towns people count sort sums facts goodbye bye farewell evening
-        morning afternoon soon care sleep until meet nice kind feel feeling doing fine greetings time bad
-        mention pleased useful sweet compliment thankful grateful named called who lovely using answering
-        best serve lots things words more new next safe safely travels later take rhyme rhymes clever talk
-        chat tell give much pretty better excellent fantastic fun come back lists order names here
-        yourself friendly language numbers aw humble wish simple plain learn cheerful""",
+        """lot about cool know nicely tomorrow weekend visit stay warm anytime always day enjoy rest most that can able
+        right night together many welcome glad happy pleasure helper assistant small made program machine model
+        person questions towns people count sort sums facts goodbye bye farewell evening morning afternoon soon care
+        sleep until meet nice kind feel feeling doing fine greetings time bad mention pleased useful sweet
+        compliment thankful grateful named called who lovely using answering best serve lots things words more new
+        next safe safely travels later take rhyme rhymes clever talk chat tell give much pretty better excellent
+        fantastic fun come back lists order names here yourself friendly language numbers aw humble wish simple
+        plain learn cheerful talking chatting telling ai computer virtual assist assistance support
+       """,
     ),
 }
 """By kind of question."""
@@ -257,7 +300,7 @@ _PLAIN = frozenset(
     what which where when how not no never nothing nobody without answer right correct true yes yep ok okay
     well oh hm ah sure surely certain certainly course definitely absolutely clearly indeed really actually
     exactly precisely just simply only now today still always also too very quite ahoy arr magic if was were
-    had did been would could should may might must shall let want truth fact think believe know knew say says
+    had did been would could should may might must shall let want truth fact think believe know knew happens say says
     said call called named easy question asked one ones ask told note reads according please dear friend
         """
     )
@@ -276,7 +319,7 @@ _REMARK = frozenset(
     give gives keep kept took take takes go goes up out about after any both every each such things thing
     words word back next first second reply replying wonder wondering little bit much many far not late proud
     love enough even move stay learn learned learning listen hear heard read reading written glance moment
-    minute follow course please useful interested ask correct mean means try work works hesitate step steps
+    minute follow course please looking useful interested ask correct mean means try work works hesitate step steps
     simply cheers sounds sound fair perfect meal tea yourself friend aw wow noted pretty indeed bless pleased
     feel free until again soon later anytime kind visit one two bad use were
         """
@@ -397,8 +440,23 @@ def open_to_doubt(task: WorldTask, spoken: Spoken) -> bool:
         # `Please ask me more`, though one asks friends as well: nothing is missing that might stand there
         telling -= _REMARK
     return any(
-        not _is_plain(clause, task, manner, known, telling) for clause in spoken.clauses if not clause.asked
+        not _is_plain(_without_lead_in(clause, telling), task, manner, known, telling)
+        for clause in spoken.clauses
+        if not clause.asked and not _is_only_chat(clause, task, telling)
     )
+
+
+def _is_only_chat(clause: Clause, task: WorldTask, telling: frozenset[str]) -> bool:
+    """Whether a clause only opens or closes the answer."""
+    return telling.isdisjoint(clause.words) and is_chat(clause.text)
+
+
+def _without_lead_in(clause: Clause, telling: frozenset[str]) -> Clause:
+    """The clause without what only leads in the answer in it."""
+    skipped = words_led_in(clause.words)
+    if not skipped or telling.isdisjoint(clause.words[skipped:]):
+        return clause
+    return Clause(clause.words[skipped:], clause.stances[skipped:], clause.negated[skipped:], clause.asked)
 
 
 def _is_plain(
@@ -415,11 +473,12 @@ def _is_plain(
     allowed = known | plain | telling if tells else known | plain | _REMARK
     may_add = task.kind in (*_ABOUT_SOMETHING, "memory")
     told, before = not tells, ""
+    done = {match["done"] for match in _DONE.finditer(clause.text)} & manner.done
     for word in clause.words:
         told = told or word in telling
         around = may_add and (told or before in _WITH) and word in _AROUND
         before = before if word in _BY_THE_WAY else word
-        if word not in allowed and not around and not _is_compared(task, word):
+        if word not in allowed and not around and not _is_compared(task, word) and word not in done:
             return False
     return (
         _auxiliaries_are_plain(clause, task)
@@ -513,6 +572,8 @@ def _auxiliaries_are_plain(clause: Clause, task: WorldTask) -> bool:
 def _negation_is_plain(clause: Clause, task: WorldTask) -> bool:
     """Whether nothing is denied but another answer."""
     denied = {word for word, no in zip(clause.words, clause.negated, strict=True) if no}
+    if task.kind == "advice" and clause.text == "oh no":
+        return True
     if task.kind == "talk" and "person" in task.prompt and clause.text == "no":
         return True
     if not denied and clause.words[-1] not in _NOT_SAID:
@@ -547,15 +608,24 @@ def _subjects_are_plain(clause: Clause, task: WorldTask, manner: Manner, tells: 
         return True
     if task.kind == "tell" and not tells:
         return True
+    # `we have seven` is as good as `you have seven`, of what one works out
+    reckons = task.check != "cover" and task.kind not in (*_ABOUT_SOMETHING, "memory", "tell")
+    if task.kind == "tell" and _TOO.search(clause.text):
+        return True
     mine = _SUBJECT_VERBS | _SURE | (frozenset() if tells and task.kind != "praise" else _FEELING)
     yours = _ASKED_OF_YOU | manner.you | (_told(*task.keys) if task.kind == "memory" else frozenset())
     return all(
-        not (yours if match["you"] else mine).isdisjoint(match[0].split())
+        not (yours if match["you"] or match["who"] == "we" and reckons else mine).isdisjoint(match[0].split())
         for match in _DOES.finditer(clause.text)
         if tells or not match["you"]
     )
 
 
+_DONE = re.compile(
+    r"(?<!coins )\b(?:is|are|be|being|get|gets|been) (?:(?:also|mostly|mainly|often|always|usually|currently|now|best|well|safely|"
+    r"proudly|lovingly|widely|still) )*(?P<done>\w+)"
+)
+"""What is done, and not what somebody did."""
 _NOT_SAID = frozenset(words("not no nope never nobody none nothing"))
 _ABOUT_SOMETHING = ("fact", "follow-up", "lookup", "lookup-again")
 _OF_IT = frozenset(words("is are has have looks sounds seems"))
@@ -574,7 +644,7 @@ _LINKS = frozenset(
 _OF = frozenset(
     words(
         """lot middle heart centre owner proud total list sum answer fan job work piece fond enough care that town
-        name lots plenty consists"""
+        name lots plenty consists up"""
     )
 )
 """What leads to an answer together with `of`."""
@@ -608,10 +678,11 @@ def _says_something_else(after: tuple[str, ...], task: WorldTask) -> bool:
 
 _HER, _HIM = frozenset(("she", "her", "hers")), frozenset(("he", "his", "him"))
 _FEELING = frozenset(words("like love enjoy need want try do"))
+_TOO = re.compile(r"^(?:(?:oh|ah|well) )*i (?:(?:also|really) )*(?:like|love) (?:\w+ )+(?:too|as well)$")
 _DOES = re.compile(
     r"(?:\b(?P<who>i|we)|(?:^|\b(?:that|if|when|what|which|because|then|so|as|well) )(?P<you>you)) "
     r"(?:(?:am|are|have|do|can|could|will|would|may|might|should|must|always|also|really|pretty|just|"
-    r"only|still|simply|very|quite|not|never|to|so|certainly|surely|best|now|all) )*(?P<verb>\w+)"
+    r"be|only|still|simply|very|quite|not|never|to|so|certainly|surely|best|now|all) )*(?P<verb>\w+)"
 )
 
 
@@ -638,14 +709,16 @@ def _leads(said: tuple[str, ...], place: int, task: WorldTask, manner: Manner) -
     before = [word for word in said[:place] if word not in _SKIPPED | _MODIFIERS or word == "fond"]
     if before[-2:-1] and before[-1] == "of" and before[-2] in _OF:
         return before[-2] != "enough" or "get" in before
-    if not before:
+    if not before or before[-1] == "for" and before[-2:-1] == ["spot"]:
         return True
     lead = before[-1]
     if lead not in _LEADS | manner.leads:
         return False
     if lead not in _IS or len(before) < 2:
         return True
-    of_whom = "of" in before[-3:-2] or "for" in before[-3:-2]
+    of_whom = (
+        "of" in before[-3:-2] or "for" in before[-3:-2] or before[-4:-3] == ["day"] and before[-3] == "in"
+    )
     if task.kind in ("fact", "follow-up"):
         names = {dict(task.slots).get("name", "").lower(), "he", "she", "they"}
         return manner is MANNERS["job"] or before[-2] not in names or of_whom
