@@ -622,8 +622,8 @@ def _subjects_are_plain(clause: Clause, task: WorldTask, manner: Manner, tells: 
 
 
 _DONE = re.compile(
-    r"(?<!coins )\b(?:is|are|be|being|get|gets|been) (?:(?:also|mostly|mainly|often|always|usually|currently|now|best|well|safely|"
-    r"proudly|lovingly|widely|still) )*(?P<done>\w+)"
+    r"(?<!coins )\b(?:is|are|be|being|get|gets|been) (?:(?:also|mostly|mainly|often|always|usually|currently|now|best|"
+    r"well|safely|proudly|lovingly|widely|still) )*(?P<done>\w+)"
 )
 """What is done, and not what somebody did."""
 _NOT_SAID = frozenset(words("not no nope never nobody none nothing"))
