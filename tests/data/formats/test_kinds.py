@@ -952,7 +952,7 @@ def test_a_ranking_may_be_ranks_or_an_order() -> None:
     assert "E128" in fails(recognise_rows, [row])
     told = Columns(prompt="prompt", replies="responses", score="ranking")
     assert replies(canonical(row, recognise_rows([row], columns=told), "f:1")) == ("No.", "Hello")
-    for clear in ([0, 1, 2], [0, 2, 1, 3], [1, 1, 2]):
+    for clear in ([0, 1, 2], [0, 2, 1, 3], [1, 1, 2], []):
         row |= {"responses": list("abcd")[: len(clear)], "ranking": clear}
         assert recognise_rows([row]).format == "ultrafeedback"
 

@@ -274,9 +274,9 @@ def check_ranking(rows: Sequence[Raw], used: Columns, given: Names, place: str) 
 
 
 def _is_either(ranking: Any) -> bool:
-    if not isinstance(ranking, list) or not all(type(one) is int for one in ranking):
+    if not isinstance(ranking, list) or not ranking or not all(type(one) is int for one in ranking):
         return False
-    least = min(ranking, default=0)
+    least = min(ranking)
     if least not in (0, 1) or sorted(ranking) != list(range(least, least + len(ranking))):
         return False
     by_rank = ranking.index(least), ranking.index(max(ranking))
