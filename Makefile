@@ -3,6 +3,7 @@
 # make quick   fine-tune pico and show what it learned (about three minutes)
 # make test    run the tests            make check   lint, format, types, what is installed
 # make test-all   also those that are slow and rarely break
+# make fuzz    the tests that draw their cases at random, with new cases each time (make fuzz ROUNDS=100)
 # make bench   llamatune beside plain trl and TRL 1.12's PPO, the price of guards, light commands, data preparation
 # make findings   the paper's findings on pico, three seeds (an hour or more; goes on where it was stopped)
 # make gpu-check   a GPU in ten minutes: its tests, and what llamatune does on it
@@ -15,7 +16,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo quick test test-all check bench bench-gpu gpu-check gpu-check-dry findings docs pico format release
+.PHONY: setup demo quick test test-all fuzz check bench bench-gpu gpu-check gpu-check-dry findings docs pico format release
 
 setup: .venv/.installed
 
@@ -45,6 +46,14 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Each round draws as many new cases as `make test` looks at.
+ROUNDS ?= 10
+fuzz: setup
+	for round in $$(seq $(ROUNDS)); do \
+		$(BIN)/python -m pytest -n 2 -q --hypothesis-profile=search -m "not slow" \
+			$$(grep -rl --include='*.py' 'from hypothesis' tests | grep test_) || exit 1; \
+	done
 
 check: setup
 	$(BIN)/ruff check .

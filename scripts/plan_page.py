@@ -20,7 +20,7 @@ from measured import OURS  # noqa: E402
 from published import ROWS, UNMET  # noqa: E402
 
 from llamatune.commands.plan import plan_lines  # noqa: E402
-from llamatune.commands.recipes import shipped_recipes  # noqa: E402
+from llamatune.commands.recipes import listed_recipes  # noqa: E402
 from llamatune.plan.devices import CARDS  # noqa: E402
 from llamatune.plan.planned import PipelinePlan, plan, plan_all  # noqa: E402
 from llamatune.runs.report.words import duration  # noqa: E402
@@ -55,7 +55,7 @@ def _example() -> str:
 
 def _recipes() -> str:
     rows = []
-    for one in shipped_recipes():
+    for one in listed_recipes():
         if one.device == "cpu":
             smallest, times = "cpu", [duration(one.seconds), ""]
         else:

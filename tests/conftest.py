@@ -21,8 +21,14 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 from support import METHODS, REWARD_METHODS, ROOT, reward_recipe, sft_recipe
+
+# The same cases each time, so that a test fails for those who broke it; `make fuzz` looks for new ones.
+settings.register_profile("same", derandomize=True, database=None)
+settings.register_profile("search", derandomize=False, print_blob=True)
+settings.load_profile("same")
 
 # Under nohup or in the background these are ignored, in every child too, and llamatune leaves ignored signals alone.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from llamatune.cli import app
-from llamatune.commands.recipes import Listed, copy_recipe, recipes_table, shipped_recipes
+from llamatune.commands.recipes import Listed, copy_recipe, listed_recipes, recipes_table
 from llamatune.errors import RecipeError
 from llamatune.plan.planned import PipelinePlan, plan_all
 from llamatune.recipe.load import load
@@ -16,7 +16,7 @@ from support import ROOT
 
 @pytest.fixture(scope="module")
 def recipes() -> list[Listed]:
-    return shipped_recipes()
+    return listed_recipes()
 
 
 def test_every_shipped_recipe_is_listed_with_a_word_about_it(recipes: list[Listed]) -> None:

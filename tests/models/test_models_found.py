@@ -79,6 +79,13 @@ def test_a_missing_run_names_the_recipe_that_writes_it() -> None:
     assert "run `llamatune run mine.yaml` first" in str(caught.value)
 
 
+def test_a_shipped_recipe_is_no_model_and_no_hub_id() -> None:
+    """Whoever registers `pico` on the hub would serve the weights."""
+    with pytest.raises(ModelError, match="E201.*`pico/sft`") as caught:
+        find("pico/sft")
+    assert "`runs/pico-sft` is the run that it makes" in str(caught.value)
+
+
 def test_a_run_means_what_it_has_written_once_it_has_finished(tiny_base) -> None:
     run = finished_run(Path("runs/mine"), "model", tiny_base())
     assert find("runs/mine").base.folder == run / "model"

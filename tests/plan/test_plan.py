@@ -108,6 +108,12 @@ def test_ways_come_in_the_order_of_what_they_cost() -> None:
     ]
 
 
+def test_a_stage_that_only_asks_is_told_of_4_bits() -> None:
+    base = ("model.base=meta-llama/Llama-2-13b-hf", "model.adapter=null", "model.quantization=none")
+    (way,) = plan("llama2_chat/rejection_sampling", base, device="a100-40").ways
+    assert way.fits and way.overrides == ("model.quantization=nf4",)
+
+
 def test_longer_rows_and_more_rows_take_more_and_a_budget_bounds_them() -> None:
     def peak(*overrides: str) -> float:
         return plan("vicuna/sft_7b_qlora", overrides, device="h100", ways=False).need.peak.bytes

@@ -342,6 +342,17 @@ def test_other_mistakes(text: str, what: str) -> None:
     assert only(GOOD + text).what.startswith(what)
 
 
+def test_a_model_that_is_only_asked_may_be_held_in_4_bits_without_an_adapter() -> None:
+    text = """\
+stage: rejection_sampling
+output: runs/x
+model: {quantization: nf4}
+data: {train: [{path: x.jsonl}]}
+reward: {judge: oracle}
+"""
+    assert loads(text).model.quantization == "nf4"
+
+
 def test_missing_blocks_and_keys() -> None:
     problem = only("stage: sft\noutput: runs/first\n")
     assert (problem.code, problem.what) == ("E024", "`data` is missing")

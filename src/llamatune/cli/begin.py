@@ -63,7 +63,7 @@ def recipes(
     import json
     import shutil
 
-    from llamatune.commands.recipes import as_records, copy_recipe, recipes_table, shipped_recipes
+    from llamatune.commands.recipes import as_records, copy_recipe, listed_recipes, recipes_table
     from llamatune.recipe.parsing.yaml import read_text
     from llamatune.recipe.shipped import find_recipe
 
@@ -74,7 +74,7 @@ def recipes(
     elif name is not None:
         write(sys.stdout, read_text(find_recipe(name)), end="")
     else:
-        listed = shipped_recipes()
+        listed = listed_recipes()
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         text = json.dumps(as_records(listed), indent=2) if as_json else recipes_table(listed, width)
         write(sys.stdout, text)

@@ -9,12 +9,10 @@ import typer
 
 def recipes_beginning(incomplete: str) -> list[str]:
     """What the shell may complete a recipe's name to: shipped recipes, and recipe files and folders here."""
-    from llamatune.recipe.shipped import shipped
+    from llamatune.recipe.shipped import shipped_recipes
 
-    folder = shipped("recipes")
-    names = [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")]
     here = [name for name in paths_beginning(incomplete) if name.endswith(("/", ".yaml", ".yml"))]
-    return sorted({*here, *(name for name in names if name.startswith(incomplete))})
+    return sorted({*here, *(name for name in shipped_recipes() if name.startswith(incomplete))})
 
 
 def paths_beginning(incomplete: str) -> list[str]:

@@ -13,7 +13,7 @@ from llamatune.plan.work import THE_RUN
 from llamatune.recipe.graph.steps import Pipeline
 from llamatune.recipe.load import load_with_problems
 from llamatune.recipe.parsing.yaml import read_text
-from llamatune.recipe.shipped import find_recipe, shipped
+from llamatune.recipe.shipped import find_recipe, shipped_recipes
 from llamatune.recipe.stages.common import ModelRecipe, SamplingRecipe
 from llamatune.runs.files import size
 from llamatune.runs.report.words import duration
@@ -43,13 +43,9 @@ class Listed:
     about: str
 
 
-def shipped_recipes() -> list[Listed]:
-    """All of them, by name."""
-    folder = shipped("recipes")
-    return [
-        _listed(file.relative_to(folder).with_suffix("").as_posix(), file)
-        for file in sorted(folder.rglob("*.yaml"))
-    ]
+def listed_recipes() -> list[Listed]:
+    """All that are shipped, by name."""
+    return [_listed(name, file) for name, file in shipped_recipes().items()]
 
 
 def _listed(name: str, file: Path) -> Listed:

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -30,13 +29,12 @@ from llamatune.models.files.notes import read_note
 from llamatune.models.files.settings import check_tokenizer_file, read_model_json
 from llamatune.models.files.weights import check_weights
 from llamatune.models.induction import shape_with_room
-from llamatune.outside import is_folder, is_plain_name, read_whole
+from llamatune.outside import is_folder, is_plain_name
 from llamatune.recipe.blocks import Chat, Model
-from llamatune.recipe.parsing.yaml import MAX_BYTES
 from llamatune.recipe.paths import FINISHED, MARKER, is_local
 from llamatune.recipe.reading import models
 from llamatune.recipe.recipes import STAGES
-from llamatune.recipe.shipped import shipped
+from llamatune.recipe.shipped import recipe_that_writes, shipped_recipes, written_by
 from llamatune.recipe.stages.common import ModelRecipe, StageRecipe
 from llamatune.wording import in_shell
 
@@ -124,6 +122,14 @@ def find(
         if (folder / "adapter_config.json").is_file():
             return _adapter(name, folder, base, beside, download)
         return _whole(Base(name, folder), weights)
+    if (recipe := shipped_recipes().get(name)) is not None:
+        raise ModelError(
+            "E201",
+            f"there is no model `{name}`",
+            place=key,
+            why="it is the name of a shipped recipe",
+            hint=f"`{written_by(recipe)}` is the run that it makes; `{_HUB}{name}` would be a model of the hub",
+        )
     org_name, _, named = name.removeprefix(_HUB).partition("@")
     if org_name.count("/") != 1:
         raise ModelError(
@@ -313,32 +319,9 @@ def _of_run(folder: Path, key: str | None) -> Path:
 
 def _writer_hint(folder: Path, beside: Path | None) -> str | None:
     for path in (folder, *folder.parents):
-        if command := _writer_of(path, beside):
-            return f"run `llamatune run {in_shell(command)}` first"
+        if recipe := recipe_that_writes(path, beside):
+            return f"run `llamatune run {in_shell(recipe)}` first"
     return None
-
-
-def _writer_of(folder: Path, beside: Path | None) -> str | None:
-    """The recipe whose output is this folder: one in the folder `beside`, or a shipped one by its name."""
-    root = shipped("recipes")
-    for file, command in (
-        *((file, str(file)) for file in _recipes_in(beside)),
-        *((file, file.relative_to(root).with_suffix("").as_posix()) for file in sorted(root.rglob("*.yaml"))),
-    ):
-        try:
-            text = read_whole(file, MAX_BYTES).decode("utf-8", "replace")
-            written = re.search(r"^output: *['\"]?([^'\"#\n]+)", text, re.MULTILINE)
-            if written and Path(written[1].strip()).resolve() == folder.resolve():
-                return command
-        # what cannot be read, or is no path, is no answer
-        except (OSError, RuntimeError, ValueError):
-            continue
-    return None
-
-
-def _recipes_in(folder: Path | None) -> Iterator[Path]:
-    if folder is not None and folder.is_dir() and not folder.is_relative_to(shipped("recipes")):
-        yield from sorted(folder.glob("*.y*ml"))
 
 
 def _near_folders(name: str) -> str:

@@ -147,7 +147,7 @@ class Model(Block):
     lora: Lora | None = None
     """Train an adapter instead of the weights."""
     quantization: Literal["none", "nf4"] = "none"
-    """`nf4` holds the frozen base in 4 bits (QLoRA, Dettmers et al. 2023); needs `lora` or `adapter`."""
+    """`nf4` holds the frozen base in 4 bits (QLoRA, Dettmers et al. 2023); to train on it needs `lora` or `adapter`."""
     double_quantization: Flag = True
     """With nf4: quantise the quantisation constants, too (saves 0.37 bits a weight)."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -161,9 +161,7 @@ class Model(Block):
         return self.init == "pretrained"
 
     @model_validator(mode="after")
-    def _trainable(self) -> Model:
-        if self.quantization == "nf4" and self.lora is None and self.adapter is None:
-            raise ValueError("nf4 weights cannot be trained: add a `lora:` block or set `quantization: none`")
+    def _one_beginning(self) -> Model:
         if self.adapter is not None and self.lora is not None:
             raise ValueError("`adapter` brings its own LoRA shape: remove `lora`, or start a new adapter")
         if not self.pretrained and (self.lora or self.adapter or self.quantization == "nf4"):

@@ -27,6 +27,14 @@ def shipped(kind: Literal["recipes", "data_cards"]) -> Path:
     return packaged if packaged.is_dir() else package.parents[1] / kind
 
 
+def shipped_recipes() -> dict[str, Path]:
+    """The files of the shipped recipes by their names, such as `pico/sft`."""
+    folder = shipped("recipes")
+    return {
+        file.relative_to(folder).with_suffix("").as_posix(): file for file in sorted(folder.rglob("*.yaml"))
+    }
+
+
 def find_recipe(name: str | Path) -> Path:
     """A recipe file: a path, or the name of a shipped recipe such as `pico/sft`.
 
@@ -39,8 +47,7 @@ def find_recipe(name: str | Path) -> Path:
             return path
     except (OSError, ValueError) as error:
         raise RecipeError("E033", f"{str(name)[:60]!r} is not a file name ({error})") from None
-    folder = shipped("recipes")
-    known = {file.relative_to(folder).with_suffix("").as_posix(): file for file in folder.rglob("*.yaml")}
+    known = shipped_recipes()
     if found := known.get(path.with_suffix("").as_posix() if path.suffix == ".yaml" else path.as_posix()):
         return found
     near = difflib.get_close_matches(path.with_suffix("").as_posix(), known, n=3)
@@ -71,23 +78,30 @@ def _small_first(name: str) -> tuple[bool, bool, str]:
     return not name.startswith("pico/"), not name.startswith("smollm2/"), name
 
 
-def recipe_that_writes(output: str) -> str | None:
-    """The recipe whose `output` is this run directory, as `llamatune run` takes it: one in the working directory or
-    its folder `recipes`, or a shipped one by its name. None where no recipe says so."""
+def recipe_that_writes(output: str | Path, beside: Path | None = None) -> str | None:
+    """The recipe whose `output` is this run directory, as `llamatune run` takes it: one in the folder `beside`, in the
+    working directory or its folder `recipes`, or a shipped one by its name. None where no recipe says so."""
     folder = shipped("recipes")
     here = sorted([*Path().glob("*.y*ml"), *Path("recipes").rglob("*.y*ml")])
+    if beside is not None and beside.is_dir() and not beside.is_relative_to(folder):
+        here = [*sorted(beside.glob("*.y*ml")), *here]
     named = {file.as_posix(): file for file in here}
-    known = sorted(folder.rglob("*.yaml"))
-    named |= {file.relative_to(folder).with_suffix("").as_posix(): file for file in known}
+    named |= shipped_recipes()
     for name, file in named.items():
         try:
-            found = _OUTPUT.search(read_whole(file, MAX_BYTES).decode("utf-8", "replace"))
-            if found and Path(found[1].strip()).resolve() == Path(output).resolve():
+            found = written_by(file)
+            if found is not None and found.resolve() == Path(output).resolve():
                 return name
         # what cannot be read, or is no path, is no answer
         except (OSError, RuntimeError, ValueError):
             continue
     return None
+
+
+def written_by(recipe: Path) -> Path | None:
+    """The run directory that a recipe's file names, without reading all of it as a recipe."""
+    found = _OUTPUT.search(read_whole(recipe, MAX_BYTES).decode("utf-8", "replace"))
+    return Path(found[1].strip()) if found else None
 
 
 def run_problem(run: str, place: str | None = None) -> Problem | None:

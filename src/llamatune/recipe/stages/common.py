@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from llamatune.recipe.blocks import (
     Action,
@@ -60,6 +60,13 @@ class TrainingRecipe(ModelRecipe):
     upstream: dict[str, Any] = {}
     """Arguments handed by name to the config class of the stage's trainer (trl's; for ppo, llamatune's PPOConfig); only
     those that have an effect there."""
+
+    @field_validator("model")
+    @classmethod
+    def _trainable(cls, model: Model) -> Model:
+        if model.quantization == "nf4" and model.lora is None and model.adapter is None:
+            raise ValueError("nf4 weights cannot be trained: add a `lora:` block or set `quantization: none`")
+        return model
 
     @model_validator(mode="after")
     def _can_be_sharded(self) -> TrainingRecipe:
