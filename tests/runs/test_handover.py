@@ -5,16 +5,23 @@ import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from llamatune.cli import app
+from llamatune.data.encode.encoders import encoder_for
+from llamatune.data.prepare import prepare
 from llamatune.data.read.sources import open_source
 from llamatune.data.rows import Conversation, Message, Preference
 from llamatune.errors import DataError, RecipeError
+from llamatune.models.found import find
+from llamatune.models.tokenizer import load_tokenizer
 from llamatune.recipe.blocks import Source
 from llamatune.recipe.load import load
 from llamatune.recipe.shipped import recipe_that_writes
 from llamatune.runs.handover import (
     CONVERSATIONS,
     PREFERENCES,
+    PREFERENCES_TEST,
     Result,
     conversation_row,
     preference_row,
@@ -98,6 +105,30 @@ def test_rows_that_a_stage_writes_are_read_by_the_next_one(stage, tmp_path: Path
     row = opened.canonical(*next((raw, place) for place, raw in opened.rows()))
     assert isinstance(row, Preference) and row.prompt == asked and row.rating == "better"
     assert [side[0].content for side in (row.chosen, row.rejected)] == ["best", "worse"]
+
+
+def test_a_held_out_part_without_rows_is_left_out_with_a_word(stage) -> None:
+    """Of few comparisons none may be held out; a training that evaluates on them goes on without."""
+    stage("runs/x", files={PREFERENCES: PAIR + PAIR.replace("a", "d"), PREFERENCES_TEST: ""})
+    Path("r.yaml").write_text(
+        "stage: reward\noutput: runs/y\n"
+        "data: {train: [{run: runs/x}], eval: [{run: runs/x, split: test}], max_length: 99}\n"
+    )
+    recipe = load("r.yaml")
+    kind, encoder = encoder_for(recipe, load_tokenizer(find("pico").base))
+    said: list[str] = []
+    for _ in range(2):
+        prepared = prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=Path(), report=said.append)
+        assert len(prepared.train) == 2 and prepared.eval is None
+    assert said.count("runs/x held out nothing: there is no evaluation on it") == 2
+    lines = CliRunner().invoke(app, ["validate", "r.yaml"]).output
+    assert "runs/x held out nothing" in " ".join(lines.split())
+    # Emptied since, it is damage like any other.
+    stage("runs/z", files={PREFERENCES: PAIR, PREFERENCES_TEST: PAIR})
+    Path("runs/z", PREFERENCES_TEST).write_text("")
+    recipe = load("r.yaml", ["data.eval=[{run: runs/z, split: test}]"])
+    with pytest.raises(RecipeError, match="E039"):
+        prepare(recipe.data, encoder, kind=kind, seed=0, recipe_dir=Path(), report=said.append)
 
 
 def test_a_run_that_leaves_no_such_rows(stage) -> None:

@@ -27,7 +27,7 @@ from llamatune.data.counts import (
     to_json,
     total,
 )
-from llamatune.data.read.sources import OpenSource, open_source
+from llamatune.data.read.sources import OpenSource, holds_out_nothing, open_source
 from llamatune.data.rows import BAD_ROW, Encoder, Reason
 from llamatune.errors import DataError, ModelError, Problem, RecipeError
 from llamatune.recipe.blocks import Data, Kind, Source
@@ -182,6 +182,8 @@ def refusals(
     shards: list[Shard] = []
     for source in with_word((*data.train, *data.eval), "source", "encoded", say):
         try:
+            if source in data.eval and holds_out_nothing(source, kind):
+                continue
             shards.append(_encode(source, data, encode, kind, recipe_dir, data.on_bad_row)[1])
         except (DataError, ModelError, RecipeError) as error:
             try:
@@ -213,7 +215,11 @@ def _encoded(
     """Every source of the recipe, opened, encoded and within the recipe's policies."""
     from llamatune.data.mix import Pool
 
-    sources = (*data.train, *data.eval)
+    evaluation = [source for source in data.eval if not holds_out_nothing(source, kind)]
+    for source in data.eval:
+        if source not in evaluation:
+            report(f"{source.run} held out nothing: there is no evaluation on it")
+    sources = (*data.train, *evaluation)
     opened = [
         open_source(source, recipe_dir, kind=kind, on_bad_row=data.on_bad_row)
         for source in with_word(sources, "source", "opened", say)

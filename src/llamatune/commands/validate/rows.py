@@ -13,7 +13,7 @@ from llamatune.commands.validate.findings import Validation
 from llamatune.commands.validate.models import longest_answer
 from llamatune.data.encode.encoders import kind_for
 from llamatune.data.formats.canonical import canonical
-from llamatune.data.read.sources import find_files, is_at_hand
+from llamatune.data.read.sources import find_files, holds_out_nothing, is_at_hand
 from llamatune.data.read.survey import survey_of
 from llamatune.data.rows import Adjustment, RowRejected, with_reason
 from llamatune.errors import DataError, Problem
@@ -56,6 +56,11 @@ def check_source(
         _say_not_at_hand(found, role, source, folder)
         return
     files = find_files(source, folder, kind=kind)
+    if role == "held-out data" and holds_out_nothing(source, kind):
+        found.add(
+            role, f"{source.run} held out nothing: there is no evaluation on it", name=files.name, rows=0
+        )
+        return
     bad: list[Problem] = []
 
     def skip(error: DataError) -> None:

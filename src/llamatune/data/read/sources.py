@@ -182,6 +182,17 @@ def find_files(source: Source, recipe_dir: Path, *, kind: Kind) -> FoundFiles:
     return FoundFiles(card.name, tuple(files), card, revision)
 
 
+def holds_out_nothing(source: Source, kind: Kind) -> bool:
+    """Whether this is what a run held out for evaluation, and it held out nothing: of few comparisons, none may be.
+
+    Raises:
+        RecipeError: see `find_files`.
+    """
+    if source.run is None or source.split != "test" or _kind_read(source, kind) != "preferences":
+        return False
+    return take(source.run, PREFERENCES_TEST).stat().st_size == 0
+
+
 def open_source(
     source: Source,
     recipe_dir: Path,

@@ -1,7 +1,10 @@
-"""Whether a right answer is said plainly: in words, and form, with which one says such thing. Nobody can list
-all ways to take an back (`she failed become doctor`, `he was builder`, `said nobody`). So the question
-turned round: these are words known be given, each kind of its own, forms they leave it as is. Whatever else
-stands reply leaves open. Words compared spelled: `sells` town, `buys` not."""
+"""Whether a right answer is said plainly: in words, and in a form, with which one says such a thing.
+
+Nobody can list all ways to take an answer back (`she failed to become a doctor`, `he was a builder`, `said nobody`). So
+the question is turned round: these are the words with which an answer is known to be given, each kind of question with
+its own, and the forms in which they leave it as it is. Whatever else stands in a reply leaves the answer open. Words
+are compared as they are spelled: `sells` is known to be said of a town, `buys` is not.
+"""
 
 from __future__ import annotations
 
