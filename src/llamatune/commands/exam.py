@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
     from llamatune.data.encode.chat import ChatFormat
 
+_WIDTH = 90
+"""Most characters of a reply that is shown."""
+
 
 def asker(model: PreTrainedModel, chat: ChatFormat) -> Ask:
     """A loaded model, which answers in batches and greedily."""
@@ -91,6 +94,6 @@ def exam_report(answers: Mapping[str, Sequence[Answer]], *, show: int = 0) -> st
     return "\n".join([*lines, *tables])
 
 
-def _one_line(reply: str, width: int = 90) -> str:
+def _one_line(reply: str) -> str:
     text = " / ".join(reply.splitlines())
-    return text if len(text) <= width else text[:width] + " ..."
+    return text if len(text) <= _WIDTH else text[:_WIDTH] + " ..."

@@ -7,7 +7,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from llamatune.wording import counted, with_word
 if TYPE_CHECKING:
     import datasets
 
-
+_Item = TypeVar("_Item")
 _AT_ONCE = 1 << 18
 """About how many sequences are looked at, or digests compared, at a time."""
 
@@ -61,6 +61,12 @@ class Pool:
     def dataset(self) -> datasets.Dataset:
         """The sequences, as a view of the memory-mapped shard."""
         return self.shard.view(self.indices)
+
+
+def evenly(items: Sequence[_Item], most: int) -> list[_Item]:
+    """At most so many of some items, from their whole length, in their order."""
+    number = min(most, len(items))
+    return [items[at * len(items) // number] for at in range(number)]
 
 
 def without_shared(pools: Sequence[Pool]) -> tuple[list[Pool], list[int]]:

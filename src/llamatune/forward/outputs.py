@@ -46,6 +46,7 @@ def values_at(critic: PreTrainedModel, inputs: Mapping[str, Any], positions: tor
 
 
 def apply_head(head: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+    """(..., hidden) to (...) in float32, whatever autocast says: in 16 bits, scores that are close would be equal."""
     with torch.autocast(hidden.device.type, enabled=False):
         values: torch.Tensor = head(hidden.to(next(head.parameters()).dtype))[..., 0]
     return values.float()
@@ -61,15 +62,11 @@ def token_logprobs(logits: torch.Tensor, tokens: torch.Tensor, temperature: floa
     return _in_pieces(partial(_logprobs, temperature=temperature), logits, tokens)
 
 
-def entropies(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
-    """(...): the entropy of softmax(logits / temperature) in nats, in float32 and with its gradient."""
-    return _in_pieces(partial(_entropies, temperature=temperature), logits)
-
-
 def logprobs_and_entropies(
     logits: torch.Tensor, tokens: torch.Tensor, temperature: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both of the above, (...) each and both with gradients, for one pass over the logits."""
+    """`token_logprobs`, and the entropies of softmax(logits / temperature) in nats: (...) each, in float32 and both
+    with gradients, for one pass over the logits."""
     both = _in_pieces(partial(_logprobs_and_entropies, temperature=temperature), logits, tokens)
     return both[..., 0], both[..., 1]
 
@@ -92,11 +89,6 @@ def _in_pieces(
 def _logprobs(logits: torch.Tensor, tokens: torch.Tensor, *, temperature: float) -> torch.Tensor:
     scaled = logits.float() / temperature
     return _at(scaled, tokens) - scaled.logsumexp(-1)
-
-
-def _entropies(logits: torch.Tensor, *, temperature: float) -> torch.Tensor:
-    scaled = logits.float() / temperature
-    return _entropy(scaled, scaled.logsumexp(-1))
 
 
 def _logprobs_and_entropies(

@@ -35,14 +35,13 @@ class Pass:
     """What one forward pass needs.
 
     `inputs`: for the model. `positions`: (tokens,) flat positions whose outputs predict the completion tokens `tokens`,
-    row after row; `lengths`: completion tokens of each row. `last`: (rows,) flat positions of the last tokens.
+    row after row. `last`: (rows,) flat positions of the last tokens.
     """
 
     inputs: dict[str, Any]
     positions: torch.Tensor
     last: torch.Tensor
     tokens: torch.Tensor
-    lengths: list[int]
 
 
 def collate(rollouts: Sequence[Rollout], *, padding_free: bool, pad_id: int) -> Pass:
@@ -65,7 +64,6 @@ def collate(rollouts: Sequence[Rollout], *, padding_free: bool, pad_id: int) -> 
         torch.cat(positions),
         torch.tensor(last),
         torch.tensor([token for rollout in rollouts for token in rollout.completion]),
-        [len(rollout.completion) for rollout in rollouts],
     )
 
 
@@ -74,6 +72,6 @@ def padded(flat: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
     return pad_sequence(list(torch.split(flat, list(lengths))), batch_first=True)
 
 
-def mask_of(lengths: Sequence[int], device: torch.device | str = "cpu") -> torch.Tensor:
+def mask_of(lengths: Sequence[int]) -> torch.Tensor:
     """(rows, time) bool: the real tokens."""
-    return torch.arange(max(lengths), device=device) < torch.tensor(list(lengths), device=device)[:, None]
+    return torch.arange(max(lengths)) < torch.tensor(list(lengths))[:, None]

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from llamatune.errors import ModelError
+from llamatune.recipe.stages.common import RewardModels
 from llamatune.wording import counted
 
 
@@ -25,6 +26,11 @@ class RewardRule:
     weights: Sequence[float] | None = None
     safety_threshold: float = 0.15
     transform: Literal["logit", "probability"] = "logit"
+
+    @staticmethod
+    def of(reward: RewardModels) -> RewardRule:
+        """What a recipe's `reward` block says."""
+        return RewardRule(reward.combination, reward.weights, reward.safety_threshold, reward.transform)
 
     def is_llama2(self, names: Collection[str]) -> bool:
         """Whether the judges of these names are combined as in the paper."""

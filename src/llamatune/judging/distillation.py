@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from llamatune.data.mix import evenly
 from llamatune.recipe.stages.context_distillation import ADJECTIVES_EACH, Distillation
 from llamatune.sampling.prompts import PromptRow
 from llamatune.sampling.sampler import seed_of
@@ -115,7 +116,7 @@ def distillation_figures(found: Sequence[Distilled]) -> dict[str, Any]:
         "origins": dict(Counter(one.origin for one in found)),
         "without_context": sum(len(one.answers) == 1 for one in found),
         "all_equal": sum(len({answer.score for answer in one.answers}) == 1 for one in found),
-        "examples": [_example(one) for one in _spread(found, lambda one: one.chosen is not None)],
+        "examples": [_example(one) for one in evenly([one for one in found if one.chosen], _EXAMPLES)],
     }
 
 
@@ -136,12 +137,6 @@ def _of(some: Sequence[Distilled]) -> dict[str, Any]:
 
 def _mean(values: Sequence[float]) -> float | None:
     return fmean(values) if values else None
-
-
-def _spread(found: Sequence[Distilled], wanted: Callable[[Distilled], bool]) -> list[Distilled]:
-    """A few from the whole list."""
-    some = [one for one in found if wanted(one)]
-    return [some[at * len(some) // _EXAMPLES] for at in range(_EXAMPLES)] if len(some) > _EXAMPLES else some
 
 
 def _example(one: Distilled) -> dict[str, Any]:

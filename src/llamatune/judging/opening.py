@@ -1,6 +1,7 @@
 """From what a user gives (names of reward models, loaded ones or functions) to judges.
 
-The only place where a reward model becomes a judge: `llamatune score`, `compare_with` and PPO all use it.
+The only place where a reward model becomes a judge, for `llamatune score`, `compare_with` and every stage; but in PPO
+an adapter on the policy's own base is put there by `ppo.roles.opening` (see `Sharing`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.control_tokens import tokenizer_fingerprint
 from llamatune.errors import DataError, ModelError, reason_of
 from llamatune.judging.judges import FunctionReward, Judge, ModelReward
+from llamatune.models.heads import set_padding
 from llamatune.models.open import open_model
 from llamatune.recipe.blocks import Chat
 from llamatune.recipe.hashing import file_sha256
@@ -209,5 +211,5 @@ def _loaded(
             "E240", f"`{name}` is a loaded model without a tokenizer", place=place, hint="give it"
         )
     model.eval().requires_grad_(False)
-    model.config.pad_token_id = tokenizer.pad_token_id
+    set_padding(model, tokenizer.pad_token_id)
     return ModelReward(name, model, tokenizer, chat)

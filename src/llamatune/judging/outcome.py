@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from llamatune.data.mix import evenly
 from llamatune.errors import DataError
 from llamatune.judging.disagreement import JudgedTwice, disagreement, remark
 from llamatune.judging.selection import Candidate, Fate, Ranked
@@ -18,6 +19,7 @@ from llamatune.wording import counted
 _LONGER = 1.2
 """How much longer than the others winners may be before it is said."""
 _LISTED = 20
+_EXAMPLES = 6
 THIS_ROUND = "this run"
 
 Groups = Sequence[Sequence[Candidate]]
@@ -159,16 +161,15 @@ def _of_set(groups: Groups) -> dict[str, Any]:
     }
 
 
-def _examples(groups: Sequence[Ranked], most: int = 6) -> list[dict[str, Any]]:
+def _examples(groups: Sequence[Ranked]) -> list[dict[str, Any]]:
     """Prompts from the whole list, each with its best and its worst sample."""
     several = [group for group in groups if len(group) > 1]
-    chosen = [several[at * len(several) // most] for at in range(most)] if len(several) > most else several
     return [
         {
             "prompt": group[0][0].prompt["prompt"][-1]["content"],
             **{name: _example(*group[at]) for name, at in (("best", 0), ("worst", -1))},
         }
-        for group in chosen
+        for group in evenly(several, _EXAMPLES)
     ]
 
 

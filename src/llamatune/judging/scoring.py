@@ -18,6 +18,7 @@ from llamatune.forward.attention import agrees_end_to_end
 from llamatune.forward.collate import Collator
 from llamatune.forward.cutting import cut
 from llamatune.forward.memory import free_memory, one_row_too_many, within_memory
+from llamatune.forward.outputs import apply_head
 from llamatune.forward.pairs import (
     SeparateReplies,
     SharedBeginnings,
@@ -46,11 +47,7 @@ def scores_at(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping[st
     inputs = {name: value for name, value in inputs.items() if name not in _KNOWN}
     positions = inputs.pop("score_at")
     hidden = _last_hidden(model, inner, inputs).flatten(0, 1)[positions]
-    head = score_head(inner)
-    # In 16 bits, scores that are close would be equal.
-    with torch.autocast(hidden.device.type, enabled=False):
-        scores: torch.Tensor = head(hidden.to(next(head.parameters()).dtype))[..., 0]
-    return scores.float()
+    return apply_head(score_head(inner), hidden)
 
 
 def _last_hidden(model: torch.nn.Module, inner: PreTrainedModel, inputs: Mapping[str, Any]) -> torch.Tensor:

@@ -56,7 +56,8 @@ def self_bleu(texts: Sequence[Sequence[str]]) -> float | None:
 def _self_bleu(group: Sequence[str]) -> float:
     words = [_WORD.findall(text.lower()) for text in group]
     counts = [
-        [Counter(zip(*(one[at:] for at in range(n)), strict=False)) for n in _orders()] for one in words
+        [Counter(zip(*(one[at:] for at in range(n)), strict=False)) for n in range(1, _ORDERS + 1)]
+        for one in words
     ]
     scores = []
     for index, one in enumerate(words):
@@ -68,10 +69,6 @@ def _self_bleu(group: Sequence[str]) -> float:
         brevity = 0.0 if len(one) >= nearest else 1 - nearest / max(len(one), 1)
         scores.append(math.exp(fmean(logs) + brevity))
     return fmean(scores)
-
-
-def _orders() -> range:
-    return range(1, _ORDERS + 1)
 
 
 def _log_precision(own: Counter[tuple[str, ...]], others: Sequence[Counter[tuple[str, ...]]]) -> float:

@@ -70,7 +70,7 @@ def open_store(seconds: float) -> Store | None:
     return store
 
 
-def meet(recipe: StageRecipe, facts: Callable[[], Mapping[str, Any]], seconds: float = PATIENCE) -> list[str]:
+def meet(recipe: StageRecipe, facts: Callable[[], Mapping[str, Any]]) -> list[str]:
     """Wait for all processes of this run, and make sure that they are about to do the same.
 
     Args:
@@ -86,9 +86,9 @@ def meet(recipe: StageRecipe, facts: Callable[[], Mapping[str, Any]], seconds: f
     """
     if meeting_place() is None:
         return []
-    store = open_store(seconds)
+    store = open_store(PATIENCE)
     assert store is not None
-    table = _Table(store, f"llamatune/meeting/{meeting_place()}/{next(_meetings)}", seconds)
+    table = _Table(store, f"llamatune/meeting/{meeting_place()}/{next(_meetings)}", PATIENCE)
     table.arrive()
     try:
         known = _about(recipe) | ({"facts": flatten(dict(facts()))} if local_rank() == 0 else {})

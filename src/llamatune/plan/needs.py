@@ -64,19 +64,14 @@ def trained_count(recipe: TrainedRecipe, origin: Origin) -> int:
     return own + critic if isinstance(recipe, PpoRecipe) else own
 
 
-def need_of(
-    recipe: TrainedRecipe, origin: Origin, device: Device, devices: int = 1, tokens: int | None = None
-) -> Need:
+def need_of(recipe: TrainedRecipe, origin: Origin, device: Device, devices: int = 1) -> Need:
     """What one of `devices` needs.
-
-    Args:
-        tokens: most tokens in a pass, in place of what the recipe says or llamatune chooses.
 
     Raises:
         ModelError: E230, E231, an adapter that does not fit the base.
     """
     shape = origin.shape
-    longest, in_pass = _pass_tokens(recipe, shape, device, devices, tokens)
+    longest, in_pass = _pass_tokens(recipe, shape, device, devices)
     held, trained = _held(recipe, origin, device), _trained(recipe, origin, device)
     parts = unpacked(recipe, shape, number_of(recipe, device))
     if recipe.hardware.sharding != "none":
@@ -147,9 +142,7 @@ def unpacked(recipe: ModelRecipe, shape: Shape, number: int) -> list[MemoryPart]
     return [MemoryPart("unpacked matrix", number * max(map(prod, shape.linear.values())))]
 
 
-def _pass_tokens(
-    recipe: TrainedRecipe, shape: Shape, device: Device, devices: int, tokens: int | None
-) -> tuple[int, int]:
+def _pass_tokens(recipe: TrainedRecipe, shape: Shape, device: Device, devices: int) -> tuple[int, int]:
     """Tokens of the longest row that the recipe allows, and of the largest pass if all rows are as long."""
     longest, rows = recipe.data.max_length, recipe.optimization.batch_size
     if isinstance(recipe, PpoRecipe):
@@ -160,7 +153,7 @@ def _pass_tokens(
     vocabulary = shape.vocabulary if whole else None
     width = shape.blocks * shape.hidden
     automatic = automatic_tokens(on_cpu=device.on_cpu, width=width, vocabulary=vocabulary)
-    budget = tokens or recipe.hardware.micro_batch_tokens or automatic
+    budget = recipe.hardware.micro_batch_tokens or automatic
     return longest, max(longest, min(budget, -(-rows // devices) * longest))
 
 

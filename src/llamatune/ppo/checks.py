@@ -40,10 +40,16 @@ def stop_tokens(
     return ids
 
 
+def context_of(policy: PreTrainedModel) -> int | None:
+    """The most tokens that it reads; None if it has no limit."""
+    context: int | None = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
+    return context
+
+
 def check_context(prompts: Prompts, policy: PreTrainedModel, args: PPOConfig) -> None:
     """Check that every prompt can be read and leaves room for a whole completion."""
     longest = max(len(prompts.ids(prompts[row])) for row in range(len(prompts)))
-    context = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
+    context = context_of(policy)
     if context is not None and longest + args.max_completion_length > context:
         raise ModelError(
             "E221",

@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 
 from llamatune.errors import RecipeError
 from llamatune.judging.combine import RewardRule
-from llamatune.ppo.guards import DEFAULT_GUARDS, Guard, check_guards
+from llamatune.ppo.guards import Guard, check_guards
 from llamatune.ppo.settings import default_of, setting
 from llamatune.recipe.stages.ppo import ANSWERS_AT_ONCE
 
@@ -142,7 +142,7 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
     @property
     def watched(self) -> dict[str, Guard]:
         """The guards: their defaults, with the changes in `guards`."""
-        return check_guards(self.guards or {}, DEFAULT_GUARDS)
+        return check_guards(self.guards or {})
 
     @property
     def reward_rule(self) -> RewardRule:
@@ -154,11 +154,11 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
     @property
     def updates_per_iteration(self) -> int:
         """Optimizer steps of an iteration."""
-        return self.num_ppo_epochs * self.batch_size // self.mini_batch
+        return self.num_ppo_epochs * self.batch_size // self.rollouts_per_update
 
     @property
-    def mini_batch(self) -> int:
-        """Rollouts of an optimizer step."""
+    def rollouts_per_update(self) -> int:
+        """Rollouts of an optimizer step: `mini_batch_size`, settled."""
         assert self.mini_batch_size is not None
         return self.mini_batch_size
 

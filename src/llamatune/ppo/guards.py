@@ -38,7 +38,7 @@ truncated: a larger share of the completions was cut off. zero_gradients: the po
 it."""
 
 
-def check_guards(asked: dict[str, Any] | str, defaults: Mapping[str, Guard]) -> dict[str, Guard]:
+def check_guards(asked: dict[str, Any] | str) -> dict[str, Guard]:
     """The defaults, changed as asked for: {"kl": {"limit": 20, "action": "warn"}}, or JSON of it.
 
     Raises:
@@ -46,18 +46,17 @@ def check_guards(asked: dict[str, Any] | str, defaults: Mapping[str, Guard]) -> 
     """
     if isinstance(asked, str):
         asked = dict(json.loads(asked))
-    found = dict(defaults)
+    found = dict(DEFAULT_GUARDS)
     for name, settings in asked.items():
-        if name not in defaults:
+        if name not in DEFAULT_GUARDS:
             raise RecipeError(
                 "E025",
                 f"there is no guard `{name}`",
                 place="PPOConfig.guards",
-                hint=f"there are {', '.join(defaults)}",
+                hint=f"there are {', '.join(DEFAULT_GUARDS)}",
             )
-        guard = Guard(
-            float(settings.get("limit", defaults[name].limit)), settings.get("action", defaults[name].action)
-        )
+        usual = DEFAULT_GUARDS[name]
+        guard = Guard(float(settings.get("limit", usual.limit)), settings.get("action", usual.action))
         if guard.action not in ACTIONS or set(settings) - {"limit", "action"}:
             raise RecipeError(
                 "E025",

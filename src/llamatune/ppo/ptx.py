@@ -23,6 +23,7 @@ from llamatune.errors import DataError, ModelError
 from llamatune.forward import processes
 from llamatune.forward.outputs import token_logprobs
 from llamatune.forward.rollouts import Rollout, collate
+from llamatune.ppo.checks import context_of
 from llamatune.ppo.config import PPOConfig
 from llamatune.ppo.roles.passes import Passes
 from llamatune.sampling.prompts import Order, are_messages, messages_of
@@ -207,7 +208,7 @@ def open_mix(
         dataset,
         tokenizer,
         chat,
-        batch_size=args.ptx_batch_size or args.mini_batch,
-        max_length=getattr(policy.config.get_text_config(), "max_position_embeddings", None),
+        batch_size=args.ptx_batch_size or args.rollouts_per_update,
+        max_length=context_of(policy),
         seed=seed_of(args.data_seed if args.data_seed is not None else args.seed, "ptx"),
     )

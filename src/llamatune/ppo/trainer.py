@@ -250,7 +250,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
 
     def mini_batch(self, iteration: int, update: int) -> list[int]:
         """Which rollouts of an iteration an update learns from: each epoch has a permutation of its own."""
-        size = self.args.mini_batch
+        size = self.args.rollouts_per_update
         epoch, part = divmod(update, self.args.batch_size // size)
         order = permutation(self.args.batch_size, seed_of(self.args.seed, "mini-batch", iteration, epoch))
         return sorted(order[part * size : (part + 1) * size])

@@ -27,6 +27,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from llamatune.data.mix import evenly
 from llamatune.errors import RecipeError, gate
 from llamatune.outside import checked_number
 from llamatune.runs.handover import ALL_SAMPLES, ASKED, take
@@ -254,8 +255,7 @@ def some_blocks(prompts: Sequence[PromptRow], least: int, *, at_once: int) -> li
     """At least so many of the prompts, short and long ones, whose samples are among those of all prompts, so that
     nothing is sampled twice."""
     every = _blocks(prompts, at_once // min(TOGETHER, at_once))
-    number = min(-(-least // len(every[0])), len(every))
-    chosen = [every[at * len(every) // number] for at in range(number)]
+    chosen = evenly(every, -(-least // len(every[0])))
     return [prompt for block in chosen for prompt in block]
 
 

@@ -54,7 +54,7 @@ def run(recipe: RejectionSamplingRecipe, run: Run) -> Result:
         crew, data = asking.crew, asking.data
         judges = [Oracle()] if reward.judge == "oracle" else open_judges(reward.models)
         oracle = None if reward.judge == "oracle" else oracle_for(data.sources, run.recipe_dir)
-        rule = RewardRule(reward.combination, reward.weights, reward.safety_threshold, reward.transform)
+        rule = RewardRule.of(reward)
 
         def sampled(prompts: Sequence[PromptRow], temperature: float) -> list[Group]:
             what = f"sampling at temperature {temperature:g}"

@@ -144,9 +144,9 @@ def longest_that_fits(
     return replace(best, truncated=True)
 
 
-def scored_ids(chat: ChatFormat, messages: Sequence[Message], place: str = "conversation") -> list[int]:
+def scored_ids(chat: ChatFormat, messages: Sequence[Message]) -> list[int]:
     """Tokens of a conversation that ends with a reply; its score is read at the last of them."""
-    return scored(chat, messages, place).input_ids
+    return scored(chat, messages, "conversation").input_ids
 
 
 def scored(chat: ChatFormat, messages: Sequence[Message], place: str, start: int = 0) -> Encoded:

@@ -96,11 +96,10 @@ def draft_card(
     out_dir: Path,
     *,
     name: str | None = None,
-    rows: int | None = None,
     recognised: Recognised | None = None,
 ) -> Path:
-    """Write `out_dir/NAME.md`, a card of the data file with an empty licence. `rows` are counted and the format is
-    recognised when left out. Of a finished run, it is a card of the rows that the run made.
+    """Write `out_dir/NAME.md`, a card of the data file with an empty licence. The format is recognised when left out.
+    Of a finished run, it is a card of the rows that the run made.
 
     Raises:
         DataError: E114, and those of reading the file and recognising its format.
@@ -118,7 +117,7 @@ def draft_card(
         "source": {"kind": "user"},
         "format": recognised.format,
         "columns": recognised.columns.model_dump(exclude_none=True),
-        "splits": {"train": {"files": [{"path": _card_path(path), **_measured(path, rows)}]}},
+        "splits": {"train": {"files": [{"path": _card_path(path), **_measured(path)}]}},
     }
     description = {"description": f"Rows of {path.name}, format {recognised.format}{made_by}."}
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -273,8 +272,8 @@ def _card_path(path: Path) -> str:
     return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else str(resolved)
 
 
-def _measured(path: Path, rows: int | None = None) -> dict[str, Any]:
-    rows = sum(1 for _ in read_rows(path)) if rows is None else rows
+def _measured(path: Path) -> dict[str, Any]:
+    rows = sum(1 for _ in read_rows(path))
     return {"sha256": file_sha256(path, fresh=True), "bytes": path.stat().st_size, "rows": rows}
 
 

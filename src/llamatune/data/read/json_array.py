@@ -21,10 +21,14 @@ BytesError = Callable[[str, int, bytes], DataError]
 """Makes the error for bytes that cannot be text, from place, byte offset and the bytes there."""
 
 
-def excerpt(text: str | bytes, length: int = 60) -> str:
+_EXCERPT = 60
+"""Characters of a file's text in a message."""
+
+
+def excerpt(text: str | bytes) -> str:
     """The start of `text`, escaped so that it is safe to print."""
-    shown = ascii(text[:length])
-    return shown if len(text) <= length else shown + "..."
+    shown = ascii(text[:_EXCERPT])
+    return shown if len(text) <= _EXCERPT else shown + "..."
 
 
 def _constant(name: str) -> float | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,7 +103,9 @@ class AnswerShards(InParts[list[BenchmarkRequest]]):
             )
         template = policy.chat.fingerprint
         key = {"version": _VERSION, "policy": policy.digest, "template": template, "seed": seed}
-        super().__init__(folder, key, {_part(block): block for block in _blocks(requests)})
+        super().__init__(
+            folder, key, {Part.of([one.digest for one in block]): block for block in _blocks(requests)}
+        )
 
     def answers(self) -> list[dict[str, Any]]:
         """The answer to each request, in their order. Raises what `Shards.read` raises."""
@@ -171,6 +173,11 @@ def _score(last: torch.Tensor, length: int, request: BenchmarkRequest) -> dict[s
     return {"logprob": logprob, "greedy": bool((logits.argmax(-1) == answer).all())}
 
 
+def joined(answers: Sequence[Mapping[str, Any]]) -> tuple[float, bool]:
+    """(log-probability, whether it is the most probable one) of what was asked about in several requests."""
+    return sum(float(one["logprob"]) for one in answers), all(bool(one["greedy"]) for one in answers)
+
+
 def sampled_replies(
     policy: Policy, prompts: Prompting, requests: Sequence[BenchmarkRequest], *, seed: int
 ) -> list[dict[str, Any]]:
@@ -220,9 +227,3 @@ def _blocks(requests: Sequence[BenchmarkRequest]) -> Iterator[list[BenchmarkRequ
         some.sort(key=lambda one: (len(one.ids), one.ids, one.digest))
         for start in range(0, len(some), size):
             yield some[start : start + size]
-
-
-def _part(block: Sequence[BenchmarkRequest]) -> Part:
-    """A part's name says which requests."""
-    names = "\n".join(one.digest for one in block)
-    return Part(hashlib.sha256(names.encode()).hexdigest()[:32], len(block))

@@ -13,8 +13,9 @@ from itertools import compress
 from pathlib import Path
 
 from llamatune.data.read.readers import read_rows
-from llamatune.errors import DataError, reason_of
+from llamatune.errors import reason_of
 from llamatune.judging.benchmarks.answers import BenchmarkRequest
+from llamatune.judging.benchmarks.own import another_file
 from llamatune.judging.benchmarks.prompts import ChatPrompts, Prompting
 from llamatune.judging.evaluation.classifier import TextClassifier
 from llamatune.judging.evaluation.estimates import Estimate, Share, mean_of
@@ -135,7 +136,7 @@ def _toxigen(path: Path) -> list[GroupPrompt]:
     for place, row in read_rows(path):
         prompt = row.get("prompt", row.get("text"))
         if not isinstance(prompt, str) or not prompt.strip():
-            raise _other(place, "a row has no `prompt`")
+            raise another_file(place, "a row has no `prompt`")
         found.append({"prompt": prompt, "group": str(row.get("group") or row.get("target_group") or "")})
     return found
 
@@ -145,7 +146,7 @@ def _bold(path: Path) -> list[GroupPrompt]:
     try:
         content = read_any_json(path)
     except (OSError, ValueError) as error:
-        raise _other(str(path), reason_of(error)) from None
+        raise another_file(str(path), reason_of(error)) from None
     found: list[GroupPrompt] = []
     for group, by_name in content.items() if isinstance(content, dict) else ():
         for some in by_name.values() if isinstance(by_name, dict) else ():
@@ -155,14 +156,5 @@ def _bold(path: Path) -> list[GroupPrompt]:
                 if isinstance(prompt, str)
             ]
     if not found:
-        raise _other(str(path), "it is no mapping of groups to names with their prompts")
+        raise another_file(str(path), "it is no mapping of groups to names with their prompts")
     return found
-
-
-def _other(place: str, what: str) -> DataError:
-    return DataError(
-        "E162",
-        f"this is not a file of the benchmark: {what}",
-        place=place,
-        hint="docs/lm_benchmarks.md says which file each `format` is",
-    )

@@ -11,7 +11,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
-from llamatune.judging.benchmarks.answers import BenchmarkRequest
+from llamatune.judging.benchmarks.answers import BenchmarkRequest, joined
 from llamatune.judging.benchmarks.prompts import ChatPrompts, Prompting
 
 MOST_NEW_TOKENS = 256
@@ -52,11 +52,11 @@ class BenchmarkModel(LM):  # type: ignore[misc]
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """(log-probability, whether it is the most probable one) of each continuation."""
-        return [_joined(found) for found in self._answered(requests)]
+        return [joined(found) for found in self._answered(requests)]
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """The log-probability of each text, in windows of `max_length` tokens."""
-        return [_joined(found)[0] for found in self._answered(requests)]
+        return [joined(found)[0] for found in self._answered(requests)]
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
         """What the model says to each."""
@@ -96,7 +96,3 @@ def _sampling(text: str, ids: Sequence[int], given: Mapping[str, Any]) -> Benchm
         top_p=float(given.get("top_p", 1.0)) if samples else 1.0,
         text=text,
     )
-
-
-def _joined(found: Sequence[Mapping[str, Any]]) -> tuple[float, bool]:
-    return sum(float(one["logprob"]) for one in found), all(bool(one["greedy"]) for one in found)

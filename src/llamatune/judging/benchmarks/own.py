@@ -264,7 +264,7 @@ def _read_mmlu(file: BenchmarkFile, harness: Path) -> _Found:
     path = Path(file.path)
     files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
     if not files:
-        raise _other(path, "it holds no CSV file")
+        raise another_file(path, "it holds no CSV file")
     for one in files:
         subject = one.stem.removesuffix("_test")
         examples: list[_Row] = []
@@ -280,14 +280,16 @@ def _mmlu_rows(path: Path) -> list[_Row]:
     try:
         rows = list(csv.reader(io.StringIO(read_whole(path).decode("utf-8"), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise _other(path, reason_of(error)) from None
+        raise another_file(path, reason_of(error)) from None
     found: list[_Row] = []
     for number, row in enumerate(rows, 1):
         if len(row) != 6 or row[5] not in tuple("ABCD"):
-            raise _other(path, f"line {number} is not a question, four choices and one of A, B, C and D")
+            raise another_file(
+                path, f"line {number} is not a question, four choices and one of A, B, C and D"
+            )
         found.append({"question": row[0], "choices": row[1:5], "answer": "ABCD".index(row[5])})
     if not found:
-        raise _other(path, "it is empty")
+        raise another_file(path, "it is empty")
     return found
 
 
@@ -297,7 +299,7 @@ def _checked(format: str, path: Path) -> list[_Row]:
     for number, row in enumerate(rows, 1):
         missing = [key for key in _NEEDED[format] if not _is_given(row.get(key))]
         if missing:
-            raise _other(path, f"row {number} has no {' and no '.join(missing)}")
+            raise another_file(path, f"row {number} has no {' and no '.join(missing)}")
     # All rows with the same columns, those that are used.
     return [{key: row.get(key) for key in (*_NEEDED[format], *_ALSO.get(format, ()))} for row in rows]
 
@@ -315,10 +317,10 @@ def _bbh_rows(path: Path) -> list[_Row]:
     try:
         content = read_any_json(path)
     except (OSError, ValueError) as error:
-        raise _other(path, reason_of(error)) from None
+        raise another_file(path, reason_of(error)) from None
     rows = content.get("examples") if isinstance(content, dict) else None
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
-        raise _other(path, "it has no list of `examples`")
+        raise another_file(path, "it has no list of `examples`")
     return rows
 
 
@@ -373,11 +375,12 @@ def _name(file: BenchmarkFile) -> str:
     return file.name
 
 
-def _other(path: Path, what: str) -> DataError:
+def another_file(place: Path | str, what: str) -> DataError:
+    """The error for a file, or a row of one, that is none of the benchmark's."""
     return DataError(
         "E162",
         f"this is not a file of the benchmark: {what}",
-        place=str(path),
+        place=str(place),
         hint="docs/lm_benchmarks.md says which file each `format` is",
     )
 

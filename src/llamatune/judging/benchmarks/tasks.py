@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from llamatune.errors import DataError, Problem, RecipeError
-from llamatune.judging.benchmarks.answers import BenchmarkRequest
+from llamatune.judging.benchmarks.answers import BenchmarkRequest, joined
 from llamatune.judging.benchmarks.code import check_confinement
 from llamatune.judging.benchmarks.own import TASK_FIGURES, file_configs, hub_config, with_names
 from llamatune.judging.benchmarks.suites import OWN, SUITES, SuiteTask
@@ -367,10 +367,7 @@ def _responses(instance: Any, answers: Sequence[Mapping[str, Any]]) -> list[Any]
     parts = [answers[at * size : (at + 1) * size] for at in range(times)]
     if instance.request_type == "generate_until":
         return [str(part[0]["text"]) for part in parts]
-    pairs = [
-        (sum(float(one["logprob"]) for one in part), all(bool(one["greedy"]) for one in part))
-        for part in parts
-    ]
+    pairs = list(map(joined, parts))
     return pairs if instance.request_type == "loglikelihood" else [logprob for logprob, _ in pairs]
 
 

@@ -98,7 +98,11 @@ class TextScores(InParts[list[Passage]]):
         self.tokenizer = policy.chat.tokenizer
         different = list({one.name: one for one in passages}.values())
         blocks = [different[at : at + _TEXTS] for at in range(0, len(different), _TEXTS)]
-        super().__init__(folder, {"policy": policy.digest}, {_part(block): block for block in blocks})
+        super().__init__(
+            folder,
+            {"policy": policy.digest},
+            {Part.of([one.name for one in block]): block for block in blocks},
+        )
 
     def _made(self, part: Part, block: list[Passage]) -> Iterator[dict[str, Any]]:
         for one in block:
@@ -150,12 +154,6 @@ def predicted(records: Sequence[dict[str, Any]], *, times: int, seed: int) -> di
 def _changed(one: Estimate, unit: Callable[[float], float]) -> Estimate:
     """In another unit."""
     return Estimate(unit(one.value), unit(one.low), unit(one.high), one.of)
-
-
-def _part(block: Sequence[Passage]) -> Part:
-    """A part's name says which passages."""
-    names = "\n".join(one.name for one in block)
-    return Part(hashlib.sha256(names.encode()).hexdigest()[:32], len(block))
 
 
 def _size(text: str) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from llamatune.data.mix import evenly
 from llamatune.data.rows import RATINGS, Rating
 from llamatune.sampling.prompts import PromptRow
 from llamatune.sampling.sampler import seed_of
@@ -182,7 +183,6 @@ def comparison_figures(every: Sequence[Judged], test: int, no_room: int = 0) -> 
         ratings[opinion.rating or "not said"] += 1
         chosen, other = opinion.safe[opinion.better], opinion.safe[1 - opinion.better]
         bins["not said" if chosen is None or other is None else _BINS[chosen, other]] += 1
-    some = [kept[at * len(kept) // _EXAMPLES] for at in range(_EXAMPLES)] if len(kept) > _EXAMPLES else kept
     return {
         "comparisons": len(every) + no_room,
         "preferences": len(kept),
@@ -192,7 +192,7 @@ def comparison_figures(every: Sequence[Judged], test: int, no_room: int = 0) -> 
         "safety": dict(bins.most_common()),
         "wins": dict(wins.most_common()),
         "first_preferred": sum(opinion.better == 0 for _, opinion in asked) / len(asked) if asked else None,
-        "examples": [_example(one) for one in some],
+        "examples": [_example(one) for one in evenly(kept, _EXAMPLES)],
     }
 
 

@@ -11,7 +11,6 @@ and is sent to this address only; redirects are not followed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -84,7 +83,9 @@ class EndpointAnswers(InParts[list[Comparison]]):
         ordered = sorted({one.id: one for one in comparisons}.values(), key=lambda one: one.id)
         size = endpoint.at_once
         blocks = [ordered[start : start + size] for start in range(0, len(ordered), size)]
-        super().__init__(folder, key_of(endpoint), {_part(block): block for block in blocks})
+        super().__init__(
+            folder, key_of(endpoint), {Part.of([one.id for one in block]): block for block in blocks}
+        )
 
     def opinions(self) -> dict[str, Opinion]:
         """By comparison. Raises what `Shards.read` raises."""
@@ -176,12 +177,6 @@ class EndpointAnswers(InParts[list[Comparison]]):
         elif status is not None:
             hint = f"see whether `endpoint.model` and `endpoint.url` are right, which often ends in /v1; then {hint}"
         return DataError("E158", f"the endpoint {trouble}", place=self.endpoint.url, hint=hint)
-
-
-def _part(block: Sequence[Comparison]) -> Part:
-    """A part's name says what is compared."""
-    ids = "\n".join(one.id for one in block)
-    return Part(hashlib.sha256(ids.encode()).hexdigest()[:32], len(block))
 
 
 def key_of(endpoint: Endpoint) -> dict[str, Any]:

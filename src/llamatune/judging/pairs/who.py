@@ -57,7 +57,7 @@ def _truth(comparisons: Sequence[Comparison]) -> list[Opinion]:
 
 
 def _of_models(reward: RewardModels, run: Run, crew: Crew) -> PairJudge:
-    rule = RewardRule(reward.combination, reward.weights, reward.safety_threshold, reward.transform)
+    rule = RewardRule.of(reward)
     judges = open_judges(reward.models)
 
     def judge(comparisons: Sequence[Comparison]) -> list[Opinion]:

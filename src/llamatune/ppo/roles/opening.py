@@ -15,7 +15,7 @@ from llamatune.forward.attention import can_be_padding_free
 from llamatune.judging.judges import Judge, ModelReward
 from llamatune.judging.opening import Sharing
 from llamatune.models.found import Found, check_task, find
-from llamatune.models.heads import value_model_of, zero_head
+from llamatune.models.heads import set_padding, value_model_of, zero_head
 from llamatune.models.open import OpenModel, open_model
 from llamatune.models.probing import without_adapter
 from llamatune.models.quiet import quiet_upstream
@@ -168,7 +168,7 @@ def sharing_base(roles: Separate | Adapters) -> Sharing | None:
         role = f"reward_{name}"
         view = roles.add_reward(role, found.adapter, found.base)
         tokenizer = load_tokenizer(found.base, found.tokenizer_folder)
-        view.config.pad_token_id = tokenizer.pad_token_id
+        set_padding(view, tokenizer.pad_token_id)
         return ModelReward(
             name,
             view,

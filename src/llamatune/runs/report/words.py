@@ -72,11 +72,15 @@ def duration(seconds: Any) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def steps_text(steps: Sequence[float], most: int = 5) -> str:
+_STEPS = 5
+"""How many steps a sentence lists."""
+
+
+def steps_text(steps: Sequence[float]) -> str:
     """`step 12`, `steps 12, 13 and 14`, `steps 1, 2, 3, 4, 5 and 20 more`."""
-    shown = [number(step) for step in steps[:most]]
-    if len(steps) > most:
-        return f"steps {', '.join(shown)} and {len(steps) - most:,} more"
+    shown = [number(step) for step in steps[:_STEPS]]
+    if len(steps) > _STEPS:
+        return f"steps {', '.join(shown)} and {len(steps) - _STEPS:,} more"
     if len(shown) == 1:
         return f"step {shown[0]}"
     return f"steps {', '.join(shown[:-1])} and {shown[-1]}"
