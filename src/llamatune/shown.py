@@ -92,7 +92,7 @@ _IN_HEADER = (
     r"(?=[A-Za-z_/+.-]*[0-9])[A-Za-z0-9_/+.~=-]{8,}"
     r"|(?i:(?:set-)?cookie)[\"']?\s{0,9}[:=]\s{0,9}[\"']?[^\s=;\"']{1,100}=[^\r\n\"']{8,}"
 )
-# user:password@host. Nothing but a port may stand before a slash where the password holds one.
+# user:password@host. Nothing but a port may come before a slash where the password holds one.
 _IN_ADDRESS = (
     r"(?<=://)(?:[^\s/:@\[\"'`]{0,200}:(?:[^\s/\"'`]{1,400}|(?!/|[0-9]{1,5}[/?#])[^\s\"'`]{1,400})"
     r"|[^\s/:@\"'`]{16,400})(?=@)"

@@ -160,7 +160,7 @@ def test_bytes_behind_the_weights_are_no_half_download(tiny_base) -> None:
     folder = tiny_base()
     with (folder / "model.safetensors").open("ab") as stream:
         stream.write(b"\0" * 100)
-    with pytest.raises(ModelError, match=r"E207.*behind their end"):
+    with pytest.raises(ModelError, match=r"E207.*after their end"):
         find(str(folder))
 
 

@@ -25,9 +25,9 @@ from llamatune.models.quiet import quiet_upstream
 from llamatune.recipe.stages.rejection_sampling import Keep
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.policy import Policy
-from llamatune.sampling.prompts import PromptRow, messages_of
+from llamatune.sampling.prompts import PromptRow, asked_by_user, messages_of
 from llamatune.sampling.sampler import How
-from llamatune.sampling.samples import Group, Sample, prompt_id, samples_drawn
+from llamatune.sampling.samples import Group, Sample, given_reply, prompt_id, samples_drawn
 
 if TYPE_CHECKING:
     Prompt = str | Sequence[Mapping[str, str]]
@@ -51,7 +51,14 @@ def sample(
     Args:
         model: a name (a run, an adapter, a folder, a hub model), or what `open_model` returned.
         samples: answers to each prompt; the first ones do not depend on how many there are.
+        temperature, top_p: 0 takes the most probable token; `top_p` samples among the most probable tokens whose
+            probabilities make up this much.
+        max_new_tokens: longest answer, in tokens.
+        seed: with a prompt and a sample's number, decides the sample.
         batch_size: answers sampled at once; halved when memory runs out.
+
+    Returns:
+        To each prompt, in their order, `samples` answers.
 
     Raises:
         ModelError: the model cannot be opened, or has no chat template.
@@ -109,6 +116,7 @@ def best_of(
         keep: how many are kept, and from which reward on; the best one when None.
         rule: how the scores of several judges become one reward; as in a recipe when None.
         is_safety: which prompts ask for something unsafe; their answers are judged by the judge `safety`.
+        seed: of the samples, and of what is drawn among equal ones.
         how: further arguments of `sample`.
 
     Raises:
@@ -150,17 +158,13 @@ def _asked(
 def _rows(prompts: Sequence[Prompt]) -> list[PromptRow]:
     found: list[PromptRow] = []
     for number, prompt in enumerate(prompts):
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-        if not messages or messages[-1]["role"] != "user":
-            raise DataError("E145", "a prompt does not end with a user message", place=f"prompts[{number}]")
+        messages = asked_by_user(prompt, f"prompts[{number}]")
         found.append({"prompt_id": prompt_id(messages), "prompt": messages})
     return found
 
 
 def _as_sample(row: PromptRow, number: int, reply: str | Sample) -> Sample:
-    if isinstance(reply, Sample):
-        return reply
-    return Sample(row["prompt_id"], number, 0, 0.0, "", "", [], "stop", reply)
+    return reply if isinstance(reply, Sample) else given_reply(row["prompt_id"], number, reply)
 
 
 def _judged(judges: RewardFunctions, groups: Sequence[Group]) -> dict[str, list[list[float]]]:

@@ -92,8 +92,10 @@ def chat_with(
     Args:
         models: `pico`, a model folder, an adapter folder, a run or a hub model; or several, which all get every line.
         lines: the user's turns; a terminal's or a file's.
+        generation: how replies are sampled: `Generation(max_new_tokens=..., temperature=..., top_p=...)`.
         adapters: name -> adapter on the one model, which is loaded once; the first answers until `/use` is typed.
         system: system message; that of each model's recipe when left out.
+        base: the base of an adapter, if it cannot be found under the name noted with the adapter.
         write: receives the replies piece by piece, and a line feed at the end of each.
         say: receives lines that are not replies.
 

@@ -58,7 +58,15 @@ def preview_rows(
     """What `run` says of a recipe's training data, and its first rows, decoded, with the trained tokens marked.
 
     Args:
+        recipe_dir: where data cards beside the recipe are looked for.
+        rows: how many rows are shown.
+        colour: mark trained tokens by the terminal's colours, in place of brackets.
         say: is told how far it is, where there are many sources.
+
+    Raises:
+        ModelError: the base or its tokenizer cannot be used, or a row's chat cannot be rendered.
+        DataError: a source or a row cannot be read, unless the recipe leaves bad rows out.
+        RecipeError: a run that a source names has not finished, or leaves no rows.
     """
     from llamatune.data.encode.encoders import encoder_for
     from llamatune.data.preview import preview

@@ -2,6 +2,7 @@
 
 E136  a row is longer than the model can read
 E137  the data is not what a reward model scores
+E138  two models leave out different rows
 """
 
 from __future__ import annotations
@@ -82,9 +83,13 @@ def score(
         split: of a card: `test` where there is one, else `train`, when left out.
         too_long: what becomes of a row that is longer than a model can read, as in recipes.
         base: the base of an adapter, if it cannot be found under the name noted with the adapter.
+        report: receives lines about the data and what was left out.
+
+    Returns:
+        The rows' places, each model's scores of them, and of preference pairs the figures.
 
     Raises:
-        DataError: the data cannot be read or scored.
+        DataError: the data cannot be read or scored, or two models leave out different rows (E138).
         ModelError: not a reward model.
         OutOfMemoryError: memory does not hold a single row.
     """

@@ -80,7 +80,7 @@ _PLAIN: tuple[RowFormat, ...] = ("text", "prompt_completion", "alpaca", "hh")
 
 
 def hub_metadata(card: DataCard) -> dict[str, Any]:
-    """What stands between the two lines `---` of a data set's README on the hub."""
+    """What is between the two lines `---` of a data set's README on the hub."""
     kind = FORMATS[card.format].kind
     rows = sum(_rows_of(split) for split in card.splits.values())
     found = {

@@ -21,7 +21,7 @@ Render = Callable[[list[dict[str, str]]], str]
 
 @dataclass(frozen=True)
 class Pieces:
-    """What stands between messages: by the role before (none at the beginning) and the one that follows; the reply
+    """What is between messages: by the role before (none at the beginning) and the one that follows; the reply
     that is asked for comes after `ask`."""
 
     first_system: str
@@ -79,7 +79,7 @@ def pieces_of(render: Render) -> Pieces:
 
 
 def _between(render: Render, roles: list[str]) -> list[str]:
-    """What stands before, between and after messages of these roles."""
+    """What is before, between and after messages of these roles."""
     texts = [f"Text number {number} of the {role}" for number, role in enumerate(roles)]
     left, found = (
         render([{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]),

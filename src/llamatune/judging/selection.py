@@ -93,7 +93,7 @@ def select(groups: Sequence[Sequence[Candidate]], keep: Keep, seed: int) -> list
     """The candidates of each prompt, best first, with their fates.
 
     Ties are decided by the seed. An answer that is empty, was cut off or repeats itself is never kept, whatever its
-    reward, and stands in no other one's way; of equal answers one is kept. Where two prompts ask the same in the same
+    reward, and takes no other one's place; of equal answers one is kept. Where two prompts ask the same in the same
     words, and are answered the same, the first is kept.
     """
     ranked = [_of_prompt(group, keep, seed) for group in groups]

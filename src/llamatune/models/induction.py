@@ -1,8 +1,8 @@
 """First weights with which a model already copies: `init: induction`.
 
 Copying what followed the same words before takes two layers that work together (induction heads, Olsson et al. 2022):
-heads of the first one note at each place which tokens stand just before it, and heads of a later one look for the
-places whose notes fit the last tokens, and repeat what stands there. Large models find this within some billion tokens;
+heads of the first one note at each place which tokens come just before it, and heads of a later one look for the
+places whose notes fit the last tokens, and repeat what is there. Large models find this within some billion tokens;
 pico did not within the millions that two cores can read (docs/pico_trials.md). So its first weights imitate what
 training would find, as Trockman and Kolter (2023) do for whole attention layers. Nothing is frozen: every weight is
 trained from there on.
@@ -31,7 +31,7 @@ PLACES_BACK = 4
 """The notes that the first layer takes: of the tokens one to four places before."""
 MATCHES = ((0, 1), (1, 2), (2, 3), (3, 4), (1, 2), (2, 3))
 """What matching heads compare, of the last place and of earlier ones. (0, 1): what comes after the same token; (3, 4):
-after the same token three places further back, whatever stands between. The middle ones are wired twice if there is
+after the same token three places further back, whatever is between. The middle ones are wired twice if there is
 room."""
 
 CONSTANT = 0.5
@@ -82,7 +82,7 @@ class WiredShape:
         return key * self.heads // self.keys
 
     def rows(self, head: int, count: int | None = None) -> slice:
-        """Where a head's first `count` dimensions (all by default) stand in a projection."""
+        """Where a head's first `count` dimensions (all by default) are in a projection."""
         return slice(head * self.head, head * self.head + (count or self.head))
 
 
@@ -215,7 +215,7 @@ def _take_notes(
 def _match(
     attention: Any, shape: WiredShape, key: int, asked: Tensor, noted: Tensor, copied: Tensor, length: float
 ) -> None:
-    """A head that looks for places whose note `noted` fits `asked` of the last place, and repeats what stands there."""
+    """A head that looks for places whose note `noted` fits `asked` of the last place, and repeats what is there."""
     import torch
 
     speeds = torch.tensor(shape.rotations).repeat(2)

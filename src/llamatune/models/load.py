@@ -74,7 +74,7 @@ def load_for_training(
     """Load the weights; add or load the adapter; say what will be trained.
 
     Args:
-        task: `score` gives the model a scalar head in place of its output layer (see `reward_model`).
+        task: `score` gives the model a scalar head in place of its output layer (see `heads`).
 
     Raises:
         ModelError: weights that cannot be read, an adapter of another base, LoRA targets that do not exist.

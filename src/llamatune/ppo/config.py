@@ -25,7 +25,11 @@ class PPOConfig(TrainingArguments):  # type: ignore[misc]
     them. Names that TRL's PPOConfig had keep their meaning (docs/migrate_from_trl_ppo.md).
     `per_device_train_batch_size` is only how many rollouts share a forward pass: neither it nor the number of
     processes changes what is learnt. Several processes use DDP, or with `fsdp=True` FSDP2 (see ppo/roles/sharding.py);
-    DeepSpeed is refused.
+    DeepSpeed is refused. Lengths are in tokens, the KL in nats. Defaults are the paper's (section 3.2.3) where it has
+    one, else those of docs/ppo.md.
+
+    Raises:
+        RecipeError: E025, a value out of its range, settings that do not go together, or no such guard.
     """
 
     max_steps: int = field(

@@ -73,7 +73,7 @@ logger = logging.getLogger(__name__)
 
 
 class PPOTrainer(Trainer):  # type: ignore[misc]
-    """Trains a policy with PPO.
+    """Trains a policy with PPO (paper, section 3.2.3; Schulman et al. 2017).
 
     Args:
         model: the policy: a loaded causal language model, one with an adapter named `default`, or what `llamatune chat`
@@ -94,6 +94,7 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         quantization_config: quantise the base of a model given by name.
         sampler: samples completions, in place of `args.generation_backend`.
         chat: how conversations become tokens, if not simply by the tokenizer's chat template.
+        callbacks, optimizers: as in transformers' Trainer; without an optimizer, see `optimizer_groups`.
 
     Attributes:
         roles: policy, reference and critic, one module.
@@ -101,7 +102,9 @@ class PPOTrainer(Trainer):  # type: ignore[misc]
         timings: seconds so far in `generate`, `score` and `train`.
 
     Raises:
-        LlamatuneError: arguments that do not go together; before anything is spent.
+        ModelError: a model that cannot be opened or is of the wrong kind, arguments that do not go together (E240), a
+            prompt that leaves no room for a whole completion (E221), or no token that could end one (E209).
+        DataError: a prompt (E145, E130), a row of `ptx_dataset` or a reward function (E146) that cannot be used.
     """
 
     args: PPOConfig

@@ -1,7 +1,7 @@
 """What a run was made from, and whether a later start of it is still the same run.
 
 `manifest.json` holds facts in a flat mapping, key -> value: the recipe's keys as they are written there
-(`optimization.learning_rate`), then `data.train[0].sha256`, `base.fingerprint`, `template`, `processes` and so on.
+(`optimization.learning_rate`), then `data.train[0].sha256`, `base.weights`, `template`, `processes` and so on.
 A resume compares them: training that goes on with another learning rate or other rows is another training.
 """
 

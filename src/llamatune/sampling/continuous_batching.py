@@ -77,7 +77,7 @@ class ContinuousBatchingSampler:
             pad_token_id=self.pad_id,
         )
         config = self._config(prompts, steps)
-        with alone(self.model, inner):
+        with _by_itself(self.model, inner):
             manager = inner.init_continuous_batching(settings, config)
             manager.logit_processor = _processors(draws)
             error: Exception | None = None
@@ -152,10 +152,9 @@ def _collect(manager: Any, requests: int) -> list[list[int]]:
 
 
 @contextmanager
-def alone(model: PreTrainedModel, inner: Any) -> Iterator[None]:
+def _by_itself(model: PreTrainedModel, inner: Any) -> Iterator[None]:
     """Evaluation mode, and an attention that continuous batching knows; afterwards no trace is left of either, nor of
-    the
-        global seed that its manager sets."""
+    the global seed that its manager sets."""
     before = inner.config._attn_implementation
     is_flash = before.startswith("flash_attention")
     devices = [inner.device] if inner.device.type == "cuda" else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -155,6 +156,25 @@ def are_messages(value: Any) -> bool:
 
 def messages_of(prompt: Sequence[Mapping[str, str]]) -> list[Message]:
     return [Message(message["role"], message["content"]) for message in prompt]  # type: ignore[arg-type]
+
+
+def asked_by_user(
+    prompt: str | Sequence[Mapping[str, str]], place: str | None = None
+) -> list[dict[str, str]]:
+    """The messages of a prompt that somebody gave: of a question, one of the user's.
+
+    Raises:
+        DataError: E145, it does not end with the user's message.
+    """
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(map(dict, prompt))
+    if not are_messages(messages) or not messages or messages[-1]["role"] != "user":
+        raise DataError(
+            "E145",
+            f"a prompt does not end with a user message: {json.dumps(messages, ensure_ascii=False)[:80]}",
+            place=place,
+            hint="a prompt is a question, or messages {role, content} of which the last one is the user's",
+        )
+    return messages
 
 
 def text_of(prompt: str | Sequence[Mapping[str, str]]) -> str:

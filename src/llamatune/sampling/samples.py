@@ -76,6 +76,11 @@ class Sample:
         return asdict(self)
 
 
+def given_reply(prompt: str, number: int, text: str) -> Sample:
+    """A whole reply that somebody else wrote, in the shape of a sample."""
+    return Sample(prompt, number, 0, 0.0, "given", "", [], "stop", text)
+
+
 Group = tuple[PromptRow, list[Sample]]
 """A prompt and its samples, by their numbers."""
 

@@ -12,7 +12,6 @@ judges its replies against those of the model at the start, or against a baselin
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -39,9 +38,9 @@ from llamatune.runs.run import Run
 from llamatune.sampling.dialogues import prompt_row
 from llamatune.sampling.generate import GenerateSampler
 from llamatune.sampling.policy import Policy
-from llamatune.sampling.prompts import PromptRow, are_messages
+from llamatune.sampling.prompts import PromptRow, asked_by_user
 from llamatune.sampling.sampler import How
-from llamatune.sampling.samples import Sample, prompts_of, samples_drawn
+from llamatune.sampling.samples import Sample, given_reply, prompts_of, samples_drawn
 from llamatune.training.run_trainer import RunTrainer
 from llamatune.wording import counted
 
@@ -112,7 +111,7 @@ class WinRateCallback(TrainerCallback):  # type: ignore[misc]
         resamples: int = RESAMPLES,
         seed: int = 0,
     ) -> None:
-        self.prompts = [_messages(one) for one in prompts]
+        self.prompts = [asked_by_user(one) for one in prompts]
         if baseline is not None and len(baseline) != len(self.prompts):
             raise DataError(
                 "E161",
@@ -170,7 +169,9 @@ class WinRateCallback(TrainerCallback):  # type: ignore[misc]
             texts = {name: one for name, one in (read_json(file) or {}).items() if isinstance(one, str)}
         if missing := [row for row in self._rows if row["prompt_id"] not in texts]:
             raise _no_start(state.global_step, len(missing), file)
-        self._other = self._judged("start", {name: _as_sample(name, text) for name, text in texts.items()})
+        self._other = self._judged(
+            "start", {name: given_reply(name, 0, text) for name, text in texts.items()}
+        )
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
@@ -250,21 +251,6 @@ def _figures(found: Mapping[str, WinRate]) -> dict[str, float]:
             name = f"eval_win_rate_{judge}"
             figures |= {name: one.share.value, f"{name}_low": one.share.low, f"{name}_high": one.share.high}
     return figures
-
-
-def _messages(prompt: str | Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(map(dict, prompt))
-    if not are_messages(messages) or not messages or messages[-1]["role"] != "user":
-        raise DataError(
-            "E145",
-            f"a prompt does not end with a user message: {json.dumps(messages, ensure_ascii=False)[:80]}",
-            hint="a prompt is a question, or messages {role, content} of which the last one is the user's",
-        )
-    return messages
-
-
-def _as_sample(prompt: str, text: str) -> Sample:
-    return Sample(prompt, 0, 0, 0.0, "given", "", [], "stop", text)
 
 
 def _no_start(step: int, missing: int, file: Path) -> DataError:

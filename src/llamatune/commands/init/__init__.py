@@ -88,7 +88,7 @@ def write_recipe(
 
 
 def _to_be_trained(recipe: Recipe | Pipeline) -> Iterator[str]:
-    """What stands in a first recipe for runs that nobody has made."""
+    """What a first recipe has for runs that nobody has made."""
     if isinstance(recipe, Pipeline):
         return
     for at, name in models(recipe):
@@ -253,7 +253,7 @@ def _source(data: Path, found: Recognised, told: dict[str, Any], stage: str, say
             hint=f"try --stage {_stage_of(found)}"
             + (
                 "; a column of scores is named by --source 'columns: {score: ...}'"
-                if stage == "reward"
+                if kind == "preferences"
                 else ""
             ),
         )

@@ -74,7 +74,7 @@ def _alternating(names: Names, rows: Sequence[Raw], given: Names) -> bool:
 
 
 def _replies_where_told(names: Names, rows: Sequence[Raw], given: Names) -> bool:
-    """Whether these columns are those that hold the replies: turns alone, where no reply stands beside them; or turns
+    """Whether these columns are those that hold the replies: turns alone, where no reply is beside them; or turns
     and a column, where it has the reply of some rows. Where it has that of all, turns of roles are prompts."""
     turns, reply = names["messages"], names.get("completion")
     if "messages" in given:

@@ -64,7 +64,7 @@ _HH_LINE = re.compile(r"(?:\A\s*|\n)(Human|Assistant):")
 
 
 def unused_keys(turn: Raw) -> list[str]:
-    """Keys of a turn that have a value and are not understood, or stand beside one that is read in their place."""
+    """Keys of a turn that have a value and are not understood, or are beside one that is read in their place."""
     if exchange := exchange_keys(turn):
         return [key for key, value in turn.items() if key not in (*exchange, "system") and value]
     read = {_key(turn, ROLE_KEYS), _key(turn, CONTENT_KEYS)}
@@ -133,7 +133,7 @@ def read_turns(value: Any, column: str, place: str, *, open_end: bool = False) -
 
 
 def asked_in(turns: Turns) -> Turns:
-    """The turns without an empty one at their end, in which a reply is to stand."""
+    """The turns without an empty one at their end, in which a reply is to be."""
     return turns[:-1] if turns and not turns[-1].content.strip() else turns
 
 

@@ -27,7 +27,7 @@ _FILES = ("config.json", "*.safetensors", "tokenizer*", "vocab*", "merges.txt", 
 """What decides what it says."""
 _AT_ONCE = 32
 _LONGEST = 512
-"""Tokens; what is behind them is not read."""
+"""Tokens; what comes after them is not read."""
 _TOXIC = ("toxic", "toxicity", "hate", "hateful", "unsafe")
 
 

@@ -139,7 +139,7 @@ def tensors_in(file: Path, code: str = "E207") -> dict[str, tuple[int, ...]]:
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError):
         raise _broken(file, code, start) from None
     if 8 + length + end != size:
-        wrong = "are cut off" if 8 + length + end > size else "have bytes behind their end"
+        wrong = "are cut off" if 8 + length + end > size else "have bytes after their end"
         raise ModelError(
             code,
             f"the weights {wrong}: {size:,} bytes of {8 + length + end:,}",

@@ -111,7 +111,7 @@ def _wrong_model(recipe: Recipe, at: KeyPath, maker: Recipe) -> str | None:
 
 
 def _other_base(recipe: Recipe, at: KeyPath, maker: Recipe) -> str | None:
-    """`at`: of a name of an adapter, which belongs to the base that stands beside it, or that the recipe has."""
+    """`at`: of a name of an adapter, which belongs to the base that is named beside it, or that the recipe has."""
     if at[-1] != "adapter" or not isinstance(maker, ModelRecipe) or not isinstance(recipe, ModelRecipe):
         return None
     named = dict(models(recipe))

@@ -119,7 +119,7 @@ class References:
 class Referred:
     """A step's data with its references replaced by run directories.
 
-    `targets`: key path -> the step that it names. `moved`: where items of a list stood before others were put in.
+    `targets`: key path -> the step that it names. `moved`: where items of a list were before others were put in.
     """
 
     data: dict[str, Any] = field(default_factory=dict)
@@ -128,7 +128,7 @@ class Referred:
     problems: list[tuple[KeyPath, Problem]] = field(default_factory=list)
 
     def before(self, path: KeyPath) -> KeyPath:
-        """Where what is at a key path stood in the recipe."""
+        """Where what is at a key path was in the recipe."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.moved:
                 return (*self.moved[path[:length]], *path[length:])

@@ -254,7 +254,7 @@ def _estimated_point(share: Mapping[str, Any] | None) -> _Point | None:
 
 
 def _told(models: Sequence[str], points: Sequence[_Point | None]) -> str:
-    """What a picture says, in words, with the numbers that stand below it."""
+    """What a picture says, in words, with the numbers that are below it."""
     return ", ".join(
         f"{at} {_name(model)} {percent(point[0])}"
         for at, (model, point) in enumerate(zip(models, points, strict=True), 1)

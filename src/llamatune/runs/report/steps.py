@@ -194,11 +194,14 @@ def _figures_by_stage(steps: Iterable[StepFiles]) -> Iterator[Table]:
             yield Table(heading(stage), "as each step ended", heads, cells, of="step", left_out=left_out)
 
 
+def _evaluations(steps: Iterable[StepFiles]) -> Iterator[StepFiles]:
+    """The steps that compare models, as far as they have finished: what they found is not in their results."""
+    return (step for step in steps if step.stage == "evaluate" and step.result)
+
+
 def _versions(steps: Iterable[StepFiles]) -> Iterator[Table]:
     """What each evaluation found of each model, in its order: over all sets together, and by turn."""
-    for step in steps:
-        if step.stage != "evaluate" or not step.result:
-            continue
+    for step in _evaluations(steps):
         figures = as_rows(step.files.mapping("evaluation.json").get("figures"))
         sets = list(dict.fromkeys(as_text(row.get("set")) for row in figures))
         # Each set by itself is in the step's own report.
@@ -229,9 +232,7 @@ def _first(names: Iterable[str]) -> tuple[list[str], str]:
 
 def _compared(steps: Iterable[StepFiles]) -> Iterator[dict[str, Any]]:
     """Of each evaluation: pictures over the models (figure 11 of the paper), and their replies to the same prompts."""
-    for step in steps:
-        if step.stage != "evaluate" or not step.result:
-            continue
+    for step in _evaluations(steps):
         content = step.files.mapping("evaluation.json")
         sets = [as_text(row.get("set")) for row in as_rows(content.get("figures"))]
         set_ = _TOGETHER if _TOGETHER in sets else next(iter(sets), "")
