@@ -47,7 +47,7 @@ the reward models behind all samples have seen more of the policy's own answers.
 showed. In two of the others, 9 and 10, every seed agreed with the paper, by less than the seeds differed, and in 5
 the median had been looked at where it is a mean: so Ghost Attention learns only replies that follow their
 instruction, four times as many prompts are distilled, and the median counted from eight samples on. These three were
-measured again, over seeds 7 to 9, and their new figures count whatever they are; the old ones stand at each. For 5
+measured again, over seeds 7 to 9, and their new figures count whatever they are; the old ones are given at each. For 5
 that measure was the worse one, since the median was that of the first samples, which wanders: it is the mean over all
 choices of samples now, looked at from one on as at first, and 5 was measured again over seeds 10 to 12.
 
