@@ -15,11 +15,9 @@ from llamatune.models.files.notes import read_note
 from llamatune.models.found import Found, find
 from llamatune.outside import is_folder
 from llamatune.recipe.hashing import file_sha256
-from llamatune.recipe.paths import FINISHED, MARKER, PIPELINE_MARKER
+from llamatune.recipe.paths import FINISHED, HUB, MARKER, PIPELINE_MARKER
 from llamatune.runs.handover import Result, take
 from llamatune.runs.report.reading import RunFiles, as_mapping, as_rows, as_text
-
-_HUB = "hub:"
 
 
 @dataclass(frozen=True)
@@ -74,10 +72,10 @@ class Artefact:
         """What the model was trained from."""
         noted = as_mapping(read_note(self.folder).get("base"))
         name = as_text(noted.get("name")) or self.result.base
-        is_hub = name.startswith(_HUB)
+        is_hub = name.startswith(HUB)
         return BaseOrigin(
             name=name,
-            id=name.removeprefix(_HUB) if is_hub else None,
+            id=name.removeprefix(HUB) if is_hub else None,
             revision=noted.get("revision") if is_hub else None,
             weights=as_mapping(noted.get("identity")).get("weights"),
         )

@@ -15,6 +15,7 @@ from llamatune.models.found import Task
 from llamatune.recipe.cards import DataCard, License, find_card_file, read_card
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.parsing.yaml import to_yaml
+from llamatune.recipe.recipes import STAGES
 from llamatune.runs.report import words
 from llamatune.runs.report.page import contents
 from llamatune.runs.report.reading import as_mapping, as_number, as_text
@@ -27,12 +28,6 @@ Relation = Literal["adapter", "finetune"]
 
 CURVES = "curves.png"
 
-_METHODS = {
-    "pretrain": "pre-training on plain text",
-    "sft": "supervised fine-tuning on chats",
-    "reward": "training a reward model on pairs of replies",
-    "ppo": "proximal policy optimisation against reward models",
-}
 _MOST_REPLIES, _LONGEST_SHOWN, _LONGEST_CELL = 6, 600, 120
 
 
@@ -161,10 +156,11 @@ def _body(pushed: Pushed, staged: Path) -> str:
     )
     environment.filters |= {"line": in_line, "block": fenced}
     seen = contents(pushed.artefact.run)
+    stage = pushed.artefact.stage
     return environment.get_template("card.md.jinja").render(
         pushed=pushed,
         origin=pushed.origin,
-        method=_METHODS.get(pushed.artefact.stage, pushed.artefact.stage),
+        method=STAGES[stage].method if stage in STAGES else stage,
         version=__version__,
         figures=seen["figures"],
         curves=(staged / CURVES).is_file(),

@@ -9,6 +9,7 @@ from llamatune.errors import RecipeError
 from llamatune.hub.answers import hub_answers
 from llamatune.models.found import Found, find
 from llamatune.models.quiet import hub_bars, quiet_upstream
+from llamatune.recipe.paths import HUB
 from llamatune.runs.files import making_folder, size
 from llamatune.runs.shards import Say
 
@@ -39,7 +40,7 @@ def pull(
     """
     from huggingface_hub import snapshot_download
 
-    id, _, named = name.removeprefix("hub:").partition("@")
+    id, _, named = name.removeprefix(HUB).partition("@")
     if named and revision and named != revision:
         raise RecipeError(
             "E507",
@@ -57,7 +58,7 @@ def pull(
     if dataset:
         say(f"{id}: a data set at commit {commit}; in a recipe: {{hub: {id}, revision: {commit}}}")
     else:
-        say(_told(id, find(f"hub:{id}@{commit}")))
+        say(_told(id, find(f"{HUB}{id}@{commit}")))
     say(f"{size(sum(file.stat().st_size for file in folder.rglob('*') if file.is_file()))} in {folder}")
     return folder if output is None else _copied(folder, output)
 

@@ -24,6 +24,7 @@ from llamatune.hub.staging import STAGED, check_staged, stage_model, staging_fol
 from llamatune.models.quiet import hub_bars, quiet_upstream
 from llamatune.recipe.cards import License
 from llamatune.recipe.hashing import file_sha256
+from llamatune.recipe.paths import HUB
 from llamatune.runs.files import making_folder, remove, size, write_atomic
 from llamatune.runs.report.by_stage import look_of
 from llamatune.runs.report.curves import draw_all
@@ -178,8 +179,8 @@ def _origin(artefact: Artefact, base: str | None, merge: bool) -> BaseOrigin:
                 f"the run began from {origin.shown}, and `--base` names another",
                 hint="`--base` is for a base that was a folder: leave it out",
             )
-        id, _, revision = base.removeprefix("hub:").partition("@")
-        return BaseOrigin(f"hub:{id}", id, same_weights(origin, id, revision or None), origin.weights)
+        id, _, revision = base.removeprefix(HUB).partition("@")
+        return BaseOrigin(f"{HUB}{id}", id, same_weights(origin, id, revision or None), origin.weights)
     if origin.id is None and is_adapter and not merge:
         is_pico = origin.name == "pico"
         raise ModelError(

@@ -17,6 +17,7 @@ from llamatune.hub.artefact import Artefact, BaseOrigin
 from llamatune.models.files.notes import NOTE
 from llamatune.outside import read_whole
 from llamatune.recipe.parsing.yaml import to_yaml
+from llamatune.recipe.paths import HUB
 from llamatune.runs.files import disk_errors
 from llamatune.runs.report.reading import as_mapping
 from llamatune.shown import CREDENTIAL
@@ -122,7 +123,7 @@ def stage_facts(artefact: Artefact, origin: BaseOrigin | None, staged: Path) -> 
 def _note_of(file: Path, origin: BaseOrigin) -> dict[str, Any]:
     note: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     base = note["base"]
-    base["name"] = f"hub:{origin.id}" if origin.id else PurePath(origin.name).name
+    base["name"] = f"{HUB}{origin.id}" if origin.id else PurePath(origin.name).name
     base["revision"] = origin.revision
     return note
 

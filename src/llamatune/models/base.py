@@ -17,6 +17,7 @@ from llamatune.errors import ModelError
 from llamatune.models.files.gates import check_config_values, hidden_size, number_of_blocks
 from llamatune.models.files.settings import read_model_json
 from llamatune.recipe.hashing import file_sha256
+from llamatune.recipe.paths import HUB
 
 if TYPE_CHECKING:
     from llamatune.recipe.blocks import Lora, Model
@@ -85,7 +86,7 @@ class Base:
         """A name under which llamatune finds this base again, and nothing else: a folder that is missing is not taken
         for a model of the hub."""
         if self.revision is not None:
-            return f"hub:{self.name}"
+            return f"{HUB}{self.name}"
         is_path = self.name == "pico" or self.name.startswith((".", "/", "~"))
         return self.name if is_path else f"./{self.name}"
 

@@ -31,7 +31,7 @@ from llamatune.models.files.weights import check_weights
 from llamatune.models.induction import shape_with_room
 from llamatune.outside import is_folder, is_plain_name
 from llamatune.recipe.blocks import Chat, Model
-from llamatune.recipe.paths import FINISHED, MARKER, is_local
+from llamatune.recipe.paths import FINISHED, HUB, MARKER, is_local
 from llamatune.recipe.reading import models
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.shipped import recipe_that_writes, shipped_recipes, written_by
@@ -39,8 +39,6 @@ from llamatune.recipe.stages.common import ModelRecipe, StageRecipe
 from llamatune.wording import in_shell
 
 Task = Literal["generate", "score"]
-
-_HUB = "hub:"
 
 
 @dataclass(frozen=True)
@@ -128,9 +126,9 @@ def find(
             f"there is no model `{name}`",
             place=key,
             why="it is the name of a shipped recipe",
-            hint=f"`{written_by(recipe)}` is the run that it makes; `{_HUB}{name}` would be a model of the hub",
+            hint=f"`{written_by(recipe)}` is the run that it makes; `{HUB}{name}` would be a model of the hub",
         )
-    org_name, _, named = name.removeprefix(_HUB).partition("@")
+    org_name, _, named = name.removeprefix(HUB).partition("@")
     if org_name.count("/") != 1:
         raise ModelError(
             "E201",
@@ -331,7 +329,7 @@ def _near_folders(name: str) -> str:
     if near:
         return f"did you mean `{parent / near[0] if near[0] != 'pico' else 'pico'}`?"
     is_hub_id = is_local(name) and not name.startswith((".", "/", "~")) and name.count("/") == 1
-    return f"check the path; a model of the hub is `{_HUB}{name}`" if is_hub_id else "check the path"
+    return f"check the path; a model of the hub is `{HUB}{name}`" if is_hub_id else "check the path"
 
 
 # ---- whole models and adapters ------------------------------------------------------------------------------
@@ -361,7 +359,7 @@ def _adapter(
     trained_on = read_note(folder).get("base", {})
     noted = [name for name in (trained_on.get("name"), settings.get("base_model_name_or_path")) if name]
     if published:
-        noted = [name for name in noted if name.startswith(_HUB) or name == "pico" or not is_local(name)]
+        noted = [name for name in noted if name.startswith(HUB) or name == "pico" or not is_local(name)]
     if base is None and not noted:
         raise ModelError(
             "E232",

@@ -15,6 +15,7 @@ from llamatune.plan.shapes import KNOWN_CONFIGS, Shape, known_shape, shape_of
 from llamatune.recipe.blocks import Lora
 from llamatune.recipe.load import loads
 from llamatune.recipe.parsing.yaml import read_text
+from llamatune.recipe.paths import HUB
 from llamatune.recipe.recipes import STAGES
 from llamatune.recipe.shipped import find_recipe, recipe_that_writes
 from llamatune.recipe.stages.common import ModelRecipe, StageRecipe, TrainingRecipe
@@ -100,7 +101,7 @@ def _shape(name: str, steps: int, makers: Mapping[str, StageRecipe]) -> tuple[Sh
     if config.is_file():
         return shape_of(read_model_json(config), name), str(config)
     # Before the local cache: a look there takes longer than everything else.
-    if name.removeprefix("hub:") in KNOWN_CONFIGS and not Path(name).is_dir():
+    if name.removeprefix(HUB) in KNOWN_CONFIGS and not Path(name).is_dir():
         return known_shape(name), "the table of known shapes"
     maker = _maker(name, makers) if _run_of(name) in makers else None
     if maker is not None and steps:

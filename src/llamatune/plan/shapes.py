@@ -10,6 +10,7 @@ from typing import Any
 
 from llamatune.errors import ModelError
 from llamatune.plan.architectures import ALWAYS, ARCHITECTURES, Architecture, norms_of_block, not_counted
+from llamatune.recipe.paths import HUB
 
 Layers = Mapping[str, tuple[int, int]]
 """Name -> (in, out) of the linear layers of one block."""
@@ -193,7 +194,7 @@ def _unknown(name: str, why: str, *, here: bool = True) -> ModelError:
 
 def known_shape(name: str) -> Shape:
     """The shape of a hub model that is not in the local cache. Raises ModelError (E260) if it is not in the table."""
-    config = KNOWN_CONFIGS.get(name.removeprefix("hub:"))
+    config = KNOWN_CONFIGS.get(name.removeprefix(HUB))
     if config is None:
         raise _unknown(name, "its files are not here, and nothing is downloaded to plan", here=False)
     return shape_of(config, name)

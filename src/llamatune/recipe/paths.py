@@ -23,6 +23,8 @@ LOCK = "run.lock"
 """Written first, to keep a second run out."""
 PIPELINE_MARKER = "pipeline.yaml"
 """A folder that holds this file holds the runs of a pipeline."""
+HUB = "hub:"
+"""What a name begins with that is always the hub's."""
 
 
 def output_problem(

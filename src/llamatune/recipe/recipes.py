@@ -75,6 +75,8 @@ class Stage:
     """(tuning, source) -> the blocks of a first recipe, without `stage`, `output` and `model`."""
     makes: tuple[Kind, ...] = ()
     """The rows that it leaves for others, where it makes data."""
+    method: str = ""
+    """What a model card says was done, where it trains."""
 
 
 _TRAINED = ("metrics.jsonl", "speed.jsonl", "data.json", "preview.json")
@@ -91,6 +93,7 @@ STAGES: dict[str, Stage] = {
         then=_CHAT,
         tuning="full",
         starter=pretrain.starter,
+        method="pre-training on plain text",
     ),
     "sft": Stage(
         recipe=SftRecipe,
@@ -100,6 +103,7 @@ STAGES: dict[str, Stage] = {
         then=_CHAT,
         tuning="lora",
         starter=sft.starter,
+        method="supervised fine-tuning on chats",
     ),
     "preferences": Stage(
         recipe=PreferencesRecipe,
@@ -120,6 +124,7 @@ STAGES: dict[str, Stage] = {
         then="score replies: llamatune score {run} --data FILE",
         tuning="lora",
         starter=reward.starter,
+        method="training a reward model on pairs of replies",
     ),
     "rejection_sampling": Stage(
         recipe=RejectionSamplingRecipe,
@@ -139,6 +144,7 @@ STAGES: dict[str, Stage] = {
         then=_CHAT,
         tuning="lora",
         starter=ppo.starter,
+        method="proximal policy optimisation against reward models",
     ),
     "gatt": Stage(
         recipe=GattRecipe,

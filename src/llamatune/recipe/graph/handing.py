@@ -8,7 +8,7 @@ from pathlib import Path
 from llamatune.errors import Problem
 from llamatune.recipe.blocks import Kind, Source
 from llamatune.recipe.parsing.yaml import KeyPath
-from llamatune.recipe.paths import is_local
+from llamatune.recipe.paths import HUB, is_local
 from llamatune.recipe.reading import earlier_rounds, models, sources
 from llamatune.recipe.recipes import STAGES, Recipe
 from llamatune.recipe.stages.common import ModelRecipe, TrainingRecipe
@@ -125,4 +125,4 @@ def _same_base(one: str, other: str) -> bool:
     """Whether two names are of one folder, or of one model of the hub."""
     if is_local(one) and is_local(other):
         return Path(one).resolve() == Path(other).resolve()
-    return one.removeprefix("hub:") == other.removeprefix("hub:")
+    return one.removeprefix(HUB) == other.removeprefix(HUB)
