@@ -38,6 +38,14 @@ def test_draft_7() -> None:
     references(json_schema())
 
 
+def test_a_row_of_the_reference_is_one_line() -> None:
+    """A sentence of two lines in a recipe class would end its table there."""
+    rows = [line for line in reference.reference_page().splitlines() if line.startswith("| `")]
+    fields = [field for block in json_schema()["definitions"].values() for field in block["properties"]]
+    assert len(rows) == len(fields)
+    assert [row for row in rows if not row.endswith("|")] == []
+
+
 def test_every_field_is_described() -> None:
     blocks = {
         "model",

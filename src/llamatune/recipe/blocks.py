@@ -151,7 +151,8 @@ class Model(Block):
     double_quantization: Flag = True
     """With nf4: quantise the quantisation constants, too (saves 0.37 bits a weight)."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Data type of the weights; `auto` is bfloat16 on a GPU that has it, and float32 elsewhere."""
+    """Data type of the weights; `auto` loads a frozen base in 16 bits on a GPU or with `hardware.precision: bfloat16`,
+    and weights that are trained in float32."""
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3"] = "auto"
     """Attention implementation; `auto` is the fastest correct one on the device."""
 
@@ -265,7 +266,7 @@ class Source(Block):
     card: Text | None = None
     """Name of a data card (data_cards/NAME.md)."""
     path: Text | None = None
-    """A file: .jsonl, .json, .parquet, .csv or .txt (each optionally .gz)."""
+    """A file: .jsonl, .json, .parquet, .csv, .tsv or .txt (each optionally .gz)."""
     hub: Text | None = None
     """A data set on the hub; `revision` pins it."""
     run: Text | None = None

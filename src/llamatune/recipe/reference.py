@@ -34,7 +34,8 @@ def _section(title: str, block: dict[str, Any]) -> Iterator[str]:
     )
     for name, field in block["properties"].items():
         default = "required" if name in required else _literal(field.get("default"))
-        yield f"| `{name}` | {_kind(field)} | {default} | {field.get('description', '')} |"
+        sentence = " ".join(field.get("description", "").split())  # A row of a table is one line.
+        yield f"| `{name}` | {_kind(field)} | {default} | {sentence} |"
     yield ""
 
 
