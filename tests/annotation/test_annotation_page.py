@@ -282,6 +282,27 @@ def test_safety_on_a_phone_in_the_dark(tmp_path: Path) -> None:
 
 
 @in_browser
+def test_on_a_phone_a_name_is_whole_and_nothing_touches(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "pairs.jsonl", 2)
+    with serving(tmp_path, "pairs.jsonl") as served, Browser(tmp_path) as browser:
+        tab = browser.tab(served.address, width=360, height=740, phone=True)
+        tab.until("document.querySelector('#name')")
+        assert tab.js("getComputedStyle(document.querySelector('#progress')).visibility") == "hidden"
+        begin(tab, "Annabella")
+        assert tab.js("(one => one.scrollWidth <= one.clientWidth)(document.querySelector('#who'))")
+        assert tab.js("document.querySelector('#progress').getBoundingClientRect().width") >= 40
+        tab.click("#guide")
+        gap = (
+            "document.querySelector('#close-guidelines').getBoundingClientRect().top"
+            " - document.querySelector('#guidelines-text').getBoundingClientRect().bottom"
+        )
+        assert tab.js(gap) >= 10
+        tab.look(width=1280, height=800)  # with a keyboard, its keys are told in the words of the buttons
+        said = tab.js("document.querySelector('#keys').textContent")
+        assert "from “A significantly better” to “B significantly better”" in said
+
+
+@in_browser
 def test_a_chat_is_answered_and_goes_on_from_the_chosen_reply_though_killed(trained, tmp_path: Path) -> None:
     policy = str(trained("full") / "model")
     prompts = [
