@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from browser import Browser
 from llamatune.analysis import looking
 from llamatune.analysis.analysed import Wanted, analyse, default_output
 from llamatune.analysis.personal import personal_data_in
@@ -17,6 +18,7 @@ from llamatune.data.clean.near import BANDS, Signer
 from llamatune.data.read.cards import draft_card
 from llamatune.errors import DataError, RecipeError
 from llamatune.recipe.cards import read_card, write_card
+from report_page import in_browser
 
 FISH = "The old fisherman mended his nets on the quay while the gulls cried above the quiet harbour, and " * 3
 TEXTS = [
@@ -149,6 +151,23 @@ def test_conversations_and_rows_that_cannot_be_used() -> None:
     assert found["turns"]["user_turns"]["total"] == 2 and found["turns"]["with_system_message"] == 0.5
     assert found["turns"]["words_of_assistant_turns"]["total"] == 2
     assert found["turns"]["words_of_user_turns"]["total"] == 4
+
+
+@in_browser
+def test_the_page_has_no_empty_cells_and_nothing_touches(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "One, two?"}, {"role": "assistant", "content": "Three."}]
+    system = {"role": "system", "content": "Be brief."}
+    rows = [{"messages": turns}, {"messages": [system, *turns]}, {"messages": turns[:1]}]
+    analyse(written(rows), Wanted(), output=Path("out"), say=quiet)
+    page = Path("out/report.html")
+    with Browser(tmp_path) as browser:
+        tab = browser.tab(page.resolve().as_uri())
+        assert "50.0% of the conversations have a system message." in tab.until("document.body.innerText")
+        assert tab.js("[...document.querySelectorAll('td')].every((cell) => cell.innerText.trim())")
+        assert tab.js(
+            "[...document.querySelectorAll('.charts + table')].every((one) => one.getBoundingClientRect().top"
+            " - one.previousElementSibling.getBoundingClientRect().bottom >= 12)"
+        )
 
 
 def test_what_was_looked_at_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,10 @@ def _sections(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         )
         yield _section("Contamination", [_contamination(record["contamination"])], None, about)
     if record["turns"]:
-        yield _section("Turns", [_turns(record["turns"])], None, "")
+        system = percent(record["turns"]["with_system_message"])
+        yield _section(
+            "Turns", [_turns(record["turns"])], None, f"{system} of the {of} have a system message."
+        )
     if record["pairs"]:
         yield _section("Pairs", *_pairs(record["pairs"]), _about_pairs(record["pairs"]))
     if record["rows"]["left_out"] or record["rows"]["bad"]:
@@ -203,12 +206,12 @@ def _duplicates(record: Mapping[str, Any]) -> Iterator[Table]:
     for kind, found in record["duplicates"].items():
         if found is None:
             continue
-        largest = found["sizes"][-1][0] if found["sizes"] else 1
+        largest = number(found["sizes"][-1][0]) if found["sizes"] else "–"
         cells = [
             number(found["copies"]),
             percent(found["copies"] / looked),
             number(found["groups"]),
-            number(largest),
+            largest,
         ]
         rows.append((kind, [Cell(cell) for cell in cells]))
         pairs += [(kind, [Cell("", lines=(one,)), Cell("", lines=(other,))]) for one, other in found["first"]]
@@ -253,7 +256,6 @@ def _turns(turns: Mapping[str, Any]) -> Table:
         for name, found in turns.items()
         if isinstance(found, Mapping)
     ]
-    rows.append(("with a system message", [Cell(percent(turns["with_system_message"]))] + [Cell("–")] * 3))
     return _table("of a conversation", list(keys), rows)
 
 
@@ -297,6 +299,8 @@ def _lost(rows: Mapping[str, Any]) -> Table:
     found = [(reason, [Cell(number(times)), Cell("")]) for reason, times in rows["left_out"].items()]
     for code, times in rows["bad"].items():
         found.append((f"bad row, {code}", [Cell(number(times)), Cell("", lines=tuple(rows["first_bad"]))]))
+    if not rows["bad"]:
+        return _table("reason", ["rows"], [(reason, cells[:1]) for reason, cells in found])
     return _table("reason", ["rows", "first ones"], found)
 
 
