@@ -62,7 +62,9 @@ def test_without_data_the_rows_are_those_that_the_run_held_out(
     with pytest.raises(SystemExit) as ended:
         main()
     assert not ended.value.code
-    assert "perplexity of the rows' replies" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "perplexity of the rows' replies" in said.out
+    assert "cut off at 8 tokens" in said.err and "--max-new-tokens" in said.err
     [output] = Path("runs").iterdir()
     found = json.loads((output / "evaluation.json").read_text())
     figures = {(one["model"], one["figure"]): one for one in found["figures"]}

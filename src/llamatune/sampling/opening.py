@@ -103,6 +103,9 @@ class Asking:
                 f"{cut:.0%} of {counted(len(ended), 'answer')} were cut off at "
                 f"{counted(self.recipe.sampling.max_new_tokens, 'token')}: raise `sampling.max_new_tokens`"
             )
+            if self.recipe.stage == "evaluate":
+                # Models can be named there instead of a recipe.
+                line += " (`llamatune evaluate MODELS`: --max-new-tokens)"
             self.crew.display.say(line)
             self.run.event("warning", line)
 
