@@ -203,9 +203,14 @@ def test_what_a_recipe_goes_on_from_is_what_another_one_leaves(monkeypatch: pyte
 def test_data_that_cannot_be_shipped_says_how_to_bring_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from llamatune.data.read.cards import update_card
     from llamatune.data.read.sources import open_source
 
     monkeypatch.chdir(tmp_path)
     (source,) = load("vicuna/sft_7b").data.train
-    with pytest.raises(DataError, match=r"E156(.|\n)*data/vicuna-sharegpt.json"):
+    with pytest.raises(DataError, match=r"E156(.|\n)*data/vicuna-sharegpt.json") as training:
         open_source(source, tmp_path, kind="conversations")
+    # The command that measures it is told the same, which is what the recipes' pages begin with.
+    with pytest.raises(DataError) as measuring:
+        update_card("vicuna-sharegpt", tmp_path)
+    assert str(measuring.value) == str(training.value) and "get it from https://" in str(training.value)

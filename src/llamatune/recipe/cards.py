@@ -266,19 +266,25 @@ def card_split(card: DataCard, split: str) -> Split:
 def _file_problem(card: DataCard, entry: CardFile) -> Problem | None:
     if problem := outside_problem(entry.path):
         return problem
-    update = f"`llamatune data card {card.name} --update`"
     if not is_file(Path(entry.path)):
-        where = f" from {card.source.url}" if card.source.url else ""
-        what = f"data set `{card.name}` is not there: no file `{entry.path}`"
-        if card.source.kind != "user":
-            return Problem("E156", what, str(Path(entry.path).absolute()), hint="restore the file")
-        why = "It cannot be shipped with llamatune: bring your own copy"
-        hint = f"get it{where}, put it there, then run {update}"
-        return Problem("E156", what, str(Path(entry.path).absolute()), why, hint)
+        return missing_file(card.name, card.source.kind, card.source.url, entry.path)
     if entry.sha256 is None:
         what = f"card `{card.name}` does not say yet which bytes `{entry.path}` holds"
-        return Problem("E156", what, hint=f"run {update}: it records the file's hash and rows")
+        hint = f"run `llamatune data card {card.name} --update`: it records the file's hash and rows"
+        return Problem("E156", what, hint=hint)
     return None
+
+
+def missing_file(card: object, kind: object, url: object, path: str) -> Problem:
+    """That a card's file is not there, and where it is to be had; of a card's parts as they were read, or as they are
+    written."""
+    what, place = f"data set `{card}` is not there: no file `{path}`", str(Path(path).absolute())
+    if kind != "user":
+        return Problem("E156", what, place, hint="restore the file")
+    why = "It cannot be shipped with llamatune: bring your own copy"
+    where = f" from {url}" if url else ""
+    hint = f"get it{where}, put it there, then run `llamatune data card {card} --update`"
+    return Problem("E156", what, place, why, hint)
 
 
 def verify_file(

@@ -24,7 +24,15 @@ from llamatune.data.rows import Adjustment, RowRejected, with_reason
 from llamatune.errors import DataError
 from llamatune.outside import exists, is_folder
 from llamatune.recipe.blocks import Columns, Kind
-from llamatune.recipe.cards import CardFile, DataCard, Split, find_card_file, read_card, verify_file
+from llamatune.recipe.cards import (
+    CardFile,
+    DataCard,
+    Split,
+    find_card_file,
+    missing_file,
+    read_card,
+    verify_file,
+)
 from llamatune.recipe.hashing import file_sha256
 from llamatune.recipe.parsing.yaml import parse, read_text, to_yaml
 from llamatune.recipe.shipped import shipped
@@ -179,6 +187,11 @@ def _measure_again(data: dict[str, Any]) -> None:
     for split_name, split in data["splits"].items():
         if data["source"]["kind"] == "world":
             split.update(_measured_world(data["source"]["set"], split_name))
+        files = [entry["path"] for entry in split.get("files", [])]
+        if missing := [path for path in files if not exists(Path(path))]:
+            source = data["source"]
+            named = (data.get("name"), source.get("kind"), source.get("url"))
+            raise DataError.of([missing_file(*named, path) for path in missing])
         for entry in split.get("files", []):
             entry.update(_measured(Path(entry["path"])))
     for split_name, figures in list((data.get("analysis") or {}).items()):
