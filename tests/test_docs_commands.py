@@ -11,8 +11,12 @@ from llamatune.errors import LlamatuneError
 from llamatune.recipe.load import load_with_problems
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-RUN = re.compile(r"^ *(?:\$ )?llamatune run (.+)$", re.MULTILINE)
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "recipes").rglob("README.md")),
+]
+RUN = re.compile(r"^ *(?:\$ )?llamatune (?:run|plan|validate) (.+)$", re.MULTILINE)
 
 
 def commands() -> Iterator[tuple[str, str, tuple[str, ...]]]:

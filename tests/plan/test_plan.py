@@ -313,6 +313,11 @@ def test_steps_side_by_side_take_as_long_as_those_that_wait_for_each_other() -> 
     assert many == pytest.approx(max(ends.values())) and max(many, one / 2) <= two < one
 
 
+def test_the_command_for_one_step_names_a_shipped_recipe_as_commands_do() -> None:
+    said = CliRunner().invoke(app, ["plan", "stable_beluga/pipeline", "--device", "h100"]).output
+    assert "for one step in full: llamatune plan stable_beluga/sft_part1 [KEY=VALUE ...]" in said
+
+
 def test_of_a_stage_that_makes_data_come_its_models_and_the_answers_under_way() -> None:
     few, many = (
         plan("llama2_chat/rejection_sampling", [f"sampling.samples={k}"], device="h200") for k in (4, 16)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from llamatune.plan.planned import PipelinePlan, Plan
 from llamatune.plan.work import CO2_A_KWH, THE_RUN
 from llamatune.recipe.recipes import STAGES
+from llamatune.recipe.shipped import recipe_name
 from llamatune.runs.files import size
 from llamatune.runs.report.words import duration
-from llamatune.wording import counted
+from llamatune.wording import counted, in_shell
 
 if TYPE_CHECKING:
     from llamatune.commands.measure import MeasuredStep
@@ -35,7 +36,8 @@ def pipeline_plan_lines(planned: PipelinePlan) -> Iterator[str]:
     )
     for guess in sorted({one.device.guess for one in plans if one.device.guess}):
         yield f"guess    {guess}"
-    yield f"for one step in full: llamatune plan {planned.pipeline.steps[0].file} [KEY=VALUE ...]"
+    first = planned.pipeline.steps[0]
+    yield f"for one step in full: llamatune plan {in_shell(recipe_name(first.file))} [KEY=VALUE ...]"
 
 
 def plan_lines(planned: Plan) -> Iterator[str]:

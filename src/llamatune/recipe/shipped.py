@@ -35,6 +35,11 @@ def shipped_recipes() -> dict[str, Path]:
     }
 
 
+def recipe_name(file: Path) -> str:
+    """How commands take a recipe: a shipped one by its name, any other by its path."""
+    return next((name for name, one in shipped_recipes().items() if one == file), str(file))
+
+
 def find_recipe(name: str | Path) -> Path:
     """A recipe file: a path, or the name of a shipped recipe such as `pico/sft`.
 
