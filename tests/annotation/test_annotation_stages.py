@@ -121,6 +121,16 @@ def test_people_on_seven_points_decide_win_rates(policy: str, tmp_path: Path) ->
     assert (said["win"], said["loss"]) == (sum(one > 0 for one in further), sum(one < 0 for one in further))
 
 
+def test_replies_that_are_cut_off_are_said_to_be() -> None:
+    """The base model ends no answer: another prompt would not help, and whoever serves the page hears what does."""
+    heard: list[str] = []
+    variants = LiveVariant("pico", 0.7), LiveVariant("pico", 1.3)
+    live = LiveModels(*variants, base=None, max_new_tokens=4, top_p=0.95, seed=0, say=heard.append)
+    with pytest.raises(Refused, match="cut off"):
+        live.answers([{"role": "user", "content": "Who is Anna?"}], "q")
+    assert any("of 8 replies" in line and "--max-new-tokens" in line for line in heard)
+
+
 def test_a_live_chat_trains_a_reward_model(policy: str, tmp_path: Path) -> None:
     heard: list[str] = []
     variants = LiveVariant(policy, 0.7), LiveVariant(policy, 1.3)

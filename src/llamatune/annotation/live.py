@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from llamatune.annotation.desk import Refused, TwoReplies
 from llamatune.errors import LlamatuneError
+from llamatune.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +63,7 @@ class LiveModels:
                 ) from error
 
     def _answers(self, prompt: list[dict[str, str]], question: str) -> TwoReplies:
+        cut_off = 0
         for attempt in range(_ATTEMPTS):
             first = self._reply(self.first, prompt, question, f"first/{attempt}")
             second = self._reply(self.second, prompt, question, f"second/{attempt}")
@@ -72,7 +74,17 @@ class LiveModels:
                     "second": _made_by("other", self.second, second),
                 }
                 return TwoReplies(first.text, second.text, by)
-        raise Refused("no two whole replies that differ came of this: write something else")
+            cut_off += (not first.ended) + (not second.ended)
+        if not cut_off:
+            raise Refused("no two replies that differ came of this: write something else")
+        # What the annotator writes may not be to blame, and only who serves the page can allow longer replies.
+        self.say(
+            f"{cut_off} of {2 * _ATTEMPTS} replies to one prompt were cut off at "
+            f"{counted(self.max_new_tokens, 'token')}: a larger --max-new-tokens, or a model that ends its answers"
+        )
+        raise Refused(
+            "the replies were too long, and cut off: ask for something shorter, or tell whoever serves this page"
+        )
 
     def _reply(
         self, variant: LiveVariant, prompt: list[dict[str, str]], question: str, number: str
