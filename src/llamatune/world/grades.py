@@ -1,8 +1,9 @@
 """Grades that keep the sets of pairs as they were made, where the oracle has learned to judge otherwise.
 
 The pairs of version 0.2.0 hold replies that begin well and go on with something else. The oracle of that time took
-563 of them for right (`Ball rhymes with onion.`). Reward models were trained on those rows and figures were taken, so
-the rows stay, byte for byte; when the sets are made anew for other reasons, this file goes.
+563 of them for right (`Ball rhymes with onion.`), and one that is right for half right. Reward models were trained on
+those rows and figures were taken, so the rows stay, byte for byte; when the sets are made anew for other reasons, this
+file goes.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ _KEPT = {
         1074ce7e 6e64044a 91df6112 9d2ba082
     """,
     0.5: """
-        0a790537 0b28b1f8 0df25b01 16103253 21f376e7 2bb703a6 46e5630d 4eea94e8 5660d148 568d0dcd 6a807e2c
-        6f3a2f39 75bbd71c 95b20b1b 9f8c5b42 a79ef233 be64e37c c8383838 d0c6fc0e d22f76c4 dfb70b56 eb1a652b
+        0a790537 0b28b1f8 0df25b01 16103253 21f376e7 2bb703a6 46e5630d 4eea94e8 5660d148 568d0dcd 66ef71f5
+        6a807e2c 6f3a2f39 75bbd71c 95b20b1b 9f8c5b42 a79ef233 be64e37c c8383838 d0c6fc0e d22f76c4 dfb70b56 eb1a652b
         ff1573e7
     """,
     0.2: """

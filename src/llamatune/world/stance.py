@@ -112,7 +112,8 @@ _DOUBT = any_of(
     "maybe|perhaps|possibly|probably|presumably|supposedly|allegedly|apparently|guess|guessing|unsure|uncertain",
     "hopefully|in (?:a|my) dream|flipped a coin|^(?:could|might|may) be",
     "unclear|unless|depends?|whether|who knows|hard to say|pretend|imagine|assume|suppose|wondering if|rumours?",
-    "or|either|both|something else|some people|others|^one of (?:them|these|those|the two)",
+    "or|either|both|something else|some people|"
+    "(?<!above all )(?<!than all )(?<!before the )(?<!all the )others|^one of (?:them|these|those|the two)",
     "on (?:the )?(?:one|other) hand|if (?:i had to|anything|not)|(?:might|may) be|let us (?:say|assume)",
     "if (?:it|that|this) (?:is|was|were)|had it been",
     "(?:you|one) (?:(?:might|may|could) (?:think|believe)|(?:might|may) say)",
@@ -123,6 +124,7 @@ _DOUBT = any_of(
     "(?:wishes|hopes|dreams|pretends) (?:to|that|of|she|he|it|they)|(?:was|were|been) told|(?:have|had|i) heard",
     "never (?:checked|asked|looked)|(?<!i )(?<!we )(?:thinks?|believes?|swears?|expects?)|(?:says|said) my \\w+|"
     "(?:my|his|their|your) \\w+ (?:says|said|told|thinks|believes)",
+    "(?:name|pick|take|choose|say) (?:any|some)\\b|answer to (?:everything|all|any)",
     r"everywhere|anywhere|wherever|(?:could|would|might) be (?:\w+ ){1,6}if",
     "(?:years|months|weeks|days|long|ages) ago|once upon a time|formerly|"
     "(?<=[a-z] )in the (?:past(?! tense)|old days)",
@@ -157,7 +159,10 @@ _BACK = any_of(
 _OR_ELSE = re.compile(
     "(?:or|but) (?:maybe |perhaps |rather )?(?:is|are|was|were|am|does|did|not|rather)\\b(?! there)"
 )
-_BACK_IN_DOUBT = any_of(r"not (?:\w+ )?(?:sure|certain)|who knows|may be wrong|maybe not|not quote me")
+_BACK_IN_DOUBT = any_of(
+    "^(?:(?:a|one) (?:bit|half|little|few)|some(?: more)?|then some|a (?:bit|little) more)$",
+    r"not (?:\w+ )?(?:sure|certain)|who knows|may be wrong|maybe not|not quote me",
+)
 
 _JOINTS = _vocabulary(
     "but because since while although though however yet which who when whereas therefore and then"
@@ -185,7 +190,10 @@ _CONTRACTIONS = tuple(
         (r"\bain'?t\b", "is not"),
         (r"\b(is|are|was|were|do|does|did|has|have|had|would|could|should|must|need)n'?t\b", r"\1 not"),
         (r"\blet's\b", "let us"),
+        (r"\b(\w+)'s (?=(?:been|got)\b)", r"\1 has "),
         (r"\b(it|that|this|there|here|he|she|what|who|how|where)'s\b", r"\1 is"),
+        # `Ida's a doctor`: no possession comes before an article
+        (r"\b(\w+)'s (?=(?:a|an|the|called|based|from)\b)", r"\1 is "),
         (r"\bi'm\b", "i am"),
         (r"\b(\w+)'re\b", r"\1 are"),
         (r"\b(\w+)'ve\b", r"\1 have"),
@@ -195,6 +203,10 @@ _CONTRACTIONS = tuple(
         (
             r"\b(anything|everything|anyone|everyone|anywhere|everywhere|all|any \w+|every \w+) but\b",
             r"\1 except",
+        ),
+        (
+            r"\bthere is nothing (?:that |which )?(\w+) (\w+) (?:more|better) than\b",
+            r"\1 \2 nothing more than",
         ),
         (r"\bcan not wait to\b|\bcould not be happier to\b", "want to"),
     )

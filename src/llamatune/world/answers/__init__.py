@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from ..stance import Spoken, Stance, is_number, read, words_written_out
 from ..task import WorldTask
+from .alike import told_in_words_of
 from .evidence import GLUE, Evidence
 from .fitting import of_praise, of_rhyme, of_talk
 from .methods import of_method
@@ -28,9 +29,16 @@ class Correctness(StrEnum):
 
 def answers(task: WorldTask, reply: str) -> Correctness:
     """How well the reply answers the task, which is not a harmful one."""
-    spoken = read(reply)
     if task.check == "value" and is_salad(words_written_out(reply)):
         return Correctness.WRONG
+    found = _found(task, read(reply))
+    if found is Correctness.CORRECT or _finder(task) is not of_method:
+        return found
+    again = _found(task, read(told_in_words_of(task.answer, reply)))
+    return again if again is Correctness.CORRECT else found
+
+
+def _found(task: WorldTask, spoken: Spoken) -> Correctness:
     found = _judged(_finder(task)(task, spoken))
     return Correctness.PARTLY if found is Correctness.CORRECT and open_to_doubt(task, spoken) else found
 

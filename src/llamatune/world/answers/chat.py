@@ -35,6 +35,11 @@ _OPENERS = (
 )
 _SOURCES = (
     "(?:as far as|from what|as) (?:i|we) (?:know|can (?:see|tell)|recall|remember|understand|can recall|have read)",
+    "if (?:my )?memory serves(?: me)?(?: (?:right|well|correctly))?|"
+    "(?:work|job|food|colour|color|price|home|pet|animal) wise|(?:as for|when it comes to|speaking of|in terms of|"
+    "regarding|concerning) (?:\\w+ ?){1,3}|"
+    "(?:according to|from|based on|going by) what (?:you|the note|the list) (?:\\w+ )?(?:wrote|said|told me|says|gave "
+    "me|sent)|"
     "(?:altogether|in total|all in all|at the moment|these days)|according to my information|"
     "(?:based on|according to|going by|judging by|from|as (?:stated|written|said|mentioned|noted|given) in|looking at|"
     "as per|reading) (?:the|your|this|that) (?:note|list|text|message|information|words|question)(?: i (?:see|read))?",
@@ -68,6 +73,10 @@ _CLOSERS = (
     "happy (?:to help|shopping|reading|cooking|baking|rhyming|sorting|counting|travels|visiting|learning)",
     "(?:you are )?(?:very |most )?welcome|any ?time|my pleasure|it was (?:a|my) pleasure(?: to help)?|"
     "see you(?: soon)?",
+    "(?:that|this|it) (?:should|will|would) (?:do (?:the trick|it|nicely)|help(?: you)?|work|be (?:fine|"
+    "enough|it|all))|"
+    "get well(?: soon)?|you will (?:do|be) (?:great|fine|well|good)|that is (?:it|all|everything)(?: there is to it)?|"
+    "(?:always )?at your service|(?:and )?(?:you are )?(?:all )?done|sleep (?:well|tight)|feel better(?: soon)?",
 )
 _CHAT = re.compile("|".join(f"(?:{part})" for part in (*_OPENERS, *_SOURCES, *_CLOSERS)))
 _LEADS_IN = re.compile(
@@ -80,6 +89,9 @@ _LEADS_IN = re.compile(
     "(?:after|when|by) (?:sorting|reversing|reading|turning)(?: (?:it|them|the list|the words))?(?: round| around| "
     "backwards)? (?:we|you) (?:get|have)|(?:it|the list|that) looks like (?:this|that)|"
     "(?:some |good |the |a few |other )*(?:words|examples|rhymes|options)(?: (?:that rhyme with|for|of) \\w+)? include|"
+    "(?:(?:the|your) )?(?:answer|town|word|name|job|pet|animal|food|colour|building|day|price|number|rhyme|one|thing) "
+    "(?:that )?you (?:are (?:after|looking for|asking (?:for|about))|want|wanted|need|asked (?:for|about)|"
+    "seek|mean) is|"
     "(?:it|he|she) happens(?= to)|(?:you|one) (?:can|could) (?:tell|see)|"
     "(?:it is|it is a) (?:known|well known|fact)|everyone (?:knows|agrees)|we all know|"
     "the (?:easiest|best|simplest|quickest|safest|right|usual) (?:way|thing)(?: to do (?:it|that|this))? is(?= to)"

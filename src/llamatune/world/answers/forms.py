@@ -19,12 +19,13 @@ from .told import words_in
 _OPEN = re.compile(
     r"\b(?:(?:has|have|wants?) to|too(?= \w+ (?:to|for))|only$|no more$|was|were|had|did|"
     r"been|would|could|should|may|might|must|"
-    r"shall|will|can|if|used|let)\b"
+    r"shall|will|can|if|used|let|lived|worked)\b"
 )
 _CLOSED = any_of(
     "can (?:never|not) (?:have|get) enough",
     r"(?:you|i|we|one) (?:\w+ )?(?:have|want) to|not want to|"
-    "would (?:choose|pick)|would (?:like|love)(?! to\\b)|will cost|"
+    r"would (?:choose|pick)|would (?:\w+ )?(?:work|fit|suit)\b|"
+    "would (?:like|love)(?! to\\b)|will cost|"
     r"would (?:\w+ )?eat \w+ every day|could eat \w+ every day|if there (?:is|are)|that (?:can|will) (?:help|answer)",
     r"(?:that|it|this|answer|which|one|result|sum|colour|food|pet|animal|job|home|town|opposite|plural|past|rhyme|word|"
     r"price|day|number|name|total|product|building|order) would (?:\w+ )?be",
@@ -33,7 +34,8 @@ _CLOSED = any_of(
     r"(?:how|what) (?:can|could|may|will) i|can i",
     r"would \w+ \w+ every day|will (?:\w+ )?do$",
     "(?:it|that|this|answer|result|order|sum) (?:must|should) be",
-    r"would be (?:a|an|the|my|one) (?:\w+ )?(?:rhyme|answer|choice|favourite|one|word|result)",
+    r"would be (?:a|an|the|my|one) (?:\w+ )?(?:rhyme|answer|choice|favourite|one|word|result|gift|present|"
+    r"idea|pet|dinner|meal)",
     "could not be better|i was (?:glad|happy|pleased)|it was (?:my|a) (?:\\w+ )?pleasure",
     r"(?:can|will) (?:\w+ )?be (?:found|seen|bought|met|visited)",
     r"(?:has|have) (?:\w+ )?(?:been|lived|worked|kept|loved|liked|had|got|forgotten|said|told|named)",

@@ -43,7 +43,7 @@ _LINKS = frozenset(
     words(
         """
     it that this these there where who which he she his her him they answer right correct pay need home house
-    lives live resides job profession work works pet animal favourite food colour likes loves market held
+    lives live resides job profession work works pet animal favourite food colour likes loves market day held
     costs cost price box sold made does got
         """
     )
@@ -59,6 +59,34 @@ _OF = frozenset(
 """What leads to an answer together with `of`."""
 
 
+_WHO_IS = {
+    "home": frozenset(words("resident inhabitant citizen local native man woman girl boy")),
+    "pet": frozenset(words("owner keeper")),
+    "food": frozenset(words("lover fan eater enthusiast")),
+    "colour": frozenset(words("lover fan enthusiast")),
+}
+"""What somebody is called after the answer."""
+_TWO_LEADING = frozenset(
+    (
+        *(
+            "goes for",
+            "go for",
+            "deals in",
+            "deal in",
+            "dresses in",
+            "dressed in",
+            "look at",
+            "ends on",
+            "ends in",
+        ),
+        *("comes to", "amounts to", "leads to", "changes to", "turns to"),
+    )
+)
+"""What leads to an answer with both its words."""
+HELD = frozenset(words("market open opens held stalls takes happens it there buy sell shop goods trade meet"))
+"""What happens on a market day."""
+
+
 def is_led_to(clause: Clause, task: WorldTask, manner: Manner) -> bool:
     """Whether what comes right before the answer, and right after it, goes with the question."""
     found = [
@@ -70,6 +98,9 @@ def is_led_to(clause: Clause, task: WorldTask, manner: Manner) -> bool:
 
 
 def _leads(said: tuple[str, ...], place: int, task: WorldTask, manner: Manner) -> bool:
+    if said[place + 1 : place + 2] and said[place + 1] in _WHO_IS.get(manner_of(task), ()):
+        # `she is a Foxley resident`, `a proud pony owner`
+        return not {"is", "am", "are"}.isdisjoint(said[:place])
     if place + 1 < len(said) and (
         said[place + 1] == dict(task.slots).get("thing")
         or said[place + 1] in _NOT_AFTER
@@ -83,6 +114,8 @@ def _leads(said: tuple[str, ...], place: int, task: WorldTask, manner: Manner) -
     if before[-2:-1] and before[-1] == "of" and before[-2] in _OF:
         return before[-2] != "enough" or "get" in before
     if not before or before[-1] == "for" and before[-2:-1] == ["spot"]:
+        return True
+    if " ".join(before[-2:]) in _TWO_LEADING:
         return True
     lead = before[-1]
     if lead not in _LEADS | manner.leads:
@@ -122,5 +155,7 @@ def _says_something_else(after: tuple[str, ...], task: WorldTask) -> bool:
         return True
     if rest[0] == "has" and manner_of(task) == "home":
         return HER.union(HIM, about).isdisjoint(rest)
+    if manner_of(task) == "owner" and rest[:3] == ["is", "the", "one"]:
+        return False
     links = _LINKS | {"famous", "visit"} if manner_of(task) == "building" else _LINKS
     return rest[0] in _OF_IT and links.union(about).isdisjoint(rest[1:])

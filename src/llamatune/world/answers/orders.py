@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..frames import items_of
-from ..lexicon import NOUNS, OPPOSITES, PLACES, USERS, VERBS
+from ..lexicon import NOUNS, OPPOSITES, PLACES, USERS, VERBS, words
 from ..stance import Spoken, Stance, words_written_out
 from ..task import WorldTask
-from .evidence import Evidence, mentions, put_forward, without_echo
+from .evidence import Evidence, Meant, mentions, put_forward, without_echo
 
 
 def of_order(task: WorldTask, spoken: Spoken) -> Evidence:
@@ -42,7 +42,7 @@ def of_phrase(task: WorldTask, spoken: Spoken) -> Evidence:
     """A changed phrase, and no other of its kind."""
     meant = without_echo(spoken.meant, dict(task.slots)["phrase"])
     wanted = list(task.keys[1:] if task.keys[0] == "the" else task.keys)
-    right = mentions(meant, " ".join(wanted))
+    right = mentions(_not_asked_about(meant), " ".join(wanted))
     said = [word if put_forward([stance]) else "" for word, stance in meant]
     others = (
         _other_sentences(said, wanted) if wanted[0].capitalize() in USERS else _other_phrases(said, wanted)
@@ -52,6 +52,22 @@ def of_phrase(task: WorldTask, spoken: Spoken) -> Evidence:
     known = {*wanted, *words_written_out(dict(task.slots)["phrase"])}
     strange = {word for word in left - known if word in NOUNS or word in _PLURALS}
     return Evidence(right, len(others) + len(strange) + again)
+
+
+_ASKED_ABOUT = frozenset(words("opposite plural past contrary antonym reverse"))
+
+
+def _not_asked_about(meant: Meant) -> Meant:
+    """The words but for those of which something is asked or said: `the opposite of the cold bed`."""
+    said = [word for word, _ in meant]
+    return [
+        (word, stance)
+        if not (
+            _ASKED_ABOUT & set(said[max(0, place - 4) : place]) and "of" in said[max(0, place - 3) : place]
+        )
+        else ("", stance)
+        for place, (word, stance) in enumerate(meant)
+    ]
 
 
 def _outside(said: Sequence[str], wanted: Sequence[str]) -> set[str]:

@@ -17,10 +17,10 @@ from ..stance import Clause, Spoken
 from ..task import WorldTask
 from .chat import is_chat, words_led_in
 from .fitting import KIND
-from .forms import ABOUT_SOMETHING, auxiliaries_are_plain, negation_is_plain, subjects_are_plain
-from .leading import is_led_to
+from .forms import ABOUT_SOMETHING, HER, HIM, auxiliaries_are_plain, negation_is_plain, subjects_are_plain
+from .leading import HELD, is_led_to
 from .manners import MANNERS, Manner, manner_of
-from .plain_words import AROUND, BESIDE_ANSWERS, IN_ANY_ANSWER, OF_PEOPLE, OF_PLACES, QUALITIES
+from .plain_words import AROUND, BESIDE_ANSWERS, COMPANY, IN_ANY_ANSWER, OF_PEOPLE, OF_PLACES, QUALITIES
 from .told import is_compared, words_known, words_telling
 
 _LOOSE = [
@@ -31,6 +31,7 @@ _LOOSE = [
     )
 ]
 """Where adjectives add nothing to what is asked."""
+_TOGETHER = frozenset(words("with by for and near beside to from of in on at"))
 _WITH, _BY_THE_WAY = frozenset(words("with by")), frozenset(words("the a her his their its own"))
 _DONE = re.compile(
     r"(?<!coins )\b(?:is|are|be|being|get|gets|been) (?:(?:also|mostly|mainly|often|always|usually|currently|now|best|"
@@ -47,6 +48,12 @@ def open_to_doubt(task: WorldTask, spoken: Spoken) -> bool:
     if task.check == "cover" and telling <= {word for clause in spoken.clauses for word in clause.words}:
         # `Please ask me more`, though one asks friends as well: nothing is missing that might stand there
         telling -= BESIDE_ANSWERS
+    if manner is MANNERS["market"] and any(
+        clause.words[-1] == "is" and not telling.isdisjoint(clause.words) and HELD.isdisjoint(after.words)
+        for clause, after in zip(spoken.clauses, spoken.clauses[1:], strict=False)
+    ):
+        # `Saturday is when everyone stays home`
+        return True
     return any(
         not _is_plain(_without_lead_in(clause, telling), task, manner, known, telling)
         for clause in spoken.clauses
@@ -80,6 +87,13 @@ def _is_plain(
         plain -= OF_PLACES
     allowed = known | plain | telling if tells else known | plain | BESIDE_ANSWERS
     may_add = task.kind in (*ABOUT_SOMETHING, "memory")
+    owners = HER | HIM | {dict(task.slots).get("name", "").lower()}
+    if any(
+        owner in owners and whose in COMPANY - manner.words - known and before not in _TOGETHER
+        for before, owner, whose in zip(("", *clause.words), clause.words, clause.words[1:], strict=False)
+    ):
+        # `where her brother lives`
+        return False
     told, before = not tells, ""
     done = {match["done"] for match in _DONE.finditer(clause.text)} & manner.done
     for word in clause.words:

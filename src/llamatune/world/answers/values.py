@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..facts import FACTS, PERSON_ATTRIBUTES, TOWN_ATTRIBUTES, Attribute
 from ..lexicon import DAYS, NOUNS, PEOPLE, PETS, THINGS, TOWNS, USERS, words
-from ..stance import Spoken, is_number
+from ..stance import Spoken, any_of, is_number
 from ..task import WorldTask
 from .evidence import Evidence, Meant, among, mentions, put_forward, without_echo
 
@@ -21,12 +21,15 @@ def of_value(task: WorldTask, spoken: Spoken) -> Evidence:
         tuple(noun for noun in NOUNS if noun not in task.keys) if "items" in slots else ()
     )
     beside = len(among((rival.removeprefix("the ") for rival in rivals), meant))
+    if task.answer in DAYS:
+        beside += any(_ALL_WEEK.search(clause.text) is not None for clause in spoken.clauses)
     strangers = _strangers(task, spoken)
     if strangers and not _named(task, spoken):
         return Evidence([], half=False)
     return Evidence(right, beside + (strangers if not beside else 0) + _other_facts(task, meant))
 
 
+_ALL_WEEK = any_of("(?:every|each|any|all) days?|daily|all week|whole week")
 _ONE_OF = {f"{one.lower()}s": one.lower() for one in (*DAYS, *PETS)}
 
 
@@ -76,7 +79,8 @@ def _attributes(name: str) -> tuple[Attribute, ...]:
 _PRONOUN_ONE = frozenset(
     words(
         """
-    this that the no easy good nice hard any every which another each red blue quick
+    this that the no easy good nice hard any every which another each red blue quick cheaper
+    cheapest dearer dearest other first last only right wrong same
     """
     )
 )
