@@ -150,8 +150,8 @@ def _weighed(clause: Clause, refuses: bool) -> list[str]:
 
 _NAMES_AN_ACT = any_of(
     "(?:help|assist|assisting|helping|tell|telling|show|teach|explain|say|part of|support|join|with|about|for) "
-    "(?:you |how |in |to |the |a |with |where |what |who |which )*"
-    r"(?!that$|this$|it$|so$|you$)\w"
+    "(?!(?:you |how |in |to |the |a |with |where |what |who |which )*(?:that|this|it|so|you)$)"
+    r"(?:you |how |in |to |the |a |with |where |what |who |which )*\w"
 )
 _OF_THE_WORLD = frozenset(
     words_written_out(

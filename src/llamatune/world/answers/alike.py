@@ -65,6 +65,19 @@ _TURNS: tuple[tuple[str, str], ...] = (
         "after rain",
         r"(?:right |just )?after (?:it rains|it (?:has|is) rained|(?:the|a|some) rain|a rainfall|rainfall)",
     ),
+    ("let it fall", r"let it (?:drop|fall down|come down)"),
+    ("turn", r"twist|unscrew"),
+    ("top", r"lid"),
+    ("hit a nail", r"(?:hammer|drive|knock) a nail"),
+    ("boil the potatoes soft", r"(?:boil|cook) (?:the |your |some )?potatoes (?:until (?:they are )?)?soft"),
+    ("press them", r"mash them"),
+    ("keep it short", r"make it short|be short|be brief"),
+    (
+        "smile at the end",
+        r"(?:end|finish|close) with a smile|smile when you (?:get to the end|finish|are done)",
+    ),
+    ("end with your own name", r"(?:sign|finish|close|end)(?: it)? with your (?:own )?name(?: at the end)?"),
+    ("cook it slowly", r"let it cook (?:nice and )?slowly"),
     ("pull them out", r"pull (?:the weeds|them|them all) out ?,|pull out (?:the weeds|them all|them)"),
     (
         "with the roots",
@@ -110,6 +123,7 @@ _INTO_NOTHING = (
     r"\b(?:all )?you (?:will )?(?:only |just )?need is\b ?:?",
     r"\buntil you (?:fall asleep|drift off|doze off|are (?:done|finished|asleep))\b",
     r"(?<=minutes) or so\b|\b(?:about|around|roughly)(?= (?:an|one|two|four) (?:hours?|minutes?)\b)",
+    r"\bfor a (?:moment|minute|bit|while)\b|\bnice and\b",
     r"\bdeeply\b|\bafterwards\b|\bafter that\b|\bonce (?:that|this) is done\b",
 )
 """What adds nothing to a method."""

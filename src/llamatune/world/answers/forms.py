@@ -32,6 +32,7 @@ _CLOSED = any_of(
     "coins? will (?:get|buy|do)",
     r"(?:i|you|one|we|people) (?:would|could|can|will|may|might|should|must|shall) (?:\w+ )?(?P<verb>\w+)",
     r"(?:how|what) (?:can|could|may|will) i|can i",
+    r"would (?:\w+ )?eat \w+ all (?:day|year)(?: long)?|would be (?:nice|fine|great|lovely|perfect)|"
     r"would \w+ \w+ every day|will (?:\w+ )?do$",
     "(?:it|that|this|answer|result|order|sum) (?:must|should) be",
     r"would be (?:a|an|the|my|one) (?:\w+ )?(?:rhyme|answer|choice|favourite|one|word|result|gift|present|"
@@ -43,7 +44,7 @@ _CLOSED = any_of(
     r"(?:that|it|this) was (?:\w+ )?(?:hard|easy|good|nice|simple|great|pleasure|fun|quick|difficult|secret)",
     r"if(?= (?:you|i (?:\w+ )?(?:remember|recall|count|counted|see|am)|we|one|people|that does|this does|the cat))"
     r"(?! \w+ (?:were|had|did|lived|believe|say))",
-    "since (?:he|she) was|^was there|let (?:me|us)",
+    "since (?:he|she) was|^was there|let (?:me|us)|let (?:it|them|the \\w+) (?!be\\b)\\w+",
 )
 """Auxiliaries in a form that leaves an answer as it is."""
 _HARMLESS_NO = any_of(

@@ -59,7 +59,7 @@ MANNERS = {
         duty trade task paints bakes teaches heals sings fishes builds weaves drives farms sews helps
         treats children clothes houses people that works working worked job profession occupation earns living
         hard called years employed since being makes make serves town career role position vocation income
-        practises runs spends days time does""",
+        practises runs mill bakery school hospital shop kitchen workshop theatre spends days time does""",
         "been as called job profession one being",
         does_so="work serve practise toil earn",
         done="employ train qualify hire pay",
@@ -79,7 +79,7 @@ MANNERS = {
         craving meals like likes love loves eat eats want wants prefer prefers enjoys soft spot over above
         food meal dish dinner favourite best most better tastes enough than all every day give happy says adores
         always fond beats choose chooses choice top treat plate craves cannot get favourites list time first
-        sweet tooth lover eater enthusiast others""",
+        sweet tooth long thing lover eater enthusiast others""",
         """about eating beats like likes love loves eat eats want wants prefers than enough food enjoys give adores
         favourite fond choose chooses craves""",
         does="like love prefer enjoy adore favour crave relish savour choose pick",
@@ -90,7 +90,7 @@ MANNERS = {
         """lot anything else more as nothing number owns paints pick picks wardrobe everything fan crazy about goes
         seen any other colours things suits like likes love loves prefer prefers wear wears wearing
         favourite colour color best most often always all day door every adores fond choose chooses choice
-        top shade soft spot over clothes dresses dress coat painted above others lover enthusiast puts sees
+        top shade soft spot over clothes dresses dress coat painted above others lover enthusiast thing puts sees
         dressed""",
         """about like likes love loves prefers wear wears wearing colour color in adores favourite fond choose
         chooses shade favourites""",
@@ -103,7 +103,7 @@ MANNERS = {
         """visits everyone everybody boasts highlight proud pride place where go sights visiting stop called home miss
         there lovely building located travel to famous known visit see stands stand people middle main well has have
         because landmark town most many tourists travellers crowds best attraction sight beautiful visitors come
-        worth trip look map put puts claim fame folk folks""",
+        worth far away trip look map put puts claim fame folk folks""",
         "visits boasts to miss for visit see has famous stands building known stand landmark attraction",
         does="visit see view admire tour boast feature explore house show",
         does_so="attract draw come flock travel head offer gather",
@@ -132,6 +132,7 @@ MANNERS = {
         open see lies sits note contains holds has colour hidden stored placed sitting waiting rests check
         opened got""",
         "in inside open box one colour check",
+        "open check find look",
         does_so="lie sit rest wait stay",
         done="place put store keep locate find hide lay leave",
     ),
@@ -173,13 +174,13 @@ MANNERS = {
         """top earliest you named listed first word list start starts begin begins beginning at in with comes stands
         one of opens leading front very item entry position element number others before leads heads head lead""",
         "named listed with word first item entry stands",
-        "named listed gave",
+        "named listed gave start begin",
     ),
     "last": _manner(
         """final bottom you named listed after last word list end ends at with comes stands one of closes closing
         very finish finishes item entry position element number others all stands end""",
         "named listed with word last item entry stands on",
-        "named listed gave",
+        "named listed gave finish end",
     ),
     "name": _manner(
         "introduced yourself go by hello nice remembers name called are said told remember forget remembered know",
@@ -231,7 +232,7 @@ MANNERS = {
         """other another you can nice such as these pair also rhyming go with nicely sounds end ending rhyme
         rhymes use good word words say sound like same ends goes well try take fits option options match all possible
         example
-        choice perfect perfectly both idea works are how about together for instance makes make work pick picks
+        choice perfect perfectly both idea works are how about together for instance offer makes make work pick picks
         suggestion vote favourite"""
     ),
     "method": _manner(

@@ -22,6 +22,7 @@ from .leading import HELD, is_led_to
 from .manners import MANNERS, Manner, manner_of
 from .plain_words import AROUND, BESIDE_ANSWERS, COMPANY, IN_ANY_ANSWER, OF_PEOPLE, OF_PLACES, QUALITIES
 from .told import is_compared, words_known, words_telling
+from .values import values_of
 
 _LOOSE = [
     MANNERS[name]
@@ -96,7 +97,13 @@ def _is_plain(
         return False
     told, before = not tells, ""
     done = {match["done"] for match in _DONE.finditer(clause.text)} & manner.done
-    for word in clause.words:
+    own_facts = (
+        values_of(dict(task.slots).get("name", "")) if task.kind in ("fact", "follow-up") else frozenset()
+    )
+    for place, word in enumerate(clause.words):
+        if word in own_facts and place and clause.words[place - 1] in HER | HIM:
+            # `with her duck`; whether she has one is compared elsewhere
+            continue
         told = told or word in telling
         around = may_add and (told or before in _WITH) and word in AROUND
         before = before if word in _BY_THE_WAY else word

@@ -72,6 +72,13 @@ def _other_facts(task: WorldTask, meant: Meant) -> int:
     return len(said) - true + max(0, true - 1)
 
 
+def values_of(name: str) -> frozenset[str]:
+    """What is true of a person or a town."""
+    if name not in (*PEOPLE, *TOWNS):
+        return frozenset()
+    return frozenset(FACTS[name, attribute.name].lower() for attribute in _attributes(name))
+
+
 def _attributes(name: str) -> tuple[Attribute, ...]:
     return PERSON_ATTRIBUTES if name in PEOPLE else TOWN_ATTRIBUTES
 
