@@ -345,8 +345,8 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "mend the rows, or accept the loss with a larger `data.max_dropped`",
         ),
         "E132": Code(
-            "nothing is left to train on",
-            "a run over no rows would end without having learnt anything",
+            "nothing is left to train on, or all replies are said to be equally good",
+            "a run would end without having learnt anything",
             "look at the reasons, and name data with rows that this stage can use",
         ),
         "E133": Code(

@@ -51,7 +51,7 @@ def written(
     return load("recipe.yaml"), said
 
 
-def written_again(stage: str, data: str):
+def written_again(stage: str | None, data: str):
     Path("recipe.yaml").unlink()
     return written(stage, data=data)
 
@@ -167,6 +167,19 @@ def test_labelled_replies(stage: str) -> None:
         assert source.label is True and "the rows labelled true" in said[1]
     else:
         assert source.label is None and recipe.loss.objective == "labels"
+
+
+def test_replies_that_are_all_labelled_alike_are_for_no_reward_model() -> None:
+    from llamatune.errors import DataError
+
+    """Nothing tells them apart: WildChat's column `toxic` may be false in all rows of a file."""
+    for toxic in (False, True):
+        rows = [{"prompt": f"{n}?", "completion": "x", "toxic": toxic} for n in range(4)]
+        Path(f"{toxic}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe, _ = written(None, data="False.jsonl")
+    assert recipe.stage == "sft" and recipe.data.train[0].label is True
+    with pytest.raises(DataError, match=r"E132.*all of 4 rows are labelled as bad"):
+        written_again(None, data="True.jsonl")
 
 
 def test_what_is_left_out_and_what_was_not_filled_in_is_said() -> None:

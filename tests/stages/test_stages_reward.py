@@ -398,6 +398,31 @@ def test_labels_of_single_replies_are_learnt(tmp_path: Path) -> None:
     assert "nats per row" in (tmp_path / "run/report.html").read_text("utf-8")
 
 
+@pytest.mark.parametrize(
+    ("objective", "column", "said"),
+    [("labels", {"label": True}, "labelled as good"), ("scores", {"score": 2}, "score 2")],
+)
+def test_replies_that_are_all_equally_good_teach_nothing(
+    tmp_path: Path, objective: str, column: dict[str, Any], said: str
+) -> None:
+    rows = [{"prompt": f"Say {n}.", "completion": str(n), **column} for n in range(8)]
+    with pytest.raises(DataError, match=f"E132.*all of 8 rows.*{said}"):
+        run(scores_recipe(tmp_path, rows, {"loss.objective": objective}), recipe_dir=ROOT)
+
+
+def test_options_of_the_loss_that_no_pair_is_labelled_for_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = SHORT | {"data.train": [{"path": write(tmp_path / "pairs.jsonl", pairs(8))}]}
+    run(
+        reward_recipe(tmp_path / "run", changes | {"loss.margin": "small", "loss.safety": 0.5}),
+        recipe_dir=ROOT,
+    )
+    said = " ".join(capsys.readouterr().err.split())
+    assert "`loss.margin` changes nothing: no pair has a rating" in said
+    assert "`loss.safety` changes nothing: no pair has a safety" in said
+
+
 def test_the_loss_of_labels_is_their_cross_entropy(tmp_path: Path) -> None:
     rows = [{"prompt": f"Say {n}.", "completion": str(n), "label": n < 3} for n in range(8)]
     recipe = scores_recipe(tmp_path, rows, SHORT | {"loss.objective": "labels"})

@@ -5,7 +5,7 @@ held-out rows, weights - is a choice of row numbers (see `mix`), so no row is co
 
     E130  rows longer than max_length
     E131  more rows dropped than `max_dropped` allows
-    E132  nothing is left to train on
+    E132  nothing is left to train on, or nothing that could be told apart
     E133  training rows are also in the evaluation data
     E134  nothing, or nearly everything, is held out
 """
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from llamatune.data.counts import (
+    UNLABELLED,
+    UNRATED,
     Counts,
     SourceInfo,
     count_source,
@@ -33,6 +35,7 @@ from llamatune.errors import DataError, ModelError, Problem, RecipeError
 from llamatune.recipe.blocks import Data, Kind, Source
 from llamatune.recipe.stages.ppo import PpoData
 from llamatune.recipe.stages.pretrain import PretrainData
+from llamatune.recipe.stages.reward import RewardRecipe
 from llamatune.recipe.stages.sft import ConversationData
 from llamatune.wording import counted, with_word
 
@@ -144,6 +147,51 @@ def prepare(
         sources=infos,
         eval_by_source={name: pool.dataset() for name, pool in in_eval.items()},
     )
+
+
+def check_what_is_judged(recipe: RewardRecipe, prepared: Prepared, report: Report) -> None:
+    """That there is something to tell apart, and that rows say what the options of the loss go by.
+
+    Raises:
+        DataError: E132, all training rows have one score, or one label: it would be given to every reply.
+    """
+    if recipe.loss.objective != "pairs":
+        values = set(prepared.train.unique("score"))
+        if len(values) == 1:
+            raise only_one_value(recipe.loss.objective, values.pop(), prepared.counts.kept, "data.train")
+        return
+    pairs = prepared.counts.pairs
+    if pairs is None:
+        return
+    margin = recipe.loss.margin_table is not None or recipe.loss.margin != "none"
+    for asked, option, column, counts, missing in (
+        (margin, "loss.margin", "rating", pairs.ratings, UNRATED),
+        (recipe.loss.safety > 0, "loss.safety", "safety", pairs.safety, UNLABELLED),
+    ):
+        if asked and not counts.keys() - {missing}:
+            report(
+                f"warning: `{option}` changes nothing: no pair has a {column} "
+                f"(a column of the source, `columns: {{{column}: ...}}`)"
+            )
+
+
+def only_one_value(objective: Literal["scores", "labels"], value: float, rows: int, place: str) -> DataError:
+    """All replies are said to be equally good."""
+    if objective == "scores":
+        what, hint = (
+            f"all of {counted(rows, 'row')} have the score {value:g}",
+            "name rows with different scores",
+        )
+    elif value:
+        what = f"all of {counted(rows, 'row')} are labelled as good"
+        hint = "add rows that are labelled as bad; to learn the replies themselves, `stage: sft` with `label: true`"
+    else:
+        what, hint = (
+            f"all of {counted(rows, 'row')} are labelled as bad",
+            "add rows that are labelled as good",
+        )
+    why = "A reward model would learn to say this of every reply"
+    return DataError("E132", what, place=place, why=why, hint=hint)
 
 
 def prepare_prompts(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from llamatune.data.encode.chat import ChatFormat
 from llamatune.data.encode.encoders import encoder_for
-from llamatune.data.prepare import prepare
+from llamatune.data.prepare import check_what_is_judged, prepare
 from llamatune.judging.opening import scores_of_other
 from llamatune.models.load import find_start, load_for_training
 from llamatune.models.origin import record_origin
@@ -54,6 +54,7 @@ def run(recipe: RewardRecipe, run: Run) -> Result:
             room=start.base.context,
             report=display.say,
         )
+        check_what_is_judged(recipe, data, display.say)
         record_origin(run, recipe, start, data, display, chat)
 
         others: dict[str, np.ndarray] = {}

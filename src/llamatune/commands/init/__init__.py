@@ -17,6 +17,7 @@ from typing import Any
 from llamatune.commands.init.choices import Draft, choose_lengths, choose_steps, measured_rows, remarks
 from llamatune.commands.init.text import commented, refuse_existing, write_beside_schema
 from llamatune.data.formats.known import FORMATS, formats_of
+from llamatune.data.formats.labels import is_good_by
 from llamatune.data.formats.recognise import (
     Recognised,
     check_prompts_alone,
@@ -24,6 +25,7 @@ from llamatune.data.formats.recognise import (
     recognise_rows,
 )
 from llamatune.data.formats.unused import MATTER
+from llamatune.data.prepare import only_one_value
 from llamatune.data.read.readers import read_rows
 from llamatune.data.read.survey import Survey, survey_of
 from llamatune.errors import DataError, ModelError, Problem, RecipeError
@@ -149,13 +151,15 @@ def _for_file(
     seen = _surveyed(data)
     assumed = _draft(stage or "sft", base, tuning, {"path": str(data)} | told, name)
     found = _recognised(seen, assumed, stage, data)
-    stage = stage or _stage_of(found)
+    stage = stage or _stage_of(found, seen)
     say(f"{data}: {counted(seen.count, 'row')}, format {found}; stage {stage}")
-    draft = _draft(stage, base, tuning, told | _source(data, found, told, stage, say), name)
+    draft = _draft(stage, base, tuning, told | _source(data, found, seen, told, stage, say), name)
     if found.kind == "scores":
         draft.blocks["loss"] = {"objective": "scores"}
     elif found.columns.label is not None and STAGES[stage].rows == "preferences":
         draft.blocks["loss"] = {"objective": "labels"}
+        if len(labels := _labels(found.columns.label, seen)) == 1:
+            raise only_one_value("labels", bool(labels.pop()), seen.count, str(data))
     for warning in seen.warnings(found):
         say(f"{data}: {warning}")
     try:
@@ -221,7 +225,7 @@ def _recognised(seen: Survey, assumed: Draft, stage: str | None, data: Path) -> 
         problems = [_for_init(one) for one in error.problems]
         if kind is not None and problems[0].code == "E127":
             with suppress(DataError):
-                other = f"try --stage {_stage_of(recognised(None))}"
+                other = f"try --stage {_stage_of(recognised(None), seen)}"
                 problems = [replace(one, hint=f"{other}; or {one.hint}") for one in problems]
         raise DataError.of(problems) from None
     return found
@@ -235,12 +239,23 @@ def _for_init(problem: Problem) -> Problem:
     return replace(problem, hint=f"{problem.hint}; {here}")
 
 
-def _stage_of(found: Recognised) -> str:
-    graded = found.columns.label is not None or found.kind == "scores"
+def _stage_of(found: Recognised, seen: Survey) -> str:
+    label = found.columns.label
+    if label is not None and _labels(label, seen) == {True}:
+        # There is nothing to tell them from.
+        return "sft"
+    graded = label is not None or found.kind == "scores"
     return "reward" if graded else stage_for(found.kind)
 
 
-def _source(data: Path, found: Recognised, told: dict[str, Any], stage: str, say: Say) -> dict[str, Any]:
+def _labels(column: str, seen: Survey) -> set[bool | None]:
+    """What a column says of the replies of all rows."""
+    return {is_good_by(row.get(column), column) for row in seen.rows}
+
+
+def _source(
+    data: Path, found: Recognised, seen: Survey, told: dict[str, Any], stage: str, say: Say
+) -> dict[str, Any]:
     """The recipe's first data source; `told` is what the user has said of it."""
     kind = STAGES[stage].rows
     labelled = found.columns.label is not None and kind in ("conversations", "preferences")
@@ -250,7 +265,7 @@ def _source(data: Path, found: Recognised, told: dict[str, Any], stage: str, say
             "E127",
             f"rows of format {found.format} are not for {stage}",
             place=str(data),
-            hint=f"try --stage {_stage_of(found)}"
+            hint=f"try --stage {_stage_of(found, seen)}"
             + (
                 "; a column of scores is named by --source 'columns: {score: ...}'"
                 if kind == "preferences"

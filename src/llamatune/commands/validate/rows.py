@@ -24,6 +24,7 @@ from llamatune.recipe.paths import missing_problem
 from llamatune.recipe.recipes import Recipe
 from llamatune.recipe.shipped import run_problem
 from llamatune.recipe.stages.ppo import PpoRecipe
+from llamatune.recipe.stages.reward import RewardRecipe
 from llamatune.runs.files import size
 from llamatune.wording import counted
 
@@ -139,7 +140,7 @@ def _say_not_at_hand(found: Validation, role: str, source: Source, folder: Path)
 def check_every_row(found: Validation, start: Found, folder: Path, say: Callable[[str], None]) -> None:
     """Every row, read and encoded as `run` does; what it would refuse, source by source and then of all together."""
     from llamatune.data.encode.encoders import encoder_for, mix_encoder_for
-    from llamatune.data.prepare import prepare, prepare_prompts, refusals
+    from llamatune.data.prepare import check_what_is_judged, prepare, prepare_prompts, refusals
     from llamatune.models.quiet import quiet_upstream
     from llamatune.models.tokenizer import load_tokenizer
 
@@ -167,5 +168,7 @@ def check_every_row(found: Validation, start: Found, folder: Path, say: Callable
             prepared = prepare_prompts(recipe.data, encoder, mixed, **settings)
         else:
             prepared = prepare(recipe.data, encoder, kind=kind, **settings)
+        if isinstance(recipe, RewardRecipe):
+            check_what_is_judged(recipe, prepared, said.append)
         counts = prepared.to_json()["counts"]
         found.add("every row", "; ".join(line for line in said if ": format" not in line), **counts)
