@@ -169,6 +169,36 @@ def test_labelled_replies(stage: str) -> None:
         assert source.label is None and recipe.loss.objective == "labels"
 
 
+@pytest.mark.parametrize(
+    "stage", ["preferences", "rejection_sampling", "gatt", "context_distillation", "self_chat", "evaluate"]
+)
+def test_a_stage_that_trains_nothing(stage: str) -> None:
+    """It has no steps to choose, no adapter to train, and room for its answers, without a file too."""
+    from llamatune.errors import RecipeError
+
+    rows = [{"prompt": f"Say {n}."} for n in range(60)]
+    Path("prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe, _ = written(stage, data="prompts.jsonl")
+    assert recipe.stage == stage and recipe.data.eval_fraction == 0
+    Path("recipe.yaml").unlink()
+    with pytest.raises(RecipeError, match="E025.*`--lora` is for stages that train"):
+        written(stage, "lora", data="prompts.jsonl")
+    write_recipe(Path("recipe.yaml"), stage=stage, base="pico", data=None, tuning=None)
+    recipe = load("recipe.yaml")
+    assert recipe.data.max_length + recipe.sampling.max_new_tokens <= 1024
+
+
+def test_one_side_of_pairs_is_learnt_where_the_hint_says_so() -> None:
+    from llamatune.errors import DataError
+
+    row = {"prompt": "Hi", "chosen": "Hello.", "rejected": "No."}
+    Path("pairs.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(DataError, match="--source 'side: chosen'"):
+        written("sft", data="pairs.jsonl")
+    recipe, _ = written("sft", data="pairs.jsonl", source="side: chosen")
+    assert recipe.stage == "sft" and recipe.data.train[0].side == "chosen"
+
+
 def test_replies_that_are_all_labelled_alike_are_for_no_reward_model() -> None:
     from llamatune.errors import DataError
 
@@ -237,7 +267,7 @@ def test_what_the_file_does_not_say_is_told() -> None:
     """What the hint of an error asks for can be given to `init` itself."""
     row = {"frage": "Hello?", "antwort": "Hello.", "images": ["a.png"]}
     Path("own.jsonl").write_text(json.dumps(row) + "\n")
-    with pytest.raises(LlamatuneError, match=r"E120.*\n.*--source 'columns: \{prompt: ...\}'"):
+    with pytest.raises(LlamatuneError, match=r"E120.*\n.*--source 'columns: \{prompt: ..., completion: ...\}'"):
         written(None, data="own.jsonl")
     told = "{columns: {prompt: frage, completion: antwort}, weight: 2}"
     recipe, _ = written(None, data="own.jsonl", source=told)

@@ -200,7 +200,7 @@ def test_recognition(rows: list[dict], kind: Kind | None, expected: str) -> None
     ("row", "kind", "said"),
     [
         ({"prompt": "a"}, "conversations", "E127.*sft needs conversations"),
-        ({"text": "a"}, "prompts", "E127.*ppo needs prompts"),
+        ({"text": "a"}, "prompts", "E127.*this stage needs prompts"),
         ({"texte": "a"}, "prompts", r"E120.*columns: \{prompt: \.\.\.\}"),
     ],
 )

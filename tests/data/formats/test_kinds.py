@@ -1517,3 +1517,28 @@ def test_thumbs_are_labels() -> None:
     rows = [{"prompt": "Hi", "completion": "Hello", "label": thumb} for thumb in "\U0001f44d\U0001f44e"]
     assert recognise_rows(rows).columns.label == "label"
     assert "E127" in fails(check_usable, recognise_rows(rows, kind="conversations"), None, "f")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            [{"conv": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}],
+            "{messages: conv}",
+        ),
+        ([{"log": [{"role": "user", "content": "a"}], "edited": "b"}], "{prompt: log, completion: ...}"),
+    ],
+)
+def test_turns_in_a_column_of_another_name_can_be_named(rows: list[dict[str, Any]], said: str) -> None:
+    message = fails(recognise_rows, rows)
+    assert f"`columns: {said}`" in message and "cannot be named" not in message
+    named = dict(one.split(": ") for one in said.strip("{}").replace("...", "edited").split(", "))
+    assert recognise_rows(rows, columns=Columns(**named)).kind == "conversations"
+
+
+def test_a_label_of_pairs_is_none() -> None:
+    """The column `rejected` was taken for it."""
+    row = {"prompt": "a", "chosen": "b", "rejected": "c"}
+    assert "`label` chooses among rows with one reply" in fails(
+        recognise_rows, [row], kind="preferences", label=True
+    )

@@ -14,7 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llamatune.commands.init.choices import Draft, choose_lengths, choose_steps, measured_rows, remarks
+from llamatune.commands.init.choices import (
+    Draft,
+    choose_lengths,
+    choose_steps,
+    measured_rows,
+    remarks,
+    shorten_to_context,
+)
 from llamatune.commands.init.text import commented, refuse_existing, write_beside_schema
 from llamatune.data.formats.known import FORMATS, formats_of
 from llamatune.data.formats.labels import is_good_by
@@ -42,7 +49,8 @@ from llamatune.recipe.paths import missing_problem, outside_problem
 from llamatune.recipe.reading import models
 from llamatune.recipe.recipes import STAGES, Recipe, stage_for
 from llamatune.recipe.shipped import shipped
-from llamatune.recipe.stages.common import Tuning
+from llamatune.recipe.stages.common import TrainingRecipe, Tuning
+from llamatune.recipe.stages.sft import ConversationSource
 from llamatune.runs.shards import Say
 from llamatune.wording import counted, in_shell
 
@@ -75,11 +83,19 @@ def write_recipe(
     if stage is not None and stage not in STAGES:
         hint = did_you_mean(stage, STAGES)
         raise RecipeError("E020", f"`{stage}` is not a stage: one of {', '.join(STAGES)}", hint=hint)
+    if tuning in ("lora", "qlora") and not _trains(stage or "sft"):
+        raise RecipeError(
+            "E025",
+            f"`--{tuning}` is for stages that train, and {stage} only asks its model",
+            hint="leave it out; `model.adapter` names an adapter to ask, and `model.quantization: nf4` holds the base "
+            "in 4 bits",
+        )
     _check_base(base)
     base = _absolute_if_outside(base) if Path(base).is_dir() else base
     if data is None:
         stage = stage or "sft"
         draft = _draft(stage, base, tuning, {"card": _example_card(stage)}, output.stem)
+        shorten_to_context(draft)
     else:
         stage, draft = _for_file(data, stage, base, tuning, output.stem, source, say)
     write_beside_schema(output, "\n".join(commented(stage, draft, output)) + "\n")
@@ -87,6 +103,10 @@ def write_recipe(
     say(f"wrote {output}; next: llamatune run {in_shell(output)}")
     for line in _to_be_trained(recipe):
         say(line)
+
+
+def _trains(stage: str) -> bool:
+    return issubclass(STAGES[stage].recipe, TrainingRecipe)
 
 
 def _to_be_trained(recipe: Recipe | Pipeline) -> Iterator[str]:
@@ -151,7 +171,7 @@ def _for_file(
     seen = _surveyed(data)
     assumed = _draft(stage or "sft", base, tuning, {"path": str(data)} | told, name)
     found = _recognised(seen, assumed, stage, data)
-    stage = stage or _stage_of(found, seen)
+    stage = stage or ("sft" if "side" in told else _stage_of(found, seen))
     say(f"{data}: {counted(seen.count, 'row')}, format {found}; stage {stage}")
     draft = _draft(stage, base, tuning, told | _source(data, found, seen, told, stage, say), name)
     if found.kind == "scores":
@@ -169,7 +189,8 @@ def _for_file(
         raise DataError.of([_for_init(one) for one in error.problems]) from None
     if measured is not None:
         measured = choose_lengths(STAGES[stage].rows, draft, measured, say)
-        choose_steps(STAGES[stage].rows, draft, measured)
+        if _trains(stage):
+            choose_steps(STAGES[stage].rows, draft, measured)
         for line in remarks(STAGES[stage].rows, measured):
             say(line)
     return stage, draft
@@ -205,6 +226,8 @@ def _recognised(seen: Survey, assumed: Draft, stage: str | None, data: Path) -> 
         kind = None
     if source.columns is not None and source.columns.score is not None:
         kind = "scores"
+    if isinstance(source, ConversationSource) and source.side is not None:
+        kind = "preferences"
 
     def recognised(kind: Kind | None) -> Recognised:
         return recognise_rows(
@@ -233,9 +256,10 @@ def _recognised(seen: Survey, assumed: Draft, stage: str | None, data: Path) -> 
 
 def _for_init(problem: Problem) -> Problem:
     """The problem, whose hint, if it asks for words in a recipe, says how `init` can be told them."""
-    if not re.search("`(columns|format|ignore):", problem.hint or ""):
+    asked = re.search("`((?:columns|format|ignore|side): [^`]+)`", problem.hint or "")
+    if asked is None:
         return problem
-    here = "`init` takes what a recipe says of a file by --source, such as --source 'columns: {prompt: ...}'"
+    here = f"`init` takes what a recipe says of a file by --source, such as --source '{asked[1]}'"
     return replace(problem, hint=f"{problem.hint}; {here}")
 
 
@@ -260,7 +284,7 @@ def _source(
     kind = STAGES[stage].rows
     labelled = found.columns.label is not None and kind in ("conversations", "preferences")
     graded = labelled or (found.kind == "scores" and kind == "preferences")
-    if FORMATS[found.format] not in formats_of(kind) and not graded:
+    if FORMATS[found.format] not in formats_of(kind) and not graded and "side" not in told:
         raise DataError(
             "E127",
             f"rows of format {found.format} are not for {stage}",

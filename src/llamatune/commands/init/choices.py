@@ -127,7 +127,7 @@ def choose_lengths(kind: Kind, draft: Draft, measured: Measured, say: Say) -> Me
     from llamatune.data.measure import shares
     from llamatune.data.prepare import MEANT
 
-    room = measured.context - int(draft.blocks.get("rollout", {}).get("max_new_tokens", 0))
+    room = measured.context - _longest_answer(draft)
     most = min(room, _LONGEST_DOCUMENT if kind == "documents" else _LONGEST)
     length = max(min(-(-measured.longest // 32) * 32, most), 8)
     draft.set("data", "max_length", length, shares(measured.lengths))
@@ -169,6 +169,26 @@ def choose_lengths(kind: Kind, draft: Draft, measured: Measured, say: Say) -> Me
             f"{lost:,} of {counted(measured.rows, 'row')} will be left out",
         )
     return used
+
+
+def shorten_to_context(draft: Draft) -> None:
+    """`max_length` as far as the base reads, where no rows are there to measure."""
+    recipe = loads(json.dumps(draft.blocks), name="recipe")
+    try:
+        context = find_model(recipe.model, "score").base.context
+    except ModelError as error:
+        if error.problems[0].code != "E203":
+            raise
+        return
+    room = (context or 1 << 20) - _longest_answer(draft)
+    if draft.blocks["data"]["max_length"] > room:
+        draft.set("data", "max_length", room, f"what the base reads, {context:,}, with an answer")
+
+
+def _longest_answer(draft: Draft) -> int:
+    """Tokens that a stage which samples needs beside a row."""
+    answers = draft.blocks.get("rollout") or draft.blocks.get("sampling") or {}
+    return int(answers.get("max_new_tokens", 0))
 
 
 def _ways_with_long(kind: Kind, first: str) -> list[str]:

@@ -27,6 +27,7 @@ from llamatune.data.formats.refusals import (
     check_kind,
     check_ranking,
     refuse_broken_lists,
+    refuse_label_of_pairs,
     refuse_lines_of_chats,
     refuse_replies_in_two_columns,
     refuse_rows_of_other_stages,
@@ -117,6 +118,7 @@ def recognise_rows(
         names = columns_as_told(FORMATS[format], rows, found, given, place)
     check_kind(format, kind, place)
     kind = kind or _kind(format, rows, names)
+    refuse_label_of_pairs(kind, label, place)
     if kind != "prompts" and "completion" not in given:
         refuse_replies_in_two_columns(rows, found, names, place)
     names |= columns_of_grades(kind, rows, found, names, given, label, place)

@@ -15,14 +15,14 @@ from llamatune.data.formats.beside import REPLY_COLUMNS, says
 from llamatune.data.formats.choice import FIELDS_OF_REPLIES, Choice, are_pairs, says_label
 from llamatune.data.formats.known import FORMATS, formats_of
 from llamatune.data.formats.record import TURN_COLUMNS, Format, Names, Raw, column_called
-from llamatune.data.formats.turns import is_turn, role_of
+from llamatune.data.formats.turns import is_turn, role_of, turns_in
 from llamatune.data.formats.values import not_a_list
 from llamatune.data.formats.written import speaker_of
 from llamatune.errors import DataError
 from llamatune.recipe.blocks import Columns, Kind, RowFormat
 
 _INSTEAD_OF_PAIRS: dict[Kind | None, str] = {
-    "conversations": "; for sft give conversations or prompts with one answer each",
+    "conversations": "; to learn one side of them, set `side: chosen`",
     "scores": " with `loss.objective: pairs`",
     "labels": " with `loss.objective: pairs`",
     "prompts": "; to take their prompts alone, set `format: prompt_only`",
@@ -54,6 +54,17 @@ def refuse_rows_of_other_stages(
             why="With `loss.objective: pairs`, a reward model learns from two replies to one prompt",
             hint="set `loss.objective: labels`; or join two replies to a prompt into one row, the one labelled true "
             "as `chosen`, the one labelled false as `rejected`",
+        )
+
+
+def refuse_label_of_pairs(kind: Kind, label: bool | None, place: str) -> None:
+    """No column of a pair says of one reply whether it is good."""
+    if kind == "preferences" and label is not None:
+        raise DataError(
+            "E127",
+            "`label` chooses among rows with one reply, and these are read as pairs",
+            place=place,
+            hint="remove `label`; rows with one reply and a label train with `loss.objective: labels`",
         )
 
 
@@ -165,8 +176,12 @@ def check_choice(
         texts = [name for name in found if name.isidentifier() and _holds_text(rows, name)]
         if len(found) == len(texts) == 2 and kind in (None, "conversations") and not pairs:
             example = written_columns({"prompt": found[0], "completion": found[1]})
+        turns = [name for name in found if _holds_turns(rows, name)]
+        if turns and not pairs and kind != "documents":
+            asks = all(_ends_with_a_question(row.get(turns[0])) for row in rows) and kind != "prompts"
+            example = f"{{prompt: {turns[0]}, completion: ...}}" if asks else f"{{messages: {turns[0]}}}"
         hint = f"name the columns in the recipe, for example `columns: {example}`"
-        if structured := [name for name in found if not _holds_text(rows, name)]:
+        if structured := [name for name in found if not _holds_text(rows, name) and name not in turns]:
             hint += (
                 f"; what is inside of lists and objects ({', '.join(structured)}) cannot be named: write it into "
                 "columns of its own first, as text"
@@ -195,6 +210,16 @@ def _holds_text(rows: Sequence[Raw], column: str) -> bool:
     return not any(isinstance(row.get(column), list | dict) for row in rows)
 
 
+def _holds_turns(rows: Sequence[Raw], column: str) -> bool:
+    """Whether some row has what was said there, turn by turn."""
+    return any(role_of(turn) for row in rows for turn in turns_in(row.get(column)))
+
+
+def _ends_with_a_question(value: Any) -> bool:
+    turns = turns_in(value)
+    return bool(turns) and role_of(turns[-1]) == "user"
+
+
 _NEEDS: dict[Kind, tuple[str, str]] = {
     "conversations": (
         "sft needs conversations",
@@ -216,7 +241,7 @@ _NEEDS: dict[Kind, tuple[str, str]] = {
         "learning from labels needs conversations, each with a label",
         "name prompt, answer and label: `columns: {prompt: ..., completion: ..., label: ...}`",
     ),
-    "prompts": ("ppo needs prompts", "name the column that holds them: `columns: {prompt: ...}`"),
+    "prompts": ("this stage needs prompts", "name the column that holds them: `columns: {prompt: ...}`"),
     "ptx": (
         "the pretraining loss needs plain text or conversations",
         "name the column that holds plain text: `columns: {text: ...}`",
