@@ -267,7 +267,9 @@ def test_what_the_file_does_not_say_is_told() -> None:
     """What the hint of an error asks for can be given to `init` itself."""
     row = {"frage": "Hello?", "antwort": "Hello.", "images": ["a.png"]}
     Path("own.jsonl").write_text(json.dumps(row) + "\n")
-    with pytest.raises(LlamatuneError, match=r"E120.*\n.*--source 'columns: \{prompt: ..., completion: ...\}'"):
+    with pytest.raises(
+        LlamatuneError, match=r"E120.*\n.*--source 'columns: \{prompt: ..., completion: ...\}'"
+    ):
         written(None, data="own.jsonl")
     told = "{columns: {prompt: frage, completion: antwort}, weight: 2}"
     recipe, _ = written(None, data="own.jsonl", source=told)
