@@ -342,6 +342,24 @@ def test_other_mistakes(text: str, what: str) -> None:
     assert only(GOOD + text).what.startswith(what)
 
 
+@pytest.mark.parametrize(
+    "what", ["logging.report_to=[tensorboard]", "hardware.batching=padded", "hardware.micro_batch_tokens=64"]
+)
+def test_what_only_training_heeds_is_refused_where_nothing_is_trained(what: str) -> None:
+    text = """\
+stage: rejection_sampling
+output: runs/x
+data: {train: [{path: x.jsonl}]}
+reward: {judge: oracle}
+"""
+    with pytest.raises(RecipeError, match=f"E025.*`{what.split('=')[0]}` is for stages that train"):
+        loads(text, [what])
+
+
+def test_a_file_by_its_path_has_no_splits() -> None:
+    assert "`split` belongs to" in only(GOOD, "data.train.0.split=test").what
+
+
 def test_a_model_that_is_only_asked_may_be_held_in_4_bits_without_an_adapter() -> None:
     text = """\
 stage: rejection_sampling

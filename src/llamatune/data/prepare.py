@@ -155,6 +155,10 @@ def check_what_is_judged(recipe: RewardRecipe, prepared: Prepared, report: Repor
     Raises:
         DataError: E132, all training rows have one score, or one label: it would be given to every reply.
     """
+    if recipe.compare_with is not None and prepared.eval is None:
+        report(
+            "warning: `compare_with` compares nothing: no rows are held out (`data.eval`, `data.eval_fraction`)"
+        )
     if recipe.loss.objective != "pairs":
         values = set(prepared.train.unique("score"))
         if len(values) == 1:

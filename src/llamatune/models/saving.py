@@ -230,7 +230,8 @@ def _check_adapter_trained(model: torch.nn.Module) -> None:
             "E235",
             f"{counted(len(untrained), 'adapter matrix is', 'adapter matrices are')} still zero, {untrained[0]} first",
             why="they never received a gradient, so part of the adapter does nothing",
-            hint="a run of very few steps may end before its warm-up: check `optimization.warmup`",
+            hint="a run of very few steps may end before its warm-up: check `optimization.warmup`, and of a reward "
+            "model `optimization.min_warmup_steps`",
         )
 
 

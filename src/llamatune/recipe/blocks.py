@@ -275,7 +275,7 @@ class Source(Block):
     revision: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     """Commit of the hub data set."""
     split: Text = "train"
-    """Split of the card or the hub data set."""
+    """Split of the card, the hub data set, or the run (`test`: what it held out)."""
     format: RowFormat | None = None
     """Row format; recognised and printed when left out."""
     columns: Columns | None = None
@@ -296,6 +296,8 @@ class Source(Block):
     def _one_origin(self) -> Source:
         if sum(origin is not None for origin in (self.card, self.path, self.hub, self.run)) != 1:
             raise ValueError("give exactly one of `card`, `path`, `hub` and `run`")
+        if self.path is not None and self.split != "train":
+            raise ValueError("`split` belongs to `card`, `hub` and `run`: the rows of a `path` are one split")
         if self.revision is not None and self.hub is None:
             raise ValueError("`revision` belongs to `hub`")
         if self.card is not None and (self.format or self.columns):

@@ -25,6 +25,14 @@ from llamatune.recipe.blocks import (
     Whole,
 )
 
+_OF_PASSES_THAT_TRAIN = (
+    "micro_batch_tokens",
+    "batching",
+    "loss",
+    "activation_checkpointing",
+    "activation_offloading",
+)
+
 
 class StageRecipe(Block):
     """What every stage's recipe has, in addition to the key `stage`."""
@@ -39,11 +47,22 @@ class StageRecipe(Block):
     """Seeds weights, adapters, data order and sampling."""
 
     @model_validator(mode="after")
-    def _shards_only_what_is_trained(self) -> StageRecipe:
-        if self.hardware.sharding != "none" and not isinstance(self, TrainingRecipe):
+    def _only_what_it_heeds(self) -> StageRecipe:
+        if isinstance(self, TrainingRecipe):
+            return self
+        if self.hardware.sharding != "none":
             raise ValueError(
                 f"`hardware.sharding` is for stages that train: {self.stage} works with whole weights on each device"
             )
+        if self.logging.report_to:
+            raise ValueError(
+                f"`logging.report_to` is for stages that train: {self.stage} has no curves for a tracker"
+            )
+        for name in _OF_PASSES_THAT_TRAIN:
+            if getattr(self.hardware, name) != Hardware.model_fields[name].default:
+                raise ValueError(
+                    f"`hardware.{name}` is for stages that train, and {self.stage} trains nothing"
+                )
         return self
 
 

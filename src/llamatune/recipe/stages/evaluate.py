@@ -22,11 +22,6 @@ ModelName = Annotated[str, Field(pattern=r"^[^\s.=]{1,40}$")]
 class SharedModel(Model):
     """What all models share: the base of those that name none, precision, attention."""
 
-    @model_validator(mode="after")
-    def _trainable(self) -> SharedModel:
-        """Nothing is trained: 4-bit weights need no adapter."""
-        return self
-
 
 class EvaluatedModel(Block):
     """One of the models. With nothing named, it is `model.base`."""
