@@ -94,6 +94,24 @@ def test_what_references_mean_in_each_round() -> None:
     assert found["sft"].recipe.optimization == load_stage("pico/sft").optimization
 
 
+def test_what_is_for_training_goes_to_the_steps_that_train() -> None:
+    said = "set: {hardware.activation_checkpointing: true, logging.every_steps: 3}\n"
+    found = {step.name: step.recipe for step in pipeline(GOOD + said).steps}
+    assert (
+        found["sft"].hardware.activation_checkpointing
+        and found["round-3/ppo"].hardware.activation_checkpointing
+    )
+    assert not found["round-1/samples"].hardware.activation_checkpointing
+    assert {recipe.logging.every_steps for recipe in found.values()} == {3}
+    assert (
+        "is for stages that train"
+        in only(
+            "keep.pool: [earlier:samples]",
+            "keep.pool: [earlier:samples]\n        hardware.activation_checkpointing: true",
+        ).what
+    )
+
+
 def test_a_name_is_that_of_the_round_or_the_newest_before_it() -> None:
     again = GOOD.replace(
         "    tuned:\n", "    helpful:\n      recipe: pico/reward_helpful\n      only: [2]\n"

@@ -31,6 +31,7 @@ from llamatune.recipe.paths import output_problem
 from llamatune.recipe.reading import card_problems, path_problems, recipe_of, stage_of
 from llamatune.recipe.recipes import PIPELINE, STAGES, Recipe
 from llamatune.recipe.shipped import find_recipe
+from llamatune.recipe.stages.common import FOR_TRAINING, TrainingRecipe
 from llamatune.recipe.stages.pipeline import PipelineRecipe, StepBlock
 
 EVALUATE = "evaluate"
@@ -218,7 +219,10 @@ class _Work:
             for problem in error.problems:
                 self._add(name, at, problem)
             return None
-        self._put_in(source, name, ("set",), self.recipe.set)
+        heeded = self.recipe.set
+        if not issubclass(STAGES[stage].recipe, TrainingRecipe):
+            heeded = {key: value for key, value in heeded.items() if key not in FOR_TRAINING}
+        self._put_in(source, name, ("set",), heeded)
         self._put_in(source, name, (*at, WHOLE), block.set)
         output = self.place(("output",), False)
         source.put("output", f"{self.recipe.output}/{name}", lambda below: output)

@@ -25,13 +25,16 @@ from llamatune.recipe.blocks import (
     Whole,
 )
 
-_OF_PASSES_THAT_TRAIN = (
-    "micro_batch_tokens",
-    "batching",
-    "loss",
-    "activation_checkpointing",
-    "activation_offloading",
-)
+FOR_TRAINING: dict[str, str] = {
+    "hardware.sharding": "works with whole weights on each device",
+    "hardware.micro_batch_tokens": "trains nothing",
+    "hardware.batching": "trains nothing",
+    "hardware.loss": "trains nothing",
+    "hardware.activation_checkpointing": "trains nothing",
+    "hardware.activation_offloading": "trains nothing",
+    "logging.report_to": "has no curves for a tracker",
+}
+"""What every recipe can say and only stages that train heed, and what the others do instead."""
 
 
 class StageRecipe(Block):
@@ -50,19 +53,11 @@ class StageRecipe(Block):
     def _only_what_it_heeds(self) -> StageRecipe:
         if isinstance(self, TrainingRecipe):
             return self
-        if self.hardware.sharding != "none":
-            raise ValueError(
-                f"`hardware.sharding` is for stages that train: {self.stage} works with whole weights on each device"
-            )
-        if self.logging.report_to:
-            raise ValueError(
-                f"`logging.report_to` is for stages that train: {self.stage} has no curves for a tracker"
-            )
-        for name in _OF_PASSES_THAT_TRAIN:
-            if getattr(self.hardware, name) != Hardware.model_fields[name].default:
-                raise ValueError(
-                    f"`hardware.{name}` is for stages that train, and {self.stage} trains nothing"
-                )
+        for key, instead in FOR_TRAINING.items():
+            block, name = key.split(".")
+            said: Block = getattr(self, block)
+            if getattr(said, name) != getattr(type(said)(), name):
+                raise ValueError(f"`{key}` is for stages that train: {self.stage} {instead}")
         return self
 
 
