@@ -69,8 +69,8 @@ class PipelineRecipe(Block):
     output: Text
     """Folder of the steps' runs, and of the report over all of them."""
     set: dict[str, Any] = {}
-    """Overrides of every step, before its own, such as `model.base: ./llama-2-7b`; what is for training (`hardware.sharding`,
-    `logging.report_to`), of those that train."""
+    """Overrides of every step, before its own, such as `model.base: ./llama-2-7b`; what is for training, such as
+    `hardware.sharding`, of those that train."""
     steps: Annotated[dict[StepName, StepBlock], Field(min_length=1)]
     """The steps that are no part of a round; each runs once those that it names have finished."""
     rounds: RoundsBlock | None = None
