@@ -160,7 +160,8 @@ def check_what_is_judged(recipe: RewardRecipe, prepared: Prepared, report: Repor
             "warning: `compare_with` compares nothing: no rows are held out (`data.eval`, `data.eval_fraction`)"
         )
     if recipe.loss.objective != "pairs":
-        values = set(prepared.train.unique("score"))
+        # One column alone: what is not in use would be copied out of all of them.
+        values = set(prepared.train.select_columns(["score"]).unique("score"))
         if len(values) == 1:
             raise only_one_value(recipe.loss.objective, values.pop(), prepared.counts.kept, "data.train")
         return
