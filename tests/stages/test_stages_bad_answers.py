@@ -4,6 +4,7 @@ What all answers cut off, K = 1 and a prompt longer than the context come to is 
 """
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -109,7 +110,9 @@ def test_a_prompt_that_is_longer_than_the_context(make: Make, stage: str) -> Non
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_many_answers_are_cut_off(make: Make, stage: str) -> None:
-    """Said once, however often the stage samples, whether anything is left to keep or not."""
+    """Said once and of which answers, however often the stage samples, whether anything is left to keep or not."""
     with suppress(DataError):
         make(stage, max_new_tokens=1, temperature=3.0)
-    assert Path("runs/made/events.jsonl").read_text().count("were cut off at 1 token:") == 1
+    events = Path("runs/made/events.jsonl").read_text()
+    assert len(re.findall(r'"\w[^":]*: \d+% of [^:]* were cut off at 1 token:', events)) == 1
+    assert events.count("were cut off at 1 token:") == 1

@@ -86,7 +86,7 @@ class Asking:
         )
         self.crew.make(samples, what)
         groups = samples.groups()
-        self._remark([one.ended for _, group in groups for one in group])
+        self._remark([one.ended for _, group in groups for one in group], what)
         return groups
 
     def reply(self, prompts: Sequence[PromptRow], *, temperature: float, what: str) -> dict[str, Sample]:
@@ -94,13 +94,13 @@ class Asking:
         groups = self.sample(prompts, k=1, temperature=temperature, what=what, together=1)
         return {prompt["prompt_id"]: one for prompt, [one] in groups}
 
-    def _remark(self, ended: Sequence[bool]) -> None:
+    def _remark(self, ended: Sequence[bool], what: str) -> None:
         """Say, for the first answers of which it is true, that many were cut off."""
         cut = ended.count(False) / max(len(ended), 1)
         if cut > _MOST_CUT_OFF and "cut off" not in self.warned:
             self.warned.add("cut off")
             line = (
-                f"{cut:.0%} of {counted(len(ended), 'answer')} were cut off at "
+                f"{what}: {cut:.0%} of {counted(len(ended), 'answer')} were cut off at "
                 f"{counted(self.recipe.sampling.max_new_tokens, 'token')}: raise `sampling.max_new_tokens`"
             )
             if self.recipe.stage == "evaluate":
