@@ -62,7 +62,8 @@ def test_row_24_a_changed_file_is_refused_until_the_card_is_updated(folder: Path
 
 
 def test_update_works_before_the_licence_is_known(folder: Path) -> None:
-    card = draft_card(Path("data.jsonl"), Path("data_cards"), rows=99)
+    card = draft_card(Path("data.jsonl"), Path("data_cards"))
+    card.write_text(card.read_text().replace("rows: 3", "rows: 99"))
     update_card("data", folder)
     complete_text = card.read_text().replace("id: null", "id: mit").replace("  id:\n", "  id: mit\n")
     card.write_text(complete_text)

@@ -173,6 +173,8 @@ def choose_lengths(kind: Kind, draft: Draft, measured: Measured, say: Say) -> Me
 
 def shorten_to_context(draft: Draft) -> None:
     """`max_length` as far as the base reads, where no rows are there to measure."""
+    if "data" not in draft.blocks:
+        return
     recipe = loads(json.dumps(draft.blocks), name="recipe")
     try:
         context = find_model(recipe.model, "score").base.context
