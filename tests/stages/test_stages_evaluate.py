@@ -39,6 +39,7 @@ from llamatune.pipeline import run
 from llamatune.recipe.load import load_stage
 from llamatune.runs.due import Standing
 from llamatune.runs.opening import standing_of
+from llamatune.runs.report import side_by_side
 from llamatune.sampling.samples import Sample
 from report_page import Page, assert_safe
 from support import ROOT, evaluate_recipe, in_two_processes, killed, made_recipe, rows_of, sft_recipe
@@ -368,6 +369,13 @@ def test_the_worst_cases_of_judges_who_give_no_scores_are_lost_games() -> None:
     pair = Paired(new, old, said)
     seen = content_of(Evaluated({"s": prompts}, [old, new], "old", {"j": {"new": pair}}), times=100, seed=0)
     assert [one["prompt"] for one in seen["examples"]] == found
+
+
+def test_a_reply_that_is_empty_says_so_in_the_report() -> None:
+    example = {"prompt": "p", "replies": {"old": {"text": " ", "ended": True}, "new": {"text": "yes"}}}
+    found = side_by_side.section({"models": ["old", "new", "gone"], "examples": [example]}, {})
+    [table] = [one for one in found["tables"] if one.title == "Replies side by side"]
+    assert [(cell.text, cell.note) for cell in table.rows[0][1]] == [(" ", "empty"), ("yes", ""), ("", "")]
 
 
 # ---- safety -------------------------------------------------------------------------------------------------------

@@ -306,5 +306,7 @@ def _examples(examples: Sequence[Mapping[str, Any]], models: Sequence[str]) -> T
 
 def _reply(said: Mapping[str, Any]) -> Cell:
     notes = [f"{_name(judge)} {plain(score, 3)}" for judge, score in as_mapping(said.get("scores")).items()]
+    text = as_text(said.get("text"))
     notes += ["cut off"] if said.get("ended") is False else []
-    return Cell(words.shorten(as_text(said.get("text")), LONGEST), ", ".join(notes))
+    notes += ["empty"] if said and not text.strip() else []
+    return Cell(words.shorten(text, LONGEST), ", ".join(notes))
