@@ -21,7 +21,8 @@ def init(
     stage: Annotated[
         str | None,
         typer.Option(
-            help="pretrain, sft, reward or ppo; follows from the data when left out.", show_default=False
+            help="What the recipe is for, such as sft or evaluate; pretrain, sft, reward or ppo, as the data is, when left out.",
+            show_default=False,
         ),
     ] = None,
     base: Annotated[str, typer.Option(help="Base model: pico, a folder, or a hub id.")] = "pico",
