@@ -21,7 +21,7 @@ def init(
     stage: Annotated[
         str | None,
         typer.Option(
-            help="What the recipe is for, such as sft or evaluate; pretrain, sft, reward or ppo, as the data is, when left out.",
+            help="Any stage, such as evaluate; pretrain, sft, reward or ppo by the data when left out.",
             show_default=False,
         ),
     ] = None,
