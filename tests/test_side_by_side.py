@@ -35,7 +35,7 @@ stage: sft
 output: runs/sft
 model: {base: pico, lora: {rank: 2}}
 data: {train: [{card: pico-sft-helpful, max_rows: 24}], max_length: 256, too_long: drop, max_dropped: 1}
-optimization: {max_steps: 30, batch_size: 4, warmup: 0, learning_rate: 1e-3}
+optimization: {max_steps: 60, batch_size: 4, warmup: 0, learning_rate: 1e-3}
 generation: {prompts: []}
 logging: {every_steps: 1}
 checkpoint: {every_steps: 1}
@@ -101,7 +101,7 @@ def both_at_work() -> Callable[[str], bool]:
     waited_for = {"sft", "other"}
 
     def seen(line: str) -> bool:
-        if found := re.match(r"(sft|other) \| sft ([3-9]|[12]\d)/30", line):
+        if found := re.match(r"(sft|other) \| sft ([3-9]|[1-5]\d)/60", line):
             waited_for.discard(found[1])
         return not waited_for
 
@@ -173,9 +173,11 @@ def test_the_end_of_all_stops_each_step_with_everything_saved(project: Path, one
     else:
         assert process.wait() == -signal.SIGKILL
     assert psutil.wait_procs(steps, timeout=60)[1] == [], "no process is left behind"
+    # One of them may have ended before it heard of it.
+    begun = [step for step in ("sft", "other") if not (project / output / step / "result.json").is_file()]
     again = started(project, output)
     lines = said(again)
-    assert again.wait() == 0 and lines.count("going on from checkpoint-") == 2, lines
+    assert begun and again.wait() == 0 and lines.count("going on from checkpoint-") == len(begun), lines
     assert hashes(project / output) == one_by_one
 
 

@@ -742,7 +742,7 @@ SECTIONS: dict[str, dict[str, Code]] = {
             "look at the completion, and change the setting that is named",
         ),
         "E701": Code(
-            "memory ran out with a single row in a forward pass",
+            "memory ran out, with a single row in a forward pass or outside of passes",
             "a smaller piece than a row cannot be computed",
             "lower `data.max_length`, or turn on `hardware.activation_checkpointing`",
         ),

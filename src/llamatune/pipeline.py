@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from llamatune.errors import RecipeError
+from llamatune.forward.memory import no_memory_left, ran_out_of_memory
 from llamatune.launch.meeting import meet, wait_for_all
 from llamatune.launch.side_by_side import OneByOne, SideBySide, UnderWay
 from llamatune.launch.watch import watched
@@ -90,7 +91,12 @@ def _fewer_than_asked(recipe: StageRecipe) -> list[str]:
 def _run_stage(recipe: StageRecipe, target: Run) -> Result:
     stage = import_module(f"llamatune.stages.{recipe.stage}")
     with watched(target.position, recipe.hardware.stuck_after_minutes * 60, target.lost):
-        result: Result = stage.run(recipe, target)
+        try:
+            result: Result = stage.run(recipe, target)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out_of_memory(error):
+                raise
+            raise no_memory_left(error) from error
     return result
 
 

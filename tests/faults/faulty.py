@@ -472,8 +472,8 @@ def short_of_memory(where: str, tokens: int) -> None:
     _wrap(Accelerator, "backward", backward)
 
 
-def limit_memory(at: str, more: int) -> None:
-    """The process may take `more` bytes of address space beyond what it has now."""
+def limit_memory(at: str, more: int, until: str) -> None:
+    """The process may take `more` bytes of address space beyond what it has then, for a while."""
     import resource
 
     def action() -> None:
@@ -483,6 +483,7 @@ def limit_memory(at: str, more: int) -> None:
         )
 
     _at(at, action)
+    _at(until, lambda: resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2))
 
 
 # ---- surroundings -----------------------------------------------------------------------------------------

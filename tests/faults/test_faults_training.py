@@ -117,7 +117,8 @@ def test_row_17_the_allocator_fails(place) -> None:
     changes = [PLAIN, "optimization.batch_size=16", "optimization.max_steps=3", "data.max_length=256"]
     assert place.run(*changes).code == 0
     undisturbed = place.metrics()
-    ended = place.run(*changes, "--overwrite", faults=[fault("limit_memory", at="step 1", more=100_000_000)])
+    tight = fault("limit_memory", at="step 1", more=100_000_000, until="step 3")
+    ended = place.run(*changes, "--overwrite", faults=[tight])
     assert ended.code == 0 and "memory ran out: at most" in ended.said, ended.said
     for now, before in zip(place.metrics(), undisturbed, strict=True):
         assert now == pytest.approx(before, rel=1e-4)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -29,7 +31,8 @@ def ran_out_of_memory(error: Exception) -> bool:
     import torch
     from accelerate.utils.memory import should_reduce_batch_size
 
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or bool(should_reduce_batch_size(error))
+    known = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or bool(should_reduce_batch_size(error))
+    return known or os.strerror(errno.ENOMEM) in str(error)
 
 
 def free_memory() -> None:
@@ -40,6 +43,16 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def no_memory_left(error: Exception) -> OutOfMemoryError:
+    """The error where memory ran out outside of a pass that could be cut, such as while a model is loaded or saved."""
+    return OutOfMemoryError(
+        "E701",
+        "memory ran out",
+        why=str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__,
+        hint="end other programs, or see `llamatune plan`; the same command goes on from the last checkpoint",
+    )
 
 
 def one_row_too_many(tokens: int) -> OutOfMemoryError:
